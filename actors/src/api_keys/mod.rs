@@ -1,0 +1,203 @@
+//! API keys: who may call this node, and for what.
+//!
+//! [`ApiKeys`] is the only way in. A change becomes a replicated command and is answered once a
+//! quorum holds it. Checking a key reads the local store and does not pass through the mailbox.
+//!
+//! Invariant: the secret is shown once, at creation; it is never stored, logged or sent to a peer.
+
+mod secret;
+
+use std::sync::Arc;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use tracing::instrument;
+use twinmcp_cluster::{Cluster, ClusterError};
+use twinmcp_storage::api_keys::{self, ApiKey, KEYS_PER_ACCOUNT_MAX, NAME_BYTES_MAX, Scope};
+use twinmcp_storage::clock::{Clock, EntropyError, Timestamp};
+use twinmcp_storage::command::{Command, Outcome};
+use twinmcp_storage::engine::StorageError;
+use twinmcp_storage::ids::{AccountId, ApiKeyId};
+
+pub use secret::Secret;
+
+use crate::context::Context;
+use crate::slot::{REPLY_DEADLINE, Slot, Unanswered, answer};
+use crate::supervisor::Child;
+
+/// Why a key could not be made, listed or revoked.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiKeysError {
+    /// No such key, or another account's.
+    #[error("no API key `{id}`")]
+    NotFound {
+        /// The id asked for.
+        id: ApiKeyId,
+    },
+    /// The account has as many keys as it may.
+    #[error("an account has at most {KEYS_PER_ACCOUNT_MAX} keys in force; revoke one first")]
+    LimitReached,
+    /// A name outside its limits.
+    #[error("a key's name has 1 to {NAME_BYTES_MAX} bytes")]
+    NameLength,
+    /// A key that may do nothing.
+    #[error("a key needs at least one scope")]
+    NoScopes,
+    /// The actor gave no answer.
+    #[error("API keys are busy")]
+    Busy(#[from] Unanswered),
+    /// The change did not reach a quorum in time.
+    #[error("failed to replicate the change")]
+    Replicate(#[from] ClusterError),
+    /// The store could not be read.
+    #[error("failed to read API keys")]
+    Storage(#[from] StorageError),
+    /// No secret could be made.
+    #[error("failed to make a secret")]
+    Entropy(#[from] EntropyError),
+}
+
+/// Why a secret opens nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// It cannot be a secret of this service: a typo, or something else altogether.
+    #[error("this is not an API key: a key starts with `tmcp_`; check that it was copied whole")]
+    Malformed,
+    /// Unknown, revoked or expired: which of them is nobody's business.
+    #[error("this API key is unknown, revoked or expired")]
+    Refused,
+    /// The store could not be read.
+    #[error("failed to read API keys")]
+    Storage(#[from] StorageError),
+}
+
+/// A key as its owner is shown it once.
+#[derive(Debug, Clone)]
+pub struct NewApiKey {
+    /// The key.
+    pub key: ApiKey,
+    /// What opens the door; not kept.
+    pub secret: Secret,
+}
+
+/// The way to API keys.
+#[derive(Clone)]
+pub struct ApiKeys {
+    slot: Slot<Message>,
+    cluster: Cluster,
+    clock: Arc<dyn Clock>,
+}
+
+impl ApiKeys {
+    pub(crate) fn child(context: &Arc<Context>) -> (Child, Self) {
+        let for_actor = Arc::clone(context);
+        let (child, slot) = Child::new("api_keys", &context.node, move || {
+            (ApiKeysActor { context: Arc::clone(&for_actor) }, ())
+        });
+        let (cluster, clock) = (context.cluster.clone(), Arc::clone(&context.clock));
+        (child, Self { slot, cluster, clock })
+    }
+
+    /// Makes a key; the secret in the answer is shown nowhere else.
+    pub async fn create(
+        &self,
+        account: &AccountId,
+        name: &str,
+        scopes: Vec<Scope>,
+        expires_at: Option<Timestamp>,
+    ) -> Result<NewApiKey, ApiKeysError> {
+        if name.is_empty() || name.len() > NAME_BYTES_MAX {
+            return Err(ApiKeysError::NameLength);
+        }
+        if scopes.is_empty() {
+            return Err(ApiKeysError::NoScopes);
+        }
+        let wanted = Wanted { account: account.clone(), name: name.to_owned(), scopes, expires_at };
+        self.slot.call(REPLY_DEADLINE, |reply| Message::Create { wanted, reply }).await?
+    }
+
+    /// The account's keys, oldest first, revoked ones too.
+    pub fn list(&self, account: &AccountId) -> Result<Vec<ApiKey>, ApiKeysError> {
+        Ok(api_keys::list(self.cluster.reader(), account)?)
+    }
+
+    /// Revokes a key; this node refuses it once this returns, every other within the replication bound.
+    pub async fn revoke(&self, account: &AccountId, id: &ApiKeyId) -> Result<(), ApiKeysError> {
+        let (account, id) = (account.clone(), id.clone());
+        self.slot.call(REPLY_DEADLINE, |reply| Message::Revoke { account, id, reply }).await?
+    }
+
+    /// The key that `secret` belongs to, if it opens anything now.
+    pub fn verify(&self, secret: &str) -> Result<ApiKey, VerifyError> {
+        let secret = Secret::parse(secret).ok_or(VerifyError::Malformed)?;
+        let key = api_keys::find(self.cluster.reader(), &secret.hash())?;
+        key.filter(|key| key.is_valid(self.clock.now())).ok_or(VerifyError::Refused)
+    }
+}
+
+struct Wanted {
+    account: AccountId,
+    name: String,
+    scopes: Vec<Scope>,
+    expires_at: Option<Timestamp>,
+}
+
+/// One variant per thing the actor can be asked; the reply port comes last.
+enum Message {
+    Create { wanted: Wanted, reply: RpcReplyPort<Result<NewApiKey, ApiKeysError>> },
+    Revoke { account: AccountId, id: ApiKeyId, reply: RpcReplyPort<Result<(), ApiKeysError>> },
+}
+
+struct ApiKeysActor {
+    context: Arc<Context>,
+}
+
+impl Actor for ApiKeysActor {
+    type Msg = Message;
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<Message>, (): ()) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+
+    async fn handle(&self, _: ActorRef<Message>, message: Message, (): &mut ()) -> Result<(), ActorProcessingErr> {
+        match message {
+            Message::Create { wanted, reply } => answer(reply, self.create(wanted).await),
+            Message::Revoke { account, id, reply } => answer(reply, self.revoke(account, id).await),
+        }
+        Ok(())
+    }
+}
+
+impl ApiKeysActor {
+    #[instrument(name = "api_keys.create", skip_all)]
+    async fn create(&self, wanted: Wanted) -> Result<NewApiKey, ApiKeysError> {
+        let context = &self.context;
+        let secret = Secret::random(&*context.entropy)?;
+        let id = ApiKeyId::random(context.clock.now(), &*context.entropy)?;
+        let account = wanted.account.clone();
+        let command = api_keys::Command::Create {
+            id: id.clone(),
+            account: wanted.account,
+            name: wanted.name,
+            scopes: wanted.scopes,
+            secret_hash: secret.hash(),
+            hint: secret.hint(),
+            expires_at: wanted.expires_at,
+        };
+        if context.cluster.propose(Command::ApiKeys(command)).await?.outcome == Outcome::LimitReached {
+            return Err(ApiKeysError::LimitReached);
+        }
+        let key = api_keys::get(context.cluster.reader(), &account, &id)?;
+        key.map(|key| NewApiKey { key, secret }).ok_or(ApiKeysError::NotFound { id })
+    }
+
+    #[instrument(name = "api_keys.revoke", skip_all, fields(api_key_id = %id))]
+    async fn revoke(&self, account: AccountId, id: ApiKeyId) -> Result<(), ApiKeysError> {
+        let command = api_keys::Command::Revoke { account, id: id.clone() };
+        match self.context.cluster.propose(Command::ApiKeys(command)).await?.outcome {
+            Outcome::Done => Ok(()),
+            _ => Err(ApiKeysError::NotFound { id }),
+        }
+    }
+}

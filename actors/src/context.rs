@@ -1,0 +1,23 @@
+//! What every actor is handed: the cluster, the bundles, and the seams.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use twinmcp_cluster::Cluster;
+use twinmcp_storage::bundle::BundleStore;
+use twinmcp_storage::clock::{Clock, Entropy};
+
+use crate::embedding::Embedder;
+
+/// What every actor is handed.
+pub(crate) struct Context {
+    /// Makes actors' names unique in the process.
+    pub(crate) node: String,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) cluster: Cluster,
+    pub(crate) bundles: Arc<BundleStore>,
+    /// Lives as long as the process: a table in the binary, or a client of a service.
+    pub(crate) embedder: &'static dyn Embedder,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+}

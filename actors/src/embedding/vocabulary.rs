@@ -1,0 +1,212 @@
+//! The WordPiece vocabulary as a hash table made for one question: which piece is the longest prefix?
+//!
+//! A slot holds 16 bits of the hash beside the token id, so that nearly every miss ends in the slot
+//! itself; a hit is confirmed against the vocabulary's own bytes. The hash is built byte by byte, so
+//! one run over a word gives the hashes of all its prefixes. 256 KiB of slots and 119 KiB of
+//! offsets are all that lives on the heap; building them takes about a millisecond.
+
+/// The vocabulary file: one piece a line, the line number is the token id.
+const PIECES: &str = include_str!("model/vocab.txt");
+
+/// Number of pieces, which is also the number of rows of every table trained on this vocabulary.
+pub(super) const PIECE_COUNT: usize = 30_522;
+
+/// The piece that stands for a word that cannot be spelled with the others.
+pub(super) const UNKNOWN: u16 = 100;
+
+/// No piece is longer; longer prefixes are not looked up. The longest in the file has 18 bytes.
+const PIECE_BYTES_MAX: usize = 24;
+
+/// A power of two; less than half of the slots are taken, so probe runs stay short.
+const SLOT_BITS: u32 = 16;
+
+const EMPTY: u32 = u32::MAX;
+
+/// Pieces that open a word and pieces that continue one (`##…`) are two separate sets of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Start,
+    Continuation,
+}
+
+/// One line of the vocabulary, found as the longest prefix of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub(super) id: u16,
+    /// Bytes of the text it covers; at least 1.
+    pub(super) len: usize,
+}
+
+/// The pieces, ready to be searched.
+pub(super) struct Vocabulary {
+    /// `tag << 16 | id`; an id is below 0x8000, so no slot looks like [`EMPTY`].
+    slots: Box<[u32]>,
+    /// Where the key of each id starts in [`PIECES`], its `##` left out.
+    starts: Box<[u32]>,
+}
+
+impl Vocabulary {
+    pub(super) fn build() -> Self {
+        let mut vocabulary = Self {
+            slots: vec![EMPTY; 1 << SLOT_BITS].into_boxed_slice(),
+            starts: vec![0; PIECE_COUNT].into_boxed_slice(),
+        };
+        let mut line_start = 0;
+        for (id, line) in (0_u16..).zip(PIECES.split('\n').take(PIECE_COUNT)) {
+            let (place, key) = match line.strip_prefix("##") {
+                Some(key) if !key.is_empty() => (Place::Continuation, key),
+                _ => (Place::Start, line),
+            };
+            let key_start = line_start + (line.len() - key.len());
+            line_start += line.len() + 1;
+            if let Some(start) = vocabulary.starts.get_mut(usize::from(id)) {
+                *start = u32::try_from(key_start).unwrap_or(0);
+            }
+            if !key.is_empty() {
+                vocabulary.insert(hash(place, key.as_bytes()), id);
+            }
+        }
+        vocabulary
+    }
+
+    /// The longest piece that `text` starts with; `None` also for an empty text.
+    pub(super) fn longest_prefix(&self, place: Place, text: &[u8]) -> Option<Piece> {
+        let mut hashes = [0_u64; PIECE_BYTES_MAX];
+        let mut state = seed(place);
+        for (hash, byte) in hashes.iter_mut().zip(text) {
+            state = step(state, *byte);
+            *hash = state;
+        }
+        // A prefix that ends inside a character is never equal to a piece: pieces are whole UTF-8.
+        let longest = text.len().min(PIECE_BYTES_MAX);
+        (1..=longest).rev().find_map(|len| {
+            let prefix = text.get(..len)?;
+            let id = self.find(*hashes.get(len - 1)?, prefix, place)?;
+            Some(Piece { id, len })
+        })
+    }
+
+    fn insert(&mut self, hash: u64, id: u16) {
+        let (mut index, tag) = index_and_tag(hash);
+        // Ends: the table has more than twice as many slots as the file has pieces.
+        while let Some(slot) = self.slots.get_mut(index) {
+            if *slot == EMPTY {
+                *slot = tag << 16 | u32::from(id);
+                return;
+            }
+            index = next(index);
+        }
+    }
+
+    fn find(&self, hash: u64, key: &[u8], place: Place) -> Option<u16> {
+        let (mut index, tag) = index_and_tag(hash);
+        loop {
+            let slot = *self.slots.get(index)?;
+            if slot == EMPTY {
+                return None;
+            }
+            let id = (slot & 0xFFFF) as u16;
+            if slot >> 16 == tag && self.is(id, key, place) {
+                return Some(id);
+            }
+            index = next(index);
+        }
+    }
+
+    /// Whether the piece `id` is spelled `key` and belongs to `place`.
+    fn is(&self, id: u16, key: &[u8], place: Place) -> bool {
+        let Some(&start) = self.starts.get(usize::from(id)) else {
+            return false;
+        };
+        let start = start as usize;
+        let bytes = PIECES.as_bytes();
+        let ends_there = bytes.get(start + key.len()).is_none_or(|&byte| byte == b'\n');
+        let continues = start >= 2 && bytes.get(start - 2..start) == Some(b"##");
+        ends_there
+            && continues == (place == Place::Continuation)
+            && bytes.get(start..start + key.len()) == Some(key)
+    }
+}
+
+fn seed(place: Place) -> u64 {
+    match place {
+        Place::Start => 0xCBF2_9CE4_8422_2325,
+        Place::Continuation => 0x9E37_79B9_7F4A_7C15,
+    }
+}
+
+/// One round of FNV-1a.
+fn step(state: u64, byte: u8) -> u64 {
+    (state ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
+}
+
+fn hash(place: Place, key: &[u8]) -> u64 {
+    key.iter().fold(seed(place), |state, &byte| step(state, byte))
+}
+
+/// FNV mixes its low bits badly; one more multiplication spreads them over the high half.
+fn index_and_tag(hash: u64) -> (usize, u32) {
+    let mixed = (hash ^ hash >> 32).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (
+        (mixed >> (64 - SLOT_BITS)) as usize,
+        (mixed >> 32) as u32 & 0xFFFF,
+    )
+}
+
+fn next(index: usize) -> usize {
+    (index + 1) & ((1 << SLOT_BITS) - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_piece_of_the_file_is_found_under_its_own_line_number() {
+        let vocabulary = Vocabulary::build();
+        let lines: Vec<&str> = PIECES.lines().collect();
+        assert_eq!(lines.len(), PIECE_COUNT);
+        for (id, line) in lines.iter().enumerate() {
+            let (place, key) = match line.strip_prefix("##") {
+                Some(key) => (Place::Continuation, key),
+                None => (Place::Start, *line),
+            };
+            let found = vocabulary.longest_prefix(place, key.as_bytes());
+            assert_eq!(
+                found,
+                Some(Piece {
+                    id: id as u16,
+                    len: key.len()
+                }),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_piece_is_longer_than_the_prefixes_looked_up() {
+        assert!(
+            PIECES
+                .lines()
+                .all(|line| line.trim_start_matches("##").len() <= PIECE_BYTES_MAX)
+        );
+        assert_eq!(PIECES.lines().nth(usize::from(UNKNOWN)), Some("[UNK]"));
+    }
+
+    #[test]
+    fn the_longest_piece_wins() {
+        let vocabulary = Vocabulary::build();
+        let piece = |place, text: &str| {
+            let found = vocabulary.longest_prefix(place, text.as_bytes())?;
+            PIECES
+                .lines()
+                .nth(usize::from(found.id))
+                .map(|line| (line, found.len))
+        };
+        assert_eq!(piece(Place::Start, "embedding"), Some(("em", 2)));
+        assert_eq!(piece(Place::Continuation, "bedding"), Some(("##bed", 3)));
+        assert_eq!(piece(Place::Start, "the"), Some(("the", 3)));
+        assert_eq!(piece(Place::Start, "\u{1F680}"), None);
+        assert_eq!(piece(Place::Start, ""), None);
+    }
+}

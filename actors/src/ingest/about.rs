@@ -1,0 +1,121 @@
+//! What a source says about itself: a Rust package by its manifest, any other by `context7.json`;
+//! and where its pages can be opened.
+
+use twinmcp_storage::ids::{LibraryId, Version};
+use twinmcp_storage::libraries::{DESCRIPTION_BYTES_MAX, Facts, LIST_ITEMS_MAX, TITLE_BYTES_MAX};
+
+use super::build::Material;
+use super::context7_json::Context7Json;
+use super::parse::page_url;
+use super::source::cargo_home::PackageSource;
+use super::source::cargo_manifest::PackageManifest;
+use super::source::{Kind, root_file};
+
+/// A larger `context7.json` is not read.
+const CONTEXT7_BYTES_MAX: u64 = 256 * 1024;
+
+/// What is known of a source before its first page is read.
+pub(super) struct About {
+    pub(super) facts: Facts,
+    package: Option<Package>,
+    context7: Option<Context7Json>,
+    base_url: String,
+}
+
+/// A Rust package, as published.
+pub(super) struct Package {
+    pub(super) manifest: PackageManifest,
+    source: PackageSource,
+}
+
+impl About {
+    /// Reads what the material says about itself. What cannot be read says nothing.
+    pub(super) fn read(
+        material: &Material,
+        library: &LibraryId,
+        version: &Version,
+        base_url: Option<&str>,
+    ) -> Self {
+        let path = material.path();
+        let package = PackageManifest::read(path).ok().map(|manifest| Package {
+            source: PackageSource {
+                name: manifest.name.clone(),
+                version: version.to_string(),
+                path: path.to_owned(),
+            },
+            manifest,
+        });
+        let context7 = root_file(path, "context7.json", CONTEXT7_BYTES_MAX)
+            .and_then(|bytes| Context7Json::parse(&bytes).ok());
+        let mut facts = package.as_ref().map(|package| package_facts(&package.manifest)).unwrap_or_default();
+        if let Some(context7) = &context7 {
+            tell(&mut facts, context7);
+        }
+        if facts.title.is_empty() {
+            facts.title = library.name().to_owned();
+        }
+        Self { facts: shortened(facts), package, context7, base_url: base_url.unwrap_or_default().to_owned() }
+    }
+
+    /// The package, if the source is one.
+    pub(super) fn package(&self) -> Option<&Package> {
+        self.package.as_ref()
+    }
+
+    /// Whether the source's own `context7.json` wants this file indexed.
+    pub(super) fn includes(&self, path: &str) -> bool {
+        self.context7.as_ref().is_none_or(|context7| context7.includes(path))
+    }
+
+    /// Where a person can open the page at `path`; the path itself where nobody said.
+    pub(super) fn url(&self, kind: Kind, path: &str) -> String {
+        match &self.package {
+            Some(package) if self.base_url.is_empty() => page_url(&package.source.page_base(kind), path),
+            _ => page_url(&self.base_url, path),
+        }
+    }
+}
+
+fn package_facts(manifest: &PackageManifest) -> Facts {
+    let mut aliases = Vec::new();
+    if manifest.crate_name != manifest.name {
+        aliases.push(manifest.crate_name.clone());
+    }
+    let sources = [&manifest.repository, &manifest.documentation, &manifest.homepage];
+    Facts {
+        title: manifest.name.clone(),
+        description: manifest.description.clone().unwrap_or_default().trim().to_owned(),
+        aliases,
+        source_url: sources.into_iter().flatten().next().cloned(),
+        rules: Vec::new(),
+    }
+}
+
+fn tell(facts: &mut Facts, context7: &Context7Json) {
+    if let Some(title) = &context7.project_title {
+        facts.title.clone_from(title);
+    }
+    if let Some(description) = &context7.description {
+        facts.description.clone_from(description);
+    }
+    facts.rules.clone_from(&context7.rules);
+}
+
+/// A source may say as much as it likes; what is kept has limits.
+fn shortened(facts: Facts) -> Facts {
+    let list = |items: Vec<String>, bytes_max| {
+        items.into_iter().take(LIST_ITEMS_MAX).map(|item| cut(item, bytes_max)).collect()
+    };
+    Facts {
+        title: cut(facts.title, TITLE_BYTES_MAX),
+        description: cut(facts.description, DESCRIPTION_BYTES_MAX),
+        aliases: list(facts.aliases, TITLE_BYTES_MAX),
+        source_url: facts.source_url.filter(|url| url.len() <= DESCRIPTION_BYTES_MAX),
+        rules: list(facts.rules, DESCRIPTION_BYTES_MAX),
+    }
+}
+
+fn cut(mut text: String, bytes_max: usize) -> String {
+    text.truncate(text.floor_char_boundary(bytes_max));
+    text
+}

@@ -1,0 +1,315 @@
+//! One index job from its material to a bundle: fetch, parse, split, embed, build.
+//!
+//! Runs on one thread, away from the async ones. One page that cannot be read is counted and named,
+//! and the job goes on; what fails the job is a source that cannot be read at all, a bundle that
+//! cannot be written, or nothing to show in the end.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use opentelemetry::KeyValue;
+use tracing::info_span;
+use twinmcp_storage::bundle::{
+    BundleBuilder, BundleDraft, BundleError, BundleStore, Embedder as BundleEmbedder, Page,
+};
+use twinmcp_storage::ids::{LibraryId, Version};
+use twinmcp_storage::libraries::{Built, Facts};
+
+use super::about::About;
+use super::metrics::Metrics;
+use super::parse::rust::{self, RustCrate};
+use super::parse::{self, Document, ParseError, ParseLimits, Parsed};
+use super::source::{Kind, Source, SourceError, SourceFile, SourceLimits};
+use super::split::{SplitSettings, split};
+use crate::embedding::Embedder;
+use crate::jobs::{PROBLEMS_MAX, Progress, Stage};
+
+/// What one job may read.
+#[derive(Debug, Clone, Default)]
+pub struct IngestLimits {
+    /// Bounds of the source as a whole.
+    pub source: SourceLimits,
+    /// Bounds of one page.
+    pub page: ParseLimits,
+}
+
+/// What a job reads, on this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Material {
+    /// An archive or a single document, as a file.
+    Archive {
+        /// Where it lies.
+        path: PathBuf,
+        /// What its sender called it.
+        name: String,
+    },
+    /// A folder.
+    Folder {
+        /// Where it lies.
+        path: PathBuf,
+    },
+}
+
+impl Material {
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::Archive { path, .. } | Self::Folder { path } => path,
+        }
+    }
+}
+
+/// One job, as far as building goes.
+pub(crate) struct Task<'a> {
+    pub(crate) library: &'a LibraryId,
+    pub(crate) version: &'a Version,
+    pub(crate) material: &'a Material,
+    /// Where the pages are published, if anybody said.
+    pub(crate) base_url: Option<&'a str>,
+    pub(crate) limits: &'a IngestLimits,
+    pub(crate) embedder: &'a dyn Embedder,
+    pub(crate) bundles: &'a BundleStore,
+    /// Asked between pages.
+    pub(crate) is_cancelled: &'a dyn Fn() -> bool,
+    /// Told between pages.
+    pub(crate) report: &'a dyn Fn(Progress),
+}
+
+/// Why no bundle was built.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IngestError {
+    /// Somebody cancelled the job.
+    #[error("cancelled")]
+    Cancelled,
+    /// The source cannot be read at all.
+    #[error("failed to read the source")]
+    Source(#[from] SourceError),
+    /// The bundle cannot be written.
+    #[error("failed to write the bundle")]
+    Bundle(#[from] BundleError),
+    /// Nothing to show.
+    #[error(
+        "found no documentation: {skipped} files were left out and {failed} could not be read; \
+         documentation is Markdown, HTML, plain text, or doc comments of Rust sources"
+    )]
+    Nothing {
+        /// Files left out.
+        skipped: u64,
+        /// Pages that could not be read.
+        failed: u64,
+    },
+    /// The thread that built it ended.
+    #[error("indexing was interrupted: {reason}")]
+    Interrupted {
+        /// How.
+        reason: String,
+    },
+}
+
+/// Builds the bundle of one library version.
+pub(crate) fn build(task: &Task<'_>) -> Result<(Facts, Built), IngestError> {
+    let started = Instant::now();
+    let metrics = Metrics::new();
+    let result = Run::open(task, started).and_then(Run::finish);
+    match &result {
+        Ok(_) => metrics.built(started.elapsed()),
+        Err(IngestError::Cancelled) => {}
+        Err(error) => metrics.failed(stage_of(error)),
+    }
+    result
+}
+
+fn stage_of(error: &IngestError) -> KeyValue {
+    KeyValue::new(
+        "stage",
+        match error {
+            IngestError::Source(_) => "fetch",
+            IngestError::Bundle(_) => "build",
+            IngestError::Nothing { .. } => "parse",
+            IngestError::Cancelled | IngestError::Interrupted { .. } => "interrupted",
+        },
+    )
+}
+
+/// The state of a job between pages.
+struct Run<'a> {
+    task: &'a Task<'a>,
+    about: About,
+    source: Source,
+    /// The Rust sources so far: only all of them together tell what is public, and under which path.
+    rust: Option<RustCrate>,
+    bundle: BundleBuilder,
+    progress: Progress,
+    started: Instant,
+}
+
+impl<'a> Run<'a> {
+    fn open(task: &'a Task<'a>, started: Instant) -> Result<Self, IngestError> {
+        let _span = info_span!("ingest.fetch").entered();
+        (task.report)(Progress { stage: Stage::Fetch, ..Progress::default() });
+        let about = About::read(task.material, task.library, task.version, task.base_url);
+        let (path, limits) = (task.material.path(), task.limits.source.clone());
+        let source = match about.package() {
+            Some(_) => Source::open_package(path, limits)?,
+            None => Source::open(path, limits)?,
+        };
+        let rust = about.package().map(|package| {
+            let manifest = &package.manifest;
+            RustCrate::new(&manifest.crate_name, &manifest.library_path, task.limits.page.clone())
+        });
+        let embedder = BundleEmbedder {
+            id: task.embedder.id().to_owned(),
+            dimensions: u32::try_from(task.embedder.dimensions()).unwrap_or(u32::MAX),
+        };
+        let bundle = task.bundles.builder(BundleDraft {
+            library: task.library.to_string(),
+            version: task.version.to_string(),
+            embedder: Some(embedder),
+        })?;
+        let progress = Progress {
+            stage: Stage::Index,
+            pages_total: Some(source.files_total() as u64),
+            ..Progress::default()
+        };
+        Ok(Self { task, about, source, rust, bundle, progress, started })
+    }
+
+    fn finish(mut self) -> Result<(Facts, Built), IngestError> {
+        {
+            let _span = info_span!("ingest.index").entered();
+            while let Some(file) = self.source.next() {
+                if (self.task.is_cancelled)() {
+                    return Err(IngestError::Cancelled);
+                }
+                self.page(&file?)?;
+                self.tell();
+            }
+            self.rust_pages()?;
+        }
+        let left_out: usize = self.source.report().counts().values().sum();
+        self.progress.skipped += left_out as u64;
+        if self.progress.snippets == 0 {
+            let Progress { skipped, failed, .. } = self.progress;
+            return Err(IngestError::Nothing { skipped, failed });
+        }
+        self.progress.stage = Stage::Build;
+        (self.task.report)(self.progress.clone());
+        let _span = info_span!("ingest.build").entered();
+        let built = self.bundle.finish()?;
+        if (self.task.is_cancelled)() {
+            return Err(IngestError::Cancelled);
+        }
+        let built = Built {
+            bundle: built.hash.to_string(),
+            bundle_bytes: built.bytes,
+            pages: built.pages,
+            snippets: built.snippets,
+            tokens: built.tokens,
+            embedder: self.task.embedder.id().to_owned(),
+        };
+        Ok((self.about.facts, built))
+    }
+
+    /// Adds one page; a page that cannot be read is noted, not an error.
+    fn page(&mut self, file: &SourceFile) -> Result<(), IngestError> {
+        if !self.about.includes(&file.path) {
+            self.progress.skipped += 1;
+            return Ok(());
+        }
+        let (rust, limits) = (self.rust.as_mut(), &self.task.limits.page);
+        // The parsers do not panic as far as tests and fuzzing can tell; if one does, it costs a page.
+        let parsed = catch_unwind(AssertUnwindSafe(|| read(file, rust, limits)));
+        match parsed {
+            Ok(Ok(Read::Page(document))) => {
+                self.progress.pages += 1;
+                self.document(file.kind, &document)?;
+            }
+            Ok(Ok(Read::Module)) => self.progress.pages += 1,
+            Ok(Ok(Read::Nothing)) => self.progress.skipped += 1,
+            Ok(Err(error)) => self.problem(&file.path, &error.to_string()),
+            Err(_) => self.problem(&file.path, "the parser gave up"),
+        }
+        Ok(())
+    }
+
+    /// Adds the pages of the package's doc comments.
+    fn rust_pages(&mut self) -> Result<(), IngestError> {
+        let Some(rust) = self.rust.take() else { return Ok(()) };
+        match catch_unwind(AssertUnwindSafe(|| rust.finish())) {
+            Ok(documents) => {
+                documents.iter().try_for_each(|document| self.document(Kind::RustSource, document))
+            }
+            Err(_) => {
+                self.problem("doc comments", "the parser gave up");
+                Ok(())
+            }
+        }
+    }
+
+    fn document(&mut self, kind: Kind, document: &Document) -> Result<(), IngestError> {
+        let page = Page {
+            path: document.path.clone(),
+            url: self.about.url(kind, &document.path),
+            title: document.title.clone(),
+        };
+        let embedder = self.task.embedder;
+        let count_tokens = |text: &str| embedder.count_tokens(text);
+        let number = self.bundle.add_page(page)?;
+        for mut snippet in split(document, number, &SplitSettings::default(), &count_tokens) {
+            let embedding = embedder.embed_snippet(&snippet.heading_path, &snippet.text());
+            if let Some(embedding) = &embedding {
+                snippet.tokens = u32::try_from(embedding.tokens).unwrap_or(u32::MAX);
+            }
+            let vector = embedding.as_ref().map(|embedding| embedding.vector.as_slice());
+            match self.bundle.add_snippet(&snippet, vector) {
+                Ok(_) => self.progress.snippets += 1,
+                Err(BundleError::Limit { .. }) => self.problem(&document.path, "one snippet is too large"),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn problem(&mut self, path: &str, reason: &str) {
+        self.progress.failed += 1;
+        if self.progress.problems.len() < PROBLEMS_MAX {
+            self.progress.problems.push(format!("{path}: {reason}"));
+        }
+    }
+
+    fn tell(&mut self) {
+        let progress = &mut self.progress;
+        let looked_at = progress.pages + progress.skipped + progress.failed;
+        let elapsed = self.started.elapsed().as_secs_f64();
+        progress.pages_per_second = if elapsed > 0.0 { progress.pages as f64 / elapsed } else { 0.0 };
+        let left = progress.pages_total.map(|total| total.saturating_sub(looked_at) as f64);
+        progress.seconds_left = left.filter(|_| looked_at > 0).map(|left| left * elapsed / looked_at as f64);
+        (self.task.report)(progress.clone());
+    }
+}
+
+/// What became of a file.
+enum Read {
+    Page(Document),
+    /// A Rust source, whose documentation follows with the whole package's.
+    Module,
+    /// Nothing to index, for a reason that is no fault.
+    Nothing,
+}
+
+fn read(file: &SourceFile, rust: Option<&mut RustCrate>, limits: &ParseLimits) -> Result<Read, ParseError> {
+    match (file.kind, rust) {
+        (Kind::Page, _) => Ok(match parse::parse(&file.path, &file.bytes, limits)? {
+            Parsed::Document(document) => Read::Page(document),
+            Parsed::Skipped(_) => Read::Nothing,
+        }),
+        (Kind::RustSource, Some(rust)) => {
+            rust.add(&file.path, &String::from_utf8_lossy(&file.bytes))?;
+            Ok(Read::Module)
+        }
+        (Kind::RustSource, None) => Ok(Read::Nothing),
+        (Kind::RustExample, _) => {
+            rust::example(&file.path, &String::from_utf8_lossy(&file.bytes), limits).map(Read::Page)
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Which language a page is written in: by its name, corrected by its content.
+
+/// What a page is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// CommonMark with GitHub's extensions.
+    Markdown,
+    /// Markdown with JSX.
+    Mdx,
+    /// HTML of any generator.
+    Html,
+    /// Plain text, reStructuredText included.
+    Text,
+    /// Rust source; read for its doc comments.
+    Rust,
+}
+
+impl Format {
+    /// The format that a path's extension names.
+    pub fn of_name(path: &str) -> Option<Self> {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
+        match extension.to_ascii_lowercase().as_str() {
+            "md" | "markdown" | "mdown" | "mkd" | "mkdn" => Some(Self::Markdown),
+            "mdx" => Some(Self::Mdx),
+            "html" | "htm" | "xhtml" | "shtml" => Some(Self::Html),
+            "txt" | "text" | "rst" | "rest" | "asciidoc" | "adoc" => Some(Self::Text),
+            "rs" => Some(Self::Rust),
+            "" if is_prose_name(stem) => Some(Self::Text),
+            _ => None,
+        }
+    }
+
+    /// The format of a page whose name says `named`: HTML under another name is told by its first
+    /// tag, Markdown in a text file by its headings.
+    pub(super) fn of_content(named: Option<Self>, path: &str, text: &str) -> Option<Self> {
+        if matches!(named, Some(Self::Rust | Self::Html | Self::Mdx | Self::Markdown)) {
+            return named;
+        }
+        let start = text.trim_start();
+        let begins = |tag: &str| start.get(..tag.len()).is_some_and(|head| head.eq_ignore_ascii_case(tag));
+        if begins("<!doctype html") || begins("<html") {
+            return Some(Self::Html);
+        }
+        let restructured = path.ends_with(".rst") || path.ends_with(".adoc") || path.ends_with(".asciidoc");
+        if named == Some(Self::Text) && !restructured && is_markdown(start) {
+            return Some(Self::Markdown);
+        }
+        named
+    }
+}
+
+/// Files without an extension that people write prose in.
+fn is_prose_name(stem: &str) -> bool {
+    let stem = stem.to_ascii_uppercase();
+    ["README", "CHANGELOG", "CHANGES", "NEWS", "HISTORY", "CONTRIBUTING", "INSTALL", "FAQ", "USAGE"].contains(&stem.as_str())
+}
+
+/// Text that opens with a level-1 heading and has fences or more headings, such as `llms.txt`.
+fn is_markdown(text: &str) -> bool {
+    text.starts_with("# ") && (text.contains("\n## ") || text.contains("\n```") || text.contains("]("))
+}
+
+/// Whether the first kilobytes look like text in some encoding.
+pub(super) fn looks_like_text(bytes: &[u8]) -> bool {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return true;
+    }
+    let head = bytes.get(..8192).unwrap_or(bytes);
+    let controls = head.iter().filter(|&&byte| byte < 0x20 && !matches!(byte, b'\n' | b'\r' | b'\t' | 0x0c | 0x1b)).count();
+    controls * 50 <= head.len()
+}

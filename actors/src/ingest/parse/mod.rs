@@ -1,0 +1,59 @@
+//! From bytes to sections: every format ends as the same flat [`Document`].
+//!
+//! [`parse`] is the way in. It tells the format by name and content, decodes the bytes, and hands
+//! the text to [`markdown`], [`html`] or [`text`]. Pages that only list other pages are recognised
+//! and skipped with a reason.
+//!
+//! Invariant: pure and linear in the input. No clock, no IO, no recursion over the input; a page
+//! that is not understood is an error value or [`Parsed::Skipped`], never a panic.
+
+mod charset;
+mod document;
+mod format;
+pub mod html;
+mod limits;
+pub mod markdown;
+mod outline;
+mod prose;
+mod slug;
+pub mod rust;
+pub mod text;
+
+pub use document::{Document, Piece, Section, page_url};
+pub use format::Format;
+pub use limits::{ParseError, ParseLimits, Parsed, SkipReason};
+
+/// Reads one page: tells its format, decodes it and cuts it into sections.
+///
+/// `path` is the page's place inside its source, with `/` between parts. Rust sources are not
+/// handled here: they are told apart by [`Format::of_name`] and read by their own parser.
+pub fn parse(path: &str, bytes: &[u8], limits: &ParseLimits) -> Result<Parsed, ParseError> {
+    if bytes.len() > limits.page_bytes {
+        return Err(ParseError::TooLarge { bytes: bytes.len(), limit: limits.page_bytes });
+    }
+    let named = Format::of_name(path);
+    if named.is_none() && !format::looks_like_text(bytes) {
+        return Ok(Parsed::Skipped(SkipReason::Binary));
+    }
+    let text = charset::decode(bytes);
+    let Some(format) = Format::of_content(named, path, &text) else {
+        return Ok(Parsed::Skipped(SkipReason::UnknownFormat));
+    };
+    let document = match format {
+        Format::Markdown => markdown::parse(path, &text, limits),
+        Format::Mdx => markdown::parse_mdx(path, &text, limits),
+        Format::Html => match html::parse(path, &text, limits)? {
+            Parsed::Document(document) => document,
+            skipped @ Parsed::Skipped(_) => return Ok(skipped),
+        },
+        Format::Text => text::parse(path, &text, limits),
+        Format::Rust => return Ok(Parsed::Skipped(SkipReason::UnknownFormat)),
+    };
+    if document.sections.iter().all(Section::is_empty) {
+        return Ok(Parsed::Skipped(SkipReason::NoText));
+    }
+    Ok(Parsed::Document(document))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+use super::{Format, ParseError, ParseLimits, Parsed, SkipReason, page_url, parse};
+use proptest::prelude::*;
+
+fn read(path: &str, bytes: &[u8]) -> Parsed {
+    parse(path, bytes, &ParseLimits::default()).unwrap()
+}
+
+fn text(path: &str, bytes: &[u8]) -> String {
+    match read(path, bytes) {
+        Parsed::Document(document) => {
+            document.sections.iter().flat_map(|section| &section.pieces).map(super::Piece::text).collect::<Vec<_>>().join("\n")
+        }
+        Parsed::Skipped(reason) => format!("{reason:?}"),
+    }
+}
+
+#[test]
+fn the_format_is_told_by_name_and_corrected_by_content() {
+    for (path, bytes, expected) in [
+        ("a.md", "# H\n\n*x*", "x"),
+        ("a.html", "<p><i>x</i></p>", "x"),
+        ("a.txt", "*x*", "*x*"),
+        ("a.txt", "<!DOCTYPE html><p>x</p>", "x"),
+        ("llms.txt", "# H\n\n- [x](y)\n", "- x"),
+        ("README", "plain *x*", "plain *x*"),
+        ("a.rst", "# H\n## y", "# H\n## y"),
+        ("unknown.bin", "x", "UnknownFormat"),
+        ("a.md", "# only a heading", "NoText"),
+    ] {
+        assert_eq!(text(path, bytes.as_bytes()), expected, "{path}");
+    }
+    assert_eq!(read("x.dat", &[0, 1, 2, 3, 4, 5, 6, 7]), Parsed::Skipped(SkipReason::Binary));
+    assert_eq!(Format::of_name("src/lib.rs"), Some(Format::Rust));
+}
+
+#[test]
+fn every_encoding_gives_the_same_text() {
+    for bytes in [
+        "größe €".as_bytes().to_vec(),
+        [b"\xef\xbb\xbf".as_slice(), "größe €".as_bytes()].concat(),
+        b"gr\xf6\xdfe \x80".to_vec(),
+        b"g\0r\xf6\xdfe \x80".to_vec(),
+        "\u{feff}größe €".encode_utf16().flat_map(u16::to_le_bytes).collect(),
+        "\u{feff}größe €".encode_utf16().flat_map(u16::to_be_bytes).collect(),
+    ] {
+        assert_eq!(text("a.md", &bytes), "größe €", "{bytes:?}");
+    }
+    let declared = b"<meta charset=\"utf-8\"><p>a \xff b \xc3\xb6</p>";
+    assert_eq!(text("a.html", declared), "a \u{fffd} b ö");
+    let latin = b"<meta http-equiv=Content-Type content='text/html; charset=ISO-8859-1'><p>\xe9\xc3\xb6</p>";
+    assert_eq!(text("a.html", latin), "éÃ¶");
+    assert_eq!(text("a.md", b"a\r\n\r\n    x\r\n    y\rz"), "a\nx\ny\nz");
+}
+
+#[test]
+fn a_page_beyond_its_limit_is_refused() {
+    let limits = ParseLimits { page_bytes: 3, ..ParseLimits::default() };
+    assert_eq!(parse("a.md", b"four", &limits), Err(ParseError::TooLarge { bytes: 4, limit: 3 }));
+}
+
+#[test]
+fn the_address_of_a_page_is_its_base_and_its_path() {
+    for (base, path, url) in [
+        ("https://x.y/docs", "a b/ü.html", "https://x.y/docs/a%20b/%C3%BC.html"),
+        ("https://x.y/docs/", "/a.html", "https://x.y/docs/a.html"),
+        ("", "a#b?.md", "a%23b%3F.md"),
+    ] {
+        assert_eq!(page_url(base, path), url);
+    }
+}
+
+/// Pieces of markup in any order: more likely to reach odd states than random bytes.
+fn markup() -> impl Strategy<Value = String> {
+    let piece = prop::sample::select(vec![
+        "<div>", "</div>", "<p>", "<h1 id=a>", "</h1>", "<h2>", "<ul>", "<li>", "</ul>", "<pre>", "</pre>", "<code>", "</code>",
+        "<table>", "<tr>", "<td>", "</table>", "<dl>", "<dt id=x>", "<dd>", "</dl>", "<a href=#x>", "</a>", "<br>", "<!--", "-->",
+        "<script>", "</script>", "<main>", "<article>", "&lt;", "&#x41;", "&", "text", " ", "\n", "\n\n", "# H", "```", "- ", "> ", "|a|b|\n|-|-|\n",
+        "`", "[x](y)", "    ", "---\n", "title: x\n", ":::note\n", "!!! tip\n", "<Tab title=\"x\">", "</Tab>", "{/*", "*/}", "import a\n", "export {",
+        "=====\n", "::\n\n    x", ".. code:: py\n", "ü", "\u{200b}", "<section class=\"method\" id=\"method.x\">", "<h4 class=code-header>",
+    ]);
+    prop::collection::vec(piece, 0..120).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn any_bytes_under_any_name_give_bounded_text_and_never_a_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..2000),
+        name in prop::sample::select(vec!["a.md", "a.mdx", "a.html", "a.txt", "a.rst", "b", "README"]),
+    ) {
+        if let Ok(Parsed::Document(document)) = parse(name, &bytes, &ParseLimits::default()) {
+            let length: usize = document.sections.iter().map(super::Section::len).sum();
+            // A byte becomes at most one character of three bytes, and lists, tables and code get their signs.
+            prop_assert!(length <= bytes.len() * 12 + 64);
+        }
+    }
+
+    #[test]
+    fn any_markup_under_any_name_gives_bounded_text_and_never_a_panic(
+        text in markup(),
+        name in prop::sample::select(vec!["a.md", "a.mdx", "a.html", "a.txt", "a.rst"]),
+    ) {
+        if let Ok(Parsed::Document(document)) = parse(name, text.as_bytes(), &ParseLimits::default()) {
+            let length: usize = document.sections.iter().map(super::Section::len).sum();
+            prop_assert!(length <= text.len() * 12 + 64, "{} of {}", length, text.len());
+            prop_assert!(!document.title.is_empty());
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Why a source as a whole could not be read.
+
+use std::{io, path::PathBuf};
+
+/// A fault of the source itself; a fault of one file is a [`super::Skip`].
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Nothing to read there.
+    #[error("cannot open `{}`", path.display())]
+    Open {
+        /// What was asked for.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A URL; sources are local in this version.
+    #[error(
+        "`{url}` is a URL: git repositories and web sites are not read yet; clone or download it and index the folder or archive"
+    )]
+    Remote {
+        /// What was asked for.
+        url: String,
+    },
+    /// A file that is neither an archive nor a document.
+    #[error("`{}` is {found}; a source is a folder, a document, a Cargo.lock, or an archive (zip, whl, crate, tar, tar.gz, tar.zst, tar.xz)", path.display())]
+    Unsupported {
+        /// What was asked for.
+        path: PathBuf,
+        /// What it looks like.
+        found: &'static str,
+    },
+    /// The archive is larger than allowed.
+    #[error("`{}` has {bytes} bytes, more than the limit of {limit}", path.display())]
+    TooLarge {
+        /// The archive.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+        /// The limit it broke.
+        limit: u64,
+    },
+    /// The archive unpacks to more than its size allows: a decompression bomb, or not documentation.
+    #[error("`{}` unpacks to more than {limit} bytes", path.display())]
+    UnpacksTooFar {
+        /// The archive.
+        path: PathBuf,
+        /// The limit it broke, from its own size and from the configuration.
+        limit: u64,
+    },
+    /// More files and folders than allowed.
+    #[error("the source has more than {limit} files and folders")]
+    TooManyEntries {
+        /// The limit it broke.
+        limit: usize,
+    },
+    /// The archive ends early or contradicts itself.
+    #[error("`{}` is damaged", path.display())]
+    Damaged {
+        /// The archive.
+        path: PathBuf,
+        /// What was wrong.
+        source: io::Error,
+    },
+    /// The archive is not the one that was looked at a moment ago.
+    #[error("`{}` changed while it was read", path.display())]
+    Changed {
+        /// The archive.
+        path: PathBuf,
+    },
+}

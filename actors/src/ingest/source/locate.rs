@@ -1,0 +1,120 @@
+//! What a person means by a source: a folder, an archive, a document or a lockfile.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::SourceError;
+
+/// A local source, told apart by what it is read with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A folder, an archive or one document, for [`super::Source::open`].
+    Documents(PathBuf),
+    /// A `Cargo.lock`, for [`super::cargo_lock::CargoLock::read`].
+    CargoLock(PathBuf),
+}
+
+/// Tells what `source`, as typed, stands for. A URL is refused with what to do instead.
+pub fn locate(source: &str) -> Result<Location, SourceError> {
+    if is_remote(source) {
+        return Err(SourceError::Remote {
+            url: source.to_owned(),
+        });
+    }
+    let path = source.strip_prefix("file://").unwrap_or(source);
+    let path = PathBuf::from(path);
+    let metadata = fs::metadata(&path).map_err(|source| SourceError::Open {
+        path: path.clone(),
+        source,
+    })?;
+    if !metadata.is_dir() && !metadata.is_file() {
+        let source = io::Error::new(io::ErrorKind::InvalidInput, "neither a folder nor a regular file");
+        return Err(SourceError::Open { path, source });
+    }
+    if let Some(found) = other_lockfile(&path).filter(|_| metadata.is_file()) {
+        return Err(SourceError::Unsupported { path, found });
+    }
+    if metadata.is_file() && path.file_name().is_some_and(|name| name == "Cargo.lock") {
+        return Ok(Location::CargoLock(path));
+    }
+    Ok(Location::Documents(path))
+}
+
+/// `scheme://…` and `user@host:path`, the forms git and browsers take.
+fn is_remote(source: &str) -> bool {
+    if let Some((scheme, _)) = source.split_once("://") {
+        return scheme != "file"
+            && !scheme.is_empty()
+            && scheme
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    }
+    let Some((host, _)) = source.split_once(':') else {
+        return false;
+    };
+    host.contains('@') && !host.contains('/') && !Path::new(source).exists()
+}
+
+/// Lockfiles that this version does not read.
+fn other_lockfile(path: &Path) -> Option<&'static str> {
+    match path.file_name()?.to_str()? {
+        "package-lock.json" | "npm-shrinkwrap.json" => Some("an npm lockfile, which is not read yet"),
+        "requirements.txt" => Some("a Python requirements file, which is not read yet"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_refused_with_what_to_do_instead() {
+        for url in [
+            "https://example.com/docs",
+            "git+ssh://git@example.com/a.git",
+            "git@example.com:a/b.git",
+            "http://x",
+        ] {
+            let error = locate(url).unwrap_err();
+            assert!(
+                matches!(&error, SourceError::Remote { url: asked } if asked == url),
+                "{error}"
+            );
+            assert!(error.to_string().contains("clone or download"), "{error}");
+        }
+    }
+
+    #[test]
+    fn local_sources_are_told_apart_by_name_and_kind() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = folder.path().join("Cargo.lock");
+        fs::write(&lock, "version = 4\n").unwrap();
+        let npm = folder.path().join("package-lock.json");
+        fs::write(&npm, "{}").unwrap();
+        let as_text = |path: &Path| path.to_str().unwrap().to_owned();
+
+        assert_eq!(
+            locate(&as_text(&lock)).unwrap(),
+            Location::CargoLock(lock.clone())
+        );
+        assert_eq!(
+            locate(&as_text(folder.path())).unwrap(),
+            Location::Documents(folder.path().to_owned())
+        );
+        assert_eq!(
+            locate(&format!("file://{}", as_text(folder.path()))).unwrap(),
+            Location::Documents(folder.path().to_owned())
+        );
+        assert!(matches!(
+            locate(&as_text(&npm)),
+            Err(SourceError::Unsupported { .. })
+        ));
+        assert!(matches!(
+            locate("/nonexistent/place"),
+            Err(SourceError::Open { .. })
+        ));
+    }
+}

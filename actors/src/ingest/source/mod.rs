@@ -1,0 +1,203 @@
+//! Sources: where documents come from, read one at a time.
+//!
+//! [`locate`] tells what a person means by a source; [`Source::open`] reads a folder, an archive or
+//! one document; [`cargo_lock`] finds the exact packages a Rust project uses in Cargo's local
+//! sources. A source is surveyed when it is opened (paths and sizes, no contents), so the number of
+//! documents is known and a damaged archive fails before anything is ingested. Then it is an
+//! iterator that holds one document at a time.
+//!
+//! Invariant: a source touches no network and writes nothing; it never follows a link. The same bytes
+//! give the same documents in the same order.
+
+mod archive;
+pub mod cargo_home;
+pub mod cargo_lock;
+pub mod cargo_manifest;
+mod classify;
+mod error;
+mod folder;
+mod limits;
+mod locate;
+mod report;
+mod root;
+mod survey;
+
+use std::{
+    collections::VecDeque,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+pub use classify::{Kind, classify};
+pub use error::SourceError;
+pub use limits::SourceLimits;
+pub use locate::{Location, locate};
+pub use report::{Skip, SkipReport};
+pub use root::root_file;
+
+use archive::{ArchiveFile, Packing, Tar, Zip};
+use survey::{Planned, Survey};
+
+/// One document as its source holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Relative to the source's root, with `/` between parts; unique within the source.
+    pub path: String,
+    /// What it is read for.
+    pub kind: Kind,
+    /// The whole content.
+    pub bytes: Vec<u8>,
+}
+
+/// An opened source: an iterator over its documents.
+///
+/// Folders and zip archives give them sorted by path, tar archives in the order of the archive.
+/// An error ends it.
+pub struct Source {
+    reader: Reader,
+    planned: VecDeque<Planned>,
+    planned_total: usize,
+    limits: SourceLimits,
+    report: SkipReport,
+}
+
+enum Reader {
+    Folder(PathBuf),
+    Tar(Tar),
+    Zip(Zip),
+    /// A single document, by its own path.
+    Document(PathBuf),
+}
+
+impl Source {
+    /// Opens a folder, an archive or one document, and looks through it once.
+    ///
+    /// In folders, `.gitignore` is honoured and hidden files are left out. An archive is told by its
+    /// first bytes, not by its name; a folder that wraps all its files is left out of their paths.
+    pub fn open(path: &Path, limits: SourceLimits) -> Result<Self, SourceError> {
+        Self::open_with(path, true, limits)
+    }
+
+    /// Opens a published package, in which ignore files say nothing: what was published counts.
+    pub fn open_package(path: &Path, limits: SourceLimits) -> Result<Self, SourceError> {
+        Self::open_with(path, false, limits)
+    }
+
+    fn open_with(path: &Path, ignore_files: bool, limits: SourceLimits) -> Result<Self, SourceError> {
+        let failed = |source| SourceError::Open {
+            path: path.to_owned(),
+            source,
+        };
+        // The root itself may be a link (`/usr/share/doc/x -> x-1.2`); below it none is followed.
+        let root = fs::canonicalize(path).map_err(failed)?;
+        let metadata = fs::metadata(&root).map_err(failed)?;
+        let (reader, planned, report) = if metadata.is_dir() {
+            let (planned, report) = folder::survey(&root, ignore_files, &limits)?;
+            (Reader::Folder(root), planned, report)
+        } else if !metadata.is_file() {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "neither a folder nor a regular file");
+            return Err(failed(source));
+        } else {
+            match archive::detect(&root)? {
+                Some(packing) => Self::open_archive(&root, packing, &limits)?,
+                None => Self::open_document(&root, metadata.len(), &limits)?,
+            }
+        };
+        Ok(Self {
+            reader,
+            planned_total: planned.len(),
+            planned: planned.into(),
+            limits,
+            report,
+        })
+    }
+
+    fn open_archive(
+        path: &Path,
+        packing: Packing,
+        limits: &SourceLimits,
+    ) -> Result<(Reader, Vec<Planned>, SkipReport), SourceError> {
+        let archive = ArchiveFile::open(path, limits)?;
+        Ok(match packing {
+            Packing::Zip => {
+                let (zip, planned, report) = Zip::open(archive, limits)?;
+                (Reader::Zip(zip), planned, report)
+            }
+            Packing::Tar(compression) => {
+                let (tar, planned, report) = Tar::open(archive, compression, limits)?;
+                (Reader::Tar(tar), planned, report)
+            }
+        })
+    }
+
+    fn open_document(
+        path: &Path,
+        bytes: u64,
+        limits: &SourceLimits,
+    ) -> Result<(Reader, Vec<Planned>, SkipReport), SourceError> {
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        if classify(name) != Ok(Kind::Page) {
+            return Err(SourceError::Unsupported {
+                path: path.to_owned(),
+                found: "neither an archive nor a document",
+            });
+        }
+        let mut survey = Survey::new(limits);
+        let entry = survey.count()?;
+        survey.add_file(entry, name.as_bytes(), bytes);
+        let (planned, report) = survey.plan(false);
+        Ok((Reader::Document(path.to_owned()), planned, report))
+    }
+
+    /// Documents that the survey found: as many as the iterator gives, unless some cannot be read.
+    pub fn files_total(&self) -> usize {
+        self.planned_total
+    }
+
+    /// What was left out so far; complete once the iterator has ended.
+    pub fn report(&self) -> &SkipReport {
+        &self.report
+    }
+
+    fn read(&mut self, planned: &Planned) -> Result<Result<Vec<u8>, Skip>, SourceError> {
+        match &mut self.reader {
+            Reader::Folder(root) => Ok(folder::read(
+                &root.join(&planned.path),
+                self.limits.file_bytes_max,
+            )),
+            Reader::Document(path) => Ok(folder::read(path, self.limits.file_bytes_max)),
+            Reader::Tar(tar) => tar.read(planned, &self.limits).map(Ok),
+            Reader::Zip(zip) => zip.read(planned, &self.limits),
+        }
+    }
+}
+
+impl Iterator for Source {
+    type Item = Result<SourceFile, SourceError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let planned = self.planned.pop_front()?;
+            match self.read(&planned) {
+                Ok(Ok(bytes)) => {
+                    return Some(Ok(SourceFile {
+                        path: planned.path,
+                        kind: planned.kind,
+                        bytes,
+                    }));
+                }
+                Ok(Err(skip)) => self.report.add(&planned.path, skip),
+                Err(error) => {
+                    self.planned.clear();
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

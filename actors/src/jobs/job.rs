@@ -1,0 +1,154 @@
+//! The actor of one index job: begins an attempt, has the bundle built off the async threads, and
+//! publishes it.
+//!
+//! The actor ends with its job. One that panics, or cannot reach a quorum, is noticed by the
+//! dispatcher, which starts another attempt; only the newest attempt can publish.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::{Instrument, info, info_span, warn};
+use twinmcp_storage::command::{Command, Outcome};
+use twinmcp_storage::jobs::{self, Job, Source};
+use twinmcp_storage::libraries;
+
+use super::Board;
+use super::progress::{Progress, Stage};
+use crate::context::Context;
+use crate::ingest::{self, IngestError, IngestLimits, Material, Task};
+
+/// What one attempt needs.
+pub(super) struct Arguments {
+    pub(super) context: Arc<Context>,
+    pub(super) board: Board,
+    pub(super) limits: IngestLimits,
+    pub(super) job: Job,
+    /// The archive or folder on this node.
+    pub(super) material: Material,
+    pub(super) cancel: CancellationToken,
+}
+
+pub(super) struct JobActor;
+
+/// The only thing a job is told: to run.
+pub(super) struct Run;
+
+pub(super) struct State {
+    arguments: Arguments,
+    /// Stops the building thread also when the actor panics or is killed.
+    _cancel_on_drop: DropGuard,
+}
+
+impl Actor for JobActor {
+    type Msg = Run;
+    type State = State;
+    type Arguments = Arguments;
+
+    async fn pre_start(&self, myself: ActorRef<Run>, arguments: Arguments) -> Result<State, ActorProcessingErr> {
+        myself.send_message(Run)?;
+        let guard = arguments.cancel.clone().drop_guard();
+        Ok(State { arguments, _cancel_on_drop: guard })
+    }
+
+    async fn handle(&self, myself: ActorRef<Run>, _: Run, state: &mut State) -> Result<(), ActorProcessingErr> {
+        let arguments = &state.arguments;
+        let span = info_span!("jobs.run", job_id = %arguments.job.id, library_id = %arguments.job.library);
+        run(arguments).instrument(span).await?;
+        myself.stop(None);
+        Ok(())
+    }
+}
+
+async fn run(arguments: &Arguments) -> Result<(), ActorProcessingErr> {
+    let Arguments { context, board, job, .. } = arguments;
+    let attempt = job.attempt + 1;
+    let start = jobs::Command::Start { id: job.id.clone(), attempt };
+    if context.cluster.propose(Command::Jobs(start)).await?.outcome != Outcome::Done {
+        return Ok(()); // Cancelled, or another attempt was quicker.
+    }
+    board.refresh(context, &job.id)?;
+    let outcome = match build(arguments).await {
+        Ok((facts, built)) => {
+            board.stage(&job.id, Stage::Publish);
+            let publish = libraries::Command::Publish { job: job.id.clone(), attempt, facts, built };
+            context.cluster.propose(Command::Libraries(publish)).await?.outcome
+        }
+        Err(IngestError::Cancelled) => return Ok(()),
+        Err(error) => {
+            fail(context, job, attempt, sentence(&error)).await?;
+            Outcome::Done
+        }
+    };
+    match outcome {
+        Outcome::Done | Outcome::Stale => {}
+        Outcome::LimitReached => {
+            let message = format!("`{}` has {} versions; remove one first", job.library, libraries::VERSIONS_MAX);
+            fail(context, job, attempt, message).await?;
+        }
+        Outcome::NotFound | Outcome::AlreadyExists => {
+            let message = format!("`{}` belongs to another account; choose another id", job.library);
+            fail(context, job, attempt, message).await?;
+        }
+    }
+    board.refresh(context, &job.id)?;
+    Ok(())
+}
+
+async fn build(arguments: &Arguments) -> Result<(libraries::Facts, libraries::Built), IngestError> {
+    let Arguments { context, board, limits, job, material, cancel } = arguments;
+    let (context, board, job) = (Arc::clone(context), board.clone(), job.clone());
+    let (limits, material, cancel) = (limits.clone(), material.clone(), cancel.clone());
+    let span = tracing::Span::current();
+    let built = tokio::task::spawn_blocking(move || {
+        let _in_span = span.enter();
+        let report = |progress: Progress| board.progress(&job.id, progress);
+        let task = Task {
+            library: &job.library,
+            version: &job.version,
+            material: &material,
+            base_url: job.base_url.as_deref(),
+            limits: &limits,
+            embedder: context.embedder,
+            bundles: &context.bundles,
+            is_cancelled: &|| cancel.is_cancelled(),
+            report: &report,
+        };
+        let result = ingest::build(&task);
+        if let Ok((_, built)) = &result {
+            info!(pages = built.pages, snippets = built.snippets, bytes = built.bundle_bytes, "bundle built");
+        }
+        result
+    });
+    built.await.map_err(|panic| IngestError::Interrupted { reason: panic.to_string() })?
+}
+
+async fn fail(
+    context: &Context,
+    job: &Job,
+    attempt: u32,
+    message: String,
+) -> Result<(), ActorProcessingErr> {
+    warn!(message, "job failed");
+    let fail = jobs::Command::Fail { id: job.id.clone(), attempt, message };
+    context.cluster.propose(Command::Jobs(fail)).await?;
+    Ok(())
+}
+
+/// An error with its causes in one line, for the person who started the job.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// Where the job's material lies on this node, if it does.
+pub(super) fn material(uploads: &super::Uploads, job: &Job) -> Option<Material> {
+    match &job.source {
+        Source::Upload { hash, name } => {
+            let path = uploads.path(&job.account, hash)?;
+            Some(Material::Archive { path, name: name.clone() })
+        }
+        Source::Folder { path } => Some(Material::Folder { path: PathBuf::from(path) }),
+    }
+}

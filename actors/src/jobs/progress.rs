@@ -1,0 +1,125 @@
+//! How far a job is: soft state that lives with the job's actor and is watched by whoever asks.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+use twinmcp_storage::ids::{JobId, LibraryId};
+use twinmcp_storage::jobs::Job;
+
+/// Problems of single pages that are kept for the person who started the job.
+pub(crate) const PROBLEMS_MAX: usize = 20;
+
+/// What a job is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// It waits for a worker.
+    #[default]
+    Queued,
+    /// It opens its source.
+    Fetch,
+    /// It reads pages, cuts them into snippets and embeds these.
+    Index,
+    /// It writes the bundle.
+    Build,
+    /// It puts the version in force.
+    Publish,
+    /// It ended, one way or the other.
+    Ended,
+}
+
+/// How far a job is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Progress {
+    /// What it is doing.
+    pub stage: Stage,
+    /// Pages read so far.
+    pub pages: u64,
+    /// Pages in all, once known.
+    pub pages_total: Option<u64>,
+    /// Snippets cut so far.
+    pub snippets: u64,
+    /// Files that are no documentation, or not wanted.
+    pub skipped: u64,
+    /// Pages that could not be read.
+    pub failed: u64,
+    /// Pages read a second, since the job began.
+    pub pages_per_second: f64,
+    /// Seconds until all pages are read, at this rate.
+    pub seconds_left: Option<f64>,
+    /// The first pages that could not be read, and why; at most 20.
+    pub problems: Vec<String>,
+}
+
+/// A job and how far it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobView {
+    /// The job, as it is agreed.
+    pub job: Job,
+    /// How far it is, as this node sees it.
+    pub progress: Progress,
+}
+
+impl JobView {
+    /// A job of which nothing more is known than its record.
+    pub(crate) fn of(job: Job) -> Self {
+        let stage = if job.state.is_ended() { Stage::Ended } else { Stage::Queued };
+        Self { job, progress: Progress { stage, ..Progress::default() } }
+    }
+}
+
+/// The views of all jobs this node has heard of lately; a job that ended keeps its last one until
+/// [`Board::forget`].
+#[derive(Clone, Default)]
+pub(crate) struct Board(Arc<Mutex<HashMap<JobId, watch::Sender<JobView>>>>);
+
+impl Board {
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, watch::Sender<JobView>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows `job` with what is known of its progress.
+    pub(crate) fn show(&self, job: Job) {
+        self.lock()
+            .entry(job.id.clone())
+            .and_modify(|view| {
+                view.send_modify(|view| {
+                    if job.state.is_ended() {
+                        view.progress.stage = Stage::Ended;
+                        view.progress.seconds_left = None;
+                    }
+                    view.job = job.clone();
+                });
+            })
+            .or_insert_with(|| watch::Sender::new(JobView::of(job)));
+    }
+
+    /// Shows how far a job is.
+    pub(crate) fn progress(&self, id: &JobId, progress: Progress) {
+        if let Some(view) = self.lock().get(id) {
+            view.send_modify(|view| view.progress = progress);
+        }
+    }
+
+    /// What is known of a job.
+    pub(crate) fn get(&self, id: &JobId) -> Option<JobView> {
+        self.lock().get(id).map(|view| view.borrow().clone())
+    }
+
+    /// An open job of this library, if there is one.
+    pub(crate) fn open_job_for(&self, library: &LibraryId) -> Option<JobId> {
+        let views = self.lock();
+        let mut open = views.values().map(|view| view.borrow()).filter(|view| !view.job.state.is_ended());
+        open.find(|view| view.job.library == *library).map(|view| view.job.id.clone())
+    }
+
+    /// Follows a job; the channel closes once the job is forgotten.
+    pub(crate) fn watch(&self, id: &JobId) -> Option<watch::Receiver<JobView>> {
+        self.lock().get(id).map(watch::Sender::subscribe)
+    }
+
+    /// Drops the view of a job that ended; its record stays in the store.
+    pub(crate) fn forget(&self, id: &JobId) {
+        self.lock().remove(id);
+    }
+}

@@ -1,0 +1,252 @@
+//! Archives sent to this node, kept by hash until a job has used them.
+//!
+//! An upload belongs to the account that sent it: it lies in that account's folder, so that nobody
+//! can name another's.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use twinmcp_storage::clock::{Clock, Entropy, EntropyError, Timestamp};
+use twinmcp_storage::ids::AccountId;
+
+/// How long an upload waits for a job before it is deleted.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
+const PARTIAL: &str = ".partial";
+
+/// Why an archive was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// More bytes than this node takes.
+    #[error("the upload is larger than {bytes_max} bytes; split the documentation, or raise `ingest.upload_bytes_max`")]
+    TooLarge {
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// No bytes at all.
+    #[error("the upload is empty")]
+    Empty,
+    /// The disk said no.
+    #[error("failed to write the upload")]
+    Write(#[from] std::io::Error),
+    /// No name could be made.
+    #[error("failed to make a name for the upload")]
+    Entropy(#[from] EntropyError),
+}
+
+/// An archive that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// BLAKE3 of its bytes, in hex: what a job names.
+    pub hash: String,
+    /// How large it is.
+    pub bytes: u64,
+}
+
+/// The way to uploads.
+#[derive(Clone)]
+pub struct Uploads {
+    folder: PathBuf,
+    bytes_max: u64,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Uploads {
+    pub(crate) fn new(
+        folder: PathBuf,
+        bytes_max: u64,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self { folder, bytes_max, clock, entropy }
+    }
+
+    /// Takes an archive in pieces. A writer that is dropped unfinished leaves nothing behind.
+    pub async fn begin(&self, account: &AccountId) -> Result<UploadWriter, UploadError> {
+        let mut name = [0_u8; 8];
+        self.entropy.fill(&mut name)?;
+        let folder = self.folder.join(account.as_str());
+        let partial = folder.join(format!("{:016x}{PARTIAL}", u64::from_be_bytes(name)));
+        let (made_in, opened) = (folder.clone(), partial.clone());
+        let file = off_thread(move || {
+            std::fs::create_dir_all(&made_in)?;
+            std::fs::File::create_new(&opened)
+        })
+        .await?;
+        let hasher = blake3::Hasher::new();
+        Ok(UploadWriter {
+            file: Some(file),
+            partial: Partial(partial),
+            folder,
+            hasher,
+            bytes: 0,
+            bytes_max: self.bytes_max,
+        })
+    }
+
+    /// Where the account's upload with this hash lies, if it does.
+    pub(crate) fn path(&self, account: &AccountId, hash: &str) -> Option<PathBuf> {
+        // Only a hash: anything else could be a way out of the folder.
+        let is_hash = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let path = self.folder.join(account.as_str()).join(hash);
+        (is_hash && path.is_file()).then_some(path)
+    }
+
+    /// Deletes an upload that no job needs any more.
+    pub(crate) fn remove(&self, account: &AccountId, hash: &str) {
+        if let Some(path) = self.path(account, hash)
+            && let Err(error) = std::fs::remove_file(&path)
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, "an upload could not be deleted");
+        }
+    }
+
+    /// Deletes what was left half sent, and uploads that `is_needed` does not want and that are older
+    /// than a day.
+    pub(crate) fn sweep(&self, is_needed: impl Fn(&str) -> bool) {
+        let now = self.clock.now();
+        for account in entries(&self.folder) {
+            for path in entries(&account) {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let age = Duration::from_millis(now.millis_since(modified(&path)));
+                if age > KEPT && !is_needed(&name) {
+                    // One that cannot be deleted now is tried again at the next sweep.
+                    let _ = std::fs::remove_file(&path);
+                }
+            }
+        }
+    }
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+fn modified(path: &Path) -> Timestamp {
+    let modified = path.metadata().and_then(|metadata| metadata.modified()).ok();
+    let since_epoch = modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    Timestamp::from_millis(since_epoch.map_or(0, |age| age.as_millis().try_into().unwrap_or(u64::MAX)))
+}
+
+/// A file that is deleted unless it became something else.
+struct Partial(PathBuf);
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // Not there any more once it was renamed.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Takes one archive in pieces.
+pub struct UploadWriter {
+    file: Option<std::fs::File>,
+    partial: Partial,
+    folder: PathBuf,
+    hasher: blake3::Hasher,
+    bytes: u64,
+    bytes_max: u64,
+}
+
+impl UploadWriter {
+    /// Adds a piece.
+    pub async fn write(&mut self, chunk: bytes::Bytes) -> Result<(), UploadError> {
+        self.bytes += chunk.len() as u64;
+        if self.bytes > self.bytes_max {
+            return Err(UploadError::TooLarge { bytes_max: self.bytes_max });
+        }
+        self.hasher.update(&chunk);
+        let Some(mut file) = self.file.take() else {
+            return Err(std::io::Error::other("an earlier piece could not be written").into());
+        };
+        self.file = Some(off_thread(move || file.write_all(&chunk).map(|()| file)).await?);
+        Ok(())
+    }
+
+    /// Keeps the archive under its hash.
+    pub async fn finish(mut self) -> Result<Upload, UploadError> {
+        if self.bytes == 0 {
+            return Err(UploadError::Empty);
+        }
+        let hash = self.hasher.finalize().to_hex().to_string();
+        let (from, to) = (self.partial.0.clone(), self.folder.join(&hash));
+        let file = self.file.take();
+        off_thread(move || {
+            if let Some(file) = file {
+                file.sync_all()?;
+            }
+            std::fs::rename(from, to)
+        })
+        .await?;
+        Ok(Upload { hash, bytes: self.bytes })
+    }
+}
+
+async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use twinmcp_storage::clock::{ManualClock, SystemClock, SystemEntropy};
+
+    use super::*;
+
+    fn account() -> AccountId {
+        AccountId::random(SystemClock.now(), &SystemEntropy).unwrap()
+    }
+
+    fn uploads(folder: &Path, clock: Arc<dyn Clock>) -> Uploads {
+        Uploads::new(folder.to_owned(), 10, clock, Arc::new(SystemEntropy))
+    }
+
+    async fn sent(uploads: &Uploads, account: &AccountId, text: &'static str) -> Result<Upload, UploadError> {
+        let mut writer = uploads.begin(account).await?;
+        for piece in text.as_bytes().chunks(4) {
+            writer.write(bytes::Bytes::from_static(piece)).await?;
+        }
+        writer.finish().await
+    }
+
+    #[tokio::test]
+    async fn an_upload_is_found_by_its_hash_and_only_by_its_account() {
+        let folder = tempfile::tempdir().unwrap();
+        let uploads = uploads(folder.path(), Arc::new(SystemClock));
+        let (mine, other) = (account(), account());
+        let upload = sent(&uploads, &mine, "0123456789").await.unwrap();
+        assert_eq!(upload.hash, blake3::hash(b"0123456789").to_hex().to_string());
+        assert_eq!(std::fs::read(uploads.path(&mine, &upload.hash).unwrap()).unwrap(), b"0123456789");
+        assert_eq!(uploads.path(&other, &upload.hash), None);
+        assert_eq!(uploads.path(&mine, &format!("../{}/{}", mine, upload.hash)), None);
+    }
+
+    #[tokio::test]
+    async fn an_upload_over_the_limit_is_refused_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let uploads = uploads(folder.path(), Arc::new(SystemClock));
+        let mine = account();
+        assert!(matches!(sent(&uploads, &mine, "0123456789a").await, Err(UploadError::TooLarge { .. })));
+        assert!(matches!(sent(&uploads, &mine, "").await, Err(UploadError::Empty)));
+        assert_eq!(entries(&folder.path().join(mine.as_str())), Vec::<PathBuf>::new());
+    }
+
+    #[tokio::test]
+    async fn a_sweep_deletes_old_uploads_that_no_job_needs() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::at(SystemClock.now()));
+        let uploads = uploads(folder.path(), Arc::clone(&clock) as Arc<dyn Clock>);
+        let mine = account();
+        let needed = sent(&uploads, &mine, "needed").await.unwrap();
+        let not_needed = sent(&uploads, &mine, "not").await.unwrap();
+        uploads.sweep(|_| false);
+        assert!(uploads.path(&mine, &not_needed.hash).is_some(), "younger than a day");
+        clock.advance_millis(25 * 3600 * 1000);
+        uploads.sweep(|hash| hash == needed.hash);
+        assert!(uploads.path(&mine, &needed.hash).is_some());
+        assert!(uploads.path(&mine, &not_needed.hash).is_none());
+    }
+}

@@ -1,0 +1,119 @@
+//! Live state and decisions: what a node does between a request and the agreed state.
+//!
+//! One handle a noun, each `Clone` and cheap: [`Accounts`], [`ApiKeys`], [`Libraries`], [`Jobs`],
+//! [`Search`]. Behind a handle that changes things stands a supervised actor; reads pass no mailbox.
+//!
+//! Invariants: `ractor` is named in this crate only; an error that belongs to a caller travels in the
+//! reply; every wait of a caller has a deadline.
+
+pub mod accounts;
+pub mod api_keys;
+mod context;
+pub mod embedding;
+pub mod ingest;
+pub mod jobs;
+pub mod libraries;
+pub mod search;
+mod slot;
+pub mod supervisor;
+pub mod usage;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::SpawnErr;
+use twinmcp_cluster::Cluster;
+use twinmcp_storage::bundle::BundleStore;
+use twinmcp_storage::clock::{Clock, Entropy};
+
+pub use accounts::{Accounts, Owner};
+pub use api_keys::ApiKeys;
+pub use jobs::{Jobs, JobsConfig};
+pub use libraries::Libraries;
+pub use search::Search;
+pub use slot::Unanswered;
+pub use supervisor::{SupervisionConfig, Supervisor};
+
+use context::Context;
+use embedding::StaticTable;
+
+/// How the actors of a node run.
+#[derive(Debug, Clone, Default)]
+pub struct ActorsConfig {
+    /// The node's name, unique in the process.
+    pub node: String,
+    /// Where uploads are kept.
+    pub data_dir: PathBuf,
+    /// How index jobs run.
+    pub jobs: JobsConfig,
+    /// When a dead actor is started again.
+    pub supervision: SupervisionConfig,
+}
+
+/// The actors could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to start the actors")]
+pub struct StartError(#[from] SpawnErr);
+
+/// Everything that lives in a node, by noun.
+#[derive(Clone)]
+pub struct Actors {
+    /// Who owns things.
+    pub accounts: Accounts,
+    /// Who may call.
+    pub api_keys: ApiKeys,
+    /// What is documented here.
+    pub libraries: Libraries,
+    /// What is being indexed.
+    pub jobs: Jobs,
+    /// What the documentation says.
+    pub search: Search,
+    /// How the actors are.
+    pub supervisor: Supervisor,
+}
+
+/// Time the actors get to end.
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
+
+impl Actors {
+    /// Starts every actor under one supervisor. Jobs that were open go on.
+    ///
+    /// # Errors
+    /// When an actor does not start.
+    pub async fn start(
+        config: ActorsConfig,
+        cluster: Cluster,
+        bundles: Arc<BundleStore>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, StartError> {
+        let node = config.node.clone();
+        let context = Arc::new(Context {
+            node: node.clone(),
+            data_dir: config.data_dir,
+            cluster,
+            bundles,
+            embedder: StaticTable::builtin(),
+            clock,
+            entropy,
+        });
+        let (accounts_child, accounts) = Accounts::child(&context);
+        let (api_keys_child, api_keys) = ApiKeys::child(&context);
+        let (libraries_child, libraries) = Libraries::child(&context);
+        let (jobs_child, jobs) = Jobs::child(&context, &config.jobs);
+        let (search_child, search) = Search::child(&context, &jobs);
+        let children = vec![accounts_child, api_keys_child, libraries_child, search_child, jobs_child];
+        let supervisor =
+            Supervisor::start(format!("{node}/supervisor"), children, config.supervision).await?;
+        Ok(Self { accounts, api_keys, libraries, jobs, search, supervisor })
+    }
+
+    /// Ends every actor. A job that runs is interrupted, and goes on at the next start.
+    pub async fn stop(&self) {
+        self.supervisor.stop(STOP_DEADLINE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! `query-docs`: one library's snippets that answer a question.
+
+use std::sync::Arc;
+
+use twinmcp_storage::bundle::{Bundle, BundleHash, Scored};
+use twinmcp_storage::ids::{LibraryId, Version};
+use twinmcp_storage::libraries::{self, Library, VersionManifest, compare_versions};
+
+use super::rank::{self, Ranked};
+use super::{Docs, DocsQuery, FoundSnippet, QUERY_BYTES_MAX, SNIPPETS_MAX, Search, SearchError, TOKENS_MAX};
+
+/// Candidates taken from each of words and vectors.
+const CANDIDATES: usize = 100;
+
+impl Search {
+    /// The snippets of one library version that answer a question, best first.
+    pub async fn docs(&self, query: DocsQuery<'_>) -> Result<Docs, SearchError> {
+        let text = query.text.trim();
+        if text.is_empty() {
+            return Err(SearchError::EmptyQuery);
+        }
+        if text.len() > QUERY_BYTES_MAX {
+            return Err(SearchError::QueryLength);
+        }
+        let (library, manifest) = self.version(&query)?;
+        let bundle = self.open(&manifest).await?;
+        let timer = self.metrics.query_started();
+        let ranked = self.rank(&bundle, text)?;
+        let tokens_max = query.tokens_max.min(TOKENS_MAX);
+        let snippets_max = query.snippets_max.min(SNIPPETS_MAX);
+        let tokens = |index| bundle.facts(index).map_or(u32::MAX, |facts| facts.tokens);
+        let chosen = rank::cut(&ranked, tokens_max, snippets_max, tokens);
+        let snippets = chosen.iter().map(|ranked| found(&bundle, ranked)).collect::<Result<Vec<_>, _>>()?;
+        timer.done(snippets.len());
+        if snippets.is_empty() {
+            return Err(SearchError::NoSnippets { library: library.id, version: manifest.version });
+        }
+        Ok(Docs {
+            library: library.id,
+            title: library.facts.title,
+            version: manifest.version,
+            indexed_at: manifest.indexed_at,
+            tokens: snippets.iter().map(|found| found.snippet.tokens).sum(),
+            snippets,
+            rules: library.facts.rules,
+        })
+    }
+
+    /// The version asked for, or the library's current one; never another.
+    fn version(&self, query: &DocsQuery<'_>) -> Result<(Library, VersionManifest), SearchError> {
+        let reader = self.cluster.reader();
+        let id = &query.library.library;
+        let Some(library) = libraries::get(reader, id)? else { return Err(self.not_published(id)) };
+        let Some(version) = query.library.version.as_ref().or(library.current.as_ref()) else {
+            return Err(self.not_published(id));
+        };
+        match libraries::manifest(reader, id, version)? {
+            Some(manifest) => Ok((library, manifest)),
+            None => Err(SearchError::VersionNotFound {
+                library: id.clone(),
+                version: version.clone(),
+                available: self.available(id)?,
+            }),
+        }
+    }
+
+    fn available(&self, id: &LibraryId) -> Result<Vec<Version>, SearchError> {
+        let manifests = libraries::versions(self.cluster.reader(), id)?;
+        let mut versions: Vec<_> = manifests.into_iter().map(|manifest| manifest.version).collect();
+        versions.sort_by(|one, other| compare_versions(other, one));
+        Ok(versions)
+    }
+
+    fn not_published(&self, id: &LibraryId) -> SearchError {
+        match self.jobs.open_job_for(id) {
+            Some(job) => SearchError::NotFinalized { library: id.clone(), job },
+            None => SearchError::LibraryNotFound { library: id.clone() },
+        }
+    }
+
+    /// The version's bundle; one that is not open yet is opened off the async threads.
+    async fn open(&self, manifest: &VersionManifest) -> Result<Arc<Bundle>, SearchError> {
+        let hash: BundleHash = manifest.bundle.parse().map_err(|_| SearchError::Interrupted)?;
+        if let Some(bundle) = self.bundles.get_open(hash) {
+            return Ok(bundle);
+        }
+        let bundles = Arc::clone(&self.bundles);
+        let opened = tokio::task::spawn_blocking(move || bundles.open(hash)).await;
+        Ok(opened.map_err(|_| SearchError::Interrupted)??)
+    }
+
+    /// Words and vectors, fused, with link lists and near-duplicates damped.
+    fn rank(&self, bundle: &Bundle, text: &str) -> Result<Vec<Ranked>, SearchError> {
+        let words = {
+            let _timer = self.metrics.stage("words");
+            bundle.words(text, CANDIDATES)?
+        };
+        let vector = {
+            let _timer = self.metrics.stage("embed");
+            // Vectors of another embedder say nothing about this one's.
+            let same = bundle.meta().embedder.as_ref().is_some_and(|used| used.id == self.embedder.id());
+            same.then(|| self.embedder.embed_query(text)).flatten()
+        };
+        let nearest = {
+            let _timer = self.metrics.stage("vectors");
+            vector.as_ref().map_or_else(|| Ok(Vec::new()), |vector| bundle.nearest(vector, CANDIDATES))?
+        };
+        let _timer = self.metrics.stage("rerank");
+        let nearest = match &vector {
+            Some(vector) => with_all_cosines(bundle, vector, &words, nearest)?,
+            None => nearest,
+        };
+        let mut ranked = rank::fuse(&words, &nearest, self.embedder.fusion_weight());
+        rank::damp_links(&mut ranked, |index| bundle.facts(index).map_or(0, |facts| facts.link_percent));
+        rank::damp_duplicates(&mut ranked, |index| bundle.facts(index).map_or(0, |facts| facts.simhash));
+        Ok(ranked)
+    }
+}
+
+/// The nearest snippets, and those that words found beside them: each candidate has a cosine.
+fn with_all_cosines(
+    bundle: &Bundle,
+    vector: &[f32],
+    words: &Scored,
+    mut nearest: Scored,
+) -> Result<Scored, SearchError> {
+    let missing = rank::without_cosine(words, &nearest);
+    let cosines = bundle.cosines(vector, &missing)?;
+    nearest.extend(missing.into_iter().zip(cosines));
+    Ok(nearest)
+}
+
+fn found(bundle: &Bundle, ranked: &Ranked) -> Result<FoundSnippet, SearchError> {
+    let snippet = bundle.snippet(ranked.snippet)?;
+    let page = bundle.page(snippet.page)?;
+    let url = match snippet.anchors.first() {
+        Some(anchor) if !page.url.is_empty() => format!("{}#{anchor}", page.url),
+        _ => page.url.clone(),
+    };
+    Ok(FoundSnippet {
+        id: bundle.id(ranked.snippet)?.to_string(),
+        score: ranked.score,
+        snippet,
+        page_path: page.path,
+        page_title: page.title,
+        page_url: page.url,
+        url,
+    })
+}

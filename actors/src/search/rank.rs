@@ -1,0 +1,198 @@
+//! From two lists of candidates to an order, and from an order to an answer.
+//!
+//! Pure: what a snippet's score is made of is passed in, so that the node and the evaluation
+//! (`examples/retrieval_eval.rs`) rank by the same lines of code.
+
+use std::collections::{HashMap, HashSet};
+use twinmcp_storage::bundle::{SnippetIndex, similarity};
+
+/// Link text beyond this share, in percent, starts to count against a snippet.
+const LINKS_FREE: u8 = 50;
+/// What is left of the score of a snippet that is all links.
+const LINKS_REST: f32 = 0.5;
+/// Simhashes at least this alike belong to near-duplicates: at most three of 64 bits differ.
+const DUPLICATE: f32 = 61.0 / 64.0;
+/// What is left of the score of a near-duplicate of a better snippet.
+const DUPLICATE_REST: f32 = 0.5;
+/// Ranks among which near-duplicates and repeats are looked for; nobody reads further down.
+const DUPLICATE_RANKS: usize = 50;
+/// What is left of the score of a further stretch of a section that is there already.
+const REPEAT_REST: f32 = 0.8;
+
+/// A candidate with what its score is made of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ranked {
+    /// Which snippet.
+    pub snippet: SnippetIndex,
+    /// What it is ranked by, at most 1 before anything damps it.
+    pub score: f32,
+    /// BM25 over the best BM25, 0 when words did not find it.
+    pub words: f32,
+    /// Cosine over the best cosine, 0 when vectors did not find it.
+    pub vectors: f32,
+}
+
+/// Candidates that words found and vectors did not, so that their cosines can be looked up.
+pub fn without_cosine(words: &[(SnippetIndex, f32)], vectors: &[(SnippetIndex, f32)]) -> Vec<SnippetIndex> {
+    let known: HashSet<SnippetIndex> = vectors.iter().map(|&(snippet, _)| snippet).collect();
+    words.iter().map(|&(snippet, _)| snippet).filter(|snippet| !known.contains(snippet)).collect()
+}
+
+/// Joins both lists: `(1 - weight) * BM25 / best BM25 + weight * cosine / best cosine`, best first.
+///
+/// The weight belongs to the embedder. Without vectors the order is that of words alone, and the
+/// other way round. Equal scores keep the order of the bundle, so that answers are repeatable.
+pub fn fuse(words: &[(SnippetIndex, f32)], vectors: &[(SnippetIndex, f32)], weight: f32) -> Vec<Ranked> {
+    let weight = match (words.is_empty(), vectors.is_empty()) {
+        (_, true) => 0.0,
+        (true, false) => 1.0,
+        (false, false) => weight.clamp(0.0, 1.0),
+    };
+    let mut places: HashMap<SnippetIndex, usize> = HashMap::with_capacity(words.len() + vectors.len());
+    let mut ranked: Vec<Ranked> = Vec::with_capacity(words.len() + vectors.len());
+    for (list, of_words) in [(words, true), (vectors, false)] {
+        let best = list.iter().map(|&(_, score)| score).fold(f32::EPSILON, f32::max);
+        for &(snippet, score) in list {
+            let place = *places.entry(snippet).or_insert_with(|| {
+                ranked.push(Ranked { snippet, score: 0.0, words: 0.0, vectors: 0.0 });
+                ranked.len() - 1
+            });
+            if let Some(candidate) = ranked.get_mut(place) {
+                let part = if of_words { &mut candidate.words } else { &mut candidate.vectors };
+                *part = part.max(score / best);
+            }
+        }
+    }
+    for candidate in &mut ranked {
+        candidate.score = (1.0 - weight) * candidate.words + weight * candidate.vectors;
+    }
+    sort(&mut ranked);
+    ranked
+}
+
+/// Lowers snippets that are mostly links: tables of contents hold every word and answer nothing.
+pub fn damp_links(ranked: &mut [Ranked], link_percent: impl Fn(SnippetIndex) -> u8) {
+    for candidate in ranked.iter_mut() {
+        let over = link_percent(candidate.snippet).min(100).saturating_sub(LINKS_FREE);
+        let share = f32::from(over) / f32::from(100 - LINKS_FREE);
+        candidate.score *= 1.0 - share * (1.0 - LINKS_REST);
+    }
+    sort(ranked);
+}
+
+/// Lowers snippets whose text nearly repeats that of a better one, so that an answer does not spend
+/// its tokens on the same passage twice. A simhash of 0 stands for no words and repeats nothing.
+pub fn damp_duplicates(ranked: &mut [Ranked], simhash: impl Fn(SnippetIndex) -> u64) {
+    let mut seen: Vec<u64> = Vec::with_capacity(DUPLICATE_RANKS);
+    for candidate in ranked.iter_mut().take(DUPLICATE_RANKS) {
+        let hash = simhash(candidate.snippet);
+        if hash != 0 && seen.iter().any(|&other| similarity(hash, other) >= DUPLICATE) {
+            candidate.score *= DUPLICATE_REST;
+        } else {
+            seen.push(hash);
+        }
+    }
+    sort(ranked);
+}
+
+/// Lowers a further stretch of a section of which a better stretch is there: the first leads to the
+/// rest, and another section may hold another half of the answer. `section` names the section, the
+/// same for all its stretches; `None` for a snippet that belongs to none.
+pub fn damp_repeats(ranked: &mut [Ranked], section: impl Fn(SnippetIndex) -> Option<u64>) {
+    let mut seen: HashSet<u64> = HashSet::with_capacity(DUPLICATE_RANKS);
+    for candidate in ranked.iter_mut().take(DUPLICATE_RANKS) {
+        if section(candidate.snippet).is_some_and(|section| !seen.insert(section)) {
+            candidate.score *= REPEAT_REST;
+        }
+    }
+    sort(ranked);
+}
+
+/// The snippets of an answer: in order of rank, whole, at most `snippets_max` of them with at most
+/// `tokens_max` tokens together. One that does not fit is passed over for a smaller one behind it.
+pub fn cut(ranked: &[Ranked], tokens_max: u32, snippets_max: usize, tokens: impl Fn(SnippetIndex) -> u32) -> Vec<Ranked> {
+    let mut left = tokens_max;
+    let mut answer = Vec::with_capacity(snippets_max.min(ranked.len()));
+    for candidate in ranked {
+        if answer.len() == snippets_max {
+            break;
+        }
+        let needed = tokens(candidate.snippet);
+        if needed <= left {
+            left -= needed;
+            answer.push(*candidate);
+        }
+    }
+    answer
+}
+
+fn sort(ranked: &mut [Ranked]) {
+    ranked.sort_by(|one, other| other.score.total_cmp(&one.score).then(one.snippet.cmp(&other.snippet)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ranked, SnippetIndex, cut, damp_duplicates, damp_links, damp_repeats, fuse, without_cosine};
+
+    fn scored(list: &[(u32, f32)]) -> Vec<(SnippetIndex, f32)> {
+        list.iter().map(|&(index, score)| (SnippetIndex(index), score)).collect()
+    }
+
+    fn order(ranked: &[Ranked]) -> Vec<u32> {
+        ranked.iter().map(|candidate| candidate.snippet.0).collect()
+    }
+
+    #[test]
+    fn both_lists_count_by_their_share_of_the_best() {
+        let ranked = fuse(&scored(&[(1, 20.0), (2, 10.0)]), &scored(&[(2, 0.8), (3, 0.4)]), 0.5);
+        assert_eq!(order(&ranked), [2, 1, 3]);
+        assert!((ranked[0].score - 0.75).abs() < 1e-6 && (ranked[2].score - 0.25).abs() < 1e-6);
+        assert_eq!(without_cosine(&scored(&[(1, 20.0), (2, 10.0)]), &scored(&[(2, 0.8)])), [SnippetIndex(1)]);
+    }
+
+    #[test]
+    fn one_empty_list_leaves_the_order_of_the_other() {
+        let list = scored(&[(5, 3.0), (6, 2.0)]);
+        for ranked in [fuse(&list, &[], 0.5), fuse(&[], &list, 0.5)] {
+            assert_eq!(order(&ranked), [5, 6]);
+            assert!((ranked[0].score - 1.0).abs() < 1e-6);
+        }
+        assert!(fuse(&[], &[], 0.5).is_empty());
+    }
+
+    #[test]
+    fn equal_scores_keep_the_order_of_the_bundle() {
+        let ranked = fuse(&scored(&[(9, 1.0), (2, 1.0), (4, 1.0)]), &[], 0.5);
+        assert_eq!(order(&ranked), [2, 4, 9]);
+    }
+
+    #[test]
+    fn link_lists_fall_behind_text() {
+        let mut ranked = fuse(&scored(&[(1, 10.0), (2, 8.0)]), &[], 0.5);
+        damp_links(&mut ranked, |snippet| if snippet.0 == 1 { 95 } else { 40 });
+        assert_eq!(order(&ranked), [2, 1]);
+    }
+
+    #[test]
+    fn a_near_duplicate_falls_behind_and_the_better_one_stays() {
+        let mut ranked = fuse(&scored(&[(1, 10.0), (2, 9.9), (3, 6.0)]), &[], 0.5);
+        damp_duplicates(&mut ranked, |snippet| if snippet.0 == 3 { 0xffff_0000_ffff_0000 } else { 0b111 >> (snippet.0 - 1) });
+        assert_eq!(order(&ranked), [1, 3, 2]);
+    }
+
+    #[test]
+    fn a_further_stretch_of_a_section_falls_behind_and_the_first_stays() {
+        let mut ranked = fuse(&scored(&[(1, 10.0), (2, 9.9), (3, 9.0), (4, 8.9)]), &[], 0.5);
+        damp_repeats(&mut ranked, |snippet| (snippet.0 < 3).then_some(77));
+        assert_eq!(order(&ranked), [1, 3, 4, 2]);
+    }
+
+    #[test]
+    fn an_answer_keeps_its_budget_and_never_cuts_a_snippet() {
+        let ranked = fuse(&scored(&[(1, 4.0), (2, 3.0), (3, 2.0), (4, 1.0)]), &[], 0.5);
+        let tokens = |snippet: SnippetIndex| [0, 300, 900, 200, 100][snippet.0 as usize];
+        assert_eq!(order(&cut(&ranked, 600, 10, tokens)), [1, 3, 4]);
+        assert_eq!(order(&cut(&ranked, 600, 2, tokens)), [1, 3]);
+        assert!(cut(&ranked, 50, 10, tokens).is_empty());
+    }
+}

@@ -1,0 +1,149 @@
+//! A node without its outside: cluster and actors over engines in memory, bundles in a folder.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use twinmcp_cluster::{Cluster, ClusterConfig};
+use twinmcp_storage::accounts::Account;
+use twinmcp_storage::bundle::BundleStore;
+use twinmcp_storage::clock::{SystemClock, SystemEntropy};
+use twinmcp_storage::engine::{Keyspace, MemoryEngine};
+use twinmcp_storage::ids::{JobId, LibraryRef};
+use twinmcp_storage::jobs::{JobState, Source};
+
+use crate::jobs::{JobView, JobsError, Submission};
+use crate::search::{Docs, DocsQuery, SearchError};
+use crate::{Actors, ActorsConfig, JobsConfig, Owner, SupervisionConfig};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(super) struct World {
+    pub(super) actors: Actors,
+    pub(super) account: Account,
+    pub(super) node: String,
+    pub(super) cluster: Cluster,
+    disk: Disk,
+}
+
+/// What outlives the actors of a node.
+#[derive(Clone)]
+struct Disk {
+    folder: Arc<TempDir>,
+    state: MemoryEngine,
+    raft: MemoryEngine,
+}
+
+impl World {
+    pub(super) async fn new() -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        std::fs::create_dir(folder.path().join("sources")).unwrap();
+        let (state, raft) = (MemoryEngine::new(Keyspace::STATE), MemoryEngine::new(Keyspace::RAFT));
+        Self::on(Disk { folder, state, raft }).await
+    }
+
+    async fn on(disk: Disk) -> Self {
+        static NODES: AtomicUsize = AtomicUsize::new(0);
+        let node = format!("test-{}", NODES.fetch_add(1, Ordering::SeqCst));
+        let (state, raft) = (Arc::new(disk.state.clone()), Arc::new(disk.raft.clone()));
+        let clock = Arc::new(SystemClock);
+        let cluster =
+            Cluster::start(ClusterConfig::default(), state, raft, clock.clone(), &SystemEntropy).await.unwrap();
+        let bundles = disk.folder.path().join("bundles");
+        let bundles = Arc::new(BundleStore::open_dir(bundles, 10.try_into().unwrap()).unwrap());
+        let config = ActorsConfig {
+            node: node.clone(),
+            data_dir: disk.folder.path().to_owned(),
+            jobs: JobsConfig { folders: vec![disk.folder.path().join("sources")], ..JobsConfig::default() },
+            supervision: SupervisionConfig { backoff_min: Duration::from_millis(1), ..SupervisionConfig::default() },
+        };
+        let actors =
+            Actors::start(config, cluster.clone(), bundles, clock, Arc::new(SystemEntropy)).await.unwrap();
+        let account = match actors.accounts.first().unwrap() {
+            Some(account) => account,
+            None => actors.accounts.create("owner").await.unwrap(),
+        };
+        Self { actors, account, node, cluster, disk }
+    }
+
+    /// Ends everything at once and starts a node on what the disk kept.
+    pub(super) async fn crash_and_restart(self) -> Self {
+        let Self { actors, cluster, disk, .. } = self;
+        actors.stop().await;
+        cluster.shutdown().await.unwrap();
+        disk.state.crash();
+        disk.raft.crash();
+        Self::on(disk).await
+    }
+
+    pub(super) fn folder(&self) -> PathBuf {
+        self.disk.folder.path().join("sources")
+    }
+
+    /// Writes a source and names its folder.
+    pub(super) fn source(&self, name: &str, pages: &[(&str, &str)]) -> Source {
+        let folder = self.folder().join(name);
+        for (path, text) in pages {
+            let path = folder.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        as_source(&folder)
+    }
+
+    pub(super) fn submission(&self, library: &str, version: &str, source: Source) -> Submission {
+        Submission {
+            account: self.account.id.clone(),
+            library: library.parse().unwrap(),
+            version: version.parse().unwrap(),
+            source,
+            base_url: Some("https://docs.example.org/".into()),
+        }
+    }
+
+    pub(super) async fn submit(&self, library: &str, version: &str, source: Source) -> Result<JobView, JobsError> {
+        self.actors.jobs.submit(self.submission(library, version, source)).await
+    }
+
+    /// Follows a job to its end.
+    pub(super) async fn ended(&self, id: &JobId) -> JobView {
+        let mut view = self.actors.jobs.watch(&Owner::Operator, id).unwrap();
+        let ended = view.wait_for(|view| view.job.state.is_ended());
+        tokio::time::timeout(PATIENCE, ended).await.expect("the job ends").unwrap().clone()
+    }
+
+    /// Indexes a version and expects that to work.
+    pub(super) async fn index(&self, library: &str, version: &str, source: Source) -> JobView {
+        let job = self.submit(library, version, source).await.unwrap();
+        let view = self.ended(&job.job.id).await;
+        assert_eq!(view.job.state, JobState::Done);
+        view
+    }
+
+    pub(super) async fn docs(&self, library: &str, text: &str) -> Result<Docs, SearchError> {
+        let library: LibraryRef = library.parse().unwrap();
+        self.actors.search.docs(DocsQuery { library: &library, text, tokens_max: 5_000, snippets_max: 10 }).await
+    }
+
+    /// Ends one of the node's actors as a crash would.
+    pub(super) fn kill(&self, actor: &str) {
+        let name = format!("{}/{actor}", self.node);
+        ractor::registry::where_is(name).expect("the actor is there").kill();
+    }
+
+    /// Waits until something is true.
+    pub(super) async fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
+        let reached = async {
+            while !holds() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, reached).await.unwrap_or_else(|_| panic!("{what}"));
+    }
+}
+
+fn as_source(folder: &Path) -> Source {
+    Source::Folder { path: folder.to_str().unwrap().to_owned() }
+}

@@ -1,0 +1,269 @@
+//! Consensus of one group, over `openraft`.
+//!
+//! `propose.rs` makes entries of commands, `log.rs` keeps entries, `apply.rs` puts committed ones into
+//! the state, `snapshot.rs` lets the log be cut. [`Consensus`] starts and stops them.
+//!
+//! Invariant: `openraft` is named below this module only, and never in anything public.
+
+mod apply;
+mod dump;
+mod entry;
+mod health;
+mod log;
+mod machine;
+mod network;
+mod propose;
+mod records;
+mod snapshot;
+mod start;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod types;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::ServerState;
+use openraft::async_runtime::watch::WatchReceiver;
+use tokio::sync::watch;
+use tracing::{info, warn};
+use twinmcp_storage::clock::{Clock, Entropy};
+use twinmcp_storage::command::Command;
+use twinmcp_storage::engine::{Engine, StorageError};
+
+use self::apply::Applier;
+use self::health::Health;
+use self::machine::StateMachine;
+use self::network::Network;
+use self::propose::{Former, Proposer};
+use self::snapshot::SnapshotStore;
+use self::start::{begin, open, settings, start_error, start_failed};
+use self::tail::Tail;
+use self::types::Raft;
+use self::writer::Writer;
+use crate::changes::{ChangeFeed, Changes};
+use crate::config::ClusterConfig;
+use crate::error::ClusterError;
+use crate::handle::Applied;
+use crate::metrics::Metrics;
+use crate::status::{ClusterId, ClusterStatus, NodeId, Role, StopReason};
+
+/// One group's consensus, running.
+pub(crate) struct Consensus {
+    config: ClusterConfig,
+    cluster_id: ClusterId,
+    raft: Raft,
+    proposer: Proposer,
+    writer: Writer,
+    tail: Arc<Tail>,
+    applier: Arc<Applier>,
+    snapshots: SnapshotStore,
+    changes: ChangeFeed,
+    health: Health,
+    stopped: watch::Sender<Option<StopReason>>,
+}
+
+impl Consensus {
+    /// Starts this node's part, and returns once a leader is known and everything committed before
+    /// is applied.
+    pub(crate) async fn start(
+        config: ClusterConfig,
+        state: Arc<dyn Engine>,
+        raft: Arc<dyn Engine>,
+        clock: Arc<dyn Clock>,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, ClusterError> {
+        config.check()?;
+        let health = Health::default();
+        let metrics = Arc::new(Metrics::new(config.group_id));
+        let changes = ChangeFeed::new(config.changes_max);
+        let open = {
+            let (config, health) = (config.clone(), health.clone());
+            let (changes, metrics) = (changes.clone(), Arc::clone(&metrics));
+            move || open(&config, state, raft, changes, health, metrics)
+        };
+        let opened = tokio::task::spawn_blocking(open).await.map_err(start_failed)??;
+        let (writer, tail) = (opened.log.writer(), opened.log.tail());
+        let (applier, snapshots) = (Arc::clone(&opened.applier), opened.snapshots.clone());
+
+        let state_machine = StateMachine::new(Arc::clone(&applier), snapshots.clone());
+        let settings = Arc::new(settings(&config)?);
+        let raft = Raft::new(config.node_id.0, settings, Network, opened.log, state_machine).await;
+        let raft = match raft {
+            Ok(raft) => raft,
+            Err(error) => {
+                stop_writer(&writer).await;
+                return Err(start_error(&health, error));
+            }
+        };
+        let begun = match begin(&config, &raft, &applier, &*clock, entropy).await {
+            Ok(begun) => begun,
+            Err(error) => {
+                // Its error, if any, is the one that is answered here.
+                let _ = raft.shutdown().await;
+                stop_writer(&writer).await;
+                return Err(match health.failure() {
+                    Some(reason) => ClusterError::Start {
+                        reason: reason.to_owned(),
+                    },
+                    None => error,
+                });
+            }
+        };
+        let former = Former {
+            raft: raft.clone(),
+            applier: Arc::clone(&applier),
+            clock,
+            health: health.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        let proposer = Proposer::start(&config, former);
+        let stopped = watch::Sender::new(None);
+        watch_core(&raft, metrics, changes.clone(), health.clone(), stopped.clone());
+        info!(cluster_id = %begun, node_id = %config.node_id, group = %config.group_id, "consensus has started");
+        Ok(Self {
+            config,
+            cluster_id: begun,
+            raft,
+            proposer,
+            writer,
+            tail,
+            applier,
+            snapshots,
+            changes,
+            health,
+            stopped,
+        })
+    }
+
+    pub(crate) async fn propose(
+        &self,
+        command: &Command,
+        deadline: Duration,
+    ) -> Result<Applied, ClusterError> {
+        self.proposer.propose(command, deadline).await
+    }
+
+    pub(crate) fn changes(&self) -> Changes {
+        self.changes.subscribe()
+    }
+
+    /// How far the state is, each time it moves.
+    pub(crate) fn applied(&self) -> watch::Receiver<Option<u64>> {
+        self.applier.applied()
+    }
+
+    pub(crate) fn stopped(&self) -> watch::Receiver<Option<StopReason>> {
+        self.stopped.subscribe()
+    }
+
+    pub(crate) fn status(&self) -> ClusterStatus {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let role = match (&metrics.running_state, metrics.state) {
+            (Err(_), _) | (_, ServerState::Shutdown) => Role::Stopped,
+            (_, ServerState::Leader) => Role::Leader,
+            (_, ServerState::Follower) => Role::Follower,
+            (_, ServerState::Candidate) => Role::Candidate,
+            (_, ServerState::Learner) => Role::Learner,
+        };
+        ClusterStatus {
+            cluster_id: self.cluster_id,
+            node_id: self.config.node_id,
+            group_id: self.config.group_id,
+            role,
+            leader: metrics
+                .current_leader
+                .filter(|_| role != Role::Stopped)
+                .map(NodeId),
+            term: metrics.current_term,
+            last_log_index: self.tail.bounds().1.map(|last| last.index),
+            applied_index: *self.applier.applied().borrow(),
+            snapshot_index: self.snapshots.position().0.map(|position| position.index),
+            unhealthy: self.health.failure().map(ToOwned::to_owned),
+        }
+    }
+
+    /// Answers what was proposed, then ends this node's part. The engines stay open.
+    pub(crate) async fn stop(&self) {
+        self.proposer.close(self.config.stop_deadline).await;
+        self.stopped.send_if_modified(|reason| {
+            let is_first = reason.is_none();
+            reason.get_or_insert(StopReason::Shutdown);
+            is_first
+        });
+        if let Err(error) = self.raft.shutdown().await {
+            warn!(error = %error, "consensus did not stop cleanly");
+        }
+        stop_writer(&self.writer).await;
+        self.changes.close();
+    }
+}
+
+/// A handle that was dropped without a shutdown: nothing may go on behind its owner's back.
+impl Drop for Consensus {
+    fn drop(&mut self) {
+        if self.stopped.borrow().is_some() {
+            return;
+        }
+        let (raft, writer) = (self.raft.clone(), self.writer.clone());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            warn!("the cluster was dropped without a shutdown");
+            runtime.spawn(async move {
+                let _ = raft.shutdown().await;
+                stop_writer(&writer).await;
+            });
+        }
+    }
+}
+
+/// Keeps metrics, and says so when `openraft` has stopped.
+fn watch_core(
+    raft: &Raft,
+    metrics: Arc<Metrics>,
+    changes: ChangeFeed,
+    health: Health,
+    stopped: watch::Sender<Option<StopReason>>,
+) {
+    let mut server = raft.server_metrics();
+    let all = raft.metrics();
+    tokio::spawn(async move {
+        let mut led = None;
+        loop {
+            let leads = {
+                let server = server.borrow_watched();
+                server
+                    .current_leader
+                    .map(|leader| (leader, server.vote.leader_id.term))
+            };
+            metrics.leader(leads.is_some(), leads.is_some() && leads != led);
+            led = leads.or(led);
+            if server.changed().await.is_err() {
+                break;
+            }
+        }
+        metrics.leader(false, false);
+        if stopped.borrow().is_none() {
+            if let Err(error) = &all.borrow_watched().running_state {
+                health.fail(error);
+            }
+            let message = health.failure().unwrap_or("it ended by itself").to_owned();
+            stopped.send_replace(Some(StopReason::Failed { message }));
+        }
+        changes.close();
+    });
+}
+
+async fn stop_writer(writer: &Writer) {
+    let writer = writer.clone();
+    // Blocks until what waits is written.
+    let _ = tokio::task::spawn_blocking(move || writer.stop()).await;
+}
+
+/// Syncs and closes both engines; both are tried.
+pub(crate) fn close_engines(state: &dyn Engine, raft: &dyn Engine) -> Result<(), StorageError> {
+    let state = state.close();
+    raft.close().and(state)
+}

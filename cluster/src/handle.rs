@@ -1,0 +1,184 @@
+//! [`Cluster`]: the handle the rest of the program holds.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tracing::instrument;
+use twinmcp_storage::clock::{Clock, Entropy};
+use twinmcp_storage::command::{Command, Outcome};
+use twinmcp_storage::engine::{Engine, Reader};
+
+use crate::changes::Changes;
+use crate::config::ClusterConfig;
+use crate::consensus::{self, Consensus};
+use crate::error::ClusterError;
+use crate::status::{ClusterStatus, StopReason};
+
+/// What became of a proposal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Applied {
+    /// What the command did.
+    pub outcome: Outcome,
+    /// The log entry it was in: whoever reads on another node waits for it there, see
+    /// [`Cluster::wait_applied`].
+    pub log_index: u64,
+}
+
+/// This node's part in the cluster. Clones are cheap and share it.
+#[derive(Clone)]
+pub struct Cluster {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    consensus: Consensus,
+    propose_deadline: Duration,
+    state: Arc<dyn Engine>,
+    raft: Arc<dyn Engine>,
+    /// Whether both engines are closed.
+    is_closed: Mutex<bool>,
+}
+
+impl Cluster {
+    /// Starts this node: founds a cluster of one on empty engines, goes on where it was on others.
+    ///
+    /// `state` is opened with [`Keyspace::STATE`](twinmcp_storage::engine::Keyspace::STATE), `raft`
+    /// with [`Keyspace::RAFT`](twinmcp_storage::engine::Keyspace::RAFT). Returns once a leader is known
+    /// and everything this node ever answered for is applied, so that reads see their own writes also
+    /// after a restart.
+    ///
+    /// # Errors
+    /// [`ClusterError::Config`], [`ClusterError::WrongNode`], [`ClusterError::Storage`],
+    /// [`ClusterError::Entropy`]; [`ClusterError::Start`] with a sentence for everything else, such as
+    /// an entry of a later build in the log.
+    pub async fn start(
+        config: ClusterConfig,
+        state: Arc<dyn Engine>,
+        raft: Arc<dyn Engine>,
+        clock: Arc<dyn Clock>,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, ClusterError> {
+        let propose_deadline = config.propose_deadline;
+        let started = Consensus::start(config, Arc::clone(&state), Arc::clone(&raft), clock, entropy);
+        let consensus = Box::pin(started).await?;
+        let is_closed = Mutex::new(false);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                consensus,
+                propose_deadline,
+                state,
+                raft,
+                is_closed,
+            }),
+        })
+    }
+
+    /// Proposes a change and waits until it is agreed on, on disk and applied here, for as long as
+    /// the configuration says.
+    ///
+    /// Dropping the future does not take the change back.
+    ///
+    /// # Errors
+    /// [`ClusterError::Busy`], [`ClusterError::NoLeader`] and [`ClusterError::TooLarge`] say that
+    /// nothing was proposed; after [`ClusterError::Deadline`], [`ClusterError::LeaderChanged`] and
+    /// [`ClusterError::Stopped`] the change may still be applied, once.
+    pub async fn propose(&self, command: Command) -> Result<Applied, ClusterError> {
+        self.propose_within(command, self.inner.propose_deadline).await
+    }
+
+    /// As [`Self::propose`], with a deadline of its own.
+    ///
+    /// # Errors
+    /// As [`Self::propose`].
+    #[instrument(name = "consensus.propose", skip_all, fields(noun = command.noun()))]
+    pub async fn propose_within(
+        &self,
+        command: Command,
+        deadline: Duration,
+    ) -> Result<Applied, ClusterError> {
+        self.inner.consensus.propose(&command, deadline).await
+    }
+
+    /// Notices of changes applied here, from now on.
+    pub fn changes(&self) -> Changes {
+        self.inner.consensus.changes()
+    }
+
+    /// The agreed state as this node has it, moving on between two reads.
+    pub fn reader(&self) -> &dyn Reader {
+        &*self.inner.state
+    }
+
+    /// The agreed state as this node has it now.
+    pub fn view(&self) -> Box<dyn Reader> {
+        self.inner.state.view()
+    }
+
+    /// Returns once this node has applied the entry at `log_index`.
+    ///
+    /// # Errors
+    /// [`ClusterError::Behind`] when it has not by the deadline.
+    pub async fn wait_applied(&self, log_index: u64, deadline: Duration) -> Result<(), ClusterError> {
+        let mut applied = self.inner.consensus.applied();
+        let reached = applied.wait_for(|applied| applied.is_some_and(|applied| applied >= log_index));
+        let is_reached = matches!(tokio::time::timeout(deadline, reached).await, Ok(Ok(_)));
+        match is_reached {
+            true => Ok(()),
+            false => {
+                let applied = self.inner.consensus.applied().borrow().unwrap_or_default();
+                Err(ClusterError::Behind {
+                    wanted: log_index,
+                    applied,
+                })
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn consensus(&self) -> &Consensus {
+        &self.inner.consensus
+    }
+
+    /// How this node stands.
+    pub fn status(&self) -> ClusterStatus {
+        self.inner.consensus.status()
+    }
+
+    /// Resolves once this node takes no part any more, and says why; at once if it already does not.
+    /// A supervisor waits for it: after [`StopReason::Failed`] the engines have to be opened again.
+    pub fn stopped(&self) -> impl Future<Output = StopReason> + Send + 'static {
+        let mut stopped = self.inner.consensus.stopped();
+        async move {
+            match stopped.wait_for(Option::is_some).await {
+                Ok(reason) => reason.clone().unwrap_or(StopReason::Shutdown),
+                // Every handle was dropped.
+                Err(_) => StopReason::Shutdown,
+            }
+        }
+    }
+
+    /// Answers every proposal under way, ends this node's part and closes both engines, so that they
+    /// open again without a replay. A second call waits for the first and does nothing more.
+    ///
+    /// # Errors
+    /// [`ClusterError::Storage`] when an engine could not be closed; what was answered is on disk.
+    pub async fn shutdown(&self) -> Result<(), ClusterError> {
+        let mut is_closed = self.inner.is_closed.lock().await;
+        if *is_closed {
+            return Ok(());
+        }
+        self.inner.consensus.stop().await;
+        let (state, raft) = (Arc::clone(&self.inner.state), Arc::clone(&self.inner.raft));
+        let close = move || consensus::close_engines(&*state, &*raft);
+        let closed = tokio::task::spawn_blocking(close).await;
+        *is_closed = true;
+        match closed {
+            Ok(closed) => closed.map_err(ClusterError::Storage),
+            Err(error) => Err(ClusterError::Stopped {
+                reason: error.to_string(),
+            }),
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Agreement between nodes: a [`Command`](twinmcp_storage::command::Command) goes in, and comes out
+//! applied, in one order, on every node.
+//!
+//! [`Cluster`] is the only way in: [`Cluster::propose`] for a change, [`Cluster::reader`] for what this
+//! node has applied. One voter today; everything that is written down carries the group and the
+//! format it needs for many.
+//!
+//! Invariants: `openraft` is named only in [`consensus`], and nothing of it is public or on disk;
+//! a command is answered only when a quorum has it on disk; the log is cut only behind what the state
+//! engine and a snapshot hold on disk; an entry this build cannot read stops it, and is never skipped.
+
+mod changes;
+mod config;
+mod consensus;
+mod error;
+mod handle;
+mod metrics;
+mod status;
+#[cfg(test)]
+mod tests;
+
+pub use changes::Changes;
+pub use config::ClusterConfig;
+pub use error::ClusterError;
+pub use handle::{Applied, Cluster};
+pub use status::{ClusterId, ClusterStatus, GroupId, NodeId, Role, StopReason};

@@ -1,0 +1,114 @@
+//! From what went wrong inside to what is answered: one exhaustive match an error type.
+
+use poem::http::StatusCode;
+use twinmcp_actors::Unanswered;
+use twinmcp_actors::api_keys::ApiKeysError;
+use twinmcp_actors::jobs::{JobsError, UploadError};
+use twinmcp_actors::libraries::LibrariesError;
+use twinmcp_cluster::ClusterError;
+use twinmcp_storage::ids::InvalidId;
+
+use super::error::ApiError;
+
+impl From<Unanswered> for ApiError {
+    fn from(error: Unanswered) -> Self {
+        Self::busy("The node has too much to do right now. Try again in a second.").caused_by(error)
+    }
+}
+
+impl From<ClusterError> for ApiError {
+    fn from(error: ClusterError) -> Self {
+        match error {
+            ClusterError::Deadline | ClusterError::LeaderChanged | ClusterError::Stopped { .. } => {
+                let message = "Whether the change was made is not known. Look before you try again.";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "outcome_unknown", message)
+                    .retry_after(1)
+                    .caused_by(error)
+            }
+            ClusterError::Busy | ClusterError::NoLeader | ClusterError::Behind { .. } => {
+                Self::busy("The cluster takes no changes right now; nothing was changed. Try again in a second.")
+                    .caused_by(error)
+            }
+            ClusterError::TooLarge { bytes_max, .. } => Self::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                format!("The change is larger than the {bytes_max} bytes a change may have."),
+            ),
+            error => Self::internal(error),
+        }
+    }
+}
+
+/// `no job x; try again` becomes `No job x; try again.`
+fn told(error: &impl std::error::Error) -> String {
+    super::error::sentence(&error.to_string())
+}
+
+impl From<ApiKeysError> for ApiError {
+    fn from(error: ApiKeysError) -> Self {
+        match error {
+            ApiKeysError::NotFound { .. } => Self::not_found("api_key_not_found", told(&error)),
+            ApiKeysError::LimitReached => Self::new(StatusCode::CONFLICT, "api_key_limit_reached", told(&error)),
+            ApiKeysError::NameLength | ApiKeysError::NoScopes => Self::bad_request(told(&error)),
+            ApiKeysError::Busy(error) => error.into(),
+            ApiKeysError::Replicate(error) => error.into(),
+            ApiKeysError::Storage(error) => Self::internal(error),
+            ApiKeysError::Entropy(error) => Self::internal(error),
+        }
+    }
+}
+
+impl From<LibrariesError> for ApiError {
+    fn from(error: LibrariesError) -> Self {
+        match error {
+            LibrariesError::NotFound { .. } => Self::not_found("library_not_found", told(&error)),
+            LibrariesError::VersionNotFound { .. } => Self::not_found("tag_not_found", told(&error)),
+            LibrariesError::FactsTooLong { .. } | LibrariesError::TrustRange => Self::bad_request(told(&error)),
+            LibrariesError::Busy(error) => error.into(),
+            LibrariesError::Replicate(error) => error.into(),
+            LibrariesError::Storage(error) => Self::internal(error),
+        }
+    }
+}
+
+impl From<JobsError> for ApiError {
+    fn from(error: JobsError) -> Self {
+        match error {
+            JobsError::NotFound { .. } => Self::not_found("job_not_found", told(&error)),
+            JobsError::Ended { .. } => Self::new(StatusCode::CONFLICT, "job_ended", told(&error)),
+            JobsError::LimitReached => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "jobs_full", told(&error)).retry_after(60)
+            }
+            JobsError::UploadNotFound { .. } => {
+                Self::new(StatusCode::CONFLICT, "upload_not_found", told(&error))
+            }
+            JobsError::FolderNotAllowed { .. } => {
+                Self::new(StatusCode::FORBIDDEN, "folder_not_allowed", told(&error))
+            }
+            JobsError::OtherOwner { .. } => Self::new(StatusCode::CONFLICT, "library_taken", told(&error)),
+            JobsError::BaseUrl => Self::bad_request(told(&error)),
+            JobsError::Busy(error) => error.into(),
+            JobsError::Replicate(error) => error.into(),
+            JobsError::Storage(error) => Self::internal(error),
+            JobsError::Entropy(error) => Self::internal(error),
+        }
+    }
+}
+
+impl From<UploadError> for ApiError {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::TooLarge { .. } => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", told(&error))
+            }
+            UploadError::Empty => Self::bad_request(told(&error)),
+            UploadError::Write(error) => Self::internal(error),
+            UploadError::Entropy(error) => Self::internal(error),
+        }
+    }
+}
+
+/// An id in a path or body that cannot be one.
+pub(super) fn invalid_id(error: &InvalidId) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "invalid_id", told(error))
+}

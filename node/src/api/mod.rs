@@ -1,0 +1,99 @@
+//! The HTTP API: one file a noun, shapes of its own, errors in one place.
+//!
+//! Endpoints translate: they parse, ask who the caller is, call one handle and shape the answer.
+//! Doc comments of endpoints are the public documentation, `operation_id`s the public names.
+
+mod answer;
+mod api_keys;
+mod document;
+mod error;
+mod failures;
+mod health;
+mod jobs;
+mod libraries;
+mod search;
+#[cfg(test)]
+mod tests;
+mod tools;
+
+use poem::http::Method;
+use poem::{Endpoint, EndpointExt, IntoResponse, Route};
+use poem_openapi::registry::{MetaApi, Registry};
+use poem_openapi::{OpenApi, OpenApiService, Tags};
+
+pub(crate) use self::answer::{docs_text, libraries_text};
+pub(crate) use self::api_keys::ApiKeysApi;
+pub use self::document::openapi_document;
+pub(crate) use self::error::{ApiError, Shape};
+pub(crate) use self::health::{Health, HealthApi};
+pub(crate) use self::jobs::JobsApi;
+pub(crate) use self::libraries::LibrariesApi;
+pub(crate) use self::search::{Context7Api, ToolsApi};
+pub(crate) use self::tools::Tools;
+
+/// Chapters of the document.
+#[derive(Tags)]
+pub(crate) enum Tag {
+    /// The two tools as Context7's clients call them.
+    Context7,
+    /// The two tools as typed JSON.
+    Tools,
+    /// What is documented here.
+    Libraries,
+    /// Index jobs and their progress.
+    Jobs,
+    /// Who may call, and for what.
+    #[oai(rename = "API keys")]
+    ApiKeys,
+    /// How the node is.
+    Health,
+}
+
+/// Every endpoint of the document.
+pub(crate) type Apis = (Context7Api, ToolsApi, LibrariesApi, JobsApi, ApiKeysApi, HealthApi);
+
+/// The endpoints, or only what is documented about them: the document needs no running node.
+struct Described(Option<Apis>);
+
+impl OpenApi for Described {
+    fn meta() -> Vec<MetaApi> {
+        Apis::meta()
+    }
+
+    fn register(registry: &mut Registry) {
+        Apis::register(registry);
+    }
+
+    fn add_routes(
+        self,
+        table: &mut std::collections::HashMap<
+            String,
+            std::collections::HashMap<Method, poem::endpoint::BoxEndpoint<'static>>,
+        >,
+    ) {
+        if let Some(apis) = self.0 {
+            apis.add_routes(table);
+        }
+    }
+}
+
+fn service(apis: Option<Apis>) -> OpenApiService<Described, ()> {
+    document::describe(OpenApiService::new(Described(apis), "TwinMCP", env!("CARGO_PKG_VERSION")))
+}
+
+/// All routes of the API, its document and its pages.
+pub(crate) fn routes(apis: Apis, mcp: impl Endpoint + 'static) -> Route {
+    let document = bytes::Bytes::from(openapi_document());
+    let page = bytes::Bytes::from(document::swagger_page());
+    Route::new()
+        .at("/mcp", mcp)
+        .at("/api/openapi.json", fixed("application/json", document))
+        .at("/api/docs", fixed("text/html; charset=utf-8", page))
+        .nest_no_strip("/api", service(Some(apis)))
+}
+
+/// An endpoint that answers GET with the same bytes each time.
+fn fixed(content_type: &'static str, body: bytes::Bytes) -> impl Endpoint {
+    poem::get(poem::endpoint::make_sync(move |_| body.clone().with_content_type(content_type).into_response()))
+        .map_to_response()
+}

@@ -1,0 +1,125 @@
+//! How the client verbs talk to a node.
+
+use std::time::Duration;
+
+use clap::Args;
+use reqwest::{Client, Method, RequestBuilder, Response, Url};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::CliError;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest answer that is read, in bytes.
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Which node, and who asks.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ClientArgs {
+    /// URL of the node
+    #[arg(long, env = "TWINMCP_URL", default_value = "http://127.0.0.1:3000", value_name = "URL")]
+    pub(super) url: String,
+    /// API key; anonymous when there is none
+    #[arg(long = "key", env = "TWINMCP_API_KEY", hide_env_values = true, value_name = "KEY")]
+    pub(super) key: Option<String>,
+}
+
+/// A node, as seen from outside.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    client: Client,
+    base: Url,
+    key: Option<String>,
+    /// What this program is to the node's metrics.
+    source: &'static str,
+}
+
+impl Node {
+    pub(super) fn new(args: &ClientArgs, source: &'static str) -> Result<Self, CliError> {
+        let wrong = |reason: &str| CliError::Usage(format!("--url {}: {reason}", args.url));
+        let base = Url::parse(&args.url).map_err(|error| wrong(&error.to_string()))?;
+        if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
+            return Err(wrong("must be an http or https URL, e.g. http://127.0.0.1:3000"));
+        }
+        let mut client = Client::builder().connect_timeout(CONNECT_TIMEOUT).user_agent(concat!(
+            "twinmcp/",
+            env!("CARGO_PKG_VERSION")
+        ));
+        if base.host_str().is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]") {
+            // A proxy would look for the node on its own machine.
+            client = client.no_proxy();
+        }
+        let client = client.build().map_err(|error| CliError::failed(&error))?;
+        let key = args.key.clone().filter(|key| !key.is_empty());
+        Ok(Self { client, base, key, source })
+    }
+
+    /// A request to `path`, with the key.
+    pub(super) fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, CliError> {
+        let joined = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
+        let url = Url::parse(&joined).map_err(|error| CliError::Usage(format!("--url: {error}")))?;
+        let request = self.client.request(method, url).header("x-context7-source", self.source);
+        Ok(match &self.key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        })
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
+        self.read(self.request(Method::GET, path)?.timeout(REQUEST_TIMEOUT)).await
+    }
+
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, CliError> {
+        self.read(self.request(Method::POST, path)?.timeout(REQUEST_TIMEOUT).json(body)).await
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> Result<(), CliError> {
+        self.send(self.request(Method::DELETE, path)?.timeout(REQUEST_TIMEOUT)).await.map(|_| ())
+    }
+
+    /// Sends a request and reads a JSON answer.
+    pub(super) async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, CliError> {
+        let response = self.send(request).await?;
+        let body = self.body(response).await?;
+        serde_json::from_slice(&body).map_err(|error| {
+            CliError::Failed(format!("{} answered something that is not of this version: {error}", self.base))
+        })
+    }
+
+    /// Sends a request; an answer that is no success becomes an error in the node's own words.
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, CliError> {
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        if status.is_success() && status != reqwest::StatusCode::ACCEPTED {
+            return Ok(response);
+        }
+        let body = self.body(response).await?;
+        let said: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let text = said["detail"].as_str().or(said["message"].as_str()).map(str::to_owned);
+        let text = text.unwrap_or_else(|| format!("{} answered {status}", self.base));
+        Err(CliError::Failed(text))
+    }
+
+    async fn body(&self, mut response: Response) -> Result<Vec<u8>, CliError> {
+        let mut body = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+            if body.len() + piece.len() > ANSWER_BYTES_MAX {
+                return Err(CliError::Failed(format!("the answer is larger than {ANSWER_BYTES_MAX} bytes")));
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(body)
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> CliError {
+        let mut reason = String::new();
+        let mut cause: Option<&dyn std::error::Error> = Some(error);
+        // The innermost cause is what a person can act on.
+        while let Some(error) = cause {
+            reason = error.to_string();
+            cause = error.source();
+        }
+        CliError::Unreachable { url: self.base.to_string(), reason }
+    }
+}

@@ -1,0 +1,284 @@
+//! `index`: packs documentation, sends it to a node, and shows the job until it ends.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use futures_util::StreamExt;
+use reqwest::Method;
+use serde_json::{Value, json};
+use twinmcp_actors::ingest::source::cargo_home::{CargoHome, PackageSource};
+use twinmcp_actors::ingest::source::cargo_lock::CargoLock;
+use twinmcp_actors::ingest::source::{Location, locate};
+use twinmcp_storage::clock::{Clock, SystemClock};
+use twinmcp_storage::ids::{LibraryId, Version};
+
+use super::client::{ClientArgs, Node};
+use super::pack::{Packed, pack};
+use super::progress::Bar;
+use super::{CliError, print, stop_signal, tell};
+
+/// Between two looks at a job whose event stream broke off.
+const POLL_PAUSE: Duration = Duration::from_secs(1);
+/// Longest event that is read, in bytes.
+const EVENT_BYTES_MAX: usize = 1024 * 1024;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  twinmcp index ./docs --library /acme/handbook --version 2.1\n  \
+                        twinmcp index Cargo.lock\n\nCtrl-C cancels the job.")]
+pub(super) struct IndexArgs {
+    /// A folder, an archive (.zip, .tar, .tar.gz, .tar.zst, .tar.xz, .crate), one document, or a Cargo.lock
+    source: String,
+    /// Library ID: /org/name. A Cargo.lock makes one library for each package: /crates/name
+    #[arg(long, value_name = "/ORG/NAME")]
+    library: Option<LibraryId>,
+    /// Version; today's date when left out
+    #[arg(long, value_name = "VERSION")]
+    version: Option<Version>,
+    /// Where the pages are published, so that answers link to them
+    #[arg(long, value_name = "URL")]
+    base_url: Option<String>,
+    /// Index packages of a Cargo.lock again that are there already
+    #[arg(long)]
+    again: bool,
+    /// Print the ended job as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// One thing to index.
+struct Item {
+    path: PathBuf,
+    library: String,
+    version: String,
+    base_url: Option<String>,
+    package: bool,
+}
+
+pub(super) async fn run(args: IndexArgs) -> Result<(), CliError> {
+    let location = locate(&args.source).map_err(|error| CliError::Usage(whole(&error)))?;
+    let node = Node::new(&args.client, "twinmcp-cli")?;
+    match location {
+        Location::Documents(path) => {
+            let Some(library) = &args.library else {
+                return Err(CliError::Usage("name the library: --library /org/name".to_owned()));
+            };
+            let today = || SystemClock.now().to_string().chars().take(10).collect();
+            let version = args.version.as_ref().map_or_else(today, ToString::to_string);
+            let base_url = args.base_url.clone();
+            let item = Item { path, library: library.to_string(), version, base_url, package: false };
+            let job = index(&node, item).await?;
+            report(&job, args.json)
+        }
+        Location::CargoLock(path) => {
+            if args.library.is_some() || args.version.is_some() || args.base_url.is_some() {
+                let message = "a Cargo.lock names its libraries and versions itself: leave out --library, --version \
+                               and --base-url";
+                return Err(CliError::Usage(message.to_owned()));
+            }
+            lockfile(&node, &path, args.again, args.json).await
+        }
+    }
+}
+
+/// Indexes each locked package that is on this machine and not on the node.
+async fn lockfile(node: &Node, path: &Path, again: bool, as_json: bool) -> Result<(), CliError> {
+    let lock = CargoLock::read(path).map_err(|error| CliError::Failed(whole(&error)))?;
+    let home = cargo_home()?;
+    let sources = home.find_all(&lock);
+    if let Some(way_out) = sources.way_out() {
+        tell(&way_out);
+    }
+    let mut failed = 0_usize;
+    let mut jobs = Vec::new();
+    for package in &sources.found {
+        if !again && is_indexed(node, package).await? {
+            continue;
+        }
+        let item = Item {
+            path: package.path.clone(),
+            library: package.library_id(),
+            version: package.version.clone(),
+            base_url: None,
+            package: true,
+        };
+        match index(node, item).await {
+            Ok(job) if as_json => jobs.push(job),
+            Ok(job) => report(&job, false).unwrap_or_else(|error| {
+                failed += 1;
+                tell(&format!("{} {}: {error}", package.name, package.version));
+            }),
+            Err(CliError::Failed(reason)) if reason != CANCELLED => {
+                failed += 1;
+                tell(&format!("{} {}: {reason}", package.name, package.version));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if as_json {
+        print(&format!("{:#}", Value::Array(jobs)))?;
+    }
+    if failed > 0 {
+        return Err(CliError::Failed(format!("{failed} packages were not indexed")));
+    }
+    Ok(())
+}
+
+/// Where Cargo keeps its sources on this machine.
+pub(super) fn cargo_home() -> Result<CargoHome, CliError> {
+    let home = CargoHome::from_environment();
+    let home = home.ok_or_else(|| CliError::Failed("neither CARGO_HOME nor HOME is set".to_owned()))?;
+    home.map_err(|error| CliError::failed(&error))
+}
+
+async fn is_indexed(node: &Node, package: &PackageSource) -> Result<bool, CliError> {
+    let path = format!("/api/libraries{}", package.library_id());
+    match node.get::<Value>(&path).await {
+        Ok(library) => {
+            let versions = library["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
+            Ok(versions.iter().any(|version| version["version"] == package.version.as_str()))
+        }
+        Err(CliError::Failed(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+const CANCELLED: &str = "cancelled";
+
+/// Sends one source and follows its job to the end.
+async fn index(node: &Node, item: Item) -> Result<Value, CliError> {
+    let bar = Bar::new(&format!("{} {}", item.library, item.version));
+    bar.say("packing");
+    let (path, package) = (item.path.clone(), item.package);
+    let packed = tokio::task::spawn_blocking(move || pack(&path, package)).await;
+    let packed = packed.map_err(|error| CliError::failed(&error))?;
+    let packed = packed.map_err(|error| CliError::Failed(whole(&error)))?;
+    bar.say("sending");
+    let upload = send(node, &packed).await?;
+    let asked = json!({
+        "library": item.library,
+        "version": item.version,
+        "upload": { "hash": upload["hash"], "name": packed.name },
+        "base_url": item.base_url,
+    });
+    let job: Value = node.post("/api/jobs", &asked).await?;
+    drop(packed);
+    let id = job["id"].as_str().unwrap_or_default().to_owned();
+    let job = tokio::select! {
+        job = follow(node, &id, &bar) => job?,
+        result = stop_signal() => {
+            result?;
+            bar.say("cancelling");
+            let _: Value = node.post(&format!("/api/jobs/{id}/cancel"), &json!({})).await?;
+            return Err(CliError::Failed(CANCELLED.to_owned()));
+        }
+    };
+    bar.finish();
+    Ok(job)
+}
+
+async fn send(node: &Node, packed: &Packed) -> Result<Value, CliError> {
+    let file = tokio::fs::File::open(&packed.path).await.map_err(|error| CliError::failed(&error))?;
+    let length = file.metadata().await.map_err(|error| CliError::failed(&error))?.len();
+    let request = node
+        .request(Method::POST, "/api/jobs/uploads")?
+        .header("content-type", "application/octet-stream")
+        .header("content-length", length)
+        .body(reqwest::Body::from(file));
+    node.read(request).await
+}
+
+/// The job when it has ended. Falls back to asking when the event stream breaks off.
+async fn follow(node: &Node, id: &str, bar: &Bar) -> Result<Value, CliError> {
+    loop {
+        let request = node.request(Method::GET, &format!("/api/jobs/{id}/events"))?;
+        if let Ok(response) = node.send(request).await {
+            let mut pieces = response.bytes_stream();
+            let mut text = Vec::new();
+            while let Some(Ok(piece)) = pieces.next().await {
+                text.extend_from_slice(&piece);
+                while let Some(job) = next_event(&mut text) {
+                    bar.show(&job);
+                    if is_ended(&job) {
+                        return Ok(job);
+                    }
+                }
+                if text.len() > EVENT_BYTES_MAX {
+                    break;
+                }
+            }
+        }
+        tokio::time::sleep(POLL_PAUSE).await;
+        let job: Value = node.get(&format!("/api/jobs/{id}")).await?;
+        bar.show(&job);
+        if is_ended(&job) {
+            return Ok(job);
+        }
+    }
+}
+
+/// Takes the first whole event out of `text` and gives its data.
+fn next_event(text: &mut Vec<u8>) -> Option<Value> {
+    loop {
+        let end = text.windows(2).position(|two| two == b"\n\n")?;
+        let event: Vec<u8> = text.drain(..end + 2).collect();
+        let event = String::from_utf8_lossy(&event);
+        let data = event.lines().find_map(|line| line.strip_prefix("data:"));
+        // A comment keeps the connection open and says nothing.
+        if let Some(job) = data.and_then(|data| serde_json::from_str(data.trim()).ok()) {
+            return Some(job);
+        }
+    }
+}
+
+fn is_ended(job: &Value) -> bool {
+    matches!(job["state"].as_str(), Some("done" | "failed" | "cancelled"))
+}
+
+/// Says how the job ended, and which pages were left out.
+fn report(job: &Value, as_json: bool) -> Result<(), CliError> {
+    let progress = &job["progress"];
+    if as_json {
+        print(&format!("{job:#}"))?;
+    } else {
+        for problem in progress["problems"].as_array().map(Vec::as_slice).unwrap_or_default() {
+            tell(&format!("left out: {}", problem.as_str().unwrap_or_default()));
+        }
+    }
+    let name = format!("{} {}", text(job, "library"), text(job, "version"));
+    match job["state"].as_str() {
+        Some("done") if as_json => Ok(()),
+        Some("done") => print(&format!(
+            "indexed {name}: {} pages, {} snippets, {} files left out",
+            progress["pages"], progress["snippets"], progress["skipped"]
+        )),
+        Some("failed") => Err(CliError::Failed(format!("{name} was not indexed: {}", text(job, "message")))),
+        _ => Err(CliError::Failed(format!("{name} was not indexed: the job was cancelled"))),
+    }
+}
+
+fn text<'a>(job: &'a Value, field: &str) -> &'a str {
+    job[field].as_str().unwrap_or_default()
+}
+
+/// An error with its causes in one line.
+fn whole(error: &(dyn std::error::Error + 'static)) -> String {
+    CliError::failed(error).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_read_whole_and_comments_are_passed_over() {
+        let mut text = b":\n\nevent: progress\ndata: {\"state\":\"running\"}\n\nevent: progress\ndata: {\"st".to_vec();
+        assert_eq!(next_event(&mut text).unwrap()["state"], "running");
+        assert!(next_event(&mut text).is_none());
+        text.extend_from_slice(b"ate\":\"done\"}\n\n");
+        assert!(is_ended(&next_event(&mut text).unwrap()));
+        assert!(text.is_empty());
+    }
+}

@@ -1,0 +1,299 @@
+//! The configuration of a node: one struct a section, read from a TOML file and from variables,
+//! checked whole before anything starts.
+//!
+//! [`Config::load`] is the way in; it reports every problem at once, each by key and line. Every key
+//! stands with its default in `twinmcp.sample.toml`, which a test compares with this file.
+
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use self::source::Source;
+pub use self::source::{Problem, Problems};
+
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident = $section:literal {
+        $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr,)*
+    }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: $type,)*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+
+        impl $name {
+            const SECTION: &str = $section;
+            const KEYS: &[&str] = &[$(stringify!($field),)*];
+
+            fn read(source: &mut Source<'_>) -> Self {
+                Self { $($field: source.take(Self::SECTION, stringify!($field)).unwrap_or_else(|| $default),)* }
+            }
+        }
+    };
+}
+
+section! {
+    /// Who this node is and where it keeps its data.
+    NodeConfig = "node" {
+        /// Name of the node, in logs and in the names of its actors.
+        name: String = "node-1".to_owned(),
+        /// Region of the node, in logs.
+        region: String = "local".to_owned(),
+        /// Directory of everything the node keeps; made when it is missing.
+        data_dir: PathBuf = PathBuf::from("twinmcp-data"),
+    }
+}
+
+section! {
+    /// The public listener.
+    HttpConfig = "http" {
+        /// Address and port to listen on; port 0 takes any free one.
+        listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 3000)),
+        /// Host names clients may ask for besides loopback names and literal addresses; `*` allows all.
+        allowed_hosts: Vec<String> = Vec::new(),
+        /// Origins whose pages may call besides loopback ones, e.g. `https://app.example.com`; `*` allows all.
+        allowed_origins: Vec<String> = Vec::new(),
+        /// Requests in progress beyond which new ones get 503 with `Retry-After`.
+        in_flight_max: usize = 1024,
+        /// Event streams (job progress) open at once.
+        event_streams_max: usize = 256,
+        /// Largest request body in bytes, uploads aside.
+        body_bytes_max: usize = 1024 * 1024,
+        /// Time one request may take, in milliseconds, uploads aside.
+        request_timeout_ms: u64 = 30_000,
+        /// Time one upload may take, in milliseconds.
+        upload_timeout_ms: u64 = 600_000,
+        /// Time requests in progress get to end when the node stops, in milliseconds.
+        drain_timeout_ms: u64 = 10_000,
+    }
+}
+
+section! {
+    /// The storage engine.
+    StorageConfig = "storage" {
+        /// Cache of blocks read, in bytes.
+        cache_bytes: u64 = 16 * 1024 * 1024,
+        /// Writes each keyspace keeps in memory before they become a file, in bytes.
+        memtable_bytes: u64 = 4 * 1024 * 1024,
+    }
+}
+
+section! {
+    /// What a caller may ask of a search.
+    SearchConfig = "search" {
+        /// Tokens of an answer when the caller names no number.
+        tokens_default: u32 = 5_000,
+        /// Most tokens an answer may have.
+        tokens_max: u32 = 50_000,
+        /// Most snippets of an answer.
+        snippets_max: usize = 40,
+        /// Most libraries in the answer to a name.
+        libraries_max: usize = 10,
+        /// Index bundles kept open at once; the one used longest ago is closed first.
+        bundles_open_max: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255),
+    }
+}
+
+section! {
+    /// How often a caller may call.
+    LimitsConfig = "limits" {
+        /// Whether documentation may be read without an API key.
+        anonymous_reads: bool = true,
+        /// Requests a minute from one address without a key.
+        anonymous_per_minute: u32 = 60,
+        /// Requests one address without a key may make at once after a pause.
+        anonymous_burst: u32 = 30,
+        /// Requests a minute with one key.
+        key_per_minute: u32 = 6_000,
+        /// Requests one key may make at once after a pause.
+        key_burst: u32 = 1_000,
+    }
+}
+
+section! {
+    /// What the node tells about itself.
+    TelemetryConfig = "telemetry" {
+        /// Least level of log lines, or a filter such as `info,twinmcp=debug`.
+        log: String = "info".to_owned(),
+        /// Where traces are sent by OTLP over HTTP, e.g. `http://127.0.0.1:4318/v1/traces`; empty sends none.
+        otlp_endpoint: String = String::new(),
+        /// Share of requests whose trace is sent, 0 to 1.
+        otlp_share: f64 = 1.0,
+    }
+}
+
+macro_rules! config {
+    ($($(#[$doc:meta])* $field:ident: $type:ident,)*) => {
+        /// Everything a node is told.
+        #[derive(Debug, Clone, Default, PartialEq)]
+        pub struct Config {
+            $($(#[$doc])* pub $field: $type,)*
+        }
+
+        impl Config {
+            /// Every section with its keys, in the order of the sample file.
+            const SECTIONS: &[(&str, &[&str])] = &[$(($type::SECTION, $type::KEYS),)*];
+
+            fn read(source: &mut Source<'_>) -> Self {
+                Self { $($field: $type::read(source),)* }
+            }
+        }
+    };
+}
+
+config! {
+    /// Section `node`.
+    node: NodeConfig,
+    /// Section `http`.
+    http: HttpConfig,
+    /// Section `storage`.
+    storage: StorageConfig,
+    /// Section `ingest`.
+    ingest: IngestConfig,
+    /// Section `search`.
+    search: SearchConfig,
+    /// Section `limits`.
+    limits: LimitsConfig,
+    /// Section `telemetry`.
+    telemetry: TelemetryConfig,
+}
+
+section! {
+    /// Index jobs and what is sent to them.
+    IngestConfig = "ingest" {
+        /// Jobs that run at once; the others wait.
+        jobs_running_max: usize = 1,
+        /// Largest archive that may be sent, in bytes.
+        upload_bytes_max: u64 = 1024 * 1024 * 1024,
+        /// Folders on this machine that jobs may read, with everything below them; none allows no folder.
+        folders: Vec<PathBuf> = Vec::new(),
+    }
+}
+
+/// Largest configuration file, in bytes.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+impl Config {
+    /// Reads `file` (defaults alone when absent), overrides it by this process's `TWINMCP__SECTION__KEY`
+    /// variables, and checks the whole.
+    ///
+    /// # Errors
+    /// Every problem found, or one that says why the file could not be read.
+    pub fn load(file: Option<&Path>) -> Result<Self, Problems> {
+        let text = match file {
+            Some(file) => read_file(file).map_err(|message| Problems::of_file(file, message))?,
+            None => String::new(),
+        };
+        Self::parse(&text, std::env::vars()).map_err(|problems| problems.in_file(file))
+    }
+
+    /// As [`Config::load`], from a text and from variables at hand.
+    ///
+    /// # Errors
+    /// Every problem found.
+    pub fn parse(text: &str, variables: impl Iterator<Item = (String, String)>) -> Result<Self, Problems> {
+        let mut source = Source::new(text, variables, Self::SECTIONS);
+        let config = Self::read(&mut source);
+        config.check(&mut source);
+        source.finish(config)
+    }
+
+    /// What no type says: ranges, and keys that have to fit one another.
+    fn check(&self, source: &mut Source<'_>) {
+        let mut require = |holds: bool, section: &str, key: &str, message: &str| {
+            if !holds {
+                source.refuse(section, key, message);
+            }
+        };
+        let is_name = |text: &str| {
+            (1..=64).contains(&text.len())
+                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        };
+        let one_to_64 = "must have 1 to 64 letters, digits or `-_.`";
+        require(is_name(&self.node.name), "node", "name", one_to_64);
+        require(is_name(&self.node.region), "node", "region", one_to_64);
+        require(!self.node.data_dir.as_os_str().is_empty(), "node", "data_dir", "must not be empty");
+
+        let http = &self.http;
+        let is_origin = |origin: &String| {
+            origin == "*" || crate::http::Origin::parse(origin).is_some_and(|parsed| parsed.is_exact())
+        };
+        let origin = "must be `*` or origins such as `https://app.example.com` or `http://app.example.com:8080`";
+        require(http.allowed_origins.iter().all(is_origin), "http", "allowed_origins", origin);
+        let is_host = |host: &String| !host.is_empty() && !host.contains(['/', ':', ' ', '@']);
+        let host = "must be `*` or host names without scheme and port, such as `docs.example.com`";
+        require(http.allowed_hosts.iter().all(is_host), "http", "allowed_hosts", host);
+        require((1..=1_000_000).contains(&http.in_flight_max), "http", "in_flight_max", "must be 1 to 1000000");
+        let streams = (1..=100_000).contains(&http.event_streams_max);
+        require(streams, "http", "event_streams_max", "must be 1 to 100000");
+        let bytes = (1024..=64 * 1024 * 1024).contains(&http.body_bytes_max);
+        require(bytes, "http", "body_bytes_max", "must be 1024 to 67108864 bytes");
+        for (key, value) in [
+            ("request_timeout_ms", http.request_timeout_ms),
+            ("upload_timeout_ms", http.upload_timeout_ms),
+            ("drain_timeout_ms", http.drain_timeout_ms),
+        ] {
+            let message = "must be 100 to 86400000 milliseconds";
+            require((100..=86_400_000).contains(&value), "http", key, message);
+        }
+
+        let mebibyte = 1024 * 1024;
+        let memory = (mebibyte..=1024 * 1024 * mebibyte, "must be 1048576 bytes (1 MiB) to 1 TiB");
+        require(memory.0.contains(&self.storage.cache_bytes), "storage", "cache_bytes", memory.1);
+        require(memory.0.contains(&self.storage.memtable_bytes), "storage", "memtable_bytes", memory.1);
+
+        let ingest = &self.ingest;
+        require((1..=64).contains(&ingest.jobs_running_max), "ingest", "jobs_running_max", "must be 1 to 64");
+        let upload = (1024..=1024 * 1024 * mebibyte).contains(&ingest.upload_bytes_max);
+        require(upload, "ingest", "upload_bytes_max", "must be 1024 bytes to 1 TiB");
+        let absolute = ingest.folders.iter().all(|folder| folder.is_absolute());
+        require(absolute, "ingest", "folders", "must be absolute paths");
+
+        let search = &self.search;
+        let tokens_max = (100..=1_000_000).contains(&search.tokens_max);
+        require(tokens_max, "search", "tokens_max", "must be 100 to 1000000");
+        let tokens_default = (100..=search.tokens_max).contains(&search.tokens_default);
+        require(tokens_default, "search", "tokens_default", "must be 100 to `search.tokens_max`");
+        require((1..=200).contains(&search.snippets_max), "search", "snippets_max", "must be 1 to 200");
+        require((1..=100).contains(&search.libraries_max), "search", "libraries_max", "must be 1 to 100");
+        let bundles = search.bundles_open_max.get() <= 100_000;
+        require(bundles, "search", "bundles_open_max", "must be 1 to 100000");
+
+        for (key, value) in [
+            ("anonymous_per_minute", self.limits.anonymous_per_minute),
+            ("anonymous_burst", self.limits.anonymous_burst),
+            ("key_per_minute", self.limits.key_per_minute),
+            ("key_burst", self.limits.key_burst),
+        ] {
+            require((1..=100_000_000).contains(&value), "limits", key, "must be 1 to 100000000");
+        }
+
+        let telemetry = &self.telemetry;
+        let filter = tracing_subscriber::EnvFilter::try_new(&telemetry.log).is_ok();
+        require(filter, "telemetry", "log", "must be a level (error, warn, info, debug, trace) or a filter");
+        let endpoint = &telemetry.otlp_endpoint;
+        let url = endpoint.is_empty()
+            || reqwest::Url::parse(endpoint).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        require(url, "telemetry", "otlp_endpoint", "must be empty or an http or https URL");
+        let share = (0.0..=1.0).contains(&telemetry.otlp_share);
+        require(share, "telemetry", "otlp_share", "must be 0 to 1");
+    }
+}
+
+fn read_file(file: &Path) -> Result<String, String> {
+    let length = std::fs::metadata(file).map_err(|error| format!("cannot be read: {error}"))?.len();
+    if length > FILE_BYTES_MAX {
+        return Err(format!("has {length} bytes; at most {FILE_BYTES_MAX} are read"));
+    }
+    std::fs::read_to_string(file).map_err(|error| format!("cannot be read: {error}"))
+}

@@ -1,0 +1,103 @@
+//! Configuration is read whole, and every problem has its place.
+
+use super::*;
+
+fn parse(text: &str, variables: &[(&str, &str)]) -> Result<Config, Problems> {
+    Config::parse(text, variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+}
+
+#[test]
+fn an_empty_file_gives_the_defaults() {
+    assert_eq!(parse("", &[]).unwrap(), Config::default());
+}
+
+#[test]
+fn every_problem_is_reported_by_key_and_line() {
+    let text = "[http]\nlisten = \"nowhere\"\nin_flight_max = 0\nspeed = 9\n\n[weather]\nrain = true\n";
+    let problems = parse(text, &[]).unwrap_err();
+    let places: Vec<(&str, Option<usize>)> =
+        problems.iter().map(|problem| (problem.key.as_str(), problem.line)).collect();
+    let expected = [
+        ("http.listen", Some(2)),
+        ("http.in_flight_max", Some(3)),
+        ("http.speed", Some(4)),
+        ("weather", Some(6)),
+    ];
+    assert_eq!(places, expected);
+    assert!(problems.to_string().starts_with("line 2: http.listen: "), "{problems}");
+}
+
+#[test]
+fn a_broken_text_is_reported_by_line() {
+    let problems = parse("[http]\nlisten = \n", &[]).unwrap_err();
+    assert_eq!(problems.iter().next().unwrap().line, Some(2), "{problems}");
+}
+
+#[test]
+fn variables_override_the_file() {
+    let text = "[http]\nlisten = \"127.0.0.1:1\"\n";
+    let variables = [
+        ("TWINMCP__HTTP__LISTEN", "0.0.0.0:8080"),
+        ("TWINMCP__HTTP__ALLOWED_HOSTS", "[\"docs.example.com\"]"),
+        ("TWINMCP__LIMITS__ANONYMOUS_READS", "false"),
+        ("TWINMCP__NODE__NAME", "42"),
+        ("TWINMCP_URL", "http://elsewhere"),
+    ];
+    let config = parse(text, &variables).unwrap();
+    assert_eq!(config.http.listen.port(), 8080);
+    assert_eq!(config.http.allowed_hosts, ["docs.example.com"]);
+    assert!(!config.limits.anonymous_reads);
+    assert_eq!(config.node.name, "42");
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    let variables = [("TWINMCP__HTTP__LISTEN", "nowhere"), ("TWINMCP__HTTP__SPEED", "9")];
+    let problems = parse("", &variables).unwrap_err().to_string();
+    assert!(problems.contains("(from variable TWINMCP__HTTP__LISTEN)"), "{problems}");
+    assert!(problems.contains("TWINMCP__HTTP__SPEED names no key"), "{problems}");
+}
+
+#[test]
+fn values_out_of_range_are_refused() {
+    for (text, key) in [
+        ("[node]\nname = \"a b\"", "node.name"),
+        ("[http]\nallowed_origins = [\"app.example.com\"]", "http.allowed_origins"),
+        ("[http]\nallowed_hosts = [\"https://app.example.com\"]", "http.allowed_hosts"),
+        ("[http]\nrequest_timeout_ms = 0", "http.request_timeout_ms"),
+        ("[storage]\ncache_bytes = 1", "storage.cache_bytes"),
+        ("[ingest]\nfolders = [\"docs\"]", "ingest.folders"),
+        ("[search]\ntokens_default = 60000", "search.tokens_default"),
+        ("[limits]\nkey_burst = 0", "limits.key_burst"),
+        ("[telemetry]\nlog = \"twinmcp=loud\"", "telemetry.log"),
+        ("[telemetry]\notlp_endpoint = \"localhost\"", "telemetry.otlp_endpoint"),
+        ("[telemetry]\notlp_share = 2.0", "telemetry.otlp_share"),
+    ] {
+        let problems = parse(text, &[]).unwrap_err();
+        let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
+        assert_eq!(keys, [key], "{text}");
+    }
+}
+
+const SAMPLE: &str = include_str!("../../../twinmcp.sample.toml");
+
+#[test]
+fn the_sample_file_holds_every_key_with_its_default() {
+    assert_eq!(parse(SAMPLE, &[]).unwrap(), Config::default());
+    for (section, keys) in Config::SECTIONS {
+        let from = SAMPLE.find(&format!("\n[{section}]\n")).unwrap_or_else(|| panic!("no section {section}"));
+        let body = &SAMPLE[from + 2..];
+        let body = &body[..body.find("\n[").unwrap_or(body.len())];
+        for key in *keys {
+            let at = body.find(&format!("\n{key} = ")).unwrap_or_else(|| panic!("no key {section}.{key}"));
+            let before = body[..at].rsplit('\n').next().unwrap_or_default();
+            assert!(before.starts_with("# "), "{section}.{key} has no comment above it");
+        }
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let problems = Config::load(Some(Path::new("/nowhere/twinmcp.toml"))).unwrap_err().to_string();
+    assert!(problems.starts_with("/nowhere/twinmcp.toml: cannot be read"), "{problems}");
+}

@@ -1,0 +1,212 @@
+//! Who a request comes from, and what they may do: the one place that decides.
+//!
+//! The front puts an [`Identity`] into every request; endpoints ask for a [`Caller`] when they need
+//! a key and for a [`Reader`] when documentation may be read without one.
+
+use std::sync::Arc;
+
+use poem::http::StatusCode;
+use poem::{Request, RequestBody};
+use poem_openapi::registry::{MetaSecurityScheme, Registry};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use twinmcp_actors::accounts::Owner;
+use twinmcp_storage::api_keys::{ApiKey, Scope};
+use twinmcp_storage::ids::AccountId;
+
+use crate::api::ApiError;
+
+/// What the front found out about a request's sender.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    /// Absent for an anonymous request.
+    pub(crate) caller: Option<Caller>,
+    /// Whether documentation may be read without a key.
+    pub(crate) anonymous_reads: bool,
+}
+
+/// Somebody with a key.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    key: Arc<ApiKey>,
+}
+
+impl Caller {
+    pub(crate) fn new(key: ApiKey) -> Self {
+        Self { key: Arc::new(key) }
+    }
+
+    /// The key that was shown.
+    pub(crate) fn key(&self) -> &ApiKey {
+        &self.key
+    }
+
+    /// Whose key it is.
+    pub(crate) fn account(&self) -> &AccountId {
+        &self.key.account
+    }
+
+    /// Whose things the caller may change: everybody's with scope `admin`.
+    pub(crate) fn owner(&self) -> Owner {
+        if self.has(Scope::Admin) { Owner::Operator } else { Owner::Account(self.key.account.clone()) }
+    }
+
+    pub(crate) fn has(&self, scope: Scope) -> bool {
+        self.key.scopes.contains(&scope) || self.key.scopes.contains(&Scope::Admin)
+    }
+
+    /// Refuses a caller whose key lacks `scope`.
+    pub(crate) fn may(&self, scope: Scope) -> Result<(), ApiError> {
+        if self.has(scope) {
+            return Ok(());
+        }
+        let message = format!("This API key lacks the scope `{scope}`; use a key that has it.");
+        Err(ApiError::new(StatusCode::FORBIDDEN, "insufficient_scope", message).with("scope", scope.as_str()))
+    }
+}
+
+/// Somebody who may read documentation: with a key that may, or anonymous where the node allows that.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader;
+
+impl Identity {
+    /// The caller, who must have a key.
+    pub(crate) fn require(&self) -> Result<Caller, ApiError> {
+        self.caller.clone().ok_or_else(|| {
+            let message = "An API key is needed: send `Authorization: Bearer tmcp_…`. \
+                           Somebody with a key makes one with `twinmcp admin key create`.";
+            ApiError::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
+        })
+    }
+
+    /// Whether documentation may be read.
+    pub(crate) fn reader(&self) -> Result<Reader, ApiError> {
+        if self.caller.is_some() || !self.anonymous_reads {
+            self.require()?.may(Scope::DocsRead)?;
+        }
+        Ok(Reader)
+    }
+
+    /// As the front left it; a request that did not come through the front has no rights at all.
+    pub(crate) fn of(extensions: &poem::http::Extensions) -> Self {
+        let nobody = Self { caller: None, anonymous_reads: false };
+        extensions.get::<Self>().cloned().unwrap_or(nobody)
+    }
+}
+
+/// Names of the ways to send a key, as the document states them.
+const SCHEMES: &[&str] = &["bearer", "api_key"];
+
+fn register_schemes(registry: &mut Registry) {
+    let scheme = MetaSecurityScheme {
+        ty: "http",
+        description: Some("An API key `tmcp_…` as a bearer token."),
+        name: None,
+        key_in: None,
+        scheme: Some("bearer"),
+        bearer_format: Some("tmcp_…"),
+        flows: None,
+        openid_connect_url: None,
+    };
+    registry.create_security_scheme("bearer", scheme);
+    let scheme = MetaSecurityScheme {
+        ty: "apiKey",
+        description: Some(
+            "The same key in a header of its own, with or without the word `Bearer`; \
+             `Context7-API-Key`, `X-Context7-API-Key`, `CONTEXT7_API_KEY` and `X_API_KEY` do as well.",
+        ),
+        name: Some("X-API-Key"),
+        key_in: Some("header"),
+        scheme: None,
+        bearer_format: None,
+        flows: None,
+        openid_connect_url: None,
+    };
+    registry.create_security_scheme("api_key", scheme);
+}
+
+macro_rules! extractor {
+    ($name:ident, $anonymous:literal, $take:expr) => {
+        impl<'a> ApiExtractor<'a> for $name {
+            const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+            type ParamType = ();
+            type ParamRawType = ();
+
+            fn register(registry: &mut Registry) {
+                register_schemes(registry);
+            }
+
+            fn security_schemes() -> Vec<&'static str> {
+                SCHEMES.to_vec()
+            }
+
+            fn has_security_fallback() -> bool {
+                $anonymous
+            }
+
+            async fn from_request(
+                request: &'a Request,
+                _: &mut RequestBody,
+                _: ExtractParamOptions<()>,
+            ) -> poem::Result<Self> {
+                let take: fn(&Identity) -> Result<Self, ApiError> = $take;
+                Ok(take(&Identity::of(request.extensions()))?)
+            }
+        }
+    };
+}
+
+extractor!(Caller, false, Identity::require);
+extractor!(Reader, true, Identity::reader);
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use twinmcp_storage::api_keys::SecretHash;
+    use twinmcp_storage::clock::{SystemEntropy, Timestamp};
+    use twinmcp_storage::ids::ApiKeyId;
+
+    use super::*;
+
+    /// A key record as the store would hold it.
+    pub(crate) fn key(scopes: &[Scope]) -> ApiKey {
+        let now = Timestamp::from_millis(1);
+        ApiKey {
+            id: ApiKeyId::random(now, &SystemEntropy).unwrap(),
+            account: AccountId::random(now, &SystemEntropy).unwrap(),
+            name: "test".to_owned(),
+            scopes: scopes.to_vec(),
+            hint: "abcd".to_owned(),
+            secret_hash: SecretHash::of("tmcp_test"),
+            created_at: now,
+            expires_at: None,
+            revoked_at: None,
+        }
+    }
+
+    fn identity(scopes: Option<&[Scope]>, anonymous_reads: bool) -> Identity {
+        Identity { caller: scopes.map(|scopes| Caller::new(key(scopes))), anonymous_reads }
+    }
+
+    #[test]
+    fn documentation_is_read_with_a_key_that_may_or_anonymously_where_allowed() {
+        for (scopes, anonymous_reads, code) in [
+            (None, true, None),
+            (None, false, Some("unauthenticated")),
+            (Some([Scope::DocsRead].as_slice()), false, None),
+            (Some([Scope::Admin].as_slice()), false, None),
+            (Some([Scope::MetricsRead].as_slice()), true, Some("insufficient_scope")),
+        ] {
+            let verdict = identity(scopes, anonymous_reads).reader();
+            assert_eq!(verdict.err().map(|error| error.code()), code, "{scopes:?} {anonymous_reads}");
+        }
+    }
+
+    #[test]
+    fn admin_may_everything_and_acts_on_everybodys_things() {
+        let caller = Caller::new(key(&[Scope::Admin]));
+        assert!(Scope::ALL.iter().all(|scope| caller.may(*scope).is_ok()));
+        assert!(matches!(caller.owner(), Owner::Operator));
+        let caller = Caller::new(key(&[Scope::DocsRead]));
+        assert!(matches!(caller.owner(), Owner::Account(_)));
+        assert_eq!(caller.may(Scope::KeysWrite).unwrap_err().code(), "insufficient_scope");
+    }
+}

@@ -1,0 +1,41 @@
+//! Cross-origin requests: what pages of allowed origins may send and read.
+//!
+//! Which origins those are is decided in [`super::origin`]; a request that came this far is allowed.
+
+use poem::Response;
+use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+const METHODS: &str = "GET, POST, PATCH, DELETE, OPTIONS";
+/// Everything Context7's and MCP's clients send, and our own.
+const REQUEST_HEADERS: &str = "Content-Type, Accept, Authorization, MCP-Session-Id, MCP-Protocol-Version, \
+    Mcp-Method, Mcp-Name, X-API-Key, Context7-API-Key, X-Context7-API-Key, X-Context7-Source, \
+    X-Context7-Server-Version, X-Context7-Client-IDE, X-Context7-Client-Version, X-Context7-Transport, \
+    X-Context7-Plugin, Last-Event-ID, traceparent, tracestate";
+const RESPONSE_HEADERS: &str = "X-Request-Id, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, \
+    WWW-Authenticate, MCP-Protocol-Version, X-TwinMCP-Version, X-TwinMCP-Indexed-At";
+const PREFLIGHT_MAX_AGE_S: &str = "86400";
+
+/// Whether a browser asks before it sends the real request.
+pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+    *method == Method::OPTIONS
+        && headers.contains_key(header::ORIGIN)
+        && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// The answer to a preflight.
+pub(super) fn preflight() -> Response {
+    let mut response = Response::builder().status(StatusCode::NO_CONTENT).finish();
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(REQUEST_HEADERS));
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_MAX_AGE_S));
+    response
+}
+
+/// Lets a page of `origin` read the answer.
+pub(super) fn allow(response: &mut Response, origin: &HeaderValue) {
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(RESPONSE_HEADERS));
+    headers.append(header::VARY, HeaderValue::from_static("Origin"));
+}

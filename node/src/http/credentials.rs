@@ -1,0 +1,83 @@
+//! Where a request carries its API key: as a bearer token, or in one of the headers Context7's
+//! clients use, with or without the word `Bearer`.
+
+use poem::http::{HeaderMap, header};
+
+/// Headers besides `Authorization` that may hold a key, in the order they are looked at.
+const KEY_HEADERS: &[&str] =
+    &["context7-api-key", "x-context7-api-key", "context7_api_key", "x-api-key", "x_api_key"];
+
+/// What a request says about who sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Credentials<'a> {
+    /// Nothing: the caller is anonymous.
+    None,
+    /// A secret to be checked.
+    Secret(&'a str),
+    /// Something that cannot be a key. Never the same as nothing.
+    Unusable,
+}
+
+impl<'a> Credentials<'a> {
+    /// The first header that is there decides; a bad one is not made good by another.
+    pub(crate) fn of(headers: &'a HeaderMap) -> Self {
+        if let Some(value) = headers.get(header::AUTHORIZATION) {
+            let token = value.to_str().ok().and_then(bearer);
+            return token.map_or(Self::Unusable, Self::Secret);
+        }
+        let value = KEY_HEADERS.iter().find_map(|name| headers.get(*name));
+        let Some(value) = value else { return Self::None };
+        let key = value.to_str().ok().map(|text| bearer(text).unwrap_or(text.trim()));
+        key.filter(|key| !key.is_empty() && !key.contains(' ')).map_or(Self::Unusable, Self::Secret)
+    }
+}
+
+/// The token after `Bearer`, whose case does not matter (RFC 9110, 11.1).
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.trim().split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains(' ')).then_some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(name: &'static str, value: &str) -> String {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value.parse().unwrap());
+        match Credentials::of(&headers) {
+            Credentials::Secret(secret) => secret.to_owned(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_key_is_found_in_every_header_that_clients_use() {
+        assert_eq!(of("authorization", "Bearer tmcp_x"), "tmcp_x");
+        assert_eq!(of("authorization", "bearer  tmcp_x"), "tmcp_x");
+        for name in KEY_HEADERS {
+            assert_eq!(of(name, "tmcp_x"), "tmcp_x", "{name}");
+            assert_eq!(of(name, "Bearer tmcp_x"), "tmcp_x", "{name}");
+        }
+        assert_eq!(Credentials::of(&HeaderMap::new()), Credentials::None);
+    }
+
+    #[test]
+    fn what_is_there_but_is_no_key_is_never_taken_for_nothing() {
+        for value in ["", "Basic dXNlcg==", "tmcp_x", "Bearer", "Bearer ", "Bearer a b"] {
+            assert_eq!(of("authorization", value), "Unusable", "{value}");
+        }
+        for value in ["", " ", "two words", "Bearer a b"] {
+            assert_eq!(of("x-api-key", value), "Unusable", "{value}");
+        }
+    }
+
+    #[test]
+    fn a_bad_authorization_is_not_made_good_by_another_header() {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", "Basic x".parse().unwrap());
+        headers.insert("x-api-key", "tmcp_x".parse().unwrap());
+        assert_eq!(Credentials::of(&headers), Credentials::Unusable);
+    }
+}

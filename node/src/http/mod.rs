@@ -1,0 +1,338 @@
+//! The front: what every request passes before an endpoint sees it, and every answer on its way out.
+//!
+//! [`Front`] wraps the routes in one endpoint whose `call` reads top-down: a span and an id, the
+//! host and origin, a place among the requests in progress, the caller, the rate limit, the body,
+//! a deadline; then the shape of errors, headers, metrics and the log line.
+//!
+//! Invariant: a key that is sent but not valid is answered 401, never served as anonymous.
+
+mod caller;
+mod cors;
+mod credentials;
+mod metrics;
+mod origin;
+mod rate;
+#[cfg(test)]
+mod tests;
+mod trace;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use poem::http::{HeaderValue, Method, StatusCode, header};
+
+use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
+use tokio::sync::Semaphore;
+use tracing::Instrument;
+use twinmcp_actors::api_keys::VerifyError;
+use twinmcp_actors::usage::{Decision, LimitKey, Limits};
+use twinmcp_storage::api_keys::ApiKey;
+use twinmcp_storage::clock::{Clock, Entropy};
+
+#[cfg(test)]
+pub(crate) use self::caller::tests::key as test_key;
+pub(crate) use self::caller::{Caller, Identity, Reader};
+use self::credentials::Credentials;
+use self::metrics::{Metrics, Rejected};
+pub(crate) use self::origin::Origin;
+use self::origin::{Allowed, Foreign};
+use self::trace::Trace;
+use crate::api::{ApiError, Shape};
+use crate::config::HttpConfig;
+
+/// Checks an API key's secret.
+pub(crate) type Verify = Box<dyn Fn(&str) -> Result<ApiKey, VerifyError> + Send + Sync>;
+
+/// What the front needs to know.
+pub(crate) struct FrontConfig {
+    pub(crate) http: HttpConfig,
+    pub(crate) anonymous_reads: bool,
+    pub(crate) limits: Limits,
+    pub(crate) verify: Verify,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+/// The endpoint around all routes.
+pub(crate) struct Front<E> {
+    inner: E,
+    config: FrontConfig,
+    allowed: Allowed,
+    in_flight: Semaphore,
+    metrics: Metrics,
+}
+
+/// What is asked of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Class {
+    /// Counted by the rate limits.
+    limited: bool,
+    /// Answered also when the node is full and whatever the host is called: probes and scrapes.
+    probe: bool,
+    /// Its body is a file, which the endpoint takes in pieces.
+    upload: bool,
+}
+
+impl Class {
+    fn of(path: &str) -> Self {
+        let probe = path.starts_with("/api/health") || path == "/api/metrics";
+        let page = path == "/api/openapi.json" || path == "/api/docs" || path.starts_with("/api/docs/");
+        let limited = path == "/mcp" || (path.starts_with("/api/") && !probe && !page);
+        Self { limited, probe, upload: path == "/api/jobs/uploads" }
+    }
+}
+
+/// An answer on its way out, and the limit it was counted against.
+struct Outcome {
+    result: Result<Response, ApiError>,
+    decision: Option<Decision>,
+}
+
+impl From<ApiError> for Outcome {
+    fn from(error: ApiError) -> Self {
+        Self { result: Err(error), decision: None }
+    }
+}
+
+impl<E: Endpoint> Front<E> {
+    pub(crate) fn new(inner: E, config: FrontConfig) -> Self {
+        Self {
+            inner,
+            allowed: Allowed::new(&config.http.allowed_hosts, &config.http.allowed_origins),
+            in_flight: Semaphore::new(config.http.in_flight_max),
+            metrics: Metrics::new(),
+            config,
+        }
+    }
+
+    /// Everything that may refuse a request, then the request itself.
+    async fn admit(&self, request: Request, class: Class) -> Outcome {
+        let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
+        if !class.probe
+            && let Err(foreign) = self.allowed.check(authority.as_deref(), request.headers())
+        {
+            return self.refuse_foreign(foreign).into();
+        }
+        if cors::is_preflight(request.method(), request.headers()) {
+            return Outcome { result: Ok(cors::preflight()), decision: None };
+        }
+        let Ok(_in_flight) = (if class.probe { Ok(None) } else { self.in_flight.try_acquire().map(Some) }) else {
+            self.metrics.rejected(Rejected::Overload);
+            let message = "The node has as many requests in progress as it takes. Try again in a second.";
+            return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "overload", message).retry_after(1).into();
+        };
+        let address = address_of(&request);
+        let caller = match self.authenticate(&request) {
+            Ok(caller) => caller,
+            // Counted too, so that nobody can try keys faster than an address may ask.
+            Err(error) => {
+                let decision = self.count(&LimitKey::Address(address));
+                return match decision {
+                    Ok(decision) => Outcome { result: Err(error), decision: Some(decision) },
+                    Err((error, decision)) => Outcome { result: Err(error), decision: Some(decision) },
+                };
+            }
+        };
+        let mut decision = None;
+        if class.limited {
+            self.metrics.client(request.headers());
+            match self.count(&rate::counted(caller.as_ref(), address)) {
+                Ok(counted) => decision = Some(counted),
+                Err((error, counted)) => return Outcome { result: Err(error), decision: Some(counted) },
+            }
+        }
+        Outcome { result: self.forward(request, class, caller).await, decision }
+    }
+
+    fn refuse_foreign(&self, foreign: Foreign) -> ApiError {
+        match foreign {
+            Foreign::Host => {
+                self.metrics.rejected(Rejected::Host);
+                let message = "This node does not answer to this host name; add it to `http.allowed_hosts`.";
+                ApiError::new(StatusCode::FORBIDDEN, "host_not_allowed", message)
+            }
+            Foreign::Origin => {
+                self.metrics.rejected(Rejected::Origin);
+                let message = "Pages of this origin may not call this node; add it to `http.allowed_origins`.";
+                ApiError::new(StatusCode::FORBIDDEN, "origin_not_allowed", message)
+            }
+        }
+    }
+
+    fn authenticate(&self, request: &Request) -> Result<Option<Caller>, ApiError> {
+        let refused = |message: String| ApiError::new(StatusCode::UNAUTHORIZED, "invalid_api_key", message);
+        match Credentials::of(request.headers()) {
+            Credentials::None => Ok(None),
+            Credentials::Unusable => Err(refused(
+                "The request carries credentials that are no API key. Send `Authorization: Bearer tmcp_…`, \
+                 or nothing to be anonymous."
+                    .to_owned(),
+            )),
+            Credentials::Secret(secret) => match (self.config.verify)(secret) {
+                Ok(key) => Ok(Some(Caller::new(key))),
+                Err(VerifyError::Storage(cause)) => Err(ApiError::internal(cause)),
+                Err(error) => Err(refused(format!(
+                    "The API key was refused: {error}. `twinmcp admin key list` shows the keys in force."
+                ))),
+            },
+        }
+    }
+
+    /// Counts a request; a refusal comes with the decision, which the answer's headers tell.
+    fn count(&self, who: &LimitKey) -> Result<Decision, (ApiError, Decision)> {
+        let decision = self.config.limits.check(who);
+        let scope = match who {
+            LimitKey::Address(_) => "address",
+            LimitKey::Key(_) => "key",
+        };
+        self.metrics.decided(scope, decision.allowed);
+        if decision.allowed {
+            return Ok(decision);
+        }
+        self.metrics.rejected(Rejected::RateLimit);
+        Err((rate::refusal(who, &decision), decision))
+    }
+
+    /// Hands the request to its endpoint, with its caller, a bounded body and a deadline.
+    async fn forward(
+        &self,
+        mut request: Request,
+        class: Class,
+        caller: Option<Caller>,
+    ) -> Result<Response, ApiError> {
+        let http = &self.config.http;
+        let identity = Identity { caller, anonymous_reads: self.config.anonymous_reads };
+        request.extensions_mut().insert(identity);
+        // hyper leaves the body out of an answer to HEAD.
+        if request.method() == Method::HEAD {
+            request.set_method(Method::GET);
+        }
+        let deadline_ms = if class.upload { http.upload_timeout_ms } else { http.request_timeout_ms };
+        let work = async {
+            if !class.upload {
+                self.buffer_body(&mut request).await?;
+            }
+            self.inner.call(request).await.map(IntoResponse::into_response)
+        };
+        let caught = AssertUnwindSafe(work).catch_unwind();
+        match tokio::time::timeout(Duration::from_millis(deadline_ms), caught).await {
+            Ok(Ok(Ok(response))) => Ok(response),
+            Ok(Ok(Err(error))) => Err(keep_route(error)),
+            Ok(Err(panic)) => Err(ApiError::internal(Panicked::from(panic))),
+            Err(_) => {
+                let message = format!("The request took longer than {deadline_ms} ms. Try again with less, or later.");
+                Err(ApiError::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message))
+            }
+        }
+    }
+
+    /// Reads the body, which is short, so that no endpoint meets one over the limit.
+    async fn buffer_body(&self, request: &mut Request) -> poem::Result<()> {
+        let body = request.take_body();
+        if body.is_empty() {
+            return Ok(());
+        }
+        let limit = self.config.http.body_bytes_max;
+        let too_large = || {
+            self.metrics.rejected(Rejected::BodyTooLarge);
+            let message = format!("The body may have {limit} bytes.");
+            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+        };
+        let declared = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
+        if declared.is_some_and(|bytes| bytes > limit) {
+            return Err(too_large().into());
+        }
+        match body.into_bytes_limit(limit).await {
+            Ok(bytes) => request.set_body(bytes),
+            Err(poem::error::ReadBodyError::PayloadTooLarge) => return Err(too_large().into()),
+            Err(error) => return Err(ApiError::bad_request("The body could not be read.").caused_by(error).into()),
+        }
+        Ok(())
+    }
+}
+
+/// Takes the route along when poem's error becomes ours.
+fn keep_route(error: poem::Error) -> ApiError {
+    let route = error.data::<PathPattern>().cloned();
+    let error = ApiError::from_poem(error);
+    match route {
+        Some(route) => error.on_route(route.0.as_ref()),
+        None => error,
+    }
+}
+
+impl<E: Endpoint> Endpoint for Front<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        let method = request.method().clone();
+        let active = self.metrics.begin(&method);
+        let Trace { span, id } = Trace::begin(request.headers(), method.as_str(), &*self.config.entropy);
+        let shape = Shape::of(request.uri().path());
+        let class = Class::of(request.uri().path());
+        let origin = request.headers().get(header::ORIGIN).cloned();
+
+        let Outcome { result, decision } = self.admit(request, class).instrument(span.clone()).await;
+        let _entered = span.enter();
+        let mut error = None;
+        let mut foreign = false;
+        let (route, mut response) = match result {
+            Ok(response) => {
+                let route = response.data::<PathPattern>().map(|pattern| pattern.0.to_string());
+                (route, response)
+            }
+            Err(refused) => {
+                error = Some(refused.code());
+                foreign = matches!(refused.code(), "origin_not_allowed" | "host_not_allowed");
+                (refused.route().map(str::to_owned), refused.respond(shape, &id))
+            }
+        };
+        if let Some(decision) = &decision {
+            rate::tell(&mut response, decision, self.config.clock.now());
+        }
+        if let Some(origin) = origin.filter(|_| !foreign) {
+            cors::allow(&mut response, &origin);
+        }
+        if let Ok(id) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert("x-request-id", id);
+        }
+        response.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+
+        let status = response.status().as_u16();
+        let route = route.as_deref().unwrap_or("unmatched");
+        span.record("http.route", route);
+        span.record("http.response.status_code", status);
+        let seconds = active.end(route, status, error);
+        let code = error.unwrap_or_default();
+        match status {
+            500.. => tracing::warn!(method = %method, route, status, seconds, code, "request answered"),
+            400.. => tracing::info!(method = %method, route, status, seconds, code, "request answered"),
+            _ => tracing::debug!(method = %method, route, status, seconds, "request answered"),
+        }
+        Ok(response)
+    }
+}
+
+/// The peer's address; a request that came over no socket (a test) counts as loopback.
+pub(crate) fn address_of(request: &Request) -> IpAddr {
+    let address = request.remote_addr().as_socket_addr();
+    address.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip().to_canonical())
+}
+
+/// A panic in an endpoint, which ends that request and nothing else.
+#[derive(Debug, thiserror::Error)]
+#[error("an endpoint panicked: {message}")]
+struct Panicked {
+    message: String,
+}
+
+impl From<Box<dyn std::any::Any + Send>> for Panicked {
+    fn from(panic: Box<dyn std::any::Any + Send>) -> Self {
+        let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let message = message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Self { message }
+    }
+}

@@ -1,0 +1,52 @@
+//! Rate limits as callers see them: headers on every answer of a limited path, 429 beyond.
+
+use std::net::IpAddr;
+
+use poem::Response;
+use poem::http::{HeaderValue, StatusCode};
+use twinmcp_actors::usage::{Decision, LimitKey};
+use twinmcp_storage::clock::Timestamp;
+
+use super::caller::Caller;
+use crate::api::ApiError;
+
+/// Who a request is counted for.
+pub(super) fn counted(caller: Option<&Caller>, address: IpAddr) -> LimitKey {
+    match caller {
+        Some(caller) => LimitKey::Key(caller.key().id.clone()),
+        None => LimitKey::Address(address),
+    }
+}
+
+/// The refusal of a request over its limit, in words that say which limit it was.
+pub(super) fn refusal(who: &LimitKey, decision: &Decision) -> ApiError {
+    let seconds = seconds(decision.retry_after.unwrap_or(decision.reset)).max(1);
+    let message = match who {
+        LimitKey::Address(_) => format!(
+            "This address has made too many requests without an API key. \
+             Try again in {seconds} s, or send a key: it has a higher limit of its own."
+        ),
+        LimitKey::Key(_) => {
+            format!("This API key has made too many requests. Try again in {seconds} s.")
+        }
+    };
+    let limited_by = match who {
+        LimitKey::Address(_) => "address",
+        LimitKey::Key(_) => "api_key",
+    };
+    ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message)
+        .with("limited_by", limited_by)
+        .retry_after(seconds)
+}
+
+/// `RateLimit-Limit`, `-Remaining` and `-Reset`, the last in Unix time.
+pub(super) fn tell(response: &mut Response, decision: &Decision, now: Timestamp) {
+    let headers = response.headers_mut();
+    headers.insert("ratelimit-limit", HeaderValue::from(decision.limit));
+    headers.insert("ratelimit-remaining", HeaderValue::from(decision.remaining));
+    headers.insert("ratelimit-reset", HeaderValue::from(now.as_secs() + seconds(decision.reset)));
+}
+
+fn seconds(time: std::time::Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}

@@ -1,0 +1,22 @@
+//! TwinMCP as a library: how a node is started, configured and documented. The binary `twinmcp` is a
+//! thin shell around [`cli`]; tests and tools start nodes through [`Node`].
+//!
+//! Invariants: `poem`, `rmcp` and `clap` are named in this crate only; handlers translate and decide
+//! nothing; everything a caller can send has a limit.
+
+mod api;
+pub mod cli;
+mod config;
+mod http;
+mod mcp;
+mod node;
+mod telemetry;
+mod tls;
+
+pub use api::openapi_document;
+pub use config::{
+    Config, HttpConfig, IngestConfig, LimitsConfig, NodeConfig, Problem, Problems, SearchConfig, StorageConfig,
+    TelemetryConfig,
+};
+pub use node::{Node, StartError};
+pub use telemetry::{Telemetry, TelemetryError};

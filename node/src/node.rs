@@ -1,0 +1,379 @@
+//! One node: storage, cluster, actors and listener, started in that order and stopped in the other.
+//!
+//! [`Node::start`] is how the program and every test start a node; it reads nothing but its
+//! configuration and its data directory.
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use poem::Server;
+use poem::listener::TcpAcceptor;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use twinmcp_actors::embedding::{Embedder, StaticTable};
+use twinmcp_actors::usage::{self, Limits};
+use twinmcp_actors::{Actors, ActorsConfig, JobsConfig, SupervisionConfig};
+use twinmcp_cluster::{Cluster, ClusterConfig, ClusterError};
+use twinmcp_storage::bundle::{BundleError, BundleStore};
+use twinmcp_storage::clock::{Clock, Entropy, SystemClock, SystemEntropy};
+use twinmcp_storage::engine::{Engine, FjallEngine, FjallOptions, Keyspace, StorageError};
+
+use crate::api::{ApiKeysApi, Context7Api, Health, HealthApi, JobsApi, LibrariesApi, Tools, ToolsApi, routes};
+use crate::config::Config;
+use crate::http::{Front, FrontConfig};
+use crate::mcp;
+use crate::telemetry::{self, Readiness};
+
+/// Format of the data directory that this build reads and writes.
+const DATA_FORMAT: u32 = 1;
+const VERSION_FILE: &str = "VERSION";
+/// Connections wait so many to be accepted.
+const BACKLOG: u32 = 1024;
+/// A connection that says nothing for so long is closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Requests at once on one HTTP/2 connection.
+const HTTP2_STREAMS_MAX: u32 = 256;
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is taken, or not this machine's.
+    #[error(
+        "cannot listen on {address}: {source}. Choose another address with `--listen`, e.g. `--listen 127.0.0.1:{}`, \
+         or with `http.listen`",
+        address.port().saturating_add(1)
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The data directory cannot be used.
+    #[error("cannot use the data directory {}: {source}", path.display())]
+    DataDir {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The directory holds something else.
+    #[error("{} is not empty and no data directory of TwinMCP; choose another", path.display())]
+    NotOurs {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A newer build has written there.
+    #[error(
+        "the data directory {} has format {found}, this build knows up to {DATA_FORMAT}; run the newer build again",
+        path.display()
+    )]
+    Newer {
+        /// Where.
+        path: PathBuf,
+        /// The format found.
+        found: String,
+    },
+    /// The database could not be opened.
+    #[error("failed to open the database")]
+    Storage(#[from] StorageError),
+    /// The bundles could not be opened.
+    #[error("failed to open the index bundles")]
+    Bundles(#[from] BundleError),
+    /// Consensus did not start.
+    #[error("failed to start the cluster")]
+    Cluster(#[from] ClusterError),
+    /// An actor did not start.
+    #[error("failed to start the actors")]
+    Actors(#[from] twinmcp_actors::StartError),
+    /// A thread that opened something ended early.
+    #[error("starting was interrupted")]
+    Interrupted(#[from] tokio::task::JoinError),
+}
+
+/// A running node. Dropped without [`Node::stop`] it ends like a process that was killed.
+pub struct Node {
+    address: SocketAddr,
+    actors: Actors,
+    cluster: Cluster,
+    readiness: Arc<Readiness>,
+    stop: CancellationToken,
+    server: JoinHandle<io::Result<()>>,
+}
+
+impl Node {
+    /// Starts a node and returns once it takes requests.
+    ///
+    /// # Errors
+    /// A sentence for the person who started it: what failed, and what to do.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        telemetry::metrics();
+        crate::tls::install();
+        let readiness = Arc::new(Readiness::new());
+        // First of all, so that a taken port is told before anything is written.
+        let listener = bind(config.http.listen)?;
+        let address = listener.local_addr().map_err(|source| listen_error(config.http.listen, source))?;
+
+        let data_dir = config.node.data_dir.clone();
+        let (storage, bundles_open) = (config.storage.clone(), config.search.bundles_open_max);
+        let opened = tokio::task::spawn_blocking(move || open(&data_dir, &storage, bundles_open)).await??;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        let cluster =
+            Cluster::start(ClusterConfig::default(), opened.state, opened.raft, Arc::clone(&clock), &*entropy)
+                .await?;
+        let actors = Actors::start(
+            actors_config(&config, address),
+            cluster.clone(),
+            Arc::new(opened.bundles),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+        )
+        .await?;
+
+        let stop = CancellationToken::new();
+        let apis = apis(&config, &actors, &cluster, &readiness, &clock, &stop);
+        let mcp = mcp::endpoint(apis.1.tools.clone(), config.http.body_bytes_max);
+        let api_keys = actors.api_keys.clone();
+        let front = FrontConfig {
+            http: config.http.clone(),
+            anonymous_reads: config.limits.anonymous_reads,
+            limits: limits(&config),
+            verify: Box::new(move |secret| api_keys.verify(secret)),
+            clock,
+            entropy,
+        };
+        let endpoint = Front::new(routes(apis, mcp), front);
+        let acceptor = TcpAcceptor::from_std(listener).map_err(|source| listen_error(address, source))?;
+        let server = Server::new_with_acceptor(acceptor)
+            .idle_timeout(IDLE_TIMEOUT)
+            .http2_max_concurrent_streams(HTTP2_STREAMS_MAX);
+        let (stopped, drain) = (stop.clone(), Duration::from_millis(config.http.drain_timeout_ms));
+        let server = tokio::spawn(async move {
+            server.run_with_graceful_shutdown(endpoint, stopped.cancelled_owned(), Some(drain)).await
+        });
+        readiness.set(true);
+        tracing::info!(%address, "node ready");
+        Ok(Self { address, actors, cluster, readiness, stop, server })
+    }
+
+    /// Where the node listens, with the port it really has.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The address as a URL without a slash at the end; loopback when it listens everywhere.
+    pub fn url(&self) -> String {
+        let mut address = self.address;
+        if address.ip().is_unspecified() {
+            address.set_ip(match address.ip() {
+                std::net::IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+                std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        format!("http://{address}")
+    }
+
+    /// The handles behind the API, for programs that start a node inside themselves.
+    pub fn actors(&self) -> &Actors {
+        &self.actors
+    }
+
+    /// Takes no more requests, lets those in progress end (up to `http.drain_timeout_ms`), stops jobs
+    /// so that they go on at the next start, and closes the database.
+    ///
+    /// # Errors
+    /// When the database could not be closed; what was answered is on disk all the same.
+    pub async fn stop(self) -> Result<(), ClusterError> {
+        self.readiness.set(false);
+        self.stop.cancel();
+        match self.server.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(error = %error, "the listener ended with an error"),
+            Err(error) => tracing::warn!(error = %error, "the listener was interrupted"),
+        }
+        self.actors.stop().await;
+        self.cluster.shutdown().await?;
+        tracing::info!("node stopped");
+        Ok(())
+    }
+}
+
+fn apis(
+    config: &Config,
+    actors: &Actors,
+    cluster: &Cluster,
+    readiness: &Arc<Readiness>,
+    clock: &Arc<dyn Clock>,
+    stop: &CancellationToken,
+) -> crate::api::Apis {
+    let tools = Tools::new(actors.search.clone(), config.search.clone());
+    let health = Health {
+        node: config.node.name.clone(),
+        region: config.node.region.clone(),
+        cluster: cluster.clone(),
+        supervisor: actors.supervisor.clone(),
+        readiness: Arc::clone(readiness),
+        embedder: StaticTable::builtin().id().to_owned(),
+    };
+    (
+        Context7Api { tools: tools.clone() },
+        ToolsApi { tools },
+        LibrariesApi { libraries: actors.libraries.clone() },
+        JobsApi {
+            jobs: actors.jobs.clone(),
+            streams: Arc::new(Semaphore::new(config.http.event_streams_max)),
+            stop: stop.clone(),
+        },
+        ApiKeysApi { api_keys: actors.api_keys.clone(), clock: Arc::clone(clock) },
+        HealthApi { health },
+    )
+}
+
+/// Names of actors are global to the process, which may run several nodes: the port tells them apart.
+fn actors_config(config: &Config, address: SocketAddr) -> ActorsConfig {
+    ActorsConfig {
+        node: format!("{}:{}", config.node.name, address.port()),
+        data_dir: config.node.data_dir.clone(),
+        jobs: JobsConfig {
+            workers: config.ingest.jobs_running_max,
+            folders: config.ingest.folders.clone(),
+            upload_bytes_max: config.ingest.upload_bytes_max,
+            ..JobsConfig::default()
+        },
+        supervision: SupervisionConfig::default(),
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits::new(&usage::LimitsConfig {
+        anonymous_per_minute: config.limits.anonymous_per_minute,
+        anonymous_burst: config.limits.anonymous_burst,
+        key_per_minute: config.limits.key_per_minute,
+        key_burst: config.limits.key_burst,
+    })
+}
+
+fn listen_error(address: SocketAddr, source: io::Error) -> StartError {
+    StartError::Listen { address, source }
+}
+
+fn bind(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
+    let bound = || {
+        let socket = match address {
+            SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+        };
+        // A restarted node gets its port back while old connections linger in TIME_WAIT.
+        socket.set_reuseaddr(true)?;
+        // Accepted sockets inherit it on Linux: answers are one write and must not wait for more.
+        socket.set_nodelay(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)?.into_std()
+    };
+    bound().map_err(|source| listen_error(address, source))
+}
+
+/// What lies in the data directory.
+struct Opened {
+    state: Arc<dyn Engine>,
+    raft: Arc<dyn Engine>,
+    bundles: BundleStore,
+}
+
+fn open(
+    data_dir: &Path,
+    storage: &crate::config::StorageConfig,
+    bundles_open: NonZeroUsize,
+) -> Result<Opened, StartError> {
+    prepare(data_dir)?;
+    let options = FjallOptions { cache_bytes: storage.cache_bytes, memtable_bytes: storage.memtable_bytes };
+    let state = FjallEngine::open(&data_dir.join("state"), Keyspace::STATE, &options)?;
+    let raft = FjallEngine::open(&data_dir.join("raft"), Keyspace::RAFT, &options)?;
+    let bundles = BundleStore::open_dir(data_dir.join("bundles"), bundles_open)?;
+    Ok(Opened { state: Arc::new(state), raft: Arc::new(raft), bundles })
+}
+
+/// Makes the data directory, or checks that this build may use the one that is there.
+fn prepare(data_dir: &Path) -> Result<(), StartError> {
+    let failed = |source| StartError::DataDir { path: data_dir.to_owned(), source };
+    private_dir(data_dir).map_err(failed)?;
+    let file = data_dir.join(VERSION_FILE);
+    match fs::read_to_string(&file) {
+        Ok(text) => {
+            let found = text.trim().to_owned();
+            let known = found.parse::<u32>().is_ok_and(|format| (1..=DATA_FORMAT).contains(&format));
+            if known { Ok(()) } else { Err(StartError::Newer { path: data_dir.to_owned(), found }) }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut entries = fs::read_dir(data_dir).map_err(failed)?;
+            if entries.next().is_some() {
+                return Err(StartError::NotOurs { path: data_dir.to_owned() });
+            }
+            write_durably(&file, format!("{DATA_FORMAT}\n").as_bytes()).map_err(failed)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Nobody else on the machine needs to read what is private here.
+fn private_dir(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// The file is there whole or not at all, also after a power cut.
+fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let partial = path.with_extension("partial");
+    let mut file = fs::File::create(&partial)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&partial, path)?;
+    match path.parent() {
+        Some(parent) => fs::File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_directory_gets_a_version_and_is_taken_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = folder.path().join("deep/data");
+        prepare(&data_dir).unwrap();
+        assert_eq!(fs::read_to_string(data_dir.join(VERSION_FILE)).unwrap(), "1\n");
+        fs::write(data_dir.join("more"), "x").unwrap();
+        prepare(&data_dir).unwrap();
+    }
+
+    #[test]
+    fn a_newer_directory_is_refused_with_a_sentence() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(VERSION_FILE), "2\n").unwrap();
+        let error = prepare(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("has format 2, this build knows up to 1"), "{error}");
+    }
+
+    #[test]
+    fn somebody_elses_directory_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("thesis.txt"), "years of work").unwrap();
+        assert!(matches!(prepare(folder.path()), Err(StartError::NotOurs { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_told_with_a_way_out() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = bind(taken.local_addr().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("--listen"), "{error}");
+    }
+}

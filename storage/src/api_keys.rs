@@ -1,0 +1,251 @@
+//! API keys: who may call, and for what.
+//!
+//! Key layout: `k/<account>/<id>` -> [`ApiKey`]; `h/<hash>` -> the key under `k/` it belongs to. The
+//! secret itself is never stored: it is 256 random bits, so one fast hash of it cannot be searched.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::command::Outcome;
+use crate::engine::{Keyspace, Reader, StorageError};
+use crate::ids::{AccountId, ApiKeyId};
+use crate::record::Record;
+use crate::transaction::{self, Change, Transaction};
+
+/// Keys one account may have, revoked ones not counted.
+pub const KEYS_PER_ACCOUNT_MAX: usize = 100;
+/// Longest name of a key, in bytes.
+pub const NAME_BYTES_MAX: usize = 100;
+
+macro_rules! scopes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// What a caller may do. Variants are only ever added at the end: their numbers are on disk.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Scope {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Scope {
+            /// Every scope.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The scope's public name, e.g. `docs:read`.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+
+        impl FromStr for Scope {
+            type Err = UnknownScope;
+
+            fn from_str(text: &str) -> Result<Self, UnknownScope> {
+                match text {
+                    $($text => Ok(Self::$name),)*
+                    _ => Err(UnknownScope),
+                }
+            }
+        }
+    };
+}
+
+scopes! {
+    /// Resolve libraries and read their documentation.
+    DocsRead = "docs:read",
+    /// Add, change and remove libraries.
+    LibrariesWrite = "libraries:write",
+    /// Start and cancel index jobs.
+    JobsWrite = "jobs:write",
+    /// Make, list and revoke API keys.
+    KeysWrite = "keys:write",
+    /// Read `/api/metrics` from any address.
+    MetricsRead = "metrics:read",
+    /// Everything, and what belongs to the node itself.
+    Admin = "admin",
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Not a scope of this build.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown scope; known are docs:read, libraries:write, jobs:write, keys:write, metrics:read, admin")]
+pub struct UnknownScope;
+
+/// BLAKE3 of a key's secret.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretHash([u8; 32]);
+
+impl SecretHash {
+    /// The hash of `secret`, as the caller sends it.
+    pub fn of(secret: &str) -> Self {
+        Self(*blake3::hash(secret.as_bytes()).as_bytes())
+    }
+}
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// One key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiKey {
+    /// The key's public name.
+    pub id: ApiKeyId,
+    /// Who owns it.
+    pub account: AccountId,
+    /// What its owner calls it.
+    pub name: String,
+    /// What it may do, each scope once, in order.
+    pub scopes: Vec<Scope>,
+    /// The last characters of the secret, for people to tell keys apart.
+    pub hint: String,
+    /// Finds the key by its secret.
+    pub secret_hash: SecretHash,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// From when on it is refused, if ever.
+    pub expires_at: Option<Timestamp>,
+    /// Since when it is refused because somebody revoked it.
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl Record for ApiKey {
+    const NAME: &'static str = "api key";
+    const FORMAT: u8 = 1;
+}
+
+impl ApiKey {
+    /// Whether the key opens anything at `now`.
+    pub fn is_valid(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|expires_at| now < expires_at)
+    }
+}
+
+/// A change to API keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Makes a key. [`Outcome::LimitReached`] with [`KEYS_PER_ACCOUNT_MAX`] keys in force,
+    /// [`Outcome::AlreadyExists`] when id or secret are taken.
+    Create {
+        /// The new key's id.
+        id: ApiKeyId,
+        /// Its owner.
+        account: AccountId,
+        /// What its owner calls it.
+        name: String,
+        /// What it may do.
+        scopes: Vec<Scope>,
+        /// Hash of the secret that was shown once.
+        secret_hash: SecretHash,
+        /// The last characters of the secret.
+        hint: String,
+        /// From when on it is refused, if ever.
+        expires_at: Option<Timestamp>,
+    },
+    /// Refuses a key from now on. [`Outcome::NotFound`] for another account's key, or a revoked one.
+    Revoke {
+        /// The key's owner.
+        account: AccountId,
+        /// Which key.
+        id: ApiKeyId,
+    },
+}
+
+pub(crate) fn apply(
+    transaction: &mut Transaction<'_>,
+    at: Timestamp,
+    command: &Command,
+) -> Result<Outcome, StorageError> {
+    match command {
+        Command::Create { id, account, name, scopes, secret_hash, hint, expires_at } => {
+            let mut scopes = scopes.clone();
+            scopes.sort_unstable();
+            scopes.dedup();
+            let key = ApiKey {
+                id: id.clone(),
+                account: account.clone(),
+                name: name.clone(),
+                scopes,
+                hint: hint.clone(),
+                secret_hash: *secret_hash,
+                created_at: at,
+                expires_at: *expires_at,
+                revoked_at: None,
+            };
+            create(transaction, at, &key)
+        }
+        Command::Revoke { account, id } => revoke(transaction, at, account, id),
+    }
+}
+
+fn create(transaction: &mut Transaction<'_>, at: Timestamp, key: &ApiKey) -> Result<Outcome, StorageError> {
+    let in_force = list(transaction, &key.account)?.iter().filter(|key| key.is_valid(at)).count();
+    if in_force >= KEYS_PER_ACCOUNT_MAX {
+        return Ok(Outcome::LimitReached);
+    }
+    let taken = get(transaction, &key.account, &key.id)?.is_some()
+        || transaction.get(Keyspace::ApiKeys, &hash_key(&key.secret_hash))?.is_some();
+    if taken {
+        return Ok(Outcome::AlreadyExists);
+    }
+    let stored_under = id_key(&key.account, &key.id);
+    transaction.put_bytes(Keyspace::ApiKeys, hash_key(&key.secret_hash), stored_under.clone());
+    transaction.put(Keyspace::ApiKeys, stored_under, key)?;
+    transaction.changed(Change::ApiKey(key.id.clone()));
+    Ok(Outcome::Done)
+}
+
+fn revoke(
+    transaction: &mut Transaction<'_>,
+    at: Timestamp,
+    account: &AccountId,
+    id: &ApiKeyId,
+) -> Result<Outcome, StorageError> {
+    let Some(mut key) = get(transaction, account, id)?.filter(|key| key.revoked_at.is_none()) else {
+        return Ok(Outcome::NotFound);
+    };
+    key.revoked_at = Some(at);
+    transaction.remove(Keyspace::ApiKeys, hash_key(&key.secret_hash));
+    transaction.put(Keyspace::ApiKeys, id_key(account, id), &key)?;
+    transaction.changed(Change::ApiKey(id.clone()));
+    Ok(Outcome::Done)
+}
+
+fn id_key(account: &AccountId, id: &ApiKeyId) -> Vec<u8> {
+    format!("k/{account}/{id}").into_bytes()
+}
+
+fn hash_key(hash: &SecretHash) -> Vec<u8> {
+    [b"h/".as_slice(), &hash.0].concat()
+}
+
+/// The account's key with this id.
+pub fn get(
+    reader: &(impl Reader + ?Sized),
+    account: &AccountId,
+    id: &ApiKeyId,
+) -> Result<Option<ApiKey>, StorageError> {
+    transaction::get(reader, Keyspace::ApiKeys, &id_key(account, id))
+}
+
+/// The key whose secret has this hash, unless it was revoked.
+pub fn find(reader: &(impl Reader + ?Sized), hash: &SecretHash) -> Result<Option<ApiKey>, StorageError> {
+    match reader.get(Keyspace::ApiKeys, &hash_key(hash))? {
+        Some(stored_under) => transaction::get(reader, Keyspace::ApiKeys, &stored_under),
+        None => Ok(None),
+    }
+}
+
+/// The account's keys, oldest first, revoked ones too (at most ten times [`KEYS_PER_ACCOUNT_MAX`]).
+pub fn list(reader: &(impl Reader + ?Sized), account: &AccountId) -> Result<Vec<ApiKey>, StorageError> {
+    let prefix = format!("k/{account}/");
+    transaction::scan(reader, Keyspace::ApiKeys, prefix.as_bytes(), None, 10 * KEYS_PER_ACCOUNT_MAX)
+}

@@ -1,0 +1,464 @@
+//! A folder of bundles, and the few of them that are open.
+//!
+//! A bundle is opened when it is first asked for, so a node with many of them starts at once. Asking
+//! for an open one takes no lock: the table of open bundles is swapped whole. When more than the limit
+//! are open, the one not asked for longest is let go; whoever still holds it can go on reading.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use super::build::{BundleBuilder, BundleDraft};
+use super::error::BundleError;
+use super::hash::BundleHash;
+use super::metrics::Metrics;
+use super::open::Bundle;
+use super::partial::{self, EXTENSION, PARTIAL, PartialFile};
+
+/// Bundles are opened in this many lanes: two different ones rarely wait for each other, and one is
+/// never opened twice at a time.
+const LANES: usize = 16;
+
+/// The bundles of one node.
+pub struct BundleStore {
+    dir: PathBuf,
+    open_max: usize,
+    open: ArcSwap<HashMap<BundleHash, Arc<OpenBundle>>>,
+    /// Taken to change `open`; never while a file is read.
+    changing: Mutex<()>,
+    opening: [Mutex<()>; LANES],
+    /// Counts requests, to know which bundle was asked for last.
+    clock: AtomicU64,
+}
+
+struct OpenBundle {
+    bundle: Arc<Bundle>,
+    asked_at: AtomicU64,
+}
+
+/// A bundle in the folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredBundle {
+    /// Its name.
+    pub hash: BundleHash,
+    /// Size of the file.
+    pub bytes: u64,
+}
+
+impl BundleStore {
+    /// The bundles in `dir`, of which at most `open_max` are kept open. Makes the folder if it is
+    /// missing, and removes what unfinished builds and fetches left in it: no other store, and no
+    /// builder, may be at work there.
+    ///
+    /// # Errors
+    /// [`BundleError::Io`] when the folder cannot be made or read.
+    pub fn open_dir(dir: impl Into<PathBuf>, open_max: NonZeroUsize) -> Result<Self, BundleError> {
+        let dir = dir.into();
+        fs::create_dir_all(&dir).map_err(BundleError::io("create", &dir))?;
+        for path in files(&dir)? {
+            if path.extension().is_some_and(|extension| extension == PARTIAL) {
+                fs::remove_file(&path).map_err(BundleError::io("remove", &path))?;
+            }
+        }
+        Ok(Self {
+            dir,
+            open_max: open_max.get(),
+            open: ArcSwap::default(),
+            changing: Mutex::default(),
+            opening: Default::default(),
+            clock: AtomicU64::new(1),
+        })
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Starts a new bundle in this folder.
+    ///
+    /// # Errors
+    /// As [`BundleBuilder::new`].
+    pub fn builder(&self, draft: BundleDraft) -> Result<BundleBuilder, BundleError> {
+        BundleBuilder::new(&self.dir, draft)
+    }
+
+    /// The bundle named `hash`, if it is open already. Never blocks.
+    pub fn get_open(&self, hash: BundleHash) -> Option<Arc<Bundle>> {
+        let open = self.open.load();
+        let found = open.get(&hash)?;
+        found
+            .asked_at
+            .store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        Some(found.bundle.clone())
+    }
+
+    /// The bundle named `hash`. Blocks only when it has to be opened, which reads all of it once.
+    ///
+    /// # Errors
+    /// [`BundleError::Missing`] when this node does not have it; otherwise as [`Bundle::open`].
+    pub fn open(&self, hash: BundleHash) -> Result<Arc<Bundle>, BundleError> {
+        if let Some(bundle) = self.get_open(hash) {
+            return Ok(bundle);
+        }
+        let lane = &self.opening[usize::from(hash.as_bytes()[0]) % LANES];
+        let _opening = lane.lock().unwrap_or_else(PoisonError::into_inner);
+        // Somebody else may have opened it while this one waited.
+        if let Some(bundle) = self.get_open(hash) {
+            return Ok(bundle);
+        }
+        let path = self.path(hash);
+        if !path.is_file() {
+            return Err(BundleError::Missing { hash });
+        }
+        let bundle = Arc::new(Bundle::open(&path)?);
+        self.keep_open(hash, bundle.clone());
+        Ok(bundle)
+    }
+
+    /// How many bundles are kept open.
+    pub fn open_count(&self) -> usize {
+        self.open.load().len()
+    }
+
+    /// Whether the folder has the bundle.
+    pub fn contains(&self, hash: BundleHash) -> bool {
+        self.path(hash).is_file()
+    }
+
+    /// Where the bundle lies, or would lie. To send it to a peer, open this file for reading.
+    pub fn path(&self, hash: BundleHash) -> PathBuf {
+        partial::path_of(&self.dir, hash)
+    }
+
+    /// Removes a bundle; says whether it was there. Whoever has it open can go on reading.
+    ///
+    /// # Errors
+    /// [`BundleError::Io`] when the file cannot be removed.
+    pub fn remove(&self, hash: BundleHash) -> Result<bool, BundleError> {
+        // The file first: who opens it at this moment finds nothing, or keeps what it found.
+        let lane = &self.opening[usize::from(hash.as_bytes()[0]) % LANES];
+        let _opening = lane.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.path(hash);
+        let removed = match fs::remove_file(&path) {
+            Ok(()) => true,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+            Err(error) => return Err(BundleError::io("remove", &path)(error)),
+        };
+        self.change_open(|open| {
+            open.remove(&hash);
+        });
+        Ok(removed)
+    }
+
+    /// Every bundle in the folder, by hash.
+    ///
+    /// # Errors
+    /// [`BundleError::Io`] when the folder cannot be read.
+    pub fn list(&self) -> Result<Vec<StoredBundle>, BundleError> {
+        let mut bundles = Vec::new();
+        for folder in entries(&self.dir)?.into_iter().filter(|path| path.is_dir()) {
+            for path in files(&folder)? {
+                let name = path
+                    .file_stem()
+                    .and_then(|name| name.to_str())
+                    .unwrap_or_default();
+                let Ok(hash) = name.parse() else { continue };
+                if path.extension().is_some_and(|extension| extension == EXTENSION) && path == self.path(hash)
+                {
+                    let bytes = fs::metadata(&path).map_err(BundleError::io("read", &path))?.len();
+                    bundles.push(StoredBundle { hash, bytes });
+                }
+            }
+        }
+        bundles.sort_unstable_by_key(|bundle| bundle.hash);
+        Ok(bundles)
+    }
+
+    /// Starts to receive the bundle named `hash` from a peer, which says it has `bytes`.
+    ///
+    /// # Errors
+    /// [`BundleError::Limit`] above `bytes_max`; [`BundleError::Io`] when the temporary file cannot be made.
+    pub fn receive(&self, hash: BundleHash, bytes: u64, bytes_max: u64) -> Result<Incoming, BundleError> {
+        if bytes > bytes_max {
+            return Err(BundleError::Limit {
+                what: "bundle of bytes",
+                limit: bytes_max,
+                found: bytes,
+            });
+        }
+        let partial = PartialFile::create(&self.dir)?;
+        Ok(Incoming {
+            hash,
+            bytes_max: bytes,
+            bytes: 0,
+            hasher: blake3::Hasher::new(),
+            partial,
+        })
+    }
+
+    fn keep_open(&self, hash: BundleHash, bundle: Arc<Bundle>) {
+        let asked_at = AtomicU64::new(self.clock.fetch_add(1, Ordering::Relaxed));
+        let opened = Arc::new(OpenBundle { bundle, asked_at });
+        self.change_open(|open| {
+            open.insert(hash, opened);
+            while open.len() > self.open_max {
+                let oldest = open
+                    .iter()
+                    .min_by_key(|(_, one)| one.asked_at.load(Ordering::Relaxed));
+                let Some(oldest) = oldest.map(|(hash, _)| *hash) else {
+                    break;
+                };
+                open.remove(&oldest);
+            }
+        });
+    }
+
+    fn change_open(&self, change: impl FnOnce(&mut HashMap<BundleHash, Arc<OpenBundle>>)) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = HashMap::clone(&self.open.load());
+        let before = open.len();
+        change(&mut open);
+        Metrics::get().handles(open.len() as i64 - before as i64);
+        self.open.store(Arc::new(open));
+    }
+}
+
+impl Drop for BundleStore {
+    fn drop(&mut self) {
+        Metrics::get().handles(-(self.open_count() as i64));
+    }
+}
+
+/// A bundle being received. Dropping it removes what came.
+pub struct Incoming {
+    hash: BundleHash,
+    bytes_max: u64,
+    bytes: u64,
+    hasher: blake3::Hasher,
+    partial: PartialFile,
+}
+
+impl Incoming {
+    /// Appends what came; pieces of 64 KiB and more keep the number of writes low.
+    ///
+    /// # Errors
+    /// [`BundleError::Limit`] when more comes than was announced; [`BundleError::Io`] when the disk refuses.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), BundleError> {
+        let found = self.bytes + bytes.len() as u64;
+        if found > self.bytes_max {
+            return Err(BundleError::Limit {
+                what: "bundle of bytes",
+                limit: self.bytes_max,
+                found,
+            });
+        }
+        self.hasher.update(bytes);
+        self.partial
+            .file()?
+            .write_all(bytes)
+            .map_err(BundleError::io("write", self.partial.path()))?;
+        self.bytes = found;
+        Ok(())
+    }
+
+    /// Bytes received so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Checks the name, opens the bundle once to see that it is sound and that this version reads it,
+    /// makes it durable, and puts it into the folder.
+    ///
+    /// # Errors
+    /// [`BundleError::WrongHash`] when something else came; otherwise as [`Bundle::open`].
+    pub fn finish(self) -> Result<StoredBundle, BundleError> {
+        let found = BundleHash::from(*self.hasher.finalize().as_bytes());
+        if found != self.hash {
+            let error = BundleError::WrongHash {
+                expected: self.hash,
+                found,
+            };
+            Metrics::get().failed("receive", &error);
+            return Err(error);
+        }
+        Bundle::open(self.partial.path())?;
+        self.partial.publish(self.hash)?;
+        Ok(StoredBundle {
+            hash: self.hash,
+            bytes: self.bytes,
+        })
+    }
+}
+
+fn entries(dir: &Path) -> Result<Vec<PathBuf>, BundleError> {
+    fs::read_dir(dir)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
+        .map_err(BundleError::io("read", dir))
+}
+
+fn files(dir: &Path) -> Result<Vec<PathBuf>, BundleError> {
+    Ok(entries(dir)?.into_iter().filter(|path| path.is_file()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store(dir: &Path, open_max: usize) -> BundleStore {
+        BundleStore::open_dir(dir, NonZeroUsize::new(open_max).unwrap()).unwrap()
+    }
+
+    fn add(store: &BundleStore, version: &str) -> BundleHash {
+        let draft = BundleDraft {
+            library: "/a/b".to_owned(),
+            version: version.to_owned(),
+            embedder: None,
+        };
+        store.builder(draft).unwrap().finish().unwrap().hash
+    }
+
+    #[test]
+    fn bundles_are_listed_opened_and_removed_by_hash() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path(), 4);
+        let mut hashes = ["1", "2", "3"].map(|version| add(&store, version));
+        hashes.sort_unstable();
+        let listed = store.list().unwrap();
+        assert_eq!(listed.iter().map(|one| one.hash).collect::<Vec<_>>(), hashes);
+        assert!(
+            listed
+                .iter()
+                .all(|one| one.bytes == fs::metadata(store.path(one.hash)).unwrap().len())
+        );
+        assert!(hashes.iter().all(|hash| store.contains(*hash)));
+        assert_eq!(store.open_count(), 0);
+        let bundle = store.open(hashes[0]).unwrap();
+        assert!(Arc::ptr_eq(&bundle, &store.open(hashes[0]).unwrap()));
+        assert!(store.remove(hashes[0]).unwrap());
+        assert!(!store.remove(hashes[0]).unwrap());
+        assert!(!store.contains(hashes[0]));
+        assert!(matches!(store.open(hashes[0]), Err(BundleError::Missing { .. })));
+        assert!(store.get_open(hashes[0]).is_none());
+        assert_eq!(bundle.words("still readable", 1).unwrap(), []);
+        assert_eq!(store.list().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn the_bundle_not_asked_for_longest_is_let_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path(), 2);
+        let [a, b, c] = ["1", "2", "3"].map(|version| add(&store, version));
+        store.open(a).unwrap();
+        store.open(b).unwrap();
+        store.get_open(a).unwrap();
+        store.open(c).unwrap();
+        assert_eq!(store.open_count(), 2);
+        assert!(store.get_open(a).is_some() && store.get_open(b).is_none() && store.get_open(c).is_some());
+        store.open(b).unwrap();
+        assert!(store.get_open(a).is_none());
+    }
+
+    #[test]
+    fn unfinished_files_are_swept_and_strangers_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let hash = add(&store(dir.path(), 1), "1");
+        for name in ["0011.partial", "notes.txt", "ab.bundle"] {
+            fs::write(dir.path().join(name), "x").unwrap();
+        }
+        let stray = store(dir.path(), 1)
+            .path(hash)
+            .with_file_name(format!("{}.bundle", BundleHash::of(b"other")));
+        fs::write(stray, "x").unwrap();
+        let store = store(dir.path(), 1);
+        assert!(!dir.path().join("0011.partial").exists());
+        assert!(dir.path().join("notes.txt").exists());
+        assert_eq!(
+            store
+                .list()
+                .unwrap()
+                .iter()
+                .map(|one| one.hash)
+                .collect::<Vec<_>>(),
+            [hash]
+        );
+    }
+
+    #[test]
+    fn a_bundle_from_a_peer_is_taken_only_when_it_is_the_one_asked_for() {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (store, peer) = (store(here.path(), 1), store(there.path(), 1));
+        let hash = add(&peer, "1");
+        let bytes = fs::read(peer.path(hash)).unwrap();
+        let length = bytes.len() as u64;
+        let receive = |hash, pieces: &[&[u8]]| {
+            let mut incoming = store.receive(hash, length, 1 << 20)?;
+            pieces.iter().try_for_each(|piece| incoming.write(piece))?;
+            incoming.finish()
+        };
+        let mut wrong = bytes.clone();
+        wrong[100] ^= 1;
+        assert!(matches!(
+            receive(hash, &[&wrong]),
+            Err(BundleError::WrongHash { .. })
+        ));
+        assert!(matches!(
+            receive(hash, &[&bytes[..99]]),
+            Err(BundleError::WrongHash { .. })
+        ));
+        assert!(matches!(
+            receive(hash, &[&bytes, b"x"]),
+            Err(BundleError::Limit { .. })
+        ));
+        assert!(matches!(
+            receive(BundleHash::of(b"junk"), &[b"junk"]),
+            Err(BundleError::NotABundle { .. })
+        ));
+        assert!(matches!(
+            store.receive(hash, 1 << 21, 1 << 20),
+            Err(BundleError::Limit { .. })
+        ));
+        assert_eq!(fs::read_dir(here.path()).unwrap().count(), 0);
+        let received = receive(hash, &[&bytes[..500], &bytes[500..]]).unwrap();
+        assert_eq!(received, StoredBundle { hash, bytes: length });
+        assert_eq!(store.open(hash).unwrap().meta().version, "1");
+        // Once more does no harm.
+        receive(hash, &[&bytes]).unwrap();
+        assert_eq!(store.list().unwrap(), [received]);
+    }
+
+    #[test]
+    fn a_damaged_bundle_is_not_kept_open_and_can_be_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path(), 1);
+        let hash = add(&store, "1");
+        let mut bytes = fs::read(store.path(hash)).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(store.path(hash), bytes).unwrap();
+        assert!(matches!(store.open(hash), Err(BundleError::Damaged { .. })));
+        assert_eq!(store.open_count(), 0);
+        assert!(store.remove(hash).unwrap());
+    }
+
+    #[test]
+    fn many_threads_that_ask_at_once_get_the_same_bundle() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path(), 2);
+        let hashes = ["1", "2"].map(|version| add(&store, version));
+        for hash in hashes {
+            let bundles: Vec<_> = std::thread::scope(|scope| {
+                let asked: Vec<_> = (0..8)
+                    .map(|_| scope.spawn(|| store.open(hash).unwrap()))
+                    .collect();
+                asked.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert!(bundles.iter().all(|bundle| Arc::ptr_eq(bundle, &bundles[0])));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Every way the agreed state can change, and nothing else.
+//!
+//! A command names *what* is to happen; random bytes and ids in it were made by the proposer. *When*
+//! it happened is stamped by the leader into the entry that carries it, and reaches
+//! [`apply`] as `at`. The same commands with the same times give the same bytes on every node.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::engine::StorageError;
+use crate::record::Record;
+use crate::transaction::Transaction;
+use crate::{accounts, api_keys, jobs, libraries};
+
+/// One change, by noun. Variants are only ever added at the end: their numbers are on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// A change to people and machines that own things.
+    Accounts(accounts::Command),
+    /// A change to API keys.
+    ApiKeys(api_keys::Command),
+    /// A change to libraries and their versions.
+    Libraries(libraries::Command),
+    /// A change to index jobs.
+    Jobs(jobs::Command),
+}
+
+impl Record for Command {
+    const NAME: &'static str = "command";
+    const FORMAT: u8 = 1;
+}
+
+impl Command {
+    /// The noun the command belongs to, for metrics.
+    pub fn noun(&self) -> &'static str {
+        match self {
+            Self::Accounts(_) => "accounts",
+            Self::ApiKeys(_) => "api_keys",
+            Self::Libraries(_) => "libraries",
+            Self::Jobs(_) => "jobs",
+        }
+    }
+}
+
+/// What became of a command. All but [`Outcome::Done`] changed nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It was done.
+    Done,
+    /// What it names is not there, or is another account's.
+    NotFound,
+    /// What it would make is there already.
+    AlreadyExists,
+    /// The thing has moved on: a job that ended, an attempt that was replaced.
+    Stale,
+    /// It would go over a limit.
+    LimitReached,
+}
+
+/// Applies one command to `transaction`. Pure: it reads nothing but its arguments.
+///
+/// # Errors
+/// Only when the store cannot be read or a record in it is damaged; a refusal is an [`Outcome`].
+pub fn apply(
+    transaction: &mut Transaction<'_>,
+    at: Timestamp,
+    command: &Command,
+) -> Result<Outcome, StorageError> {
+    match command {
+        Command::Accounts(command) => accounts::apply(transaction, at, command),
+        Command::ApiKeys(command) => api_keys::apply(transaction, at, command),
+        Command::Libraries(command) => libraries::apply(transaction, at, command),
+        Command::Jobs(command) => jobs::apply(transaction, at, command),
+    }
+}
+
+#[cfg(test)]
+mod tests;

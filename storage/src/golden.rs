@@ -1,0 +1,186 @@
+//! Golden files: what each record and command looked like when its format was made.
+//!
+//! A change that moves a byte of these would make nodes of two versions disagree, or a data directory
+//! unreadable: it needs a new format number, a way to read the old one, and a file of its own beside
+//! the old. `TWINMCP_WRITE_FIXTURES=1` writes missing files, never changes one that is there.
+
+use std::path::PathBuf;
+
+use crate::accounts::{self, Account};
+use crate::api_keys::{self, ApiKey, Scope, SecretHash};
+use crate::clock::Timestamp;
+use crate::command::Command;
+use crate::ids::{AccountId, ApiKeyId, JobId, LibraryId, Version};
+use crate::jobs::{self, Job, JobState, Source};
+use crate::libraries::{self, Built, Facts, Library, VersionManifest};
+use crate::record::{self, Record};
+
+fn check<R: Record + PartialEq + std::fmt::Debug>(name: &str, value: &R) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/{name}-v{}.hex", R::FORMAT));
+    let bytes = record::encode(value).unwrap();
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    if !path.exists() && std::env::var_os("TWINMCP_WRITE_FIXTURES").is_some() {
+        std::fs::write(&path, format!("{hex}\n")).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).expect("the fixture is there; TWINMCP_WRITE_FIXTURES=1 makes a new one");
+    assert_eq!(hex, golden.trim(), "{name} is written differently now");
+    assert_eq!(record::decode::<R>(&bytes).unwrap(), *value);
+}
+
+fn account() -> AccountId {
+    "acct_01hzy3k8w0abcdefghjkmnpqrs".parse().unwrap()
+}
+
+fn job() -> JobId {
+    "job_01hzy3k8w0abcdefghjkmnpqrs".parse().unwrap()
+}
+
+fn key() -> ApiKeyId {
+    "key_01hzy3k8w0abcdefghjkmnpqrs".parse().unwrap()
+}
+
+fn library() -> LibraryId {
+    "/python/cpython".parse().unwrap()
+}
+
+fn version() -> Version {
+    "v3.11".parse().unwrap()
+}
+
+fn at() -> Timestamp {
+    Timestamp::from_millis(1_795_437_970_123)
+}
+
+fn facts() -> Facts {
+    Facts {
+        title: "Python".into(),
+        description: "The language and its library.".into(),
+        aliases: vec!["python3".into()],
+        source_url: Some("https://example.org/cpython".into()),
+        rules: vec!["prefer pathlib".into()],
+    }
+}
+
+fn built() -> Built {
+    Built {
+        bundle: "ab".repeat(32),
+        bundle_bytes: 1_000_000,
+        pages: 500,
+        snippets: 6_000,
+        tokens: 900_000,
+        embedder: "static-128".into(),
+    }
+}
+
+fn upload() -> Source {
+    Source::Upload { hash: "cd".repeat(32), name: "docs.tar.zst".into() }
+}
+
+#[test]
+fn records_are_written_as_they_always_were() {
+    check("account", &Account { id: account(), name: "owner".into(), created_at: at() });
+    check(
+        "api-key",
+        &ApiKey {
+            id: key(),
+            account: account(),
+            name: "laptop".into(),
+            scopes: Scope::ALL.to_vec(),
+            hint: "wxyz".into(),
+            secret_hash: SecretHash::of("tmcp_secret"),
+            created_at: at(),
+            expires_at: Some(at().plus_millis(1)),
+            revoked_at: None,
+        },
+    );
+    check(
+        "library",
+        &Library {
+            id: library(),
+            owner: account(),
+            facts: facts(),
+            trust_tenths: Some(95),
+            current: Some(version()),
+            created_at: at(),
+            updated_at: at(),
+        },
+    );
+    let Built { bundle, bundle_bytes, pages, snippets, tokens, embedder } = built();
+    check(
+        "version-manifest",
+        &VersionManifest {
+            library: library(),
+            version: version(),
+            bundle,
+            bundle_bytes,
+            pages,
+            snippets,
+            tokens,
+            embedder,
+            job: job(),
+            indexed_at: at(),
+        },
+    );
+    check(
+        "job",
+        &Job {
+            id: job(),
+            account: account(),
+            library: library(),
+            version: version(),
+            source: upload(),
+            base_url: Some("https://example.org/docs/".into()),
+            state: JobState::Failed { message: "no documentation".into() },
+            attempt: 2,
+            created_at: at(),
+            started_at: Some(at()),
+            ended_at: Some(at()),
+        },
+    );
+}
+
+#[test]
+fn commands_are_written_as_they_always_were() {
+    let accounts = Command::Accounts(accounts::Command::Create { id: account(), name: "owner".into() });
+    check("command-accounts-create", &accounts);
+    let create = api_keys::Command::Create {
+        id: key(),
+        account: account(),
+        name: "laptop".into(),
+        scopes: vec![Scope::DocsRead],
+        secret_hash: SecretHash::of("tmcp_secret"),
+        hint: "wxyz".into(),
+        expires_at: None,
+    };
+    check("command-api-keys-create", &Command::ApiKeys(create));
+    let revoke = api_keys::Command::Revoke { account: account(), id: key() };
+    check("command-api-keys-revoke", &Command::ApiKeys(revoke));
+    let publish = libraries::Command::Publish { job: job(), attempt: 1, facts: facts(), built: built() };
+    check("command-libraries-publish", &Command::Libraries(publish));
+    let describe = libraries::Command::Describe {
+        id: library(),
+        account: Some(account()),
+        facts: facts(),
+        trust_tenths: Some(80),
+    };
+    check("command-libraries-describe", &Command::Libraries(describe));
+    let remove_version =
+        libraries::Command::RemoveVersion { id: library(), version: version(), account: None };
+    check("command-libraries-remove-version", &Command::Libraries(remove_version));
+    let remove = libraries::Command::Remove { id: library(), account: None };
+    check("command-libraries-remove", &Command::Libraries(remove));
+    let submit = jobs::Command::Submit {
+        id: job(),
+        account: account(),
+        library: library(),
+        version: version(),
+        source: Source::Folder { path: "/usr/share/doc".into() },
+        base_url: None,
+    };
+    check("command-jobs-submit", &Command::Jobs(submit));
+    check("command-jobs-start", &Command::Jobs(jobs::Command::Start { id: job(), attempt: 1 }));
+    let fail = jobs::Command::Fail { id: job(), attempt: 1, message: "no documentation".into() };
+    check("command-jobs-fail", &Command::Jobs(fail));
+    let cancel = jobs::Command::Cancel { id: job(), account: Some(account()) };
+    check("command-jobs-cancel", &Command::Jobs(cancel));
+}

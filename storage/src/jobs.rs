@@ -1,0 +1,243 @@
+//! Index jobs: what is to be turned into a library version, and how far that is.
+//!
+//! Key layout: `j/<id>` -> [`Job`]; ids sort by creation. Progress is not here: it is soft, and lives
+//! with the actor that runs the job.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::command::Outcome;
+use crate::engine::{Keyspace, Reader, StorageError};
+use crate::ids::{AccountId, JobId, LibraryId, Version};
+use crate::record::Record;
+use crate::transaction::{self, Change, Transaction};
+
+/// Jobs waiting or running that one cluster holds.
+pub const OPEN_JOBS_MAX: usize = 2_000;
+/// Jobs kept in all: past it the oldest ended ones are forgotten.
+pub const JOBS_MAX: usize = 5_000;
+/// Longest URL of a job's pages, in bytes.
+pub const BASE_URL_BYTES_MAX: usize = 500;
+/// Attempts before a job that keeps ending its node's actor is given up.
+pub const ATTEMPTS_MAX: u32 = 5;
+
+/// Where documentation comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// An archive that was sent to this cluster.
+    Upload {
+        /// BLAKE3 of the archive, in hex.
+        hash: String,
+        /// The file's name, which helps to tell its format, e.g. `docs.tar.zst`.
+        name: String,
+    },
+    /// A folder on the node that runs the job.
+    Folder {
+        /// Absolute path.
+        path: String,
+    },
+}
+
+/// How far a job is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JobState {
+    /// Waits for a worker.
+    Queued,
+    /// Somebody works on it.
+    Running,
+    /// The version is published.
+    Done,
+    /// It ended without a version.
+    Failed {
+        /// What to tell the person who started it.
+        message: String,
+    },
+    /// Somebody cancelled it.
+    Cancelled,
+}
+
+impl JobState {
+    /// Whether nothing more will happen.
+    pub fn is_ended(&self) -> bool {
+        matches!(self, Self::Done | Self::Failed { .. } | Self::Cancelled)
+    }
+}
+
+/// One job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// Who started it.
+    pub account: AccountId,
+    /// The library it is for.
+    pub library: LibraryId,
+    /// The version it makes.
+    pub version: Version,
+    /// Where the documentation comes from.
+    pub source: Source,
+    /// Where its pages are published, so that snippets can link to them.
+    pub base_url: Option<String>,
+    /// How far it is.
+    pub state: JobState,
+    /// How often it was started; only the newest attempt may publish.
+    pub attempt: u32,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When its newest attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl Record for Job {
+    const NAME: &'static str = "job";
+    const FORMAT: u8 = 1;
+}
+
+/// A change to jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Makes a waiting job. [`Outcome::LimitReached`] with [`OPEN_JOBS_MAX`] open jobs.
+    Submit {
+        /// The new job's id.
+        id: JobId,
+        /// Who starts it.
+        account: AccountId,
+        /// The library it is for.
+        library: LibraryId,
+        /// The version it makes.
+        version: Version,
+        /// Where the documentation comes from.
+        source: Source,
+        /// Where its pages are published.
+        base_url: Option<String>,
+    },
+    /// Begins an attempt. [`Outcome::Stale`] unless the attempt is the next one of an open job.
+    Start {
+        /// Which job.
+        id: JobId,
+        /// The attempt that begins, from 1.
+        attempt: u32,
+    },
+    /// Ends an attempt without a version.
+    Fail {
+        /// Which job.
+        id: JobId,
+        /// Which attempt.
+        attempt: u32,
+        /// What to tell the person who started it.
+        message: String,
+    },
+    /// Ends an open job. [`Outcome::NotFound`] for another account's, [`Outcome::Stale`] for an ended one.
+    Cancel {
+        /// Which job.
+        id: JobId,
+        /// Whose job it must be; anybody's when absent, for operators.
+        account: Option<AccountId>,
+    },
+}
+
+pub(crate) fn apply(
+    transaction: &mut Transaction<'_>,
+    at: Timestamp,
+    command: &Command,
+) -> Result<Outcome, StorageError> {
+    match command {
+        Command::Submit { id, account, library, version, source, base_url } => {
+            let job = Job {
+                id: id.clone(),
+                account: account.clone(),
+                library: library.clone(),
+                version: version.clone(),
+                source: source.clone(),
+                base_url: base_url.clone(),
+                state: JobState::Queued,
+                attempt: 0,
+                created_at: at,
+                started_at: None,
+                ended_at: None,
+            };
+            submit(transaction, &job)
+        }
+        Command::Start { id, attempt } => {
+            let Some(mut job) = get(transaction, id)? else { return Ok(Outcome::NotFound) };
+            if job.state.is_ended() || *attempt != job.attempt + 1 {
+                return Ok(Outcome::Stale);
+            }
+            job.state = JobState::Running;
+            job.attempt = *attempt;
+            job.started_at = Some(at);
+            put(transaction, &job)
+        }
+        Command::Fail { id, attempt, message } => {
+            end_attempt(transaction, at, id, *attempt, JobState::Failed { message: message.clone() })
+        }
+        Command::Cancel { id, account } => {
+            let job = get(transaction, id)?;
+            let Some(job) = job.filter(|job| account.as_ref().is_none_or(|account| *account == job.account))
+            else {
+                return Ok(Outcome::NotFound);
+            };
+            if job.state.is_ended() {
+                return Ok(Outcome::Stale);
+            }
+            put(transaction, &Job { state: JobState::Cancelled, ended_at: Some(at), ..job })
+        }
+    }
+}
+
+fn submit(transaction: &mut Transaction<'_>, job: &Job) -> Result<Outcome, StorageError> {
+    if get(transaction, &job.id)?.is_some() {
+        return Ok(Outcome::AlreadyExists);
+    }
+    let jobs = list(transaction, None, JOBS_MAX)?;
+    if jobs.iter().filter(|job| !job.state.is_ended()).count() >= OPEN_JOBS_MAX {
+        return Ok(Outcome::LimitReached);
+    }
+    if jobs.len() >= JOBS_MAX
+        && let Some(oldest) = jobs.iter().find(|job| job.state.is_ended())
+    {
+        transaction.remove(Keyspace::Jobs, key(&oldest.id));
+    }
+    put(transaction, job)
+}
+
+/// Ends attempt `attempt` of a running job; [`Outcome::Stale`] when the job has moved on.
+pub(crate) fn end_attempt(
+    transaction: &mut Transaction<'_>,
+    at: Timestamp,
+    id: &JobId,
+    attempt: u32,
+    state: JobState,
+) -> Result<Outcome, StorageError> {
+    let Some(job) = get(transaction, id)? else { return Ok(Outcome::NotFound) };
+    if job.state != JobState::Running || job.attempt != attempt {
+        return Ok(Outcome::Stale);
+    }
+    put(transaction, &Job { state, ended_at: Some(at), ..job })
+}
+
+fn put(transaction: &mut Transaction<'_>, job: &Job) -> Result<Outcome, StorageError> {
+    transaction.put(Keyspace::Jobs, key(&job.id), job)?;
+    transaction.changed(Change::Job(job.id.clone()));
+    Ok(Outcome::Done)
+}
+
+fn key(id: &JobId) -> Vec<u8> {
+    format!("j/{id}").into_bytes()
+}
+
+/// The job with this id.
+pub fn get(reader: &(impl Reader + ?Sized), id: &JobId) -> Result<Option<Job>, StorageError> {
+    transaction::get(reader, Keyspace::Jobs, &key(id))
+}
+
+/// Up to `limit` jobs made after the job `after`, oldest first.
+pub fn list(
+    reader: &(impl Reader + ?Sized),
+    after: Option<&JobId>,
+    limit: usize,
+) -> Result<Vec<Job>, StorageError> {
+    transaction::scan(reader, Keyspace::Jobs, b"j/", after.map(key).as_deref(), limit)
+}

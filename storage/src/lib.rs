@@ -1,0 +1,23 @@
+//! What TwinMCP keeps: the bottom crate, which depends on nothing of ours.
+//!
+//! Agreed state lies in an [`engine::Engine`] as versioned records, one file a noun ([`accounts`],
+//! [`api_keys`], [`libraries`], [`jobs`]), and changes only by a [`command::Command`] that
+//! [`command::apply`] turns into writes. Documentation lies in [`bundle`]s, one immutable file a
+//! library version.
+//!
+//! Invariant: nothing here reads a clock, a generator of random numbers or the network by itself;
+//! the seams for the first two are in [`clock`].
+
+pub mod accounts;
+pub mod api_keys;
+pub mod bundle;
+pub mod clock;
+pub mod command;
+pub mod engine;
+#[cfg(test)]
+mod golden;
+pub mod ids;
+pub mod jobs;
+pub mod libraries;
+pub mod record;
+pub mod transaction;

@@ -1,0 +1,183 @@
+//! Documentation whose right answers are known: a small library "Kiln" in Markdown and HTML, larger made-up ones for
+//! load, and archives of either.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Cursor, Write as _};
+use std::path::Path;
+
+/// Where Kiln's pages are said to be published; links in answers begin with it.
+pub const BASE_URL: &str = "https://kiln.example/docs/";
+
+/// A question about Kiln and the link its best passage must have.
+pub struct Question {
+    /// What is asked.
+    pub text: &'static str,
+    /// Path and anchor of the passage that answers.
+    pub link: &'static str,
+    /// A stretch of that passage.
+    pub says: &'static str,
+}
+
+/// One question a page, of both formats.
+pub const QUESTIONS: &[Question] = &[
+    Question {
+        text: "how do I retry a failed firing with exponential backoff",
+        link: "guide/retries.md#exponential-backoff",
+        says: "RetryPolicy::exponential",
+    },
+    Question {
+        text: "open a kiln with a password",
+        link: "guide/connecting.md#passwords",
+        says: "Kiln::open_with_password",
+    },
+    Question {
+        text: "read the temperature probe every second",
+        link: "reference/probe.html#kiln.Probe.stream",
+        says: "Probe.stream",
+    },
+    Question { text: "glaze colour codes", link: "reference/glaze.html#colour-codes", says: "celadon" },
+];
+
+/// The files of Kiln's documentation as of `version`, by path.
+pub fn kiln(version: &str) -> Vec<(String, Vec<u8>)> {
+    let retries = format!(
+        "# Retries\n\nKiln {version} repeats what failed.\n\n## Exponential backoff\n\nA failed firing is retried with \
+         growing pauses.\n\n```rust\nlet policy = RetryPolicy::exponential(5); // since {version}\nkiln.fire(policy)?;\n\
+         ```\n\n## Giving up\n\nAfter the last attempt the firing ends with `FiringError::GaveUp`.\n"
+    );
+    let connecting = "# Connecting\n\nA kiln is reached over its local socket.\n\n## Passwords\n\nA protected kiln asks \
+         for a password before it opens.\n\n```rust\nlet kiln = Kiln::open_with_password(\"/dev/kiln0\", password)?;\n\
+         ```\n\n## Timeouts\n\n`Kiln::connect_timeout` bounds how long the connection may take.\n";
+    let probe = "<!DOCTYPE html><html><head><title>Temperature probe</title></head><body><nav><a href=\"x.html\">Index\
+         </a></nav><main><h1>Temperature probe</h1><p>The probe measures the heat inside the kiln.</p>\
+         <h2 id=\"kiln.Probe.stream\">Probe.stream</h2><p>Reads the temperature probe again and again, every second \
+         unless told otherwise.</p><pre><code class=\"language-python\">for reading in probe.stream(seconds=1):\n    \
+         print(reading.celsius)</code></pre><h2 id=\"kiln.Probe.calibrate\">Probe.calibrate</h2><p>Compares the probe \
+         with melting ice.</p></main></body></html>";
+    let glaze = "<!DOCTYPE html><html><head><title>Glazes</title></head><body><main><h1>Glazes</h1><p>Every glaze has a \
+         recipe.</p><h2 id=\"colour-codes\">Colour codes</h2><p>A glaze is named by its colour code: <code>celadon</code> \
+         is 17, <code>tenmoku</code> is 23.</p><h2 id=\"mixing\">Mixing</h2><p>Two glazes mix by weight.</p></main></body>\
+         </html>";
+    let files = [
+        ("guide/retries.md", retries.as_str()),
+        ("guide/connecting.md", connecting),
+        ("reference/probe.html", probe),
+        ("reference/glaze.html", glaze),
+        ("README.md", "# Kiln\n\nFires pottery from Rust and Python programs.\n"),
+    ];
+    files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec())).into()
+}
+
+/// Made-up pages of `sections` sections each, the same for the same numbers. Words repeat as they do in real text,
+/// every section has a name of its own that finds it (`topic-PAGE-SECTION`).
+pub fn made_up(pages: usize, sections: usize) -> Vec<(String, Vec<u8>)> {
+    const WORDS: &[&str] = &[
+        "request", "stream", "buffer", "timeout", "value", "parser", "token", "session", "reader", "writer", "handle",
+        "queue", "worker", "config", "header", "cache", "index", "field", "record", "client", "server", "error",
+        "retry", "batch", "cursor", "filter", "schema", "column", "thread", "signal", "socket", "socket", "frame",
+        "offset", "length", "digest", "cipher", "policy", "limit", "clock", "event", "topic", "route", "scope",
+    ];
+    // A multiplicative congruential generator (Lehmer, 1951): text need not be more random than that.
+    let mut state: u64 = 48_271;
+    let mut word = || {
+        state = state * 48_271 % 2_147_483_647;
+        // Two draws multiplied: low numbers are frequent, high ones rare.
+        let first = usize::try_from(state % 997).expect("a small number");
+        let second = usize::try_from(state / 997 % 997).expect("a small number");
+        WORDS[first * second * WORDS.len() / (997 * 997)]
+    };
+    let page = |page: usize| {
+        let mut text = format!("# Chapter {page}\n\n");
+        for section in 0..sections {
+            let _ = write!(text, "## topic-{page}-{section} of the {} {}\n\n", word(), word());
+            for _ in 0..60 {
+                text.push_str(word());
+                text.push(' ');
+            }
+            let _ = write!(text, ".\n\n```rust\nlet {} = {}::new({section});\n```\n\n", word(), word());
+        }
+        (format!("chapters/{page:05}.md"), text.into_bytes())
+    };
+    (0..pages).map(page).collect()
+}
+
+/// Writes `files` below `folder`.
+///
+/// # Panics
+/// When the disk refuses.
+pub fn write_to(folder: &Path, files: &[(String, Vec<u8>)]) {
+    for (path, bytes) in files {
+        let path = folder.join(path);
+        let parent = path.parent().expect("a file lies in a folder");
+        fs::create_dir_all(parent).expect("a temporary folder takes folders");
+        fs::write(path, bytes).expect("a temporary folder takes files");
+    }
+}
+
+/// `files` as a tar archive.
+///
+/// # Panics
+/// Never for paths a tar archive can hold.
+pub fn tar(files: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (path, bytes) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(u64::try_from(bytes.len()).expect("lengths fit"));
+        header.set_mode(0o644);
+        header.set_cksum();
+        archive.append_data(&mut header, path, bytes.as_slice()).expect("memory takes every byte");
+    }
+    archive.into_inner().expect("memory takes every byte")
+}
+
+/// `files` in each archive format a node takes, with the name that tells it.
+///
+/// # Panics
+/// Never for paths an archive can hold.
+pub fn archives(files: &[(String, Vec<u8>)]) -> Vec<(&'static str, Vec<u8>)> {
+    let tar = tar(files);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&tar).expect("memory takes every byte");
+    let gzip = gzip.finish().expect("memory takes every byte");
+    let zstd = zstd::encode_all(tar.as_slice(), 1).expect("memory takes every byte");
+    vec![("docs.tar", tar), ("docs.tar.gz", gzip), ("docs.tar.zst", zstd), ("docs.zip", zip(files))]
+}
+
+fn zip(files: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (path, bytes) in files {
+        archive.start_file(path, zip::write::SimpleFileOptions::default()).expect("memory takes every byte");
+        archive.write_all(bytes).expect("memory takes every byte");
+    }
+    archive.finish().expect("memory takes every byte").into_inner()
+}
+
+/// A folder as Cargo keeps its sources, with the crate `kiln` 1.4.2 in it, and a project that is locked to it: what
+/// `quickstart` and `twinmcp index Cargo.lock` find on a developer's machine.
+///
+/// # Panics
+/// When the disk refuses.
+pub fn cargo_project(folder: &Path) {
+    let source = "registry+https://registry.example/index";
+    let lock = format!(
+        "version = 4\n\n[[package]]\nname = \"pottery\"\nversion = \"0.1.0\"\ndependencies = [\"kiln\"]\n\n\
+         [[package]]\nname = \"kiln\"\nversion = \"1.4.2\"\nsource = \"{source}\"\n"
+    );
+    let manifest = "[package]\nname = \"kiln\"\nversion = \"1.4.2\"\nedition = \"2021\"\n\
+        description = \"Fires pottery\"\nrepository = \"https://git.example/kiln/kiln\"\n";
+    let library = "//! Fires pottery.\n\n/// How often a firing is tried again.\npub struct RetryPolicy;\n\n\
+        impl RetryPolicy {\n    /// Retries a failed firing with exponential backoff, at most `attempts` times.\n    \
+        ///\n    /// ```\n    /// let policy = kiln::RetryPolicy::exponential(5);\n    /// ```\n    \
+        pub fn exponential(attempts: u32) -> Self { let _ = attempts; Self }\n}\n";
+    let home = "cargo/registry/src/registry.example-0123456789abcdef/kiln-1.4.2";
+    let files = [
+        ("project/Cargo.lock".to_owned(), lock.as_str()),
+        (format!("{home}/Cargo.toml"), manifest),
+        (format!("{home}/src/lib.rs"), library),
+        (format!("{home}/README.md"), "# Kiln\n\nOpens with `Kiln::open_with_password`.\n"),
+    ];
+    let files: Vec<(String, Vec<u8>)> =
+        files.into_iter().map(|(path, text)| (path, text.as_bytes().to_vec())).collect();
+    write_to(folder, &files);
+}

@@ -1,0 +1,19 @@
+//! Whole nodes from outside: the program `twinmcp` as a child process, asked over HTTP and from its command line.
+//!
+//! [`TestNode`] starts, stops, kills and restarts a node; [`TestClient`] asks it; [`Cli`] runs the commands; [`docs`]
+//! writes documentation whose right answers are known. The stories are in `tests/`, one module each.
+//!
+//! Invariant: nothing here leaves the machine, listens on a fixed port or writes outside a temporary folder.
+
+mod binary;
+mod cli;
+mod client;
+pub mod docs;
+mod node;
+mod wait;
+
+pub use binary::twinmcp;
+pub use cli::{Cli, Finished, run};
+pub use client::{Answer, Events, TestClient, with_parameters};
+pub use node::{NodeSetup, TestNode};
+pub use wait::{DEADLINE, eventually};

@@ -1,0 +1,236 @@
+//! A node as a child process: the real program, a data directory of its own, any free port.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::binary::twinmcp;
+use crate::cli::Cli;
+use crate::client::TestClient;
+use crate::wait::eventually;
+
+/// How long a node that is dropped may take to stop before it is killed.
+const STOP_DEADLINE: Duration = Duration::from_secs(20);
+
+/// What a node is started with.
+#[derive(Debug, Clone)]
+pub struct NodeSetup {
+    variables: BTreeMap<String, String>,
+    project: Option<PathBuf>,
+}
+
+impl Default for NodeSetup {
+    /// Limits of requests so high that no test meets them by accident, and nothing to index.
+    fn default() -> Self {
+        let keys = ["ANONYMOUS_PER_MINUTE", "ANONYMOUS_BURST", "KEY_PER_MINUTE", "KEY_BURST"];
+        let variables = keys.map(|key| (format!("TWINMCP__LIMITS__{key}"), "1000000".to_owned()));
+        Self { variables: variables.into(), project: None }
+    }
+}
+
+impl NodeSetup {
+    /// With key `name` of `section` of the configuration set to `value`.
+    #[must_use]
+    pub fn with(mut self, section: &str, name: &str, value: impl ToString) -> Self {
+        let variable = format!("TWINMCP__{}__{}", section.to_uppercase(), name.to_uppercase());
+        self.variables.insert(variable, value.to_string());
+        self
+    }
+
+    /// On the machine of somebody who develops the project that [`crate::docs::cargo_project`] wrote to `folder`.
+    #[must_use]
+    pub fn in_project(mut self, folder: &Path) -> Self {
+        self.project = Some(folder.to_owned());
+        self
+    }
+
+    /// Starts the node and waits until it takes requests.
+    pub async fn start(self) -> TestNode {
+        let home = tempfile::tempdir().expect("the machine has a temporary folder");
+        let mut node =
+            TestNode { setup: self, home, process: None, url: String::new(), key: String::new() };
+        node.start().await;
+        node
+    }
+}
+
+/// A running node and the folder that dies with it. Dropped, it is told to stop, then killed.
+#[derive(Debug)]
+pub struct TestNode {
+    setup: NodeSetup,
+    home: TempDir,
+    process: Option<Child>,
+    url: String,
+    key: String,
+}
+
+impl TestNode {
+    /// A node that knows nothing yet, with [`NodeSetup::default`].
+    pub async fn empty() -> Self {
+        NodeSetup::default().start().await
+    }
+
+    /// Where it answers, without a path.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The owner's key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Asks as the owner.
+    pub fn client(&self) -> TestClient {
+        TestClient::new(&self.url, Some(&self.key))
+    }
+
+    /// The owner's command line.
+    pub fn cli(&self) -> Cli {
+        Cli::new(&self.url, Some(&self.key), self.home.path())
+    }
+
+    /// A folder for what a test writes, which dies with the node.
+    pub fn folder(&self) -> PathBuf {
+        let folder = self.home.path().join("work");
+        fs::create_dir_all(&folder).expect("a temporary folder takes folders");
+        folder
+    }
+
+    /// Where the node keeps its data.
+    pub fn data_dir(&self) -> PathBuf {
+        self.home.path().join("data")
+    }
+
+    /// Everything the node has written to its log and to its terminal, of all its starts.
+    pub fn log(&self) -> String {
+        let read = |name| fs::read_to_string(self.home.path().join(name)).unwrap_or_default();
+        read("stdout") + &read("stderr")
+    }
+
+    /// What the node printed to its terminal for the person who started it.
+    pub fn printed(&self) -> String {
+        fs::read_to_string(self.home.path().join("stdout")).unwrap_or_default()
+    }
+
+    /// The id of its process.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("the node runs").id()
+    }
+
+    /// Ends the node at once, as a power cut would.
+    pub async fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().expect("a child can be killed");
+            eventually("the end of a killed node", async || process.try_wait().ok().flatten()).await;
+        }
+    }
+
+    /// Asks the node to stop and waits until it has.
+    pub async fn stop(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        let mut process = self.process.take().expect("the node runs");
+        eventually("the end of a node that was asked to stop", async || process.try_wait().ok().flatten()).await
+    }
+
+    /// Sends it a signal by name and does not wait.
+    pub fn signal(&self, name: &str) {
+        signal(self.pid(), name);
+    }
+
+    /// Starts the node again on what it kept.
+    pub async fn restart(&mut self) {
+        self.kill().await;
+        self.start().await;
+    }
+
+    async fn start(&mut self) {
+        let announced = self.data_dir().join("quickstart.json");
+        let mut process = self.command().spawn().expect("the program under test starts");
+        let pid = process.id();
+        let (url, key) = eventually("the node's announcement", async || {
+            if let Ok(Some(status)) = process.try_wait() {
+                panic!("the node ended with {status}: {}", self.log());
+            }
+            let text = fs::read_to_string(&announced).ok()?;
+            let told: Value = serde_json::from_str(&text).ok()?;
+            // What an earlier start announced must not be taken for this one's.
+            let text = |name: &str| told[name].as_str().map(str::to_owned);
+            if told["pid"] == pid { text("url").zip(text("api_key")) } else { None }
+        })
+        .await;
+        self.process = Some(process);
+        (self.url, self.key) = (url, key);
+        let client = self.client();
+        eventually("the node's readiness", async || {
+            let answer = client.try_answer(client.request(reqwest::Method::GET, "/api/health/ready")).await;
+            answer.is_ok_and(|answer| answer.status == 200).then_some(())
+        })
+        .await;
+    }
+
+    fn command(&self) -> Command {
+        let home = self.home.path();
+        let output = |name| -> File {
+            let file = OpenOptions::new().create(true).append(true).open(home.join(name));
+            file.expect("a temporary folder takes files")
+        };
+        let (folder, cargo_home) = match &self.setup.project {
+            Some(project) => (project.join("project"), project.join("cargo")),
+            None => (self.folder(), home.join("no-cargo")),
+        };
+        let mut command = Command::new(twinmcp());
+        command.arg("quickstart").arg("--data-dir").arg(self.data_dir()).args(["--listen", "127.0.0.1:0"]);
+        if self.setup.project.is_none() {
+            command.args(["--crates-max", "0"]);
+        }
+        command.current_dir(folder).env("HOME", home).env("CARGO_HOME", cargo_home).env("NO_COLOR", "1");
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TWINMCP_")) {
+            command.env_remove(name);
+        }
+        command.envs(&self.setup.variables);
+        command.stdin(Stdio::null()).stdout(output("stdout")).stderr(output("stderr"));
+        command
+    }
+}
+
+impl Drop for TestNode {
+    /// A node that may stop by itself writes its coverage; one that does not is killed.
+    fn drop(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        if std::thread::panicking() {
+            show(&self.log());
+        }
+        let pid = process.id();
+        signal(pid, "TERM");
+        let (ended, end) = mpsc::channel();
+        let waiting = std::thread::spawn(move || {
+            let _ = process.wait();
+            let _ = ended.send(());
+        });
+        if end.recv_timeout(STOP_DEADLINE).is_err() {
+            signal(pid, "KILL");
+        }
+        let _ = waiting.join();
+    }
+}
+
+/// Sends a signal with the system's own `kill`: the standard library can only send `KILL`.
+fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").args([format!("-{name}"), pid.to_string()]).stderr(Stdio::null()).status();
+    status.expect("the machine has the program `kill`");
+}
+
+#[expect(clippy::print_stderr, reason = "the test runner shows it with the failure")]
+fn show(log: &str) {
+    eprintln!("--- what the node wrote ---\n{log}");
+}

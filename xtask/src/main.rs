@@ -1,0 +1,78 @@
+//! The project's own commands: `cargo xtask <command>`.
+
+mod run;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use run::Step;
+
+const HELP: &str = "\
+cargo xtask check             everything that must pass: format, lints, dependency rules, tests, documentation; writes nothing
+cargo xtask check --coverage  the same, and the tests must run 80 % of the lines (needs cargo-llvm-cov)
+cargo xtask fix               formats the code and writes openapi/twinmcp.json
+cargo xtask tidy              only the dependency rules
+cargo xtask openapi           writes openapi/twinmcp.json";
+
+/// Lines that the tests must run, in percent.
+const COVERAGE_FLOOR: &str = "80";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments[..] {
+        ["check"] => check(&test_step()),
+        ["check", "--coverage"] => check(&coverage_step()),
+        ["fix"] => run::one(&Step::cargo("format", &["fmt", "--all"])).and_then(|()| openapi()),
+        ["tidy"] => tidy(),
+        ["openapi"] => openapi(),
+        _ => Err(HELP.to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            run::say(&message);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check(tests: &Step) -> Result<(), String> {
+    run::one(&Step::cargo("format", &["fmt", "--all", "--check"]))?;
+    tidy()?;
+    run::one(&Step::cargo("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    run::one(&Step::new("outside clients", "bash", &["tests/clients/install"]))?;
+    run::one(tests)?;
+    let documentation = Step::cargo("documentation", &["doc", "--workspace", "--no-deps"]);
+    run::one(&documentation.with_env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn test_step() -> Step {
+    Step::cargo("tests", &["nextest", "run", "--workspace"])
+}
+
+fn coverage_step() -> Step {
+    let arguments =
+        ["llvm-cov", "nextest", "--workspace", "--ignore-filename-regex", "xtask/|tests/", "--fail-under-lines"];
+    Step::cargo("tests with coverage", &[&arguments[..], &[COVERAGE_FLOOR]].concat())
+}
+
+fn openapi() -> Result<(), String> {
+    let step = Step::cargo("OpenAPI document", &["run", "--quiet", "--package", "twinmcp", "--", "openapi"]);
+    let document = run::output_of(&step)?;
+    let path = root().join("openapi/twinmcp.json");
+    std::fs::write(&path, document).map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+fn tidy() -> Result<(), String> {
+    run::say("== dependency rules");
+    let problems = tidy::check(&root())?;
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
+}
+
+/// The folder of the workspace: `cargo xtask` runs anywhere below it.
+fn root() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest).to_owned()
+}

@@ -1,0 +1,140 @@
+//! The dependency rules of `ARCHITECTURE.md`, checked from the manifests: which of our crates may
+//! depend on which, and which crate alone may name a library. Tests may name more.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use toml::Table;
+
+/// One way down; `tests` drives whole nodes.
+const EDGES: &[(&str, &[&str])] = &[
+    ("storage", &[]),
+    ("cluster", &["storage"]),
+    ("actors", &["storage", "cluster"]),
+    ("node", &["storage", "cluster", "actors"]),
+    ("tests", &["node"]),
+    ("xtask", &[]),
+];
+
+/// Libraries that belong to one crate (two, where the reason stands beside it).
+const OWNERS: &[(&str, &[&str])] = &[
+    ("fjall", &["storage"]),
+    ("tantivy", &["storage"]),
+    ("instant-distance", &["storage"]),
+    ("memmap2", &["storage"]),
+    ("openraft", &["cluster"]),
+    ("ractor", &["actors"]),
+    ("governor", &["actors"]),
+    ("scraper", &["actors"]),
+    ("pulldown-cmark", &["actors"]),
+    ("syn", &["actors"]),
+    ("poem", &["node"]),
+    ("poem-openapi", &["node"]),
+    ("rmcp", &["node"]),
+    ("clap", &["node"]),
+    ("opentelemetry_sdk", &["node"]),
+    ("tracing-subscriber", &["node"]),
+    // The command line is a client of a node, and the tests are.
+    ("reqwest", &["node", "tests"]),
+];
+
+/// Every rule that is broken, as a sentence.
+pub(crate) fn check(root: &Path) -> Result<Vec<String>, String> {
+    let mut problems = Vec::new();
+    let workspace = read(&root.join("Cargo.toml"))?;
+    let known: BTreeSet<&str> = EDGES.iter().map(|(name, _)| *name).collect();
+    for member in members(&workspace) {
+        if !known.contains(member.as_str()) {
+            problems.push(format!("`{member}` is a member without rules: add it to xtask/src/tidy.rs"));
+        }
+    }
+    for (name, allowed) in EDGES {
+        let manifest = read(&root.join(name).join("Cargo.toml"))?;
+        problems.extend(edges(name, allowed, &manifest));
+        problems.extend(owners(name, &manifest));
+        problems.extend(inherited(name, &manifest));
+    }
+    Ok(problems)
+}
+
+fn edges(name: &str, allowed: &[&str], manifest: &Table) -> Vec<String> {
+    let ours = dependencies(manifest, "dependencies").into_iter().filter_map(|dependency| our_crate(&dependency));
+    ours.filter(|dependency| !allowed.contains(dependency))
+        .map(|dependency| format!("`{name}` may not depend on `{dependency}`: node -> actors -> cluster -> storage"))
+        .collect()
+}
+
+fn our_crate(dependency: &str) -> Option<&'static str> {
+    let short = if dependency == "twinmcp" { "node" } else { dependency.strip_prefix("twinmcp-")? };
+    EDGES.iter().map(|(name, _)| *name).find(|name| *name == short)
+}
+
+fn owners(name: &str, manifest: &Table) -> Vec<String> {
+    let used = dependencies(manifest, "dependencies");
+    OWNERS
+        .iter()
+        .filter(|(library, owners)| used.contains(*library) && !owners.contains(&name))
+        .map(|(library, owners)| format!("`{name}` may not name `{library}`: it belongs to {owners:?}"))
+        .collect()
+}
+
+/// Versions stand once, in the workspace.
+fn inherited(name: &str, manifest: &Table) -> Vec<String> {
+    let mut problems = Vec::new();
+    for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+        let Some(table) = manifest.get(section).and_then(toml::Value::as_table) else { continue };
+        for (library, value) in table {
+            let from_workspace = value.get("workspace").and_then(toml::Value::as_bool) == Some(true);
+            if !from_workspace {
+                problems.push(format!("`{name}` gives `{library}` a version of its own: use `workspace = true`"));
+            }
+        }
+    }
+    problems
+}
+
+fn dependencies(manifest: &Table, section: &str) -> BTreeSet<String> {
+    let table = manifest.get(section).and_then(toml::Value::as_table);
+    table.into_iter().flat_map(Table::keys).cloned().collect()
+}
+
+fn members(workspace: &Table) -> Vec<String> {
+    let members = workspace.get("workspace").and_then(|workspace| workspace.get("members"));
+    let members = members.and_then(toml::Value::as_array).into_iter().flatten();
+    members.filter_map(toml::Value::as_str).map(str::to_owned).collect()
+}
+
+fn read(path: &Path) -> Result<Table, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    text.parse().map_err(|error| format!("{} is not TOML: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_workspace_keeps_its_rules() {
+        assert_eq!(check(&crate::root()).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_dependency_that_points_up_is_found() {
+        let manifest: Table = "[dependencies]\ntwinmcp-actors.workspace = true".parse().unwrap();
+        assert_eq!(edges("storage", &[], &manifest).len(), 1);
+        assert_eq!(edges("node", &["actors"], &manifest).len(), 0);
+    }
+
+    #[test]
+    fn a_library_named_outside_its_crate_is_found() {
+        let manifest: Table = "[dependencies]\npoem.workspace = true".parse().unwrap();
+        assert_eq!(owners("actors", &manifest).len(), 1);
+        assert_eq!(owners("node", &manifest).len(), 0);
+    }
+
+    #[test]
+    fn a_version_outside_the_workspace_is_found() {
+        let manifest: Table = "[dev-dependencies]\ntempfile = \"3\"".parse().unwrap();
+        assert_eq!(inherited("storage", &manifest).len(), 1);
+    }
+}
