@@ -37,9 +37,7 @@ async fn main() {
 fn embedding(criterion: &mut Criterion) {
     let table = StaticTable::builtin();
     let path = HEADING_PATH.map(str::to_owned);
-    let snippet = table
-        .embed_snippet(&path, SNIPPET)
-        .map_or(0, |embedding| embedding.tokens);
+    let snippet = table.embed_snippet(&path, SNIPPET).map_or(0, |embedding| embedding.tokens);
     assert!((200..300).contains(&snippet), "{snippet} tokens");
 
     let mut group = criterion.benchmark_group("embedding");
@@ -50,9 +48,7 @@ fn embedding(criterion: &mut Criterion) {
     group.bench_function("snippet", |bencher| {
         bencher.iter(|| table.embed_snippet(black_box(&path), black_box(SNIPPET)));
     });
-    group.bench_function("tokens", |bencher| {
-        bencher.iter(|| table.count_tokens(black_box(SNIPPET)))
-    });
+    group.bench_function("tokens", |bencher| bencher.iter(|| table.count_tokens(black_box(SNIPPET))));
     group.finish();
 }
 

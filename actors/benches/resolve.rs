@@ -20,10 +20,7 @@ struct Numbers(u64);
 
 impl Numbers {
     fn below(&mut self, end: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % end
     }
 
@@ -77,9 +74,7 @@ fn resolve(criterion: &mut Criterion) {
     slip.swap(1, 2);
     let slip = String::from_utf8(slip).expect("ASCII");
     let catalogue = Catalogue::build(all, StaticTable::builtin());
-    let common = (0..60)
-        .map(|at| format!("{} ", SYLLABLES[at % SYLLABLES.len()]))
-        .collect::<String>();
+    let common = (0..60).map(|at| format!("{} ", SYLLABLES[at % SYLLABLES.len()])).collect::<String>();
 
     let mut group = criterion.benchmark_group("resolve among 100,000");
     for (case, name, query) in [

@@ -26,9 +26,7 @@ const RUNS: usize = 5;
 fn main() -> Result<(), Box<dyn Error>> {
     let (flags, paths): (Vec<String>, Vec<String>) =
         std::env::args().skip(1).partition(|arg| arg.starts_with("--"));
-    let catalogue_path = paths
-        .first()
-        .ok_or("usage: resolve_eval CATALOGUE [QUESTIONS] [--misses]")?;
+    let catalogue_path = paths.first().ok_or("usage: resolve_eval CATALOGUE [QUESTIONS] [--misses]")?;
     let dev = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/eval/resolve.dev.jsonl");
     let questions_path = paths.get(1).map_or(dev, String::as_str);
     let questions: Vec<Question> = lines(&fs::read_to_string(questions_path)?)?;
@@ -51,9 +49,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for question in &questions {
         let (matches, took) = timed(&catalogue, question);
         times.push(took);
-        let rank = matches
-            .iter()
-            .position(|found| question.relevant.iter().any(|id| id == found.id.as_str()));
+        let rank =
+            matches.iter().position(|found| question.relevant.iter().any(|id| id == found.id.as_str()));
         for group in [" all", &question.kind] {
             ranks.entry(group).or_default().push(rank);
         }
@@ -61,28 +58,17 @@ fn main() -> Result<(), Box<dyn Error>> {
             print_miss(question, rank, &matches);
         }
     }
-    println!(
-        "{:<12}{:>5}{:>8}{:>8}{:>8}{:>8}",
-        "type", "n", "s@1", "s@3", "s@10", "MRR@10"
-    );
+    println!("{:<12}{:>5}{:>8}{:>8}{:>8}{:>8}", "type", "n", "s@1", "s@3", "s@10", "MRR@10");
     for (group, ranks) in &ranks {
         let success = |within: usize| share(ranks, |rank| f64::from(u8::from(rank < within)));
         let mrr = share(ranks, |rank| 1.0 / (rank as f64 + 1.0));
         let (count, one, three, ten) = (ranks.len(), success(1), success(3), success(RANKS));
-        println!(
-            "{:<12}{count:>5}{one:>8.3}{three:>8.3}{ten:>8.3}{mrr:>8.3}",
-            group.trim()
-        );
+        println!("{:<12}{count:>5}{one:>8.3}{three:>8.3}{ten:>8.3}{mrr:>8.3}", group.trim());
     }
     times.sort_unstable();
-    let at = |per_cent: usize| {
-        times
-            .get(times.len() * per_cent / 100)
-            .copied()
-            .unwrap_or_default()
-    };
+    let at = |per_cent: usize| times.get(times.len() * per_cent / 100).copied().unwrap_or_default();
     println!(
-        "one ask: p50 {:.0?}, p99 {:.0?}, longest {:.0?}",
+        "one ask: p50 {:.1?}, p99 {:.1?}, longest {:.1?}",
         at(50),
         at(99),
         times.last().copied().unwrap_or_default()
@@ -106,10 +92,7 @@ struct Library {
 impl Library {
     fn entry(self) -> Result<Entry, Box<dyn Error>> {
         Ok(Entry {
-            id: self
-                .id
-                .parse()
-                .map_err(|error| format!("`{}`: {error}", self.id))?,
+            id: self.id.parse().map_err(|error| format!("`{}`: {error}", self.id))?,
             title: self.title,
             description: self.description.unwrap_or_default(),
             aliases: self.aliases,
@@ -143,10 +126,7 @@ fn read(path: &str) -> Result<String, Box<dyn Error>> {
 }
 
 fn lines<T: for<'a> Deserialize<'a>>(text: &str) -> Result<Vec<T>, serde_json::Error> {
-    text.lines()
-        .filter(|line| !line.trim().is_empty())
-        .map(serde_json::from_str)
-        .collect()
+    text.lines().filter(|line| !line.trim().is_empty()).map(serde_json::from_str).collect()
 }
 
 fn timed(catalogue: &Catalogue, question: &Question) -> (Vec<Match>, Duration) {
@@ -160,17 +140,8 @@ fn timed(catalogue: &Catalogue, question: &Question) -> (Vec<Match>, Duration) {
 }
 
 fn print_miss(question: &Question, rank: Option<usize>, matches: &[Match]) {
-    let Question {
-        qid,
-        name,
-        query,
-        relevant,
-        kind,
-    } = question;
-    println!(
-        "{qid} {kind}: {name:?}, {query:?}: {relevant:?} at {:?}",
-        rank.map(|rank| rank + 1)
-    );
+    let Question { qid, name, query, relevant, kind } = question;
+    println!("{qid} {kind}: {name:?}, {query:?}: {relevant:?} at {:?}", rank.map(|rank| rank + 1));
     for found in matches.iter().take(rank.unwrap_or(2) + 1) {
         let reasons: Vec<String> = found.reasons.iter().map(ToString::to_string).collect();
         println!("    {:.3} {}: {}", found.score, found.id, reasons.join(", "));

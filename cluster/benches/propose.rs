@@ -24,30 +24,17 @@ fn open(folder: &Path, name: &str, spaces: &'static [Keyspace]) -> Arc<dyn Engin
 }
 
 async fn start(folder: &Path) -> Cluster {
-    let (state, raft) = (
-        open(folder, "state", Keyspace::STATE),
-        open(folder, "raft", Keyspace::RAFT),
-    );
-    let started = Cluster::start(
-        ClusterConfig::default(),
-        state,
-        raft,
-        Arc::new(SystemClock),
-        &SystemEntropy,
-    );
+    let (state, raft) = (open(folder, "state", Keyspace::STATE), open(folder, "raft", Keyspace::RAFT));
+    let started =
+        Cluster::start(ClusterConfig::default(), state, raft, Arc::new(SystemClock), &SystemEntropy);
     started.await.expect("a cluster of one starts")
 }
 
 /// An account of about 200 bytes, each time another.
 fn account(next: &AtomicU64) -> Command {
     let number = next.fetch_add(1, Ordering::Relaxed);
-    let id = format!("acct_{number:026}")
-        .parse()
-        .expect("digits are letters of an id");
-    Command::Accounts(accounts::Command::Create {
-        id,
-        name: "n".repeat(160),
-    })
+    let id = format!("acct_{number:026}").parse().expect("digits are letters of an id");
+    Command::Accounts(accounts::Command::Create { id, name: "n".repeat(160) })
 }
 
 fn propose(criterion: &mut Criterion) {
@@ -64,17 +51,11 @@ fn propose(criterion: &mut Criterion) {
             let mut batch = Batch::new();
             let number = next.fetch_add(1, Ordering::Relaxed);
             batch.put(Keyspace::Log, number.to_be_bytes(), vec![7; 200]);
-            alone
-                .commit(batch, Durability::Synced)
-                .expect("the disk takes a write");
+            alone.commit(batch, Durability::Synced).expect("the disk takes a write");
         });
     });
     group.bench_function("one proposer", |bencher| {
-        bencher.iter(|| {
-            runtime
-                .block_on(cluster.propose(account(&next)))
-                .expect("it is answered")
-        });
+        bencher.iter(|| runtime.block_on(cluster.propose(account(&next))).expect("it is answered"));
     });
     group.throughput(Throughput::Elements(AT_ONCE));
     group.bench_function("64 proposers", |bencher| {

@@ -38,9 +38,7 @@ pub(crate) struct ChangeFeed {
 
 impl ChangeFeed {
     pub(crate) fn new(unread_max: usize) -> Self {
-        Self {
-            sender: Arc::new(Mutex::new(Some(broadcast::channel(unread_max).0))),
-        }
+        Self { sender: Arc::new(Mutex::new(Some(broadcast::channel(unread_max).0))) }
     }
 
     pub(crate) fn subscribe(&self) -> Changes {

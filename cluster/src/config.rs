@@ -97,37 +97,19 @@ impl ClusterConfig {
             (self.entry_bytes_max..=u32_max).contains(&self.queue_bytes_max),
             "`queue_bytes_max` must be `entry_bytes_max` to 4 GiB",
         )?;
-        require(
-            (1..=65_536).contains(&self.entry_commands_max),
-            "`entry_commands_max` must be 1 to 65,536",
-        )?;
+        require((1..=65_536).contains(&self.entry_commands_max), "`entry_commands_max` must be 1 to 65,536")?;
         require(
             (1024..=ENTRY_BYTES_LIMIT).contains(&self.entry_bytes_max),
             "`entry_bytes_max` must be 1 KiB to 8 MiB",
         )?;
-        require(
-            (1..=64).contains(&self.entries_in_flight_max),
-            "`entries_in_flight_max` must be 1 to 64",
-        )?;
-        require(
-            self.snapshot_every_entries > 0,
-            "`snapshot_every_entries` must be above 0",
-        )?;
-        require(
-            (1..=1_000_000).contains(&self.changes_max),
-            "`changes_max` must be 1 to 1,000,000",
-        )
+        require((1..=64).contains(&self.entries_in_flight_max), "`entries_in_flight_max` must be 1 to 64")?;
+        require(self.snapshot_every_entries > 0, "`snapshot_every_entries` must be above 0")?;
+        require((1..=1_000_000).contains(&self.changes_max), "`changes_max` must be 1 to 1,000,000")
     }
 }
 
 fn require(holds: bool, message: &str) -> Result<(), ClusterError> {
-    if holds {
-        Ok(())
-    } else {
-        Err(ClusterError::Config {
-            message: message.to_owned(),
-        })
-    }
+    if holds { Ok(()) } else { Err(ClusterError::Config { message: message.to_owned() }) }
 }
 
 #[cfg(test)]
@@ -147,15 +129,9 @@ mod tests {
             ("queue_commands_max", |config| config.queue_commands_max = 0),
             ("queue_bytes_max", |config| config.queue_bytes_max = 1024),
             ("entry_commands_max", |config| config.entry_commands_max = 0),
-            ("entry_bytes_max", |config| {
-                config.entry_bytes_max = 9 * 1024 * 1024
-            }),
-            ("entries_in_flight_max", |config| {
-                config.entries_in_flight_max = 65
-            }),
-            ("snapshot_every_entries", |config| {
-                config.snapshot_every_entries = 0
-            }),
+            ("entry_bytes_max", |config| config.entry_bytes_max = 9 * 1024 * 1024),
+            ("entries_in_flight_max", |config| config.entries_in_flight_max = 65),
+            ("snapshot_every_entries", |config| config.snapshot_every_entries = 0),
             ("changes_max", |config| config.changes_max = 0),
         ];
         for (key, spoil) in spoil {

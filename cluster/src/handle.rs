@@ -64,15 +64,7 @@ impl Cluster {
         let started = Consensus::start(config, Arc::clone(&state), Arc::clone(&raft), clock, entropy);
         let consensus = Box::pin(started).await?;
         let is_closed = Mutex::new(false);
-        Ok(Self {
-            inner: Arc::new(Inner {
-                consensus,
-                propose_deadline,
-                state,
-                raft,
-                is_closed,
-            }),
-        })
+        Ok(Self { inner: Arc::new(Inner { consensus, propose_deadline, state, raft, is_closed }) })
     }
 
     /// Proposes a change and waits until it is agreed on, on disk and applied here, for as long as
@@ -128,10 +120,7 @@ impl Cluster {
             true => Ok(()),
             false => {
                 let applied = self.inner.consensus.applied().borrow().unwrap_or_default();
-                Err(ClusterError::Behind {
-                    wanted: log_index,
-                    applied,
-                })
+                Err(ClusterError::Behind { wanted: log_index, applied })
             }
         }
     }
@@ -176,9 +165,7 @@ impl Cluster {
         *is_closed = true;
         match closed {
             Ok(closed) => closed.map_err(ClusterError::Storage),
-            Err(error) => Err(ClusterError::Stopped {
-                reason: error.to_string(),
-            }),
+            Err(error) => Err(ClusterError::Stopped { reason: error.to_string() }),
         }
     }
 }

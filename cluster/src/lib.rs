@@ -5,7 +5,7 @@
 //! node has applied. One voter today; everything that is written down carries the group and the
 //! format it needs for many.
 //!
-//! Invariants: `openraft` is named only in [`consensus`], and nothing of it is public or on disk;
+//! Invariants: `openraft` is named only in `consensus`, and nothing of it is public or on disk;
 //! a command is answered only when a quorum has it on disk; the log is cut only behind what the state
 //! engine and a snapshot hold on disk; an entry this build cannot read stops it, and is never skipped.
 

@@ -36,9 +36,7 @@ impl Metrics {
                 .f64_histogram("twinmcp.consensus.commit.duration")
                 .with_unit("s")
                 .with_description("Time from forming an entry until it is applied here.")
-                .with_boundaries(vec![
-                    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0,
-                ])
+                .with_boundaries(vec![0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0])
                 .build(),
             entry_commands: meter
                 .u64_histogram("twinmcp.consensus.entry.commands")
@@ -78,7 +76,6 @@ impl Metrics {
 
     pub(crate) fn refused(&self, reason: &'static str) {
         let [group] = &self.labels;
-        self.refused
-            .add(1, &[group.clone(), KeyValue::new("reason", reason)]);
+        self.refused.add(1, &[group.clone(), KeyValue::new("reason", reason)]);
     }
 }

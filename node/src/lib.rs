@@ -15,8 +15,8 @@ mod tls;
 
 pub use api::openapi_document;
 pub use config::{
-    Config, HttpConfig, IngestConfig, LimitsConfig, NodeConfig, Problem, Problems, SearchConfig, StorageConfig,
-    TelemetryConfig,
+    Config, HttpConfig, IngestConfig, LimitsConfig, NodeConfig, Problem, Problems, SearchConfig,
+    StorageConfig, TelemetryConfig,
 };
 pub use node::{Node, StartError};
 pub use telemetry::{Telemetry, TelemetryError};

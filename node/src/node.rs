@@ -24,7 +24,9 @@ use twinmcp_storage::bundle::{BundleError, BundleStore};
 use twinmcp_storage::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use twinmcp_storage::engine::{Engine, FjallEngine, FjallOptions, Keyspace, StorageError};
 
-use crate::api::{ApiKeysApi, Context7Api, Health, HealthApi, JobsApi, LibrariesApi, Tools, ToolsApi, routes};
+use crate::api::{
+    ApiKeysApi, Context7Api, Health, HealthApi, JobsApi, LibrariesApi, Tools, ToolsApi, routes,
+};
 use crate::config::Config;
 use crate::http::{Front, FrontConfig};
 use crate::mcp;
@@ -125,9 +127,14 @@ impl Node {
         let opened = tokio::task::spawn_blocking(move || open(&data_dir, &storage, bundles_open)).await??;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-        let cluster =
-            Cluster::start(ClusterConfig::default(), opened.state, opened.raft, Arc::clone(&clock), &*entropy)
-                .await?;
+        let cluster = Cluster::start(
+            ClusterConfig::default(),
+            opened.state,
+            opened.raft,
+            Arc::clone(&clock),
+            &*entropy,
+        )
+        .await?;
         let actors = Actors::start(
             actors_config(&config, address),
             cluster.clone(),

@@ -22,10 +22,7 @@ struct Numbers(u64);
 
 impl Numbers {
     fn next(&mut self) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         self.0 >> 33
     }
 
@@ -43,11 +40,7 @@ impl Numbers {
             word.push(char::from(letters[(rest % 12) as usize]));
             rest /= 12;
         }
-        if rank.is_multiple_of(9) {
-            format!("{word}_{rank}")
-        } else {
-            word
-        }
+        if rank.is_multiple_of(9) { format!("{word}_{rank}") } else { word }
     }
 
     fn text(&mut self, words: usize) -> String {
@@ -71,26 +64,15 @@ fn snippet(numbers: &mut Numbers, at: u32) -> Snippet {
 }
 
 fn build(store: &BundleStore, snippets: u32) -> Bundle {
-    let embedder = Some(Embedder {
-        id: "made up".to_owned(),
-        dimensions: DIMENSIONS as u32,
-    });
-    let draft = BundleDraft {
-        library: "/bench/bundle".to_owned(),
-        version: "1".to_owned(),
-        embedder,
-    };
+    let embedder = Some(Embedder { id: "made up".to_owned(), dimensions: DIMENSIONS as u32 });
+    let draft = BundleDraft { library: "/bench/bundle".to_owned(), version: "1".to_owned(), embedder };
     let mut builder = store.builder(draft).unwrap();
     let mut numbers = Numbers(1);
     for at in 0..snippets {
         if at % 20 == 0 {
             let path = format!("page-{at}.html");
             builder
-                .add_page(Page {
-                    url: format!("https://docs.example/{path}"),
-                    title: path.clone(),
-                    path,
-                })
+                .add_page(Page { url: format!("https://docs.example/{path}"), title: path.clone(), path })
                 .unwrap();
         }
         let snippet = snippet(&mut numbers, at);
@@ -104,13 +86,9 @@ fn bundle(criterion: &mut Criterion) {
     let store = BundleStore::open_dir(dir.path(), NonZeroUsize::MIN).unwrap();
     let mut group = criterion.benchmark_group("bundle");
     group.sample_size(10);
-    group.bench_function("build 2,000 snippets", |bencher| {
-        bencher.iter(|| build(&store, 2_000))
-    });
+    group.bench_function("build 2,000 snippets", |bencher| bencher.iter(|| build(&store, 2_000)));
     let bundle = build(&store, SNIPPETS);
-    group.bench_function("open", |bencher| {
-        bencher.iter(|| Bundle::open(bundle.path()).unwrap())
-    });
+    group.bench_function("open", |bencher| bencher.iter(|| Bundle::open(bundle.path()).unwrap()));
     group.sample_size(100);
     let mut numbers = Numbers(2);
     for words in [3, 10, 48] {
@@ -133,16 +111,10 @@ fn bundle(criterion: &mut Criterion) {
         bencher.iter(|| bundle.cosines(black_box(&vector), &candidates).unwrap());
     });
     group.bench_function("facts of 100", |bencher| {
-        bencher.iter(|| {
-            candidates
-                .iter()
-                .map(|at| bundle.facts(*at).unwrap().tokens)
-                .sum::<u32>()
-        });
+        bencher.iter(|| candidates.iter().map(|at| bundle.facts(*at).unwrap().tokens).sum::<u32>());
     });
-    group.bench_function("one snippet", |bencher| {
-        bencher.iter(|| bundle.snippet(SnippetIndex(777)).unwrap())
-    });
+    group
+        .bench_function("one snippet", |bencher| bencher.iter(|| bundle.snippet(SnippetIndex(777)).unwrap()));
     group.finish();
 }
 
@@ -158,9 +130,7 @@ fn graph(criterion: &mut Criterion) {
         bencher.iter(|| VectorGraph::build(&rows, 1, NonZeroUsize::MIN).unwrap());
     });
     let graph = VectorGraph::build(&rows, 1, NonZeroUsize::MIN).unwrap();
-    group.bench_function("search", |bencher| {
-        bencher.iter(|| graph.search(black_box(&query), 10).unwrap())
-    });
+    group.bench_function("search", |bencher| bencher.iter(|| graph.search(black_box(&query), 10).unwrap()));
     group.finish();
 }
 

@@ -22,7 +22,8 @@ fn check<R: Record + PartialEq + std::fmt::Debug>(name: &str, value: &R) {
     if !path.exists() && std::env::var_os("TWINMCP_WRITE_FIXTURES").is_some() {
         std::fs::write(&path, format!("{hex}\n")).unwrap();
     }
-    let golden = std::fs::read_to_string(&path).expect("the fixture is there; TWINMCP_WRITE_FIXTURES=1 makes a new one");
+    let golden = std::fs::read_to_string(&path)
+        .expect("the fixture is there; TWINMCP_WRITE_FIXTURES=1 makes a new one");
     assert_eq!(hex, golden.trim(), "{name} is written differently now");
     assert_eq!(record::decode::<R>(&bytes).unwrap(), *value);
 }

@@ -371,8 +371,18 @@ mod tests {
     #[test]
     fn versions_are_ordered_as_people_order_them() {
         let rising = [
-            "nightly", "0.9", "1.0-alpha", "1.0-beta.2", "1.0-beta.11", "v1.0", "1.0.1", "1.9", "1.10", "2.0-rc.1",
-            "2.0", "2026-11-23",
+            "nightly",
+            "0.9",
+            "1.0-alpha",
+            "1.0-beta.2",
+            "1.0-beta.11",
+            "v1.0",
+            "1.0.1",
+            "1.9",
+            "1.10",
+            "2.0-rc.1",
+            "2.0",
+            "2026-11-23",
         ];
         for pair in rising.windows(2) {
             let (less, greater): (Version, Version) = (pair[0].parse().unwrap(), pair[1].parse().unwrap());

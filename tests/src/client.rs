@@ -183,6 +183,17 @@ impl TestClient {
         job
     }
 
+    /// Waits until `resolve` knows a library: names follow a published version within moments.
+    pub async fn until_resolved(&self, name: &str, library: &str) -> Value {
+        eventually("the library's name to be known", async || {
+            let found =
+                self.get_with("/api/v2/libs/search", &[("libraryName", name)]).await.expect(200).json();
+            let results = found["results"].as_array().cloned().unwrap_or_default();
+            results.into_iter().find(|found| found["id"] == library)
+        })
+        .await
+    }
+
     /// Opens the stream of events at `path`.
     pub async fn events(&self, path: &str) -> Events {
         let request = self.request(Method::GET, path).header("accept", "text/event-stream");
@@ -230,7 +241,8 @@ impl Events {
                 let (name, data) = (field("event"), field("data"));
                 // Comments keep an idle stream open and say nothing.
                 if !data.is_empty() {
-                    let data = serde_json::from_str(&data).unwrap_or_else(|error| panic!("{error} in {data}"));
+                    let data =
+                        serde_json::from_str(&data).unwrap_or_else(|error| panic!("{error} in {data}"));
                     self.waiting.push_back((name, data));
                 }
                 self.read = rest.to_owned();

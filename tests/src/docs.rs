@@ -39,44 +39,36 @@ pub const QUESTIONS: &[Question] = &[
     Question { text: "glaze colour codes", link: "reference/glaze.html#colour-codes", says: "celadon" },
 ];
 
-/// The files of Kiln's documentation as of `version`, by path.
+/// Kiln's pages by path. Sections are long enough that each is a passage of its own.
+const KILN: &[(&str, &str)] = &[
+    ("README.md", include_str!("kiln/README.md")),
+    ("guide/retries.md", include_str!("kiln/guide/retries.md")),
+    ("guide/connecting.md", include_str!("kiln/guide/connecting.md")),
+    ("reference/probe.html", include_str!("kiln/reference/probe.html")),
+    ("reference/glaze.html", include_str!("kiln/reference/glaze.html")),
+];
+
+/// The files of Kiln's documentation as of `version`, by path; the page on retries says `since VERSION`.
 pub fn kiln(version: &str) -> Vec<(String, Vec<u8>)> {
-    let retries = format!(
-        "# Retries\n\nKiln {version} repeats what failed.\n\n## Exponential backoff\n\nA failed firing is retried with \
-         growing pauses.\n\n```rust\nlet policy = RetryPolicy::exponential(5); // since {version}\nkiln.fire(policy)?;\n\
-         ```\n\n## Giving up\n\nAfter the last attempt the firing ends with `FiringError::GaveUp`.\n"
-    );
-    let connecting = "# Connecting\n\nA kiln is reached over its local socket.\n\n## Passwords\n\nA protected kiln asks \
-         for a password before it opens.\n\n```rust\nlet kiln = Kiln::open_with_password(\"/dev/kiln0\", password)?;\n\
-         ```\n\n## Timeouts\n\n`Kiln::connect_timeout` bounds how long the connection may take.\n";
-    let probe = "<!DOCTYPE html><html><head><title>Temperature probe</title></head><body><nav><a href=\"x.html\">Index\
-         </a></nav><main><h1>Temperature probe</h1><p>The probe measures the heat inside the kiln.</p>\
-         <h2 id=\"kiln.Probe.stream\">Probe.stream</h2><p>Reads the temperature probe again and again, every second \
-         unless told otherwise.</p><pre><code class=\"language-python\">for reading in probe.stream(seconds=1):\n    \
-         print(reading.celsius)</code></pre><h2 id=\"kiln.Probe.calibrate\">Probe.calibrate</h2><p>Compares the probe \
-         with melting ice.</p></main></body></html>";
-    let glaze = "<!DOCTYPE html><html><head><title>Glazes</title></head><body><main><h1>Glazes</h1><p>Every glaze has a \
-         recipe.</p><h2 id=\"colour-codes\">Colour codes</h2><p>A glaze is named by its colour code: <code>celadon</code> \
-         is 17, <code>tenmoku</code> is 23.</p><h2 id=\"mixing\">Mixing</h2><p>Two glazes mix by weight.</p></main></body>\
-         </html>";
-    let files = [
-        ("guide/retries.md", retries.as_str()),
-        ("guide/connecting.md", connecting),
-        ("reference/probe.html", probe),
-        ("reference/glaze.html", glaze),
-        ("README.md", "# Kiln\n\nFires pottery from Rust and Python programs.\n"),
-    ];
-    files.map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec())).into()
+    KILN.iter()
+        .map(|(path, text)| ((*path).to_owned(), text.replace("VERSION", version).into_bytes()))
+        .collect()
+}
+
+/// The page of Kiln that answers the first question, as of `version`.
+pub fn one_page(version: &str) -> Vec<u8> {
+    kiln(version).swap_remove(1).1
 }
 
 /// Made-up pages of `sections` sections each, the same for the same numbers. Words repeat as they do in real text,
 /// every section has a name of its own that finds it (`topic-PAGE-SECTION`).
 pub fn made_up(pages: usize, sections: usize) -> Vec<(String, Vec<u8>)> {
     const WORDS: &[&str] = &[
-        "request", "stream", "buffer", "timeout", "value", "parser", "token", "session", "reader", "writer", "handle",
-        "queue", "worker", "config", "header", "cache", "index", "field", "record", "client", "server", "error",
-        "retry", "batch", "cursor", "filter", "schema", "column", "thread", "signal", "socket", "socket", "frame",
-        "offset", "length", "digest", "cipher", "policy", "limit", "clock", "event", "topic", "route", "scope",
+        "request", "stream", "buffer", "timeout", "value", "parser", "token", "session", "reader", "writer",
+        "handle", "queue", "worker", "config", "header", "cache", "index", "field", "record", "client",
+        "server", "error", "retry", "batch", "cursor", "filter", "schema", "column", "thread", "signal",
+        "socket", "socket", "frame", "offset", "length", "digest", "cipher", "policy", "limit", "clock",
+        "event", "topic", "route", "scope",
     ];
     // A multiplicative congruential generator (Lehmer, 1951): text need not be more random than that.
     let mut state: u64 = 48_271;

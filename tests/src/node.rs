@@ -53,8 +53,7 @@ impl NodeSetup {
     /// Starts the node and waits until it takes requests.
     pub async fn start(self) -> TestNode {
         let home = tempfile::tempdir().expect("the machine has a temporary folder");
-        let mut node =
-            TestNode { setup: self, home, process: None, url: String::new(), key: String::new() };
+        let mut node = TestNode { setup: self, home, process: None, url: String::new(), key: String::new() };
         node.start().await;
         node
     }
@@ -108,6 +107,20 @@ impl TestNode {
         self.home.path().join("data")
     }
 
+    /// Every file the node keeps below `folder` of its data directory.
+    pub fn files(&self, folder: &str) -> Vec<PathBuf> {
+        let (mut waiting, mut files) = (vec![self.data_dir().join(folder)], Vec::new());
+        while let Some(path) = waiting.pop() {
+            match fs::read_dir(&path) {
+                Ok(entries) => waiting.extend(entries.filter_map(Result::ok).map(|entry| entry.path())),
+                Err(_) if path.is_file() => files.push(path),
+                // Gone since it was listed.
+                Err(_) => {}
+            }
+        }
+        files
+    }
+
     /// Everything the node has written to its log and to its terminal, of all its starts.
     pub fn log(&self) -> String {
         let read = |name| fs::read_to_string(self.home.path().join(name)).unwrap_or_default();
@@ -138,8 +151,14 @@ impl TestNode {
     /// Asks the node to stop and waits until it has.
     pub async fn stop(&mut self) -> ExitStatus {
         self.signal("TERM");
+        self.ended().await
+    }
+
+    /// Waits until the node has ended by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("the node runs");
-        eventually("the end of a node that was asked to stop", async || process.try_wait().ok().flatten()).await
+        eventually("the end of a node that was asked to stop", async || process.try_wait().ok().flatten())
+            .await
     }
 
     /// Sends it a signal by name and does not wait.
@@ -226,7 +245,8 @@ impl Drop for TestNode {
 
 /// Sends a signal with the system's own `kill`: the standard library can only send `KILL`.
 fn signal(pid: u32, name: &str) {
-    let status = Command::new("kill").args([format!("-{name}"), pid.to_string()]).stderr(Stdio::null()).status();
+    let status =
+        Command::new("kill").args([format!("-{name}"), pid.to_string()]).stderr(Stdio::null()).status();
     status.expect("the machine has the program `kill`");
 }
 

@@ -26,7 +26,8 @@ async fn a_key_opens_what_its_scopes_say_and_nothing_else() {
         assert_eq!(refused.code(), "insufficient_scope", "{method} {path}");
         assert_eq!(refused.json()["scope"], scope, "{method} {path}");
     }
-    let upload = reader.request(Method::POST, "/api/jobs/uploads").header("content-type", "application/octet-stream");
+    let upload =
+        reader.request(Method::POST, "/api/jobs/uploads").header("content-type", "application/octet-stream");
     reader.answer(upload.body("# Hello")).await.expect(403);
 
     // Nobody reads with a key that may not, though they could without one.
@@ -80,9 +81,16 @@ async fn a_key_is_taken_from_every_header_that_clients_send_it_in() {
     let node = TestNode::empty().await;
     let anonymous = node.client().anonymous();
     anonymous.get("/api/keys").await.expect(401);
-    for name in ["Authorization", "Context7-API-Key", "X-Context7-API-Key", "CONTEXT7_API_KEY", "X-API-Key", "X_API_KEY"]
-    {
-        let request = anonymous.request(Method::GET, "/api/keys").header(name, format!("Bearer {}", node.key()));
+    for name in [
+        "Authorization",
+        "Context7-API-Key",
+        "X-Context7-API-Key",
+        "CONTEXT7_API_KEY",
+        "X-API-Key",
+        "X_API_KEY",
+    ] {
+        let request =
+            anonymous.request(Method::GET, "/api/keys").header(name, format!("Bearer {}", node.key()));
         assert_eq!(anonymous.answer(request).await.status, 200, "{name}");
     }
 }
@@ -91,7 +99,9 @@ async fn a_key_is_taken_from_every_header_that_clients_send_it_in() {
 async fn where_anonymous_reading_is_off_every_reader_needs_a_key() {
     let node = NodeSetup::default().with("limits", "anonymous_reads", false).start().await;
     let anonymous = node.client().anonymous();
-    for path in ["/api/v2/libs/search?libraryName=kiln", "/api/v2/context?libraryId=/a/b&query=c", "/api/libraries"] {
+    for path in
+        ["/api/v2/libs/search?libraryName=kiln", "/api/v2/context?libraryId=/a/b&query=c", "/api/libraries"]
+    {
         assert_eq!(anonymous.get(path).await.expect(401).code(), "unauthenticated", "{path}");
     }
     node.client().get("/api/libraries").await.expect(200);
@@ -122,14 +132,9 @@ async fn a_secret_is_shown_once_and_never_listed_logged_measured_or_written_down
     for (place, text) in told {
         assert!(!text.contains(hidden), "a secret stands in {place}");
     }
-    let mut files = vec![node.data_dir()];
-    while let Some(path) = files.pop() {
-        if path.is_dir() {
-            files.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-        } else {
-            let bytes = std::fs::read(&path).unwrap();
-            let found = bytes.windows(hidden.len()).any(|window| window == hidden.as_bytes());
-            assert!(!found, "a secret stands in {}", path.display());
-        }
+    for file in node.files("") {
+        let bytes = std::fs::read(&file).unwrap();
+        let found = bytes.windows(hidden.len()).any(|window| window == hidden.as_bytes());
+        assert!(!found, "a secret stands in {}", file.display());
     }
 }

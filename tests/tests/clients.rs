@@ -24,9 +24,11 @@ impl Clients {
     /// When `tests/clients/install` has not been run.
     fn installed() -> Self {
         let target = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/clients");
-        let folder = std::env::var_os("TWINMCP_CLIENTS_DIR").map_or_else(|| PathBuf::from(target), PathBuf::from);
+        let folder =
+            std::env::var_os("TWINMCP_CLIENTS_DIR").map_or_else(|| PathBuf::from(target), PathBuf::from);
         let folder = folder.canonicalize().ok().filter(|folder| folder.join("installed").is_file());
-        let folder = folder.expect("the outside clients are not installed: run `tests/clients/install` first");
+        let folder =
+            folder.expect("the outside clients are not installed: run `tests/clients/install` first");
         Self { folder, home: tempfile::tempdir().expect("the machine has a temporary folder") }
     }
 

@@ -52,7 +52,8 @@ async fn results_are_text_for_people_and_json_for_programs() {
     let folder = node.folder().join("kiln");
     docs::write_to(&folder, &docs::kiln("1.0"));
     let folder = folder.display().to_string();
-    let index = ["index", &folder, "--library", "/acme/kiln", "--version", "1.0", "--base-url", BASE_URL, "--json"];
+    let index =
+        ["index", &folder, "--library", "/acme/kiln", "--version", "1.0", "--base-url", BASE_URL, "--json"];
     let job = cli.run(&index).await.expect(0).json();
     assert_eq!(job["state"], "done", "{job}");
 
@@ -62,6 +63,7 @@ async fn results_are_text_for_people_and_json_for_programs() {
     assert_eq!(text, rest);
     let json = cli.run(&["query", "/acme/kiln", question.text, "--json"]).await.expect(0).json();
     assert_eq!(json["snippets"][0]["url"], format!("{BASE_URL}{}", question.link), "{json}");
+    node.client().until_resolved("kiln", "/acme/kiln").await;
     let resolved = cli.run(&["resolve", "kiln", "--json"]).await.expect(0).json();
     assert_eq!(resolved["libraries"][0]["id"], "/acme/kiln", "{resolved}");
 
@@ -70,7 +72,8 @@ async fn results_are_text_for_people_and_json_for_programs() {
     node.client().with_key(secret.trim()).get("/api/jobs").await.expect(200);
     let listed = cli.run(&["admin", "key", "list", "--json"]).await.expect(0).json();
     let keys = listed["keys"].as_array().cloned().unwrap_or_default();
-    let id = keys.iter().find(|key| key["name"] == "ci").and_then(|key| key["id"].as_str()).expect("the new key");
+    let id =
+        keys.iter().find(|key| key["name"] == "ci").and_then(|key| key["id"].as_str()).expect("the new key");
     cli.run(&["admin", "key", "revoke", id]).await.expect(0);
     node.client().with_key(secret.trim()).get("/api/jobs").await.expect(401);
 
@@ -91,10 +94,12 @@ async fn a_lockfile_makes_one_library_of_each_package_found_on_this_machine() {
     };
     let told = index().await.expect(0);
     assert!(told.stdout.contains("/crates/kiln 1.4.2"), "{told:?}");
-    let answer = node.client().context("/crates/kiln/1.4.2", "retry with exponential backoff", &[]).await.expect(200);
+    let answer =
+        node.client().context("/crates/kiln/1.4.2", "retry with exponential backoff", &[]).await.expect(200);
     assert!(answer.text.contains("RetryPolicy"), "{}", answer.text);
     // What is there is not indexed again.
-    let jobs = async || node.client().get("/api/jobs").await.expect(200).json()["jobs"].as_array().map(Vec::len);
+    let jobs =
+        async || node.client().get("/api/jobs").await.expect(200).json()["jobs"].as_array().map(Vec::len);
     let before = jobs().await;
     index().await.expect(0);
     assert_eq!(jobs().await, before);
@@ -107,7 +112,8 @@ async fn a_job_is_cancelled_when_its_command_is_interrupted() {
     docs::write_to(&folder, &docs::made_up(800, 8));
     let folder = folder.display().to_string();
     let mut command = node.cli().command(&["index", &folder, "--library", "/acme/big", "--version", "1"]);
-    let child = command.stdin(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let child =
+        command.stdin(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap();
     let client = node.client();
     let id = twinmcp_tests::eventually("the job at work", async || {
         let job = client.get("/api/jobs").await.expect(200).json()["jobs"][0].clone();
@@ -151,7 +157,8 @@ async fn a_configuration_is_checked_by_key_and_line_before_anything_starts() {
         std::fs::write(&path, text).unwrap();
         path.display().to_string()
     };
-    let wrong = file("wrong.toml", "[http]\nlisten = \"nowhere\"\nin_flight = 3\n\n[limits]\nkey_burst = 0\n");
+    let wrong =
+        file("wrong.toml", "[http]\nlisten = \"nowhere\"\nin_flight = 3\n\n[limits]\nkey_burst = 0\n");
     let told = cli.run(&["config", "check", &wrong]).await.expect(1);
     for (key, line) in [("listen", "2"), ("in_flight", "3"), ("key_burst", "6")] {
         let named = told.stderr.lines().any(|text| text.contains(key) && text.contains(line));

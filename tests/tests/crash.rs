@@ -48,11 +48,13 @@ async fn every_change_that_was_acknowledged_before_a_kill_is_there_after_it() {
                 tokio::spawn(async move {
                     let body = serde_json::json!({ "name": "durable", "scopes": ["docs:read"] });
                     // Ends with the node.
-                    while let Ok(answer) =
-                        client.try_answer(client.request(reqwest::Method::POST, "/api/keys").json(&body)).await
+                    while let Ok(answer) = client
+                        .try_answer(client.request(reqwest::Method::POST, "/api/keys").json(&body))
+                        .await
                     {
                         let made = answer.expect(201).json();
-                        let _ = tell.send(made["secret"].as_str().expect("a new key has a secret").to_owned());
+                        let _ =
+                            tell.send(made["secret"].as_str().expect("a new key has a secret").to_owned());
                     }
                 })
             })

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use twinmcp_tests::{Answer, TestNode};
+use twinmcp_tests::{Answer, TestClient, TestNode};
 
 fn assert_problem(answer: &Answer, code: &str) {
     assert_eq!(answer.header("content-type"), "application/problem+json", "{answer:?}");
@@ -45,10 +45,22 @@ async fn what_is_not_there_or_not_valid_is_a_problem_with_a_code() {
         (Method::POST, "/api/keys", r#"{"name":"a","scopes":["fly"]}"#, 400, "validation_error"),
         (Method::POST, "/api/jobs", r#"{"library":"/a/b","version":"1"}"#, 400, "validation_error"),
         (Method::POST, "/api/jobs", r#"{"library":"b","version":"1","folder":"/x"}"#, 400, "invalid_id"),
-        (Method::POST, "/api/jobs", r#"{"library":"/a/b","version":"1","folder":"/x"}"#, 403, "folder_not_allowed"),
+        (
+            Method::POST,
+            "/api/jobs",
+            r#"{"library":"/a/b","version":"1","folder":"/x"}"#,
+            403,
+            "folder_not_allowed",
+        ),
         (Method::POST, "/api/mcp/query-docs", "{}", 400, "validation_error"),
         (Method::POST, "/api/mcp/query-docs", r#"{"libraryId":"x","query":"y"}"#, 400, "invalid_library_id"),
-        (Method::POST, "/api/mcp/query-docs", r#"{"libraryId":"/x/y","query":"z"}"#, 404, "library_not_found"),
+        (
+            Method::POST,
+            "/api/mcp/query-docs",
+            r#"{"libraryId":"/x/y","query":"z"}"#,
+            404,
+            "library_not_found",
+        ),
     ] {
         let request = client.request(method.clone(), path);
         let request = if body.is_empty() { request } else { request.header("content-type", json).body(body) };
@@ -77,8 +89,18 @@ async fn the_two_compatible_paths_answer_errors_in_context7s_shape() {
         ("/api/v2/context", vec![("libraryId", "a"), ("query", "b")], 400, "invalid_library_id"),
         ("/api/v2/context", vec![("libraryId", "/a/../b"), ("query", "b")], 400, "invalid_library_id"),
         ("/api/v2/context", vec![("libraryId", "/a/b"), ("query", "c")], 404, "library_not_found"),
-        ("/api/v2/context", vec![("libraryId", "/a/b"), ("query", "c"), ("type", "xml")], 400, "validation_error"),
-        ("/api/v2/context", vec![("libraryId", "/a/b"), ("query", "c"), ("tokens", "-1")], 400, "validation_error"),
+        (
+            "/api/v2/context",
+            vec![("libraryId", "/a/b"), ("query", "c"), ("type", "xml")],
+            400,
+            "validation_error",
+        ),
+        (
+            "/api/v2/context",
+            vec![("libraryId", "/a/b"), ("query", "c"), ("tokens", "-1")],
+            400,
+            "validation_error",
+        ),
         ("/api/v2/skills", vec![], 404, "not_found"),
     ] {
         let answer = client.get_with(path, &parameters).await;
@@ -95,17 +117,18 @@ async fn the_two_compatible_paths_answer_errors_in_context7s_shape() {
 async fn the_protocols_path_answers_every_error_as_json_rpc() {
     let node = TestNode::empty().await;
     let client = node.client();
-    let post = || {
+    let post_as = |client: &TestClient| {
         let request = client.request(Method::POST, "/mcp").header("content-type", "application/json");
         request.header("accept", "application/json, text/event-stream")
     };
+    let post = || post_as(&client);
     for (case, request, status) in [
         ("no JSON", post().body("{"), 400),
         ("GET", client.request(Method::GET, "/mcp"), 405),
         ("DELETE", client.request(Method::DELETE, "/mcp"), 405),
         ("a foreign origin", post().header("origin", "https://evil.example").body("{}"), 403),
         ("a foreign host", post().header("host", "evil.example").body("{}"), 403),
-        ("a bad key", post().header("x-api-key", "tmcp_x").header("authorization", "Bearer no").body("{}"), 401),
+        ("a bad key", post_as(&client.with_key("tmcp_0000")).body("{}"), 401),
     ] {
         let answer = client.answer(request).await;
         assert_eq!(answer.status, status, "{case}: {}", answer.text);

@@ -53,7 +53,9 @@ async fn both_eras_list_and_call_the_same_two_tools_without_a_session() {
         let params = json!({
             "protocolVersion": revision, "capabilities": {}, "clientInfo": { "name": "old", "version": "1" },
         });
-        let hello = call_2025(&client, "initialize", params).await.expect(200);
+        // The header names what was agreed, so a first request has none.
+        let body = json!({ "jsonrpc": "2.0", "id": 7, "method": "initialize", "params": params });
+        let hello = client.answer(post(&client).json(&body)).await.expect(200);
         assert_eq!(hello.json()["result"]["protocolVersion"], revision);
         assert_eq!(hello.header("mcp-session-id"), "", "a stateless server gives no session");
     }
@@ -64,12 +66,15 @@ async fn both_eras_list_and_call_the_same_two_tools_without_a_session() {
     assert!(new.json()["result"]["ttlMs"].as_u64().is_some(), "{}", new.text);
     assert_eq!(call_2026(&client, "tools/list", json!({})).await.text, new.text, "the list never changes");
 
+    client.until_resolved("kiln", "/acme/kiln").await;
     let question = &QUESTIONS[0];
-    let docs = json!({ "name": "query-docs", "arguments": { "libraryId": "/acme/kiln", "query": question.text } });
+    let docs =
+        json!({ "name": "query-docs", "arguments": { "libraryId": "/acme/kiln", "query": question.text } });
     let rest = client.context("/acme/kiln", question.text, &[]).await.expect(200).text;
     assert_eq!(text(&call_2025(&client, "tools/call", docs.clone()).await.expect(200)), rest);
     assert_eq!(text(&call_2026(&client, "tools/call", docs).await.expect(200)), rest);
-    let resolve = json!({ "name": "resolve-library-id", "arguments": { "libraryName": "kiln", "query": "fire" } });
+    let resolve =
+        json!({ "name": "resolve-library-id", "arguments": { "libraryName": "kiln", "query": "fire" } });
     let resolved = text(&call_2026(&client, "tools/call", resolve).await.expect(200));
     assert!(resolved.contains("- Context7-compatible library ID: /acme/kiln\n"), "{resolved}");
     for list in ["prompts/list", "resources/list"] {
@@ -83,17 +88,25 @@ async fn old_names_of_tools_and_arguments_still_work() {
     let client = node.client();
     client.index("/acme/kiln", "1.0", "docs.tar", docs::tar(&docs::kiln("1.0"))).await;
     for (name, arguments) in [
-        ("get-library-docs", json!({ "context7CompatibleLibraryID": "/acme/kiln", "topic": "glaze colour codes" })),
+        (
+            "get-library-docs",
+            json!({ "context7CompatibleLibraryID": "/acme/kiln", "topic": "glaze colour codes" }),
+        ),
         ("query-docs", json!({ "libraryID": "/acme/kiln", "question": "glaze colour codes" })),
-        ("query-docs", json!({ "context7CompatibleLibraryID": "/acme/kiln", "userQuery": "glaze colour codes" })),
+        (
+            "query-docs",
+            json!({ "context7CompatibleLibraryID": "/acme/kiln", "userQuery": "glaze colour codes" }),
+        ),
     ] {
-        let answer = call_2025(&client, "tools/call", json!({ "name": name, "arguments": arguments })).await.expect(200);
+        let answer = call_2025(&client, "tools/call", json!({ "name": name, "arguments": arguments }))
+            .await
+            .expect(200);
         assert!(text(&answer).contains("celadon"), "{name} {arguments}: {}", answer.text);
     }
 }
 
 #[tokio::test]
-async fn a_failing_tool_answers_with_text_that_helps_and_a_bad_call_with_a_protocol_error() {
+async fn a_failing_tool_answers_with_text_that_helps_and_wrong_arguments_are_the_tools_error() {
     let node = TestNode::empty().await;
     let client = node.client();
     let call = json!({ "name": "query-docs", "arguments": { "libraryId": "/no/such", "query": "anything" } });
@@ -101,11 +114,19 @@ async fn a_failing_tool_answers_with_text_that_helps_and_a_bad_call_with_a_proto
     assert!(text(&answer).contains("Library \"/no/such\" not found"), "{}", answer.text);
     assert!(answer.json()["result"]["isError"].as_bool() != Some(true), "as Context7's server has it");
 
-    for arguments in [json!({}), json!({ "libraryId": 7, "query": "x" }), json!({ "libraryId": "/a/b" })] {
+    // An error of the protocol never reaches the model, which could mend its call (SEP-1303).
+    for (arguments, named) in [
+        (json!({}), "libraryId"),
+        (json!({ "libraryId": 7, "query": "x" }), "libraryId"),
+        (json!({ "libraryId": "/a/b" }), "query"),
+    ] {
         let call = json!({ "name": "query-docs", "arguments": arguments });
-        let answer = call_2025(&client, "tools/call", call).await.json();
-        assert_eq!(answer["error"]["code"], -32602, "{arguments}: {answer}");
+        let answer = call_2025(&client, "tools/call", call).await.expect(200);
+        assert_eq!(answer.json()["result"]["isError"], true, "{arguments}: {}", answer.text);
+        assert!(text(&answer).contains(named), "{arguments}: {}", answer.text);
     }
+    let unknown = call_2025(&client, "tools/call", json!({ "name": "fly", "arguments": {} })).await.json();
+    assert_eq!(unknown["error"]["code"], -32602, "{unknown}");
 }
 
 #[tokio::test]
@@ -119,7 +140,8 @@ async fn what_the_newest_wire_forbids_is_refused_with_its_code() {
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": { "_meta": {
         "io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {},
     } } });
-    let mismatch = post(&client).header("mcp-protocol-version", MODERN).header("mcp-method", "tools/call").json(&body);
+    let mismatch =
+        post(&client).header("mcp-protocol-version", MODERN).header("mcp-method", "tools/call").json(&body);
     let mismatch = client.answer(mismatch).await.expect(400).json();
     assert_eq!(mismatch["error"]["code"], -32020, "{mismatch}");
 }
@@ -144,12 +166,20 @@ async fn a_browser_is_told_every_header_it_may_send() {
     let client = node.client();
     let ask = client.request(Method::OPTIONS, "/mcp").header("origin", "http://localhost:5173");
     let ask = ask.header("access-control-request-method", "POST");
-    let told = client.answer(ask.header("access-control-request-headers", "mcp-protocol-version")).await.expect(204);
+    let told =
+        client.answer(ask.header("access-control-request-headers", "mcp-protocol-version")).await.expect(204);
     assert_eq!(told.header("access-control-allow-origin"), "http://localhost:5173");
     let allowed = told.header("access-control-allow-headers").to_lowercase();
     for header in [
-        "content-type", "mcp-session-id", "mcp-protocol-version", "mcp-method", "mcp-name", "x-api-key",
-        "context7-api-key", "x-context7-api-key", "authorization",
+        "content-type",
+        "mcp-session-id",
+        "mcp-protocol-version",
+        "mcp-method",
+        "mcp-name",
+        "x-api-key",
+        "context7-api-key",
+        "x-context7-api-key",
+        "authorization",
     ] {
         assert!(allowed.split(',').any(|one| one.trim() == header), "{header} in {allowed}");
     }

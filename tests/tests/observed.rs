@@ -74,7 +74,8 @@ async fn every_promised_metric_is_there_once_it_had_something_to_count() {
     let missing: Vec<_> = FAMILIES.iter().filter(|family| !described(family)).collect();
     assert!(missing.is_empty(), "no {missing:?} in\n{}", scraped.text);
     // What a proxy passes on does not come from this machine.
-    let passed_on = client.anonymous().request(Method::GET, "/api/metrics").header("x-forwarded-for", "203.0.113.9");
+    let passed_on =
+        client.anonymous().request(Method::GET, "/api/metrics").header("x-forwarded-for", "203.0.113.9");
     client.answer(passed_on).await.expect(404);
 }
 

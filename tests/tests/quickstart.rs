@@ -21,9 +21,8 @@ async fn quickstart_indexes_what_the_project_uses_and_a_second_start_keeps_every
     })
     .await;
     assert!(answer.text.contains("RetryPolicy"), "{}", answer.text);
-    let found = client.get("/api/v2/libs/search?libraryName=kiln").await.expect(200).json();
-    assert_eq!(found["results"][0]["id"], "/crates/kiln", "{found}");
-    assert_eq!(found["results"][0]["versions"][0], "1.4.2", "{found}");
+    let library = client.until_resolved("kiln", "/crates/kiln").await;
+    assert_eq!(library["versions"][0], "1.4.2", "{library}");
 
     let printed = node.printed();
     let key = node.key().to_owned();

@@ -13,7 +13,10 @@ async fn relay(cli: &Cli, messages: &[Value]) -> (Vec<Value>, Finished) {
 }
 
 fn by_id(answers: &[Value], id: u64) -> &Value {
-    answers.iter().find(|answer| answer["id"] == id).unwrap_or_else(|| panic!("no answer {id} in {answers:?}"))
+    answers
+        .iter()
+        .find(|answer| answer["id"] == id)
+        .unwrap_or_else(|| panic!("no answer {id} in {answers:?}"))
 }
 
 fn handshake() -> [Value; 2] {
@@ -35,6 +38,7 @@ async fn every_answer_of_the_relay_is_the_nodes_own_and_the_end_of_input_ends_it
     let node = TestNode::empty().await;
     let client = node.client();
     client.index("/acme/kiln", "1.0", "docs.tar", docs::tar(&docs::kiln("1.0"))).await;
+    client.until_resolved("kiln", "/acme/kiln").await;
     let question = &QUESTIONS[0];
     let mut messages = handshake().to_vec();
     messages.push(json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/list" }));
@@ -46,7 +50,8 @@ async fn every_answer_of_the_relay_is_the_nodes_own_and_the_end_of_input_ends_it
     assert_eq!(by_id(&answers, 1)["result"]["protocolVersion"], "2025-06-18");
     let over_http = super::mcp::call_2025(&client, "tools/list", json!({})).await.json();
     assert_eq!(by_id(&answers, 2)["result"]["tools"], over_http["result"]["tools"]);
-    let text = |id| by_id(&answers, id)["result"]["content"][0]["text"].as_str().unwrap_or_default().to_owned();
+    let text =
+        |id| by_id(&answers, id)["result"]["content"][0]["text"].as_str().unwrap_or_default().to_owned();
     assert_eq!(text(3), client.context("/acme/kiln", question.text, &[]).await.expect(200).text);
     assert!(text(4).contains("/acme/kiln"), "{}", text(4));
     assert!(text(5).contains("not found"), "{}", text(5));

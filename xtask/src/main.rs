@@ -53,8 +53,14 @@ fn test_step() -> Step {
 }
 
 fn coverage_step() -> Step {
-    let arguments =
-        ["llvm-cov", "nextest", "--workspace", "--ignore-filename-regex", "xtask/|tests/", "--fail-under-lines"];
+    let arguments = [
+        "llvm-cov",
+        "nextest",
+        "--workspace",
+        "--ignore-filename-regex",
+        "xtask/|tests/",
+        "--fail-under-lines",
+    ];
     Step::cargo("tests with coverage", &[&arguments[..], &[COVERAGE_FLOOR]].concat())
 }
 

@@ -43,7 +43,11 @@ pub(crate) fn one(step: &Step) -> Result<(), String> {
 pub(crate) fn output_of(step: &Step) -> Result<Vec<u8>, String> {
     let output = step.command().stderr(Stdio::inherit()).output();
     let output = output.map_err(|error| format!("cannot run {}: {error}", step.program))?;
-    if output.status.success() { Ok(output.stdout) } else { Err(format!("{} failed ({})", step.name, output.status)) }
+    if output.status.success() {
+        Ok(output.stdout)
+    } else {
+        Err(format!("{} failed ({})", step.name, output.status))
+    }
 }
 
 /// Tells the person at the terminal.

@@ -58,9 +58,12 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>, String> {
 }
 
 fn edges(name: &str, allowed: &[&str], manifest: &Table) -> Vec<String> {
-    let ours = dependencies(manifest, "dependencies").into_iter().filter_map(|dependency| our_crate(&dependency));
+    let ours =
+        dependencies(manifest, "dependencies").into_iter().filter_map(|dependency| our_crate(&dependency));
     ours.filter(|dependency| !allowed.contains(dependency))
-        .map(|dependency| format!("`{name}` may not depend on `{dependency}`: node -> actors -> cluster -> storage"))
+        .map(|dependency| {
+            format!("`{name}` may not depend on `{dependency}`: node -> actors -> cluster -> storage")
+        })
         .collect()
 }
 
@@ -86,7 +89,8 @@ fn inherited(name: &str, manifest: &Table) -> Vec<String> {
         for (library, value) in table {
             let from_workspace = value.get("workspace").and_then(toml::Value::as_bool) == Some(true);
             if !from_workspace {
-                problems.push(format!("`{name}` gives `{library}` a version of its own: use `workspace = true`"));
+                problems
+                    .push(format!("`{name}` gives `{library}` a version of its own: use `workspace = true`"));
             }
         }
     }
@@ -105,7 +109,8 @@ fn members(workspace: &Table) -> Vec<String> {
 }
 
 fn read(path: &Path) -> Result<Table, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     text.parse().map_err(|error| format!("{} is not TOML: {error}", path.display()))
 }
 

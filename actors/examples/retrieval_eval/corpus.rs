@@ -53,10 +53,17 @@ pub(crate) fn root(docs: &Path, inner: &str) -> Option<PathBuf> {
 }
 
 /// Reads, cuts, embeds and indexes a library.
-pub(crate) fn build(name: &str, root: &Path, parts: &[&str], settings: &SplitSettings, store: &BundleStore) -> Result<Library, Failure> {
+pub(crate) fn build(
+    name: &str,
+    root: &Path,
+    parts: &[&str],
+    settings: &SplitSettings,
+    store: &BundleStore,
+) -> Result<Library, Failure> {
     let table = StaticTable::builtin();
     let embedder = Embedder { id: table.id().to_owned(), dimensions: table.dimensions() as u32 };
-    let draft = BundleDraft { library: format!("/eval/{name}"), version: "1".to_owned(), embedder: Some(embedder) };
+    let draft =
+        BundleDraft { library: format!("/eval/{name}"), version: "1".to_owned(), embedder: Some(embedder) };
     let mut builder = store.builder(draft)?.graph_from(usize::MAX);
     let mut files = Vec::new();
     for part in parts {
@@ -64,7 +71,8 @@ pub(crate) fn build(name: &str, root: &Path, parts: &[&str], settings: &SplitSet
     }
     files.sort();
     let limits = ParseLimits::default();
-    let (mut times, mut answers, mut skipped, mut pages, mut read) = (Times::default(), Vec::new(), HashMap::new(), 0, 0);
+    let (mut times, mut answers, mut skipped, mut pages, mut read) =
+        (Times::default(), Vec::new(), HashMap::new(), 0, 0);
     for file in files {
         let path = file.strip_prefix(root)?.to_string_lossy().into_owned();
         let bytes = fs::read(&file)?;
@@ -84,7 +92,11 @@ pub(crate) fn build(name: &str, root: &Path, parts: &[&str], settings: &SplitSet
             }
         };
         pages += 1;
-        let page = builder.add_page(Page { path: path.clone(), url: page_url("", &path), title: document.title.clone() })?;
+        let page = builder.add_page(Page {
+            path: path.clone(),
+            url: page_url("", &path),
+            title: document.title.clone(),
+        })?;
         let started = Instant::now();
         let cuts = cuts(&document, page, settings, &|text| table.count_tokens(text));
         times.split += started.elapsed();
@@ -128,9 +140,21 @@ fn answer(path: &str, document: &Document, cut: &Cut, lengths: &HashMap<&str, us
     let whole: usize = cut.covers.iter().map(|cover| cover.bytes).sum();
     let mut anchors: Vec<String> = Vec::new();
     for cover in &cut.covers {
-        let Some(section) = document.sections.get(cover.section) else { continue };
-        let length = section.anchors.first().and_then(|anchor| lengths.get(anchor.as_str())).copied().unwrap_or_else(|| section.len());
-        let covered: usize = cut.covers.iter().filter(|other| same(document, other.section, cover.section)).map(|other| other.bytes).sum();
+        let Some(section) = document.sections.get(cover.section) else {
+            continue;
+        };
+        let length = section
+            .anchors
+            .first()
+            .and_then(|anchor| lengths.get(anchor.as_str()))
+            .copied()
+            .unwrap_or_else(|| section.len());
+        let covered: usize = cut
+            .covers
+            .iter()
+            .filter(|other| same(document, other.section, cover.section))
+            .map(|other| other.bytes)
+            .sum();
         if covered * 10 >= length * 3 || covered * 2 > whole || covered >= 600 {
             anchors.extend(section.anchors.iter().cloned());
             if cover.section == 0 {

@@ -10,6 +10,8 @@
 //! The questions are `tests/eval/retrieval.dev.jsonl`; another file can be named in `QUESTIONS`.
 //! Reads with the parser, the splitter, the embedder, the bundle and the ranking of the product.
 
+#![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
+
 mod corpus;
 mod score;
 
@@ -45,15 +47,22 @@ fn main() -> Result<(), Failure> {
         if only.as_deref().is_some_and(|only| only != name) {
             continue;
         }
-        let root = corpus::root(&docs, inner).ok_or_else(|| format!("no {inner} under {}", docs.display()))?;
+        let root =
+            corpus::root(&docs, inner).ok_or_else(|| format!("no {inner} under {}", docs.display()))?;
         let library = corpus::build(name, &root, parts, &settings(), &store)?;
         report(name, &library);
         libraries.insert(name, library);
     }
     for question in &questions {
-        let Some(library) = libraries.get(question.lib.as_str()) else { continue };
+        let Some(library) = libraries.get(question.lib.as_str()) else {
+            continue;
+        };
         for target in question.relevant.iter().flatten() {
-            if !library.answers.iter().any(|answer| answer.page == target.page && answer.anchors.contains(&target.anchor)) {
+            if !library
+                .answers
+                .iter()
+                .any(|answer| answer.page == target.page && answer.anchors.contains(&target.anchor))
+            {
                 println!("no snippet covers {}#{} of {}", target.page, target.anchor, question.qid);
             }
         }
@@ -61,7 +70,9 @@ fn main() -> Result<(), Failure> {
     let mut runs = Vec::new();
     let mut scored = Vec::new();
     for question in &questions {
-        let Some(library) = libraries.get(question.lib.as_str()) else { continue };
+        let Some(library) = libraries.get(question.lib.as_str()) else {
+            continue;
+        };
         let run = Run { qid: question.qid.clone(), results: ask(library, &question.query)? };
         scored.push((question, score::score(question, &run)));
         runs.push(serde_json::to_string(&run)?);
@@ -70,7 +81,8 @@ fn main() -> Result<(), Failure> {
         fs::write(Path::new(&out), runs.join("\n") + "\n")?;
     }
     for (group, count, figures) in score::means(&scored) {
-        let figures: Vec<String> = score::NAMES.iter().zip(figures).map(|(name, value)| format!("{name}={value:.3}")).collect();
+        let figures: Vec<String> =
+            score::NAMES.iter().zip(figures).map(|(name, value)| format!("{name}={value:.3}")).collect();
         println!("{group} {count} {}", figures.join(" "));
     }
     Ok(())
@@ -78,7 +90,9 @@ fn main() -> Result<(), Failure> {
 
 /// The product's sizes; each can be varied to measure what it does.
 fn settings() -> SplitSettings {
-    let number = |name: &str, standard: usize| std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(standard);
+    let number = |name: &str, standard: usize| {
+        std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(standard)
+    };
     let standard = SplitSettings::default();
     SplitSettings {
         max_tokens: number("MAX_TOKENS", standard.max_tokens),
@@ -108,7 +122,14 @@ fn ask(library: &Library, query: &str) -> Result<Vec<score::Answer>, Failure> {
     let mut ranked = rank::fuse(&words, &vectors, table.fusion_weight());
     rank::damp_links(&mut ranked, |snippet| bundle.facts(snippet).map_or(0, |facts| facts.link_percent));
     rank::damp_duplicates(&mut ranked, |snippet| bundle.simhash(snippet).unwrap_or(0));
-    Ok(ranked.iter().take(50).filter_map(|candidate| corpus::answer_of(library, candidate.snippet).cloned()).collect())
+    rank::damp_repeats(&mut ranked, |index| {
+        bundle.snippet(index).ok().and_then(|snippet| rank::section_of(&snippet))
+    });
+    Ok(ranked
+        .iter()
+        .take(50)
+        .filter_map(|candidate| corpus::answer_of(library, candidate.snippet).cloned())
+        .collect())
 }
 
 fn report(name: &str, library: &Library) {

@@ -55,8 +55,12 @@ pub(crate) fn score(question: &Question, run: &Run) -> Figures {
     let (mut gain, mut reciprocal, mut first, mut in_budget, mut characters) = (0.0, 0.0, 0.0, 0.0, 0);
     for (rank, answer) in run.results.iter().take(50).enumerate() {
         let covers = |target: &Target| target.page == answer.page && answer.anchors.contains(&target.anchor);
-        let hits: HashSet<usize> =
-            facets.iter().enumerate().filter(|(_, facet)| facet.iter().any(covers)).map(|(index, _)| index).collect();
+        let hits: HashSet<usize> = facets
+            .iter()
+            .enumerate()
+            .filter(|(_, facet)| facet.iter().any(covers))
+            .map(|(index, _)| index)
+            .collect();
         characters += answer.chars;
         if !hits.is_empty() {
             if rank == 0 {
@@ -89,6 +93,10 @@ pub(crate) fn means(scored: &[(&Question, Figures)]) -> Vec<(String, usize, Figu
             groups.entry(group).or_default().push(*figures);
         }
     }
-    let mean = |all: &[Figures], column: usize| all.iter().map(|one| one[column]).sum::<f64>() / all.len() as f64;
-    groups.into_iter().map(|(name, all)| (name, all.len(), std::array::from_fn(|column| mean(&all, column)))).collect()
+    let mean =
+        |all: &[Figures], column: usize| all.iter().map(|one| one[column]).sum::<f64>() / all.len() as f64;
+    groups
+        .into_iter()
+        .map(|(name, all)| (name, all.len(), std::array::from_fn(|column| mean(&all, column))))
+        .collect()
 }

@@ -118,7 +118,12 @@ impl Actor for AccountsActor {
         Ok(())
     }
 
-    async fn handle(&self, _: ActorRef<Message>, message: Message, (): &mut ()) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _: ActorRef<Message>,
+        message: Message,
+        (): &mut (),
+    ) -> Result<(), ActorProcessingErr> {
         match message {
             Message::Create { name, reply } => answer(reply, self.create(name).await),
         }

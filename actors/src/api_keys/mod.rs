@@ -160,7 +160,12 @@ impl Actor for ApiKeysActor {
         Ok(())
     }
 
-    async fn handle(&self, _: ActorRef<Message>, message: Message, (): &mut ()) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _: ActorRef<Message>,
+        message: Message,
+        (): &mut (),
+    ) -> Result<(), ActorProcessingErr> {
         match message {
             Message::Create { wanted, reply } => answer(reply, self.create(wanted).await),
             Message::Revoke { account, id, reply } => answer(reply, self.revoke(account, id).await),

@@ -69,7 +69,11 @@ impl fmt::Debug for Secret {
 
 fn checksum(body: &str) -> String {
     let hash = blake3::hash(body.as_bytes());
-    hash.as_bytes().iter().take(CHECKSUM_LEN).map(|byte| char::from(ALPHABET[usize::from(*byte) % 62])).collect()
+    hash.as_bytes()
+        .iter()
+        .take(CHECKSUM_LEN)
+        .map(|byte| char::from(ALPHABET[usize::from(*byte) % 62]))
+        .collect()
 }
 
 #[cfg(test)]

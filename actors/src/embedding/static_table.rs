@@ -49,17 +49,8 @@ impl StaticTable {
         for (value, bytes) in bias.iter_mut().zip(BIAS.as_chunks().0) {
             *value = f32::from_le_bytes(*bytes);
         }
-        let scales = SCALES
-            .as_chunks()
-            .0
-            .iter()
-            .map(|bytes| f16::from_le_bytes(*bytes).to_f32())
-            .collect();
-        Self {
-            tokenizer: Tokenizer::build(),
-            scales,
-            bias,
-        }
+        let scales = SCALES.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect();
+        Self { tokenizer: Tokenizer::build(), scales, bias }
     }
 
     /// Adds `weight` times the row of `id`.
@@ -137,10 +128,7 @@ impl Embedder for StaticTable {
             }
             vector = unit(vector)?;
         }
-        Some(SnippetEmbedding {
-            vector: vector.to_vec(),
-            tokens,
-        })
+        Some(SnippetEmbedding { vector: vector.to_vec(), tokens })
     }
 
     fn count_tokens(&self, text: &str) -> usize {
@@ -152,10 +140,7 @@ impl Embedder for StaticTable {
 
 /// The weight of the token with this many tokens before it.
 fn position_weight(before: usize) -> f32 {
-    POSITION_WEIGHTS
-        .iter()
-        .find(|(end, _)| before < *end)
-        .map_or(POSITION_WEIGHT_REST, |(_, weight)| *weight)
+    POSITION_WEIGHTS.iter().find(|(end, _)| before < *end).map_or(POSITION_WEIGHT_REST, |(_, weight)| *weight)
 }
 
 fn unit(mut vector: Vector) -> Option<Vector> {
@@ -208,11 +193,7 @@ mod tests {
             let expected = reference.vector.unwrap();
             assert_eq!(expected.len(), vector.len());
             for (got, expected) in vector.iter().zip(&expected) {
-                assert!(
-                    (got - expected).abs() < 1e-3,
-                    "{}: {got} for {expected}",
-                    reference.text
-                );
+                assert!((got - expected).abs() < 1e-3, "{}: {got} for {expected}", reference.text);
             }
         }
     }
@@ -220,20 +201,11 @@ mod tests {
     #[test]
     fn the_id_stands_for_these_model_files() {
         let mut hasher = blake3::Hasher::new();
-        for part in [
-            &ROWS[..],
-            &SCALES[..],
-            &BIAS[..],
-            include_bytes!("model/vocab.txt"),
-        ] {
+        for part in [&ROWS[..], &SCALES[..], &BIAS[..], include_bytes!("model/vocab.txt")] {
             hasher.update(part);
         }
         let seen = (ID, hasher.finalize().to_hex()[..16].to_owned());
-        assert_eq!(
-            seen,
-            ("twinmcp-static-128-v1", "7c38134777c4dbe2".to_owned()),
-            "new files need a new id"
-        );
+        assert_eq!(seen, ("twinmcp-static-128-v1", "7c38134777c4dbe2".to_owned()), "new files need a new id");
     }
 
     #[test]
@@ -258,18 +230,11 @@ mod tests {
         let table = StaticTable::builtin();
         let (heading, text) = ("Timeouts", "Cancels the request after five seconds.");
         let snippet = table.embed_snippet(&path(&[heading]), text).unwrap();
-        assert_eq!(
-            snippet.tokens,
-            table.count_tokens(heading) + table.count_tokens(text)
-        );
+        assert_eq!(snippet.tokens, table.count_tokens(heading) + table.count_tokens(text));
 
         let whole = table.embed_query(&format!("{heading}\n{text}")).unwrap();
         let alone = table.embed_query(heading).unwrap();
-        let sum: Vec<f32> = whole
-            .iter()
-            .zip(&alone)
-            .map(|(whole, alone)| whole + 0.3 * alone)
-            .collect();
+        let sum: Vec<f32> = whole.iter().zip(&alone).map(|(whole, alone)| whole + 0.3 * alone).collect();
         let length = cosine(&sum, &sum).sqrt();
         for (got, sum) in snippet.vector.iter().zip(&sum) {
             assert!((got - sum / length).abs() < 1e-5);
@@ -278,16 +243,9 @@ mod tests {
 
     #[test]
     fn tokens_count_less_the_further_down_they_stand() {
-        for (before, weight) in [
-            (0, 1.0),
-            (63, 1.0),
-            (64, 0.7),
-            (127, 0.7),
-            (128, 0.4),
-            (255, 0.4),
-            (256, 0.2),
-            (100_000, 0.2),
-        ] {
+        for (before, weight) in
+            [(0, 1.0), (63, 1.0), (64, 0.7), (127, 0.7), (128, 0.4), (255, 0.4), (256, 0.2), (100_000, 0.2)]
+        {
             assert_eq!(position_weight(before), weight, "{before}");
         }
         let table = StaticTable::builtin();
@@ -302,18 +260,11 @@ mod tests {
     #[test]
     fn a_question_is_nearer_to_its_answer_than_to_another() {
         let table = StaticTable::builtin();
-        let query = table
-            .embed_query("how do I stop waiting after some time")
-            .unwrap();
+        let query = table.embed_query("how do I stop waiting after some time").unwrap();
         let vector = |heading: &str, text: &str| table.embed_snippet(&path(&[heading]), text).unwrap().vector;
-        let right = vector(
-            "timeout",
-            "Requires a future to complete before the specified duration has elapsed.",
-        );
-        let wrong = vector(
-            "mpsc channel",
-            "Creates a bounded queue between tasks with backpressure.",
-        );
+        let right =
+            vector("timeout", "Requires a future to complete before the specified duration has elapsed.");
+        let wrong = vector("mpsc channel", "Creates a bounded queue between tasks with backpressure.");
         assert!(cosine(&query, &right) > cosine(&query, &wrong) + 0.1);
     }
 

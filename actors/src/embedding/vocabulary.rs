@@ -147,10 +147,7 @@ fn hash(place: Place, key: &[u8]) -> u64 {
 /// FNV mixes its low bits badly; one more multiplication spreads them over the high half.
 fn index_and_tag(hash: u64) -> (usize, u32) {
     let mixed = (hash ^ hash >> 32).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (
-        (mixed >> (64 - SLOT_BITS)) as usize,
-        (mixed >> 32) as u32 & 0xFFFF,
-    )
+    ((mixed >> (64 - SLOT_BITS)) as usize, (mixed >> 32) as u32 & 0xFFFF)
 }
 
 fn next(index: usize) -> usize {
@@ -172,24 +169,13 @@ mod tests {
                 None => (Place::Start, *line),
             };
             let found = vocabulary.longest_prefix(place, key.as_bytes());
-            assert_eq!(
-                found,
-                Some(Piece {
-                    id: id as u16,
-                    len: key.len()
-                }),
-                "{line}"
-            );
+            assert_eq!(found, Some(Piece { id: id as u16, len: key.len() }), "{line}");
         }
     }
 
     #[test]
     fn no_piece_is_longer_than_the_prefixes_looked_up() {
-        assert!(
-            PIECES
-                .lines()
-                .all(|line| line.trim_start_matches("##").len() <= PIECE_BYTES_MAX)
-        );
+        assert!(PIECES.lines().all(|line| line.trim_start_matches("##").len() <= PIECE_BYTES_MAX));
         assert_eq!(PIECES.lines().nth(usize::from(UNKNOWN)), Some("[UNK]"));
     }
 
@@ -198,10 +184,7 @@ mod tests {
         let vocabulary = Vocabulary::build();
         let piece = |place, text: &str| {
             let found = vocabulary.longest_prefix(place, text.as_bytes())?;
-            PIECES
-                .lines()
-                .nth(usize::from(found.id))
-                .map(|line| (line, found.len))
+            PIECES.lines().nth(usize::from(found.id)).map(|line| (line, found.len))
         };
         assert_eq!(piece(Place::Start, "embedding"), Some(("em", 2)));
         assert_eq!(piece(Place::Continuation, "bedding"), Some(("##bed", 3)));

@@ -25,9 +25,7 @@ pub(super) struct Tokenizer {
 
 impl Tokenizer {
     pub(super) fn build() -> Self {
-        Self {
-            vocabulary: Vocabulary::build(),
-        }
+        Self { vocabulary: Vocabulary::build() }
     }
 
     /// Calls `emit` with each token id in order; no special tokens are added.
@@ -140,11 +138,7 @@ struct Word {
 
 impl Word {
     fn new() -> Self {
-        Self {
-            bytes: [0; WORD_CHARS_MAX * 4],
-            len: 0,
-            chars: 0,
-        }
+        Self { bytes: [0; WORD_CHARS_MAX * 4], len: 0, chars: 0 }
     }
 
     fn push_ascii(&mut self, byte: u8) {

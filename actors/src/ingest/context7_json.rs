@@ -15,15 +15,48 @@ const TEXT_BYTES_MAX: usize = 4_096;
 
 /// Files left out when the file does not say which.
 const USUAL_FILES: [&str; 8] = [
-    "CHANGELOG.md", "changelog.md", "CHANGELOG.mdx", "changelog.mdx", "LICENSE.md", "license.md",
-    "CODE_OF_CONDUCT.md", "code_of_conduct.md",
+    "CHANGELOG.md",
+    "changelog.md",
+    "CHANGELOG.mdx",
+    "changelog.mdx",
+    "LICENSE.md",
+    "license.md",
+    "CODE_OF_CONDUCT.md",
+    "code_of_conduct.md",
 ];
 /// Folders left out when the file does not say which.
 const USUAL_FOLDERS: [&str; 31] = [
-    "*archive*", "*archived*", "old", "docs/old", "*deprecated*", "*legacy*", "*previous*", "*outdated*",
-    "*superseded*", "i18n/zh*", "i18n/es*", "i18n/fr*", "i18n/de*", "i18n/ja*", "i18n/ko*", "i18n/ru*", "i18n/pt*",
-    "i18n/it*", "i18n/ar*", "i18n/hi*", "i18n/tr*", "i18n/nl*", "i18n/pl*", "i18n/sv*", "i18n/vi*", "i18n/th*", "zh-cn",
-    "zh-tw", "zh-hk", "zh-mo", "zh-sg",
+    "*archive*",
+    "*archived*",
+    "old",
+    "docs/old",
+    "*deprecated*",
+    "*legacy*",
+    "*previous*",
+    "*outdated*",
+    "*superseded*",
+    "i18n/zh*",
+    "i18n/es*",
+    "i18n/fr*",
+    "i18n/de*",
+    "i18n/ja*",
+    "i18n/ko*",
+    "i18n/ru*",
+    "i18n/pt*",
+    "i18n/it*",
+    "i18n/ar*",
+    "i18n/hi*",
+    "i18n/tr*",
+    "i18n/nl*",
+    "i18n/pl*",
+    "i18n/sv*",
+    "i18n/vi*",
+    "i18n/th*",
+    "zh-cn",
+    "zh-tw",
+    "zh-hk",
+    "zh-mo",
+    "zh-sg",
 ];
 
 /// What the file says.
@@ -94,7 +127,9 @@ impl Context7Json {
             return Err(serde_json::Error::custom(format_args!("a list has more than {ITEMS_MAX} items")));
         }
         if lists.into_iter().flatten().any(|text| text.len() > TEXT_BYTES_MAX) {
-            return Err(serde_json::Error::custom(format_args!("a text has more than {TEXT_BYTES_MAX} bytes")));
+            return Err(serde_json::Error::custom(format_args!(
+                "a text has more than {TEXT_BYTES_MAX} bytes"
+            )));
         }
         Ok(file)
     }
@@ -103,13 +138,16 @@ impl Context7Json {
     pub fn includes(&self, path: &str) -> bool {
         let path = path.trim_start_matches("./").trim_start_matches('/');
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-        let Some((name, folders)) = parts.split_last() else { return false };
+        let Some((name, folders)) = parts.split_last() else {
+            return false;
+        };
         if self.exclude_files.iter().any(|excluded| excluded == name)
             || self.exclude_folders.iter().any(|pattern| excludes(pattern, &parts))
         {
             return false;
         }
-        let root = folders.is_empty() && matches!(Format::of_name(name), Some(Format::Markdown | Format::Mdx));
+        let root =
+            folders.is_empty() && matches!(Format::of_name(name), Some(Format::Markdown | Format::Mdx));
         root || self.folders.is_empty() || self.folders.iter().any(|pattern| is_under(pattern, &parts))
     }
 }
@@ -119,7 +157,8 @@ fn excludes(pattern: &str, parts: &[&str]) -> bool {
     if !pattern.trim_end_matches('/').contains('/') {
         let folders = parts.split_last().map_or(&[][..], |(_, folders)| folders);
         let name = pattern.trim_end_matches('/');
-        return !name.is_empty() && folders.iter().any(|folder| part_matches(name.as_bytes(), folder.as_bytes()));
+        return !name.is_empty()
+            && folders.iter().any(|folder| part_matches(name.as_bytes(), folder.as_bytes()));
     }
     is_under(pattern, parts)
 }
@@ -134,20 +173,31 @@ fn is_under(pattern: &str, parts: &[&str]) -> bool {
 /// Whether all parts match; `**` stands for any number of them. One step back is enough, as for `*`:
 /// a later `**` can take over whatever an earlier one could have.
 fn path_matches(pattern: &[&str], parts: &[&str]) -> bool {
-    backtrack(pattern.len(), parts.len(), |at| pattern[at] == "**", |at, part| {
-        part_matches(pattern[at].as_bytes(), parts[part].as_bytes())
-    })
+    backtrack(
+        pattern.len(),
+        parts.len(),
+        |at| pattern[at] == "**",
+        |at, part| part_matches(pattern[at].as_bytes(), parts[part].as_bytes()),
+    )
 }
 
 /// Whether one part matches; `*` stands for any text in it, `?` for one byte.
 fn part_matches(pattern: &[u8], part: &[u8]) -> bool {
-    backtrack(pattern.len(), part.len(), |at| pattern[at] == b'*', |at, byte| {
-        pattern[at] == b'?' || pattern[at] == part[byte]
-    })
+    backtrack(
+        pattern.len(),
+        part.len(),
+        |at| pattern[at] == b'*',
+        |at, byte| pattern[at] == b'?' || pattern[at] == part[byte],
+    )
 }
 
 /// Wildcard matching without recursion, in `pattern * text` steps at most.
-fn backtrack(pattern: usize, text: usize, star: impl Fn(usize) -> bool, same: impl Fn(usize, usize) -> bool) -> bool {
+fn backtrack(
+    pattern: usize,
+    text: usize,
+    star: impl Fn(usize) -> bool,
+    same: impl Fn(usize, usize) -> bool,
+) -> bool {
     let (mut at, mut position) = (0, 0);
     let mut last: Option<(usize, usize)> = None;
     while position < text {
@@ -254,7 +304,9 @@ mod tests {
     fn what_is_no_context7_json_is_an_error() {
         let long = format!(r#"{{"rules": ["{}"]}}"#, "x".repeat(TEXT_BYTES_MAX + 1));
         let many = format!(r#"{{"folders": [{}"a"]}}"#, r#""a","#.repeat(ITEMS_MAX));
-        for bytes in [b"".as_slice(), b"3", br#"{"folders": "docs"}"#, b"\xff", long.as_bytes(), many.as_bytes()] {
+        for bytes in
+            [b"".as_slice(), b"3", br#"{"folders": "docs"}"#, b"\xff", long.as_bytes(), many.as_bytes()]
+        {
             assert!(Context7Json::parse(bytes).is_err());
         }
     }

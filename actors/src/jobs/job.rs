@@ -46,13 +46,22 @@ impl Actor for JobActor {
     type State = State;
     type Arguments = Arguments;
 
-    async fn pre_start(&self, myself: ActorRef<Run>, arguments: Arguments) -> Result<State, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Run>,
+        arguments: Arguments,
+    ) -> Result<State, ActorProcessingErr> {
         myself.send_message(Run)?;
         let guard = arguments.cancel.clone().drop_guard();
         Ok(State { arguments, _cancel_on_drop: guard })
     }
 
-    async fn handle(&self, myself: ActorRef<Run>, _: Run, state: &mut State) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        myself: ActorRef<Run>,
+        _: Run,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
         let arguments = &state.arguments;
         let span = info_span!("jobs.run", job_id = %arguments.job.id, library_id = %arguments.job.library);
         run(arguments).instrument(span).await?;
@@ -84,7 +93,8 @@ async fn run(arguments: &Arguments) -> Result<(), ActorProcessingErr> {
     match outcome {
         Outcome::Done | Outcome::Stale => {}
         Outcome::LimitReached => {
-            let message = format!("`{}` has {} versions; remove one first", job.library, libraries::VERSIONS_MAX);
+            let message =
+                format!("`{}` has {} versions; remove one first", job.library, libraries::VERSIONS_MAX);
             fail(context, job, attempt, message).await?;
         }
         Outcome::NotFound | Outcome::AlreadyExists => {
@@ -124,12 +134,7 @@ async fn build(arguments: &Arguments) -> Result<(libraries::Facts, libraries::Bu
     built.await.map_err(|panic| IngestError::Interrupted { reason: panic.to_string() })?
 }
 
-async fn fail(
-    context: &Context,
-    job: &Job,
-    attempt: u32,
-    message: String,
-) -> Result<(), ActorProcessingErr> {
+async fn fail(context: &Context, job: &Job, attempt: u32, message: String) -> Result<(), ActorProcessingErr> {
     warn!(message, "job failed");
     let fail = jobs::Command::Fail { id: job.id.clone(), attempt, message };
     context.cluster.propose(Command::Jobs(fail)).await?;

@@ -19,7 +19,9 @@ const PARTIAL: &str = ".partial";
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
     /// More bytes than this node takes.
-    #[error("the upload is larger than {bytes_max} bytes; split the documentation, or raise `ingest.upload_bytes_max`")]
+    #[error(
+        "the upload is larger than {bytes_max} bytes; split the documentation, or raise `ingest.upload_bytes_max`"
+    )]
     TooLarge {
         /// The limit.
         bytes_max: u64,

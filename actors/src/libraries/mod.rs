@@ -132,8 +132,7 @@ impl Libraries {
         version: &Version,
     ) -> Result<(), LibrariesError> {
         let account = owner.account();
-        let command =
-            libraries::Command::RemoveVersion { id: id.clone(), version: version.clone(), account };
+        let command = libraries::Command::RemoveVersion { id: id.clone(), version: version.clone(), account };
         self.change(id, Some(version), command).await
     }
 
@@ -194,7 +193,12 @@ impl Actor for LibrariesActor {
         Ok(())
     }
 
-    async fn handle(&self, _: ActorRef<Message>, message: Message, (): &mut ()) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _: ActorRef<Message>,
+        message: Message,
+        (): &mut (),
+    ) -> Result<(), ActorProcessingErr> {
         match message {
             Message::Change { command, reply } => answer(reply, self.change(command).await),
         }

@@ -113,6 +113,9 @@ impl Search {
         let mut ranked = rank::fuse(&words, &nearest, self.embedder.fusion_weight());
         rank::damp_links(&mut ranked, |index| bundle.facts(index).map_or(0, |facts| facts.link_percent));
         rank::damp_duplicates(&mut ranked, |index| bundle.facts(index).map_or(0, |facts| facts.simhash));
+        rank::damp_repeats(&mut ranked, |index| {
+            bundle.snippet(index).ok().and_then(|snippet| rank::section_of(&snippet))
+        });
         Ok(ranked)
     }
 }

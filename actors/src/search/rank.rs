@@ -1,10 +1,13 @@
 //! From two lists of candidates to an order, and from an order to an answer.
 //!
 //! Pure: what a snippet's score is made of is passed in, so that the node and the evaluation
-//! (`examples/retrieval_eval.rs`) rank by the same lines of code.
+//! (`examples/retrieval_eval`) rank by the same lines of code.
 
+use std::collections::hash_map::DefaultHasher;
 use std::collections::{HashMap, HashSet};
-use twinmcp_storage::bundle::{SnippetIndex, similarity};
+use std::hash::{Hash, Hasher};
+
+use twinmcp_storage::bundle::{Snippet, SnippetIndex, similarity};
 
 /// Link text beyond this share, in percent, starts to count against a snippet.
 const LINKS_FREE: u8 = 50;
@@ -14,8 +17,10 @@ const LINKS_REST: f32 = 0.5;
 const DUPLICATE: f32 = 61.0 / 64.0;
 /// What is left of the score of a near-duplicate of a better snippet.
 const DUPLICATE_REST: f32 = 0.5;
-/// Ranks among which near-duplicates and repeats are looked for; nobody reads further down.
+/// Ranks among which near-duplicates are looked for; nobody reads further down.
 const DUPLICATE_RANKS: usize = 50;
+/// Ranks among which further stretches of a section are looked for; each has to be decoded.
+const REPEAT_RANKS: usize = 20;
 /// What is left of the score of a further stretch of a section that is there already.
 const REPEAT_REST: f32 = 0.8;
 
@@ -99,8 +104,8 @@ pub fn damp_duplicates(ranked: &mut [Ranked], simhash: impl Fn(SnippetIndex) -> 
 /// rest, and another section may hold another half of the answer. `section` names the section, the
 /// same for all its stretches; `None` for a snippet that belongs to none.
 pub fn damp_repeats(ranked: &mut [Ranked], section: impl Fn(SnippetIndex) -> Option<u64>) {
-    let mut seen: HashSet<u64> = HashSet::with_capacity(DUPLICATE_RANKS);
-    for candidate in ranked.iter_mut().take(DUPLICATE_RANKS) {
+    let mut seen: HashSet<u64> = HashSet::with_capacity(REPEAT_RANKS);
+    for candidate in ranked.iter_mut().take(REPEAT_RANKS) {
         if section(candidate.snippet).is_some_and(|section| !seen.insert(section)) {
             candidate.score *= REPEAT_REST;
         }
@@ -108,9 +113,23 @@ pub fn damp_repeats(ranked: &mut [Ranked], section: impl Fn(SnippetIndex) -> Opt
     sort(ranked);
 }
 
+/// What a snippet's section is called in [`damp_repeats`]: its page and first anchor. Means nothing
+/// outside this process.
+pub fn section_of(snippet: &Snippet) -> Option<u64> {
+    let anchor = snippet.anchors.first()?;
+    let mut hasher = DefaultHasher::new();
+    (snippet.page, anchor).hash(&mut hasher);
+    Some(hasher.finish())
+}
+
 /// The snippets of an answer: in order of rank, whole, at most `snippets_max` of them with at most
 /// `tokens_max` tokens together. One that does not fit is passed over for a smaller one behind it.
-pub fn cut(ranked: &[Ranked], tokens_max: u32, snippets_max: usize, tokens: impl Fn(SnippetIndex) -> u32) -> Vec<Ranked> {
+pub fn cut(
+    ranked: &[Ranked],
+    tokens_max: u32,
+    snippets_max: usize,
+    tokens: impl Fn(SnippetIndex) -> u32,
+) -> Vec<Ranked> {
     let mut left = tokens_max;
     let mut answer = Vec::with_capacity(snippets_max.min(ranked.len()));
     for candidate in ranked {
@@ -176,7 +195,9 @@ mod tests {
     #[test]
     fn a_near_duplicate_falls_behind_and_the_better_one_stays() {
         let mut ranked = fuse(&scored(&[(1, 10.0), (2, 9.9), (3, 6.0)]), &[], 0.5);
-        damp_duplicates(&mut ranked, |snippet| if snippet.0 == 3 { 0xffff_0000_ffff_0000 } else { 0b111 >> (snippet.0 - 1) });
+        damp_duplicates(&mut ranked, |snippet| {
+            if snippet.0 == 3 { 0xffff_0000_ffff_0000 } else { 0b111 >> (snippet.0 - 1) }
+        });
         assert_eq!(order(&ranked), [1, 3, 2]);
     }
 

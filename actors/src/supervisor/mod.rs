@@ -223,13 +223,7 @@ fn bury(myself: &ActorRef<Message>, id: ActorId, reason: &'static str, cause: &s
     plan_restart(myself, at, reason, cause, state);
 }
 
-fn plan_restart(
-    myself: &ActorRef<Message>,
-    at: usize,
-    reason: &'static str,
-    cause: &str,
-    state: &mut State,
-) {
+fn plan_restart(myself: &ActorRef<Message>, at: usize, reason: &'static str, cause: &str, state: &mut State) {
     let running = &mut state.children[at];
     let name = running.child.name;
     let verdict = policy::after_death(&mut running.deaths, Instant::now(), &state.config);

@@ -22,7 +22,12 @@ impl Actor for Fragile {
         Ok(start)
     }
 
-    async fn handle(&self, _: ActorRef<Told>, told: Told, count: &mut usize) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _: ActorRef<Told>,
+        told: Told,
+        count: &mut usize,
+    ) -> Result<(), ActorProcessingErr> {
         *count += 1;
         match told {
             Told::Count(reply) => answer(reply, *count),

@@ -67,7 +67,8 @@ async fn a_budget_of_tokens_is_never_broken() {
     world.index("/acme/widget", "1.0", source).await;
     let library = "/acme/widget".parse().unwrap();
     for tokens_max in [0, 10, 150, 1_000] {
-        let query = crate::search::DocsQuery { library: &library, text: "widget", tokens_max, snippets_max: 10 };
+        let query =
+            crate::search::DocsQuery { library: &library, text: "widget", tokens_max, snippets_max: 10 };
         match world.actors.search.docs(query).await {
             Ok(docs) => assert!(docs.tokens <= tokens_max && docs.tokens > 0),
             Err(SearchError::NoSnippets { .. }) => assert!(tokens_max < 150),
@@ -120,7 +121,8 @@ async fn only_folders_that_are_allowed_and_uploads_of_ones_own_are_read() {
     let world = World::new().await;
     world.source("inside", &[GUIDE]);
     for path in ["/etc", "/", "relative", &format!("{}/../..", world.folder().display())] {
-        let refused = world.submit("/acme/widget", "1", Source::Folder { path: path.into() }).await.unwrap_err();
+        let refused =
+            world.submit("/acme/widget", "1", Source::Folder { path: path.into() }).await.unwrap_err();
         assert!(matches!(refused, JobsError::FolderNotAllowed { .. }), "{path}: {refused}");
     }
     #[cfg(unix)]
@@ -225,7 +227,10 @@ async fn every_actor_heals_after_a_crash_while_readers_go_on() {
     let source = world.source("v2", &[GUIDE]);
     world.index("/acme/widget", "2.0", source).await;
     let health = world.actors.supervisor.health();
-    assert!(health.iter().all(|actor| actor.state == ActorState::Running && actor.restarts == 1), "{health:?}");
+    assert!(
+        health.iter().all(|actor| actor.state == ActorState::Running && actor.restarts == 1),
+        "{health:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -236,12 +241,16 @@ async fn an_actor_that_keeps_dying_is_told_as_failed() {
         let died = || {
             let health = world.actors.supervisor.health();
             let libraries = health.iter().find(|actor| actor.name == "libraries").unwrap();
-            libraries.state == ActorState::Failed || (libraries.restarts == deaths && libraries.state == ActorState::Running)
+            libraries.state == ActorState::Failed
+                || (libraries.restarts == deaths && libraries.state == ActorState::Running)
         };
         world.until("the actor is back or given up", died).await;
     }
     let health = world.actors.supervisor.health();
-    assert!(health.iter().any(|actor| actor.name == "libraries" && actor.state == ActorState::Failed), "{health:?}");
+    assert!(
+        health.iter().any(|actor| actor.name == "libraries" && actor.state == ActorState::Failed),
+        "{health:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -258,7 +267,10 @@ async fn a_key_opens_until_it_is_revoked_or_expires() {
     assert!(matches!(keys.verify(new.secret.reveal()), Err(VerifyError::Refused)));
     let again = keys.revoke(&world.account.id, &new.key.id).await;
     assert!(matches!(again, Err(ApiKeysError::NotFound { .. })));
-    assert!(matches!(keys.create(&world.account.id, "", vec![Scope::Admin], None).await, Err(ApiKeysError::NameLength)));
+    assert!(matches!(
+        keys.create(&world.account.id, "", vec![Scope::Admin], None).await,
+        Err(ApiKeysError::NameLength)
+    ));
     assert!(matches!(keys.create(&world.account.id, "n", vec![], None).await, Err(ApiKeysError::NoScopes)));
     assert_eq!(keys.list(&world.account.id).unwrap().len(), 2);
 }

@@ -49,15 +49,19 @@ impl World {
         let node = format!("test-{}", NODES.fetch_add(1, Ordering::SeqCst));
         let (state, raft) = (Arc::new(disk.state.clone()), Arc::new(disk.raft.clone()));
         let clock = Arc::new(SystemClock);
-        let cluster =
-            Cluster::start(ClusterConfig::default(), state, raft, clock.clone(), &SystemEntropy).await.unwrap();
+        let cluster = Cluster::start(ClusterConfig::default(), state, raft, clock.clone(), &SystemEntropy)
+            .await
+            .unwrap();
         let bundles = disk.folder.path().join("bundles");
         let bundles = Arc::new(BundleStore::open_dir(bundles, 10.try_into().unwrap()).unwrap());
         let config = ActorsConfig {
             node: node.clone(),
             data_dir: disk.folder.path().to_owned(),
             jobs: JobsConfig { folders: vec![disk.folder.path().join("sources")], ..JobsConfig::default() },
-            supervision: SupervisionConfig { backoff_min: Duration::from_millis(1), ..SupervisionConfig::default() },
+            supervision: SupervisionConfig {
+                backoff_min: Duration::from_millis(1),
+                ..SupervisionConfig::default()
+            },
         };
         let actors =
             Actors::start(config, cluster.clone(), bundles, clock, Arc::new(SystemEntropy)).await.unwrap();
@@ -103,7 +107,12 @@ impl World {
         }
     }
 
-    pub(super) async fn submit(&self, library: &str, version: &str, source: Source) -> Result<JobView, JobsError> {
+    pub(super) async fn submit(
+        &self,
+        library: &str,
+        version: &str,
+        source: Source,
+    ) -> Result<JobView, JobsError> {
         self.actors.jobs.submit(self.submission(library, version, source)).await
     }
 
@@ -124,7 +133,10 @@ impl World {
 
     pub(super) async fn docs(&self, library: &str, text: &str) -> Result<Docs, SearchError> {
         let library: LibraryRef = library.parse().unwrap();
-        self.actors.search.docs(DocsQuery { library: &library, text, tokens_max: 5_000, snippets_max: 10 }).await
+        self.actors
+            .search
+            .docs(DocsQuery { library: &library, text, tokens_max: 5_000, snippets_max: 10 })
+            .await
     }
 
     /// Ends one of the node's actors as a crash would.

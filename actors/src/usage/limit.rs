@@ -115,7 +115,7 @@ impl<K: std::hash::Hash + Eq + Clone> Class<K> {
     fn check(&self, clock: &DefaultClock, key: &K) -> Decision {
         // Asking for the length takes every shard's lock, so it is asked now and then.
         let checks = self.checks.fetch_add(1, Ordering::Relaxed);
-        if checks % LENGTH_CHECKED_EVERY == 0 && self.limiter.len() > CALLERS_MAX {
+        if checks.is_multiple_of(LENGTH_CHECKED_EVERY) && self.limiter.len() > CALLERS_MAX {
             self.limiter.retain_recent();
         }
         let limit = self.burst.get();
@@ -127,7 +127,13 @@ impl<K: std::hash::Hash + Eq + Clone> Class<K> {
             }
             Err(refused) => {
                 let wait = refused.wait_time_from(clock.now());
-                Decision { allowed: false, limit, remaining: 0, reset: until_full(0), retry_after: Some(wait) }
+                Decision {
+                    allowed: false,
+                    limit,
+                    remaining: 0,
+                    reset: until_full(0),
+                    retry_after: Some(wait),
+                }
             }
         }
     }
@@ -149,7 +155,12 @@ mod tests {
     use super::*;
 
     fn limits(anonymous_per_minute: u32) -> Limits {
-        Limits::new(&LimitsConfig { anonymous_per_minute, anonymous_burst: 3, key_per_minute: 60, key_burst: 5 })
+        Limits::new(&LimitsConfig {
+            anonymous_per_minute,
+            anonymous_burst: 3,
+            key_per_minute: 60,
+            key_burst: 5,
+        })
     }
 
     fn address(text: &str) -> LimitKey {

@@ -80,26 +80,10 @@ pub(super) struct Parts {
 impl Applier {
     /// The state as `engine` holds it.
     pub(super) fn open(parts: Parts) -> Result<Self, StorageError> {
-        let Parts {
-            group,
-            engine,
-            tail,
-            changes,
-            health,
-            metrics,
-        } = parts;
+        let Parts { group, engine, tail, changes, health, metrics } = parts;
         let position = read_position(group, &*engine)?;
         let applied = watch::Sender::new(position.applied.map(|applied| applied.index));
-        Ok(Self {
-            group,
-            engine,
-            tail,
-            position: Mutex::new(position),
-            changes,
-            applied,
-            health,
-            metrics,
-        })
+        Ok(Self { group, engine, tail, position: Mutex::new(position), changes, applied, health, metrics })
     }
 
     /// Tells how far the state is, each time it moves.
@@ -144,10 +128,7 @@ impl Applier {
 
     /// Returns once what was applied so far would survive a power cut.
     pub(super) fn sync(&self) -> io::Result<()> {
-        self.engine
-            .sync()
-            .inspect_err(|error| self.health.fail(error))
-            .map_err(io::Error::other)
+        self.engine.sync().inspect_err(|error| self.health.fail(error)).map_err(io::Error::other)
     }
 
     fn position(&self) -> MutexGuard<'_, Position> {
@@ -159,11 +140,7 @@ impl Applier {
         let index = entry.log_id.index;
         let mut position = self.position().clone();
         if position.applied >= Some(entry.log_id) {
-            return Err(EntryError::Damaged {
-                index,
-                what: "it was applied before",
-            }
-            .into());
+            return Err(EntryError::Damaged { index, what: "it was applied before" }.into());
         }
         position.applied = Some(entry.log_id);
         let failed = |source| ApplyError::Storage { index, source };
@@ -194,10 +171,7 @@ impl Applier {
                 }
             }
         }
-        let applied = AppliedRecord {
-            position: entry.log_id.into(),
-            stamped: position.stamped,
-        };
+        let applied = AppliedRecord { position: entry.log_id.into(), stamped: position.stamped };
         let key = records::key(self.group, records::APPLIED);
         transaction.put(Keyspace::Meta, key, &applied).map_err(failed)?;
 
@@ -226,10 +200,7 @@ impl Applier {
         let key = records::key(self.group, records::CLUSTER);
         let failed = |source| ApplyError::Storage { index, source };
         if transaction.get(Keyspace::Meta, &key).map_err(failed)?.is_none() {
-            let record = ClusterRecord {
-                id: body.cluster_id,
-                founded_at: position.stamped,
-            };
+            let record = ClusterRecord { id: body.cluster_id, founded_at: position.stamped };
             transaction.put(Keyspace::Meta, key, &record).map_err(failed)?;
         }
         Ok(())
@@ -238,19 +209,12 @@ impl Applier {
     /// Puts a snapshot in the place of all state. A crash in between leaves a state that says that it
     /// holds nothing, and the next start puts the snapshot there again.
     pub(super) fn install(&self, meta: &SnapshotMeta, pieces: &SnapshotPieces) -> Result<(), ApplyError> {
-        let mut writes = ChunkedWrites {
-            engine: &*self.engine,
-            batch: Batch::new(),
-            bytes: 0,
-        };
+        let mut writes = ChunkedWrites { engine: &*self.engine, batch: Batch::new(), bytes: 0 };
         writes.remove(Keyspace::Meta, records::key(self.group, records::APPLIED))?;
         for &space in Keyspace::STATE {
             let mut after: Option<Vec<u8>> = None;
             loop {
-                let pairs = self
-                    .engine
-                    .scan(space, &[], after.as_deref(), 128)
-                    .map_err(DumpError::from)?;
+                let pairs = self.engine.scan(space, &[], after.as_deref(), 128).map_err(DumpError::from)?;
                 let Some((last, _)) = pairs.last() else { break };
                 after = Some(last.clone());
                 for (key, _) in pairs {
@@ -275,10 +239,7 @@ impl Applier {
 
         let position = read_position(self.group, &*self.engine).map_err(DumpError::from)?;
         if position.applied != meta.last_log_id {
-            return Err(DumpError::Damaged {
-                what: "it does not end where it says",
-            }
-            .into());
+            return Err(DumpError::Damaged { what: "it does not end where it says" }.into());
         }
         let index = position.applied.map(|applied| applied.index);
         *self.position() = position;
@@ -353,17 +314,11 @@ impl ChunkedWrites<'_> {
     }
 
     fn flush_if_large(&mut self) -> Result<(), DumpError> {
-        if self.bytes < INSTALL_BATCH_BYTES {
-            Ok(())
-        } else {
-            self.flush()
-        }
+        if self.bytes < INSTALL_BATCH_BYTES { Ok(()) } else { self.flush() }
     }
 
     fn flush(&mut self) -> Result<(), DumpError> {
         self.bytes = 0;
-        Ok(self
-            .engine
-            .commit(std::mem::take(&mut self.batch), Durability::Buffered)?)
+        Ok(self.engine.commit(std::mem::take(&mut self.batch), Durability::Buffered)?)
     }
 }

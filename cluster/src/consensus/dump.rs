@@ -69,15 +69,7 @@ pub(super) struct Written {
 impl<'a> PieceWriter<'a> {
     pub(super) fn new(engine: &'a dyn Engine, group: GroupId, number: u64) -> Self {
         let piece = Vec::with_capacity(PIECE_BYTES);
-        Self {
-            engine,
-            group,
-            number,
-            piece,
-            pieces: 0,
-            bytes: 0,
-            hasher: blake3::Hasher::new(),
-        }
+        Self { engine, group, number, piece, pieces: 0, bytes: 0, hasher: blake3::Hasher::new() }
     }
 
     pub(super) fn write(&mut self, mut bytes: &[u8]) -> Result<(), StorageError> {
@@ -97,11 +89,7 @@ impl<'a> PieceWriter<'a> {
             self.flush()?;
         }
         let hash = *self.hasher.finalize().as_bytes();
-        Ok(Written {
-            pieces: self.pieces,
-            bytes: self.bytes,
-            hash,
-        })
+        Ok(Written { pieces: self.pieces, bytes: self.bytes, hash })
     }
 
     fn flush(&mut self) -> Result<(), StorageError> {
@@ -109,11 +97,7 @@ impl<'a> PieceWriter<'a> {
         self.bytes += self.piece.len() as u64;
         let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE_BYTES));
         let mut batch = Batch::new();
-        batch.put(
-            Keyspace::Snapshots,
-            records::piece_key(self.group, self.number, self.pieces),
-            piece,
-        );
+        batch.put(Keyspace::Snapshots, records::piece_key(self.group, self.number, self.pieces), piece);
         self.pieces += 1;
         self.engine.commit(batch, Durability::Buffered)
     }
@@ -162,14 +146,7 @@ pub(super) struct PieceReader<'a> {
 impl<'a> PieceReader<'a> {
     pub(super) fn new(reader: &'a dyn Reader, group: GroupId, snapshot: &SnapshotRecord) -> Self {
         let (number, pieces) = (snapshot.number, snapshot.pieces);
-        Self {
-            reader,
-            group,
-            number,
-            pieces,
-            next: 0,
-            piece: io::Cursor::default(),
-        }
+        Self { reader, group, number, pieces, next: 0, piece: io::Cursor::default() }
     }
 
     /// The next piece, or `None` after the last.
@@ -180,9 +157,7 @@ impl<'a> PieceReader<'a> {
         let key = records::piece_key(self.group, self.number, self.next);
         self.next += 1;
         let piece = self.reader.get(Keyspace::Snapshots, &key)?;
-        Ok(Some(piece.ok_or(DumpError::Damaged {
-            what: "a piece is missing",
-        })?))
+        Ok(Some(piece.ok_or(DumpError::Damaged { what: "a piece is missing" })?))
     }
 
     fn byte(&mut self) -> Result<u8, DumpError> {
@@ -193,9 +168,7 @@ impl<'a> PieceReader<'a> {
 
     fn bytes(&mut self, length: usize, length_max: usize) -> Result<Vec<u8>, DumpError> {
         if length > length_max {
-            return Err(DumpError::Damaged {
-                what: "a length is over its limit",
-            });
+            return Err(DumpError::Damaged { what: "a length is over its limit" });
         }
         let mut bytes = vec![0; length];
         self.read_exact(&mut bytes)?;
@@ -206,9 +179,7 @@ impl<'a> PieceReader<'a> {
         match self.byte()? {
             MORE => Ok(true),
             END => Ok(false),
-            _ => Err(DumpError::Damaged {
-                what: "a mark is neither end nor more",
-            }),
+            _ => Err(DumpError::Damaged { what: "a mark is neither end nor more" }),
         }
     }
 }
@@ -240,13 +211,9 @@ pub(super) fn read(
     while pieces.is_more()? {
         let length = pieces.byte()?.into();
         let name = pieces.bytes(length, usize::from(u8::MAX))?;
-        let known = Keyspace::STATE
-            .iter()
-            .find(|space| space.name().as_bytes() == name);
+        let known = Keyspace::STATE.iter().find(|space| space.name().as_bytes() == name);
         let Some(&space) = known else {
-            return Err(DumpError::UnknownKeyspace {
-                name: String::from_utf8_lossy(&name).into_owned(),
-            });
+            return Err(DumpError::UnknownKeyspace { name: String::from_utf8_lossy(&name).into_owned() });
         };
         while pieces.is_more()? {
             let mut length = [0; 2];
@@ -261,8 +228,6 @@ pub(super) fn read(
     }
     match pieces.read(&mut [0])? {
         0 => Ok(()),
-        _ => Err(DumpError::Damaged {
-            what: "bytes follow its end",
-        }),
+        _ => Err(DumpError::Damaged { what: "bytes follow its end" }),
     }
 }

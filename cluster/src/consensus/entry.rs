@@ -77,13 +77,7 @@ pub(super) struct Content {
 impl Content {
     /// An entry of this build.
     pub(super) fn new(kind: Kind, body: Vec<u8>, spans: Vec<Span>) -> Self {
-        Self {
-            format: FORMAT,
-            min_reader: FORMAT,
-            kind,
-            body: body.into(),
-            spans: spans.into(),
-        }
+        Self { format: FORMAT, min_reader: FORMAT, kind, body: body.into(), spans: spans.into() }
     }
 }
 
@@ -190,30 +184,11 @@ pub(super) fn decode(group: GroupId, index: u64, bytes: &[u8]) -> Result<Entry, 
         Kind::Membership if min_reader <= FORMAT => {
             let record: MembershipRecord =
                 postcard::from_bytes(rest).map_err(|_| damaged("its membership cannot be read"))?;
-            Payload::Membership(
-                record
-                    .membership()
-                    .ok_or_else(|| damaged("a voter is no member"))?,
-            )
+            Payload::Membership(record.membership().ok_or_else(|| damaged("a voter is no member"))?)
         }
-        _ => Payload::Normal(Content {
-            format,
-            min_reader,
-            kind,
-            body: rest.into(),
-            spans: Arc::default(),
-        }),
+        _ => Payload::Normal(Content { format, min_reader, kind, body: rest.into(), spans: Arc::default() }),
     };
-    Ok(Entry {
-        log_id: LogId::new(
-            LeaderId {
-                term,
-                node_id: leader,
-            },
-            index,
-        ),
-        payload,
-    })
+    Ok(Entry { log_id: LogId::new(LeaderId { term, node_id: leader }, index), payload })
 }
 
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
@@ -225,10 +200,7 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
 /// Refuses what only a later build may apply.
 pub(super) fn check_readable(index: u64, content: &Content) -> Result<(), EntryError> {
     match content.kind {
-        _ if content.min_reader > FORMAT => Err(EntryError::Newer {
-            index,
-            min_reader: content.min_reader,
-        }),
+        _ if content.min_reader > FORMAT => Err(EntryError::Newer { index, min_reader: content.min_reader }),
         Kind::Unknown(kind) => Err(EntryError::UnknownKind { index, kind }),
         _ => Ok(()),
     }
@@ -236,10 +208,8 @@ pub(super) fn check_readable(index: u64, content: &Content) -> Result<(), EntryE
 
 /// The body of a readable entry; newer formats may only have added to its end.
 pub(super) fn body<'a, B: Deserialize<'a>>(index: u64, content: &'a Content) -> Result<B, EntryError> {
-    postcard::from_bytes(&content.body).map_err(|_| EntryError::Damaged {
-        index,
-        what: "its body cannot be read",
-    })
+    postcard::from_bytes(&content.body)
+        .map_err(|_| EntryError::Damaged { index, what: "its body cannot be read" })
 }
 
 #[cfg(test)]
@@ -247,17 +217,11 @@ mod tests {
     use super::*;
 
     fn entry(payload: Payload) -> Entry {
-        Entry {
-            log_id: LogId::new(LeaderId { term: 7, node_id: 2 }, 41),
-            payload,
-        }
+        Entry { log_id: LogId::new(LeaderId { term: 7, node_id: 2 }, 41), payload }
     }
 
     fn commands() -> Content {
-        let body = Commands {
-            at: Timestamp::from_millis(5),
-            commands: vec![vec![1, 2], vec![3]],
-        };
+        let body = Commands { at: Timestamp::from_millis(5), commands: vec![vec![1, 2], vec![3]] };
         Content::new(Kind::Commands, postcard::to_stdvec(&body).unwrap(), Vec::new())
     }
 
@@ -275,51 +239,33 @@ mod tests {
         }
         let bytes = encode(GroupId(3), &entry(Payload::Normal(commands()))).unwrap();
         let found = decode(GroupId(3), 41, &bytes).unwrap();
-        let Payload::Normal(content) = found.payload else {
-            panic!("kind lost")
-        };
+        let Payload::Normal(content) = found.payload else { panic!("kind lost") };
         assert_eq!(found.log_id, entry(Payload::Blank).log_id);
         let body: Commands = body(41, &content).unwrap();
-        assert_eq!(
-            (body.at, body.commands),
-            (Timestamp::from_millis(5), vec![vec![1, 2], vec![3]])
-        );
+        assert_eq!((body.at, body.commands), (Timestamp::from_millis(5), vec![vec![1, 2], vec![3]]));
     }
 
     /// The bytes of format 1, which every later build must still read.
     #[test]
     fn the_layout_of_format_1_stays_as_it_is() {
         let bytes = encode(GroupId(3), &entry(Payload::Normal(commands()))).unwrap();
-        let header = [
-            1, 1, 3, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 41,
-        ];
+        let header =
+            [1, 1, 3, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 41];
         assert_eq!(bytes[..HEADER_BYTES], header);
         assert_eq!(bytes[HEADER_BYTES..], [5, 2, 2, 1, 2, 1, 3]);
     }
 
     #[test]
     fn an_entry_of_a_later_build_is_kept_whole_and_not_applied() {
-        let newer = Content {
-            format: 9,
-            min_reader: 2,
-            ..commands()
-        };
-        let unknown = Content {
-            kind: Kind::Unknown(200),
-            ..commands()
-        };
+        let newer = Content { format: 9, min_reader: 2, ..commands() };
+        let unknown = Content { kind: Kind::Unknown(200), ..commands() };
         for (content, sentence) in [(newer, "entry format 2"), (unknown, "a kind (200)")] {
             let bytes = encode(GroupId(0), &entry(Payload::Normal(content))).unwrap();
             let found = decode(GroupId(0), 41, &bytes).unwrap();
             assert_eq!(encode(GroupId(0), &found).unwrap(), bytes);
-            let Payload::Normal(content) = found.payload else {
-                panic!("kind lost")
-            };
+            let Payload::Normal(content) = found.payload else { panic!("kind lost") };
             let refused = check_readable(41, &content).unwrap_err().to_string();
-            assert!(
-                refused.contains(sentence) && refused.contains("newer build"),
-                "{refused}"
-            );
+            assert!(refused.contains(sentence) && refused.contains("newer build"), "{refused}");
         }
     }
 
@@ -337,10 +283,7 @@ mod tests {
     fn damaged_entries_are_refused_and_never_panic() {
         let bytes = encode(GroupId(3), &entry(Payload::Normal(commands()))).unwrap();
         for length in 0..HEADER_BYTES {
-            assert!(
-                decode(GroupId(3), 41, &bytes[..length]).is_err(),
-                "{length} bytes"
-            );
+            assert!(decode(GroupId(3), 41, &bytes[..length]).is_err(), "{length} bytes");
         }
         assert!(decode(GroupId(4), 41, &bytes).is_err());
         assert!(decode(GroupId(3), 42, &bytes).is_err());

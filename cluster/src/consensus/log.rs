@@ -49,18 +49,9 @@ impl LogStore {
         health: Health,
     ) -> Result<Self, ClusterError> {
         let tail = Arc::new(open_tail(group, &*engine).map_err(ClusterError::Storage)?);
-        let writer =
-            Writer::start(group, Arc::clone(&engine), Arc::clone(&tail), health).map_err(|error| {
-                ClusterError::Start {
-                    reason: format!("no thread for the log: {error}"),
-                }
-            })?;
-        Ok(Self {
-            group,
-            engine,
-            tail,
-            writer,
-        })
+        let writer = Writer::start(group, Arc::clone(&engine), Arc::clone(&tail), health)
+            .map_err(|error| ClusterError::Start { reason: format!("no thread for the log: {error}") })?;
+        Ok(Self { group, engine, tail, writer })
     }
 
     pub(super) fn tail(&self) -> Arc<Tail> {
@@ -73,11 +64,7 @@ impl LogStore {
 
     fn position_write(&self, name: &str, position: LogId) -> io::Result<Write> {
         let value = record::encode(&PositionRecord::from(position)).map_err(io::Error::other)?;
-        Ok(Write {
-            space: Keyspace::Vote,
-            key: records::key(self.group, name),
-            value: Some(value),
-        })
+        Ok(Write { space: Keyspace::Vote, key: records::key(self.group, name), value: Some(value) })
     }
 
     fn removals(&self, indexes: Range<u64>) -> impl Iterator<Item = Write> {
@@ -96,9 +83,7 @@ impl LogStore {
         if !found.on_disk.is_empty() {
             let (group, engine, range) = (self.group, Arc::clone(&self.engine), found.on_disk);
             let read = move || read_entries(group, &*engine, range, bytes_max);
-            entries = tokio::task::spawn_blocking(read)
-                .await
-                .map_err(io::Error::other)??;
+            entries = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
         }
         let mut bytes: usize = entries.iter().map(body_bytes).sum();
         for entry in found.in_memory {
@@ -108,9 +93,7 @@ impl LogStore {
             bytes += body_bytes(&entry);
             entries.push(entry);
         }
-        let has_hole = entries
-            .windows(2)
-            .any(|pair| pair[0].log_id.index + 1 != pair[1].log_id.index);
+        let has_hole = entries.windows(2).any(|pair| pair[0].log_id.index + 1 != pair[1].log_id.index);
         match has_hole {
             true => Err(io::Error::other("the log has a hole")),
             false => Ok(entries),
@@ -135,38 +118,23 @@ fn open_tail(group: GroupId, engine: &dyn Engine) -> Result<Tail, StorageError> 
     let first = purged.map_or(0, |purged| purged.index + 1);
     let last = match last_index(group, engine, first)? {
         Some(index) => {
-            let bytes = engine
-                .get(Keyspace::Log, &records::log_key(group, index))?
-                .unwrap_or_default();
+            let bytes = engine.get(Keyspace::Log, &records::log_key(group, index))?.unwrap_or_default();
             Some(entry::decode(group, index, &bytes).map_err(unreadable)?.log_id)
         }
         None => purged,
     };
-    Ok(Tail::new(
-        vote.map(Vote::from),
-        position(records::COMMITTED)?,
-        purged,
-        last,
-    ))
+    Ok(Tail::new(vote.map(Vote::from), position(records::COMMITTED)?, purged, last))
 }
 
 fn unreadable(error: entry::EntryError) -> StorageError {
-    StorageError::Engine {
-        operation: "read the log",
-        source: error.into(),
-    }
+    StorageError::Engine { operation: "read the log", source: error.into() }
 }
 
 /// The greatest index at or after `first` that has an entry. An engine cannot scan backwards, but the
 /// log has no holes: doubling steps, then halving ones, take two reads for each doubling of the log.
 fn last_index(group: GroupId, engine: &dyn Engine, first: u64) -> Result<Option<u64>, StorageError> {
-    let has = |index| {
-        Ok::<_, StorageError>(
-            engine
-                .get(Keyspace::Log, &records::log_key(group, index))?
-                .is_some(),
-        )
-    };
+    let has =
+        |index| Ok::<_, StorageError>(engine.get(Keyspace::Log, &records::log_key(group, index))?.is_some());
     if !has(first)? {
         return Ok(None);
     }
@@ -196,16 +164,10 @@ fn read_entries(
     let mut next = range.start;
     while next < range.end && bytes <= bytes_max {
         let after = next.checked_sub(1).map(|before| records::log_key(group, before));
-        let limit = usize::try_from(range.end - next)
-            .unwrap_or(usize::MAX)
-            .min(READ_ENTRIES_MAX);
-        let pairs = engine
-            .scan(Keyspace::Log, &prefix, after.as_deref(), limit)
-            .map_err(io::Error::other)?;
+        let limit = usize::try_from(range.end - next).unwrap_or(usize::MAX).min(READ_ENTRIES_MAX);
+        let pairs = engine.scan(Keyspace::Log, &prefix, after.as_deref(), limit).map_err(io::Error::other)?;
         for (key, value) in &pairs {
-            let index = key
-                .last_chunk()
-                .map_or(u64::MAX, |index| u64::from_be_bytes(*index));
+            let index = key.last_chunk().map_or(u64::MAX, |index| u64::from_be_bytes(*index));
             if index >= range.end || bytes > bytes_max {
                 return Ok(entries);
             }
@@ -257,10 +219,7 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn get_log_state(&mut self) -> io::Result<LogState<Types>> {
         let (last_purged_log_id, last_log_id) = self.tail.bounds();
-        Ok(LogState {
-            last_purged_log_id,
-            last_log_id,
-        })
+        Ok(LogState { last_purged_log_id, last_log_id })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -270,13 +229,7 @@ impl RaftLogStorage<Types> for LogStore {
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let value = record::encode(&VoteRecord::from(*vote)).map_err(io::Error::other)?;
         let key = records::key(self.group, records::VOTE);
-        self.writer
-            .write(vec![Write {
-                space: Keyspace::Vote,
-                key,
-                value: Some(value),
-            }])
-            .await?;
+        self.writer.write(vec![Write { space: Keyspace::Vote, key, value: Some(value) }]).await?;
         self.tail.set_vote(*vote);
         Ok(())
     }
@@ -301,11 +254,7 @@ impl RaftLogStorage<Types> for LogStore {
         for entry in &entries {
             let value = entry::encode(self.group, entry).map_err(io::Error::other)?;
             let key = records::log_key(self.group, entry.log_id.index);
-            writes.push(Write {
-                space: Keyspace::Log,
-                key,
-                value: Some(value),
-            });
+            writes.push(Write { space: Keyspace::Log, key, value: Some(value) });
         }
         let append = self.tail.append(entries);
         self.writer.append(writes, append, callback)

@@ -35,8 +35,7 @@ impl StateMachine {
     ) -> io::Result<T> {
         let applier = Arc::clone(&self.applier);
         let done = tokio::task::spawn_blocking(move || work(&applier)).await;
-        done.unwrap_or(Err(ApplyError::Panicked))
-            .map_err(|error| self.applier.fail(&error))
+        done.unwrap_or(Err(ApplyError::Panicked)).map_err(|error| self.applier.fail(&error))
     }
 }
 

@@ -105,9 +105,7 @@ impl Consensus {
                 let _ = raft.shutdown().await;
                 stop_writer(&writer).await;
                 return Err(match health.failure() {
-                    Some(reason) => ClusterError::Start {
-                        reason: reason.to_owned(),
-                    },
+                    Some(reason) => ClusterError::Start { reason: reason.to_owned() },
                     None => error,
                 });
             }
@@ -174,10 +172,7 @@ impl Consensus {
             node_id: self.config.node_id,
             group_id: self.config.group_id,
             role,
-            leader: metrics
-                .current_leader
-                .filter(|_| role != Role::Stopped)
-                .map(NodeId),
+            leader: metrics.current_leader.filter(|_| role != Role::Stopped).map(NodeId),
             term: metrics.current_term,
             last_log_index: self.tail.bounds().1.map(|last| last.index),
             applied_index: *self.applier.applied().borrow(),
@@ -234,9 +229,7 @@ fn watch_core(
         loop {
             let leads = {
                 let server = server.borrow_watched();
-                server
-                    .current_leader
-                    .map(|leader| (leader, server.vote.leader_id.term))
+                server.current_leader.map(|leader| (leader, server.vote.leader_id.term))
             };
             metrics.leader(leads.is_some(), leads.is_some() && leads != led);
             led = leads.or(led);

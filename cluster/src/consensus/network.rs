@@ -23,10 +23,7 @@ pub(super) struct Peer {
 
 impl Peer {
     fn unreachable(&self) -> Unreachable<Types> {
-        Unreachable::from_string(format!(
-            "node {} cannot be reached: this build runs one voter",
-            self.node
-        ))
+        Unreachable::from_string(format!("node {} cannot be reached: this build runs one voter", self.node))
     }
 }
 

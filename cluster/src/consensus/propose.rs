@@ -92,24 +92,11 @@ impl Proposer {
     async fn try_propose(&self, command: &Command, deadline: Duration) -> Result<Applied> {
         let bytes = record::encode(command).map_err(ClusterError::Storage)?;
         let (size, bytes_max) = (bytes.len(), self.command_bytes_max);
-        let too_large = ClusterError::TooLarge {
-            bytes: size,
-            bytes_max,
-        };
-        let permits = u32::try_from(size)
-            .ok()
-            .filter(|_| size <= bytes_max)
-            .ok_or(too_large)?;
-        let room = Arc::clone(&self.room)
-            .try_acquire_many_owned(permits)
-            .map_err(|_| ClusterError::Busy)?;
+        let too_large = ClusterError::TooLarge { bytes: size, bytes_max };
+        let permits = u32::try_from(size).ok().filter(|_| size <= bytes_max).ok_or(too_large)?;
+        let room = Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(|_| ClusterError::Busy)?;
         let (reply, answer) = oneshot::channel();
-        let waiting = Waiting {
-            bytes,
-            span: Span::current(),
-            reply,
-            _room: room,
-        };
+        let waiting = Waiting { bytes, span: Span::current(), reply, _room: room };
         self.queue.try_send(waiting).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => ClusterError::Busy,
             mpsc::error::TrySendError::Closed(_) => stopped(&self.health),
@@ -190,18 +177,9 @@ impl Former {
     }
 
     async fn submit(&self, at: Timestamp, group: Vec<Waiting>, slot: OwnedSemaphorePermit) {
-        let mut body = Commands {
-            at,
-            commands: Vec::with_capacity(group.len()),
-        };
+        let mut body = Commands { at, commands: Vec::with_capacity(group.len()) };
         let (mut spans, mut replies) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
-        for Waiting {
-            bytes,
-            span,
-            reply,
-            _room,
-        } in group
-        {
+        for Waiting { bytes, span, reply, _room } in group {
             body.commands.push(bytes);
             spans.push(span);
             replies.push(reply);
@@ -210,9 +188,7 @@ impl Former {
             Ok(body) => body,
             Err(error) => {
                 let reason = format!("an entry cannot be encoded: {error}");
-                return answer_all(replies, || ClusterError::Stopped {
-                    reason: reason.clone(),
-                });
+                return answer_all(replies, || ClusterError::Stopped { reason: reason.clone() });
             }
         };
         self.metrics.entry_formed(replies.len());
@@ -265,9 +241,7 @@ fn gather(
             bytes += command.bytes.len();
             group.push(command);
         }
-        next = (group.len() < limits.commands_max)
-            .then(|| waiting.try_recv().ok())
-            .flatten();
+        next = (group.len() < limits.commands_max).then(|| waiting.try_recv().ok()).flatten();
     }
     (group, None)
 }

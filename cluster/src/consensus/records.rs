@@ -39,12 +39,7 @@ pub(super) fn log_key(group: GroupId, index: u64) -> Vec<u8> {
 
 /// The key of one piece of a snapshot.
 pub(super) fn piece_key(group: GroupId, snapshot: u64, piece: u32) -> Vec<u8> {
-    [
-        group.0.to_be_bytes().as_slice(),
-        &snapshot.to_be_bytes(),
-        &piece.to_be_bytes(),
-    ]
-    .concat()
+    [group.0.to_be_bytes().as_slice(), &snapshot.to_be_bytes(), &piece.to_be_bytes()].concat()
 }
 
 /// The record of which a group has one.
@@ -54,10 +49,7 @@ pub(super) fn read<R: Record>(
     group: GroupId,
     name: &str,
 ) -> Result<Option<R>, StorageError> {
-    reader
-        .get(space, &key(group, name))?
-        .map(|bytes| record::decode(&bytes))
-        .transpose()
+    reader.get(space, &key(group, name))?.map(|bytes| record::decode(&bytes)).transpose()
 }
 
 /// A place in the log, and the leader who put an entry there.
@@ -75,23 +67,13 @@ impl Record for PositionRecord {
 
 impl From<LogId> for PositionRecord {
     fn from(id: LogId) -> Self {
-        Self {
-            term: id.leader_id.term,
-            leader: id.leader_id.node_id,
-            index: id.index,
-        }
+        Self { term: id.leader_id.term, leader: id.leader_id.node_id, index: id.index }
     }
 }
 
 impl From<PositionRecord> for LogId {
     fn from(record: PositionRecord) -> Self {
-        Self::new(
-            LeaderId {
-                term: record.term,
-                node_id: record.leader,
-            },
-            record.index,
-        )
+        Self::new(LeaderId { term: record.term, node_id: record.leader }, record.index)
     }
 }
 
@@ -129,10 +111,7 @@ impl MembershipRecord {
         Self {
             position: position.map(PositionRecord::from),
             voters: membership.get_joint_config().clone(),
-            members: membership
-                .nodes()
-                .map(|(id, member)| (*id, member.clone()))
-                .collect(),
+            members: membership.nodes().map(|(id, member)| (*id, member.clone())).collect(),
         }
     }
 
@@ -143,10 +122,7 @@ impl MembershipRecord {
 
     /// As [`Self::membership`], with where it stands in the log.
     pub(super) fn stored(&self) -> Option<StoredMembership> {
-        Some(StoredMembership::new(
-            self.position.map(LogId::from),
-            self.membership()?,
-        ))
+        Some(StoredMembership::new(self.position.map(LogId::from), self.membership()?))
     }
 }
 
@@ -189,24 +165,14 @@ impl Record for VoteRecord {
 
 impl From<Vote> for VoteRecord {
     fn from(vote: Vote) -> Self {
-        Self {
-            term: vote.leader_id.term,
-            node: vote.leader_id.node_id,
-            is_committed: vote.committed,
-        }
+        Self { term: vote.leader_id.term, node: vote.leader_id.node_id, is_committed: vote.committed }
     }
 }
 
 impl From<VoteRecord> for Vote {
     fn from(record: VoteRecord) -> Self {
-        let leader_id = LeaderId {
-            term: record.term,
-            node_id: record.node,
-        };
-        Self {
-            leader_id,
-            committed: record.is_committed,
-        }
+        let leader_id = LeaderId { term: record.term, node_id: record.node };
+        Self { leader_id, committed: record.is_committed }
     }
 }
 
@@ -234,19 +200,10 @@ mod tests {
 
     use super::*;
 
-    const POSITION: PositionRecord = PositionRecord {
-        term: 3,
-        leader: 1,
-        index: 300,
-    };
+    const POSITION: PositionRecord = PositionRecord { term: 3, leader: 1, index: 300 };
 
     fn keeps<R: Record + PartialEq + Debug>(record: &R, bytes: &[u8]) {
-        assert_eq!(
-            record::encode(record).unwrap(),
-            bytes,
-            "{} is written differently",
-            R::NAME
-        );
+        assert_eq!(record::encode(record).unwrap(), bytes, "{} is written differently", R::NAME);
         assert_eq!(record::decode::<R>(bytes).unwrap(), *record);
     }
 
@@ -254,9 +211,7 @@ mod tests {
     #[test]
     fn the_records_of_format_1_stay_as_they_are() {
         let stamped = Timestamp::from_millis(128);
-        let member = Member {
-            address: "a:1".to_owned(),
-        };
+        let member = Member { address: "a:1".to_owned() };
         let membership = MembershipRecord {
             position: Some(POSITION),
             voters: vec![BTreeSet::from([1, 2])],
@@ -264,27 +219,11 @@ mod tests {
         };
         let membership_bytes = [1, 3, 1, 172, 2, 1, 2, 1, 2, 2, 1, 3, 97, 58, 49, 2, 3, 97, 58, 49];
         keeps(&POSITION, &[1, 3, 1, 172, 2]);
-        keeps(
-            &AppliedRecord {
-                position: POSITION,
-                stamped,
-            },
-            &[1, 3, 1, 172, 2, 128, 1],
-        );
+        keeps(&AppliedRecord { position: POSITION, stamped }, &[1, 3, 1, 172, 2, 128, 1]);
         keeps(&membership, &[&[1], membership_bytes.as_slice()].concat());
-        keeps(
-            &VoteRecord {
-                term: 3,
-                node: 1,
-                is_committed: true,
-            },
-            &[1, 3, 1, 1],
-        );
+        keeps(&VoteRecord { term: 3, node: 1, is_committed: true }, &[1, 3, 1, 1]);
         keeps(&NodeRecord { node: 1, group: 0 }, &[1, 1, 0]);
-        let cluster = ClusterRecord {
-            id: [7; 16],
-            founded_at: stamped,
-        };
+        let cluster = ClusterRecord { id: [7; 16], founded_at: stamped };
         keeps(&cluster, &[&[1], [7; 16].as_slice(), &[128, 1]].concat());
         let snapshot = SnapshotRecord {
             number: 2,

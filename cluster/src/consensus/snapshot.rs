@@ -52,12 +52,7 @@ impl SnapshotStore {
             .as_ref()
             .map(|record| records::piece_key(group, record.number, record.pieces.saturating_sub(1)));
         let current = Arc::new(Mutex::new(record));
-        let store = Self {
-            group,
-            engine,
-            current,
-            writing: Arc::default(),
-        };
+        let store = Self { group, engine, current, writing: Arc::default() };
         store.remove_after(last_piece)?;
         Ok(store)
     }
@@ -65,11 +60,8 @@ impl SnapshotStore {
     fn remove_after(&self, mut after: Option<Vec<u8>>) -> Result<(), StorageError> {
         // One at a time: pieces are large, and there are none but after a crash.
         let prefix = self.group.0.to_be_bytes();
-        while let Some((key, _)) = self
-            .engine
-            .scan(Keyspace::Snapshots, &prefix, after.as_deref(), 1)?
-            .into_iter()
-            .next()
+        while let Some((key, _)) =
+            self.engine.scan(Keyspace::Snapshots, &prefix, after.as_deref(), 1)?.into_iter().next()
         {
             let mut batch = Batch::new();
             batch.remove(Keyspace::Snapshots, key.clone());
@@ -81,9 +73,7 @@ impl SnapshotStore {
 
     /// The last entry the snapshot contains, and how large it is.
     pub(super) fn position(&self) -> (Option<LogId>, u64) {
-        self.record().map_or((None, 0), |record| {
-            (record.applied.map(LogId::from), record.bytes)
-        })
+        self.record().map_or((None, 0), |record| (record.applied.map(LogId::from), record.bytes))
     }
 
     /// The snapshot to read.
@@ -92,22 +82,12 @@ impl SnapshotStore {
     }
 
     fn record(&self) -> Option<SnapshotRecord> {
-        self.current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn open_pieces(&self, record: &SnapshotRecord) -> io::Result<Snapshot> {
-        let pieces = SnapshotPieces {
-            group: self.group,
-            view: self.engine.view(),
-            record: record.clone(),
-        };
-        Ok(Snapshot {
-            meta: meta(record)?,
-            snapshot: pieces,
-        })
+        let pieces = SnapshotPieces { group: self.group, view: self.engine.view(), record: record.clone() };
+        Ok(Snapshot { meta: meta(record)?, snapshot: pieces })
     }
 
     /// Writes the state in `view` as the snapshot, unless there is one as late by now.
@@ -117,9 +97,7 @@ impl SnapshotStore {
         let membership: Option<MembershipRecord> =
             records::read(view, Keyspace::Meta, self.group, records::MEMBERSHIP).map_err(io::Error::other)?;
         let position = applied.map(|applied| applied.position);
-        self.replace(position, membership.unwrap_or_default(), |out| {
-            Ok(dump::write(view, out)?)
-        })
+        self.replace(position, membership.unwrap_or_default(), |out| Ok(dump::write(view, out)?))
     }
 
     /// Keeps a copy of a snapshot that came from elsewhere, after checking that it is whole.
@@ -136,9 +114,7 @@ impl SnapshotStore {
             }
             match hasher.finalize() == pieces.record.hash {
                 true => Ok(()),
-                false => Err(DumpError::Damaged {
-                    what: "its hash is not the one it was made with",
-                }),
+                false => Err(DumpError::Damaged { what: "its hash is not the one it was made with" }),
             }
         })
     }
@@ -151,43 +127,24 @@ impl SnapshotStore {
     ) -> io::Result<Snapshot> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.record();
-        if let Some(kept) = before
-            .as_ref()
-            .filter(|record| is_as_late(record.applied, applied))
-        {
+        if let Some(kept) = before.as_ref().filter(|record| is_as_late(record.applied, applied)) {
             return self.open_pieces(kept);
         }
         let number = before.as_ref().map_or(0, |record| record.number + 1);
         let mut out = PieceWriter::new(&*self.engine, self.group, number);
         write(&mut out)?;
         let Written { pieces, bytes, hash } = out.finish().map_err(io::Error::other)?;
-        let record = SnapshotRecord {
-            number,
-            applied,
-            membership,
-            pieces,
-            bytes,
-            hash,
-        };
+        let record = SnapshotRecord { number, applied, membership, pieces, bytes, hash };
 
         let mut batch = Batch::new();
         let encoded = record::encode(&record).map_err(io::Error::other)?;
-        batch.put(
-            Keyspace::Vote,
-            records::key(self.group, records::SNAPSHOT),
-            encoded,
-        );
+        batch.put(Keyspace::Vote, records::key(self.group, records::SNAPSHOT), encoded);
         if let Some(before) = &before {
             for piece in 0..before.pieces {
-                batch.remove(
-                    Keyspace::Snapshots,
-                    records::piece_key(self.group, before.number, piece),
-                );
+                batch.remove(Keyspace::Snapshots, records::piece_key(self.group, before.number, piece));
             }
         }
-        self.engine
-            .commit(batch, Durability::Synced)
-            .map_err(io::Error::other)?;
+        self.engine.commit(batch, Durability::Synced).map_err(io::Error::other)?;
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(record.clone());
         self.open_pieces(&record)
     }
@@ -203,9 +160,7 @@ impl SnapshotStore {
             hasher.update(&piece);
         }
         if hasher.finalize() != pieces.record.hash {
-            return Err(DumpError::Damaged {
-                what: "its hash is not the one it was made with",
-            });
+            return Err(DumpError::Damaged { what: "its hash is not the one it was made with" });
         }
         dump::read(&mut pieces.reader(), put)
     }
@@ -220,10 +175,7 @@ fn meta(record: &SnapshotRecord) -> io::Result<SnapshotMeta> {
         .membership
         .stored()
         .ok_or_else(|| io::Error::other("the snapshot's membership names a voter that is no member"))?;
-    Ok(SnapshotMeta {
-        last_log_id: record.applied.map(LogId::from),
-        last_membership,
-    })
+    Ok(SnapshotMeta { last_log_id: record.applied.map(LogId::from), last_membership })
 }
 
 /// Makes a snapshot of the state as it was when the builder was made.
@@ -236,11 +188,7 @@ pub(super) struct SnapshotBuilder {
 impl SnapshotBuilder {
     pub(super) fn new(store: SnapshotStore, applier: Arc<Applier>) -> Self {
         let view = applier.view();
-        Self {
-            store,
-            applier,
-            view: Some(view),
-        }
+        Self { store, applier, view: Some(view) }
     }
 }
 
@@ -256,8 +204,6 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
             applier.sync()?;
             store.build(&*view)
         };
-        tokio::task::spawn_blocking(build)
-            .await
-            .map_err(io::Error::other)?
+        tokio::task::spawn_blocking(build).await.map_err(io::Error::other)?
     }
 }

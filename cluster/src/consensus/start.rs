@@ -45,30 +45,16 @@ pub(super) fn open(
     let snapshots = SnapshotStore::open(group, Arc::clone(&raft)).map_err(ClusterError::Storage)?;
     let log = LogStore::open(group, raft, health.clone())?;
     let tail = log.tail();
-    let parts = Parts {
-        group,
-        engine: state,
-        tail,
-        changes,
-        health,
-        metrics,
-    };
+    let parts = Parts { group, engine: state, tail, changes, health, metrics };
     let applier = Arc::new(Applier::open(parts).map_err(ClusterError::Storage)?);
-    Ok(Opened {
-        log,
-        snapshots,
-        applier,
-    })
+    Ok(Opened { log, snapshots, applier })
 }
 
 /// Refuses another node's data, and a state whose log is gone: a vote that was given must not be
 /// forgotten.
 fn check_node(config: &ClusterConfig, state: &dyn Engine, raft: &dyn Engine) -> Result<(), ClusterError> {
     let group = config.group_id;
-    let wanted = NodeRecord {
-        node: config.node_id.0,
-        group: group.0,
-    };
+    let wanted = NodeRecord { node: config.node_id.0, group: group.0 };
     let failed = ClusterError::Storage;
     match records::read(raft, Keyspace::Vote, group, records::NODE).map_err(failed)? {
         Some(found) if found == wanted => Ok(()),
@@ -111,9 +97,7 @@ pub(super) fn settings(config: &ClusterConfig) -> Result<openraft::Config, Clust
         enable_pre_vote: Some(true),
         ..openraft::Config::default()
     };
-    settings.validate().map_err(|error| ClusterError::Config {
-        message: error.to_string(),
-    })
+    settings.validate().map_err(|error| ClusterError::Config { message: error.to_string() })
 }
 
 /// Forms a group of this node alone if there is none, waits until what was committed is applied, and
@@ -136,10 +120,7 @@ pub(super) async fn begin(
     let recovered = raft.wait_for_recovery(deadline).await.map_err(start_failed)?;
     if recovered.current_leader.is_none() {
         let has_leader = |metrics: &openraft::RaftMetrics<_>| metrics.current_leader.is_some();
-        raft.wait(deadline)
-            .metrics(has_leader, "a leader is known")
-            .await
-            .map_err(start_failed)?;
+        raft.wait(deadline).metrics(has_leader, "a leader is known").await.map_err(start_failed)?;
     }
     if let Some(id) = applier.cluster_id().map_err(ClusterError::Storage)? {
         return Ok(id);
@@ -161,17 +142,13 @@ async fn found(raft: &Raft, at: Timestamp, entropy: &dyn Entropy) -> Result<(), 
 }
 
 pub(super) fn start_failed(error: impl ToString) -> ClusterError {
-    ClusterError::Start {
-        reason: error.to_string(),
-    }
+    ClusterError::Start { reason: error.to_string() }
 }
 
 /// What ended it is told by whoever noticed; `openraft` only knows that something did.
 pub(super) fn start_error(health: &Health, error: impl ToString) -> ClusterError {
     match health.failure() {
-        Some(reason) => ClusterError::Start {
-            reason: reason.to_owned(),
-        },
+        Some(reason) => ClusterError::Start { reason: reason.to_owned() },
         None => start_failed(error),
     }
 }

@@ -53,15 +53,7 @@ impl Tail {
         purged: Option<LogId>,
         last: Option<LogId>,
     ) -> Self {
-        Self {
-            state: Mutex::new(State {
-                vote,
-                committed,
-                purged,
-                last,
-                ..State::default()
-            }),
-        }
+        Self { state: Mutex::new(State { vote, committed, purged, last, ..State::default() }) }
     }
 
     pub(super) fn vote(&self) -> Option<Vote> {
@@ -119,11 +111,7 @@ impl Tail {
         let mut state = self.lock();
         let start = last.map_or(0, |last| last.index + 1);
         let end = state.last.map_or(0, |last| last.index + 1);
-        while state
-            .entries
-            .back()
-            .is_some_and(|kept| kept.entry.log_id.index >= start)
-        {
+        while state.entries.back().is_some_and(|kept| kept.entry.log_id.index >= start) {
             let dropped = state.entries.pop_back();
             state.bytes -= dropped.map_or(0, |kept| bytes(&kept.entry));
         }
@@ -136,11 +124,7 @@ impl Tail {
         let mut state = self.lock();
         let start = state.purged.map_or(0, |purged| purged.index + 1);
         let end = state.last.map_or(0, |last| last.index + 1).min(upto.index + 1);
-        while state
-            .entries
-            .front()
-            .is_some_and(|kept| kept.entry.log_id.index <= upto.index)
-        {
+        while state.entries.front().is_some_and(|kept| kept.entry.log_id.index <= upto.index) {
             state.drop_first();
         }
         state.purged = state.purged.max(Some(upto));
@@ -152,10 +136,7 @@ impl Tail {
     pub(super) fn find(&self, range: std::ops::Range<u64>) -> Found {
         let state = self.lock();
         let start = range.start.max(state.purged.map_or(0, |purged| purged.index + 1));
-        let end = range
-            .end
-            .min(state.last.map_or(0, |last| last.index + 1))
-            .max(start);
+        let end = range.end.min(state.last.map_or(0, |last| last.index + 1)).max(start);
         let first_kept = state.entries.front().map_or(end, |kept| kept.entry.log_id.index);
         let in_memory = state
             .entries
@@ -163,10 +144,7 @@ impl Tail {
             .map(|kept| &kept.entry)
             .skip_while(|entry| entry.log_id.index < start)
             .take_while(|entry| entry.log_id.index < end);
-        Found {
-            on_disk: start..first_kept.clamp(start, end),
-            in_memory: in_memory.cloned().collect(),
-        }
+        Found { on_disk: start..first_kept.clamp(start, end), in_memory: in_memory.cloned().collect() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -213,17 +191,11 @@ mod tests {
 
     fn entry(index: u64, body: usize) -> Entry {
         let content = Content::new(Kind::Commands, vec![0; body], Vec::new());
-        Entry {
-            log_id: id(index),
-            payload: Payload::Normal(content),
-        }
+        Entry { log_id: id(index), payload: Payload::Normal(content) }
     }
 
     fn indexes(found: &Found) -> (std::ops::Range<u64>, Vec<u64>) {
-        (
-            found.on_disk.clone(),
-            found.in_memory.iter().map(|entry| entry.log_id.index).collect(),
-        )
+        (found.on_disk.clone(), found.in_memory.iter().map(|entry| entry.log_id.index).collect())
     }
 
     #[test]

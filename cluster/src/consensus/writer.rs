@@ -48,20 +48,11 @@ impl Writer {
     ) -> io::Result<Self> {
         let (jobs, waiting) = mpsc::channel();
         let committed = tail.committed();
-        let state = Thread {
-            group,
-            engine,
-            tail,
-            health,
-            committed,
-        };
+        let state = Thread { group, engine, tail, health, committed };
         let thread = std::thread::Builder::new()
             .name(format!("raft-log-{group}"))
             .spawn(move || state.run(&waiting))?;
-        Ok(Self {
-            jobs,
-            thread: Arc::new(Mutex::new(Some(thread))),
-        })
+        Ok(Self { jobs, thread: Arc::new(Mutex::new(Some(thread))) })
     }
 
     /// Writes entries; `done` is told once they are on disk.
@@ -122,9 +113,7 @@ impl Thread {
                     }
                     Job::Stop => is_stopping = true,
                 }
-                next = (bytes < BATCH_BYTES_MAX && !is_stopping)
-                    .then(|| waiting.try_recv().ok())
-                    .flatten();
+                next = (bytes < BATCH_BYTES_MAX && !is_stopping).then(|| waiting.try_recv().ok()).flatten();
             }
             self.write(batch, dones, is_stopping);
         }
@@ -137,12 +126,10 @@ impl Thread {
             return answer(&self.tail, dones, &Ok(()));
         }
         let committed = self.tail.committed();
-        let written = self
-            .add_committed(&mut batch, committed)
-            .and_then(|()| match batch.is_empty() {
-                true => Ok(()),
-                false => self.engine.commit(batch, Durability::Synced),
-            });
+        let written = self.add_committed(&mut batch, committed).and_then(|()| match batch.is_empty() {
+            true => Ok(()),
+            false => self.engine.commit(batch, Durability::Synced),
+        });
         match &written {
             Ok(()) => self.committed = committed,
             Err(error) => self.health.fail(error),
@@ -153,11 +140,7 @@ impl Thread {
     fn add_committed(&self, batch: &mut Batch, committed: Option<LogId>) -> Result<(), StorageError> {
         if let Some(position) = committed.filter(|_| committed != self.committed) {
             let record = record::encode(&PositionRecord::from(position))?;
-            batch.put(
-                Keyspace::Vote,
-                records::key(self.group, records::COMMITTED),
-                record,
-            );
+            batch.put(Keyspace::Vote, records::key(self.group, records::COMMITTED), record);
         }
         Ok(())
     }

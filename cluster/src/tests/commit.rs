@@ -16,10 +16,7 @@ async fn each_proposer_gets_the_outcome_of_its_own_command() {
     let cluster = Machine::new().start(config()).await.unwrap();
     let twice = join_all((0..40).map(|number| cluster.propose(account(number / 2)))).await;
     for pair in twice.chunks(2) {
-        let outcomes: Vec<_> = pair
-            .iter()
-            .map(|answer| answer.as_ref().unwrap().outcome)
-            .collect();
+        let outcomes: Vec<_> = pair.iter().map(|answer| answer.as_ref().unwrap().outcome).collect();
         assert_eq!(outcomes, [Outcome::Done, Outcome::AlreadyExists]);
     }
     cluster.shutdown().await.unwrap();
@@ -32,14 +29,8 @@ async fn an_answered_command_can_be_read_and_its_index_is_applied() {
     let applied = cluster.propose(account(1)).await.unwrap();
     assert!(has_account(&cluster, 1));
     assert!(accounts::get(&*before, &account_id(1)).unwrap().is_none());
-    cluster
-        .wait_applied(applied.log_index, Duration::ZERO)
-        .await
-        .unwrap();
-    let behind = cluster
-        .wait_applied(applied.log_index + 1, Duration::ZERO)
-        .await
-        .unwrap_err();
+    cluster.wait_applied(applied.log_index, Duration::ZERO).await.unwrap();
+    let behind = cluster.wait_applied(applied.log_index + 1, Duration::ZERO).await.unwrap_err();
     assert!(matches!(behind, ClusterError::Behind { wanted, applied: at }
         if at == applied.log_index && wanted == at + 1));
     cluster.shutdown().await.unwrap();
@@ -53,9 +44,7 @@ async fn proposers_that_wait_together_share_a_sync() {
     let before = raft.synced();
 
     gate.close();
-    let mut proposals: Vec<_> = (0..64)
-        .map(|number| Box::pin(cluster.propose(account(number))))
-        .collect();
+    let mut proposals: Vec<_> = (0..64).map(|number| Box::pin(cluster.propose(account(number)))).collect();
     for proposal in &mut proposals {
         assert!(poll!(proposal).is_pending());
     }
@@ -71,12 +60,8 @@ async fn proposers_that_wait_together_share_a_sync() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_refuses_at_once_and_recovers() {
     let (machine, gate) = (Machine::new(), Gate::default());
-    let config = ClusterConfig {
-        queue_commands_max: 8,
-        entry_commands_max: 1,
-        entries_in_flight_max: 1,
-        ..config()
-    };
+    let config =
+        ClusterConfig { queue_commands_max: 8, entry_commands_max: 1, entries_in_flight_max: 1, ..config() };
     let (cluster, ..) = machine.start_watched(config, &Power::steady(), &gate).await;
     let cluster = cluster.unwrap();
 
@@ -104,11 +89,7 @@ async fn a_full_queue_refuses_at_once_and_recovers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_of_too_many_bytes_refuses_too() {
     let (machine, gate) = (Machine::new(), Gate::default());
-    let config = ClusterConfig {
-        queue_bytes_max: 4096,
-        entry_bytes_max: 2048,
-        ..config()
-    };
+    let config = ClusterConfig { queue_bytes_max: 4096, entry_bytes_max: 2048, ..config() };
     let (cluster, ..) = machine.start_watched(config, &Power::steady(), &gate).await;
     let cluster = cluster.unwrap();
 
@@ -117,10 +98,7 @@ async fn a_queue_of_too_many_bytes_refuses_too() {
     let mut is_busy = false;
     for number in 0..20 {
         let id = account_id(number);
-        let command = Command::Accounts(accounts::Command::Create {
-            id,
-            name: "n".repeat(1500),
-        });
+        let command = Command::Accounts(accounts::Command::Create { id, name: "n".repeat(1500) });
         let mut proposal = Box::pin(cluster.propose(command));
         match poll!(&mut proposal) {
             std::task::Poll::Pending => waiting.push(proposal),
@@ -135,27 +113,14 @@ async fn a_queue_of_too_many_bytes_refuses_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_larger_than_an_entry_is_refused_and_one_that_fits_is_not() {
-    let cluster = Machine::new()
-        .start(ClusterConfig {
-            entry_bytes_max: 1024,
-            ..config()
-        })
-        .await
-        .unwrap();
+    let cluster = Machine::new().start(ClusterConfig { entry_bytes_max: 1024, ..config() }).await.unwrap();
     let named = |number, bytes| {
-        Command::Accounts(accounts::Command::Create {
-            id: account_id(number),
-            name: "n".repeat(bytes),
-        })
+        Command::Accounts(accounts::Command::Create { id: account_id(number), name: "n".repeat(bytes) })
     };
     let refused = cluster.propose(named(1, 1024)).await.unwrap_err();
     assert!(matches!(refused, ClusterError::TooLarge { bytes, bytes_max: 1024 } if bytes > 1024));
     let together = join_all((2..6).map(|number| cluster.propose(named(number, 900)))).await;
-    assert!(
-        together
-            .into_iter()
-            .all(|answer| answer.unwrap().outcome == Outcome::Done)
-    );
+    assert!(together.into_iter().all(|answer| answer.unwrap().outcome == Outcome::Done));
     cluster.shutdown().await.unwrap();
 }
 

@@ -21,10 +21,7 @@ impl Power {
     }
 
     pub(crate) fn cut_after(writes: i64, last_lands: bool) -> Self {
-        Self {
-            left: Arc::new(AtomicI64::new(writes)),
-            last_lands,
-        }
+        Self { left: Arc::new(AtomicI64::new(writes)), last_lands }
     }
 
     pub(crate) fn cut(&self) {
@@ -62,13 +59,7 @@ pub(crate) struct Watched {
 
 impl Watched {
     pub(crate) fn new(engine: MemoryEngine, power: Power, gate: Gate) -> Self {
-        Self {
-            engine,
-            power,
-            gate,
-            synced: AtomicUsize::new(0),
-            buffered: AtomicUsize::new(0),
-        }
+        Self { engine, power, gate, synced: AtomicUsize::new(0), buffered: AtomicUsize::new(0) }
     }
 
     /// Commits that waited for the disk.

@@ -16,10 +16,7 @@ async fn a_log_that_cannot_be_synced_ends_the_nodes_part_and_leaves_its_state_re
     let stopped = cluster.stopped();
     machine.raft.fail_next_sync();
     let refused = cluster.propose(account(3)).await.unwrap_err();
-    assert!(
-        matches!(&refused, ClusterError::Stopped { reason } if reason.contains("injected")),
-        "{refused}"
-    );
+    assert!(matches!(&refused, ClusterError::Stopped { reason } if reason.contains("injected")), "{refused}");
     assert!(matches!(stopped.await, StopReason::Failed { message } if message.contains("injected")));
     let status = cluster.status();
     assert_eq!(status.role, Role::Stopped);
@@ -39,22 +36,9 @@ async fn a_log_that_cannot_be_synced_ends_the_nodes_part_and_leaves_its_state_re
 async fn data_of_another_node_is_refused() {
     let machine = Machine::new();
     machine.start(config()).await.unwrap().shutdown().await.unwrap();
-    let other = ClusterConfig {
-        node_id: NodeId(2),
-        ..config()
-    };
+    let other = ClusterConfig { node_id: NodeId(2), ..config() };
     let refused = machine.start(other).await.map(|_| ()).unwrap_err();
-    assert!(
-        matches!(
-            refused,
-            ClusterError::WrongNode {
-                found: 1,
-                wanted: 2,
-                ..
-            }
-        ),
-        "{refused}"
-    );
+    assert!(matches!(refused, ClusterError::WrongNode { found: 1, wanted: 2, .. }), "{refused}");
     machine.start(config()).await.unwrap().shutdown().await.unwrap();
 }
 
@@ -65,33 +49,16 @@ async fn a_state_without_its_log_is_refused_with_a_sentence() {
     make_accounts(&cluster, 0..1).await;
     cluster.shutdown().await.unwrap();
     let empty = Arc::new(MemoryEngine::new(Keyspace::RAFT));
-    let refused = start_on(config(), Arc::new(machine.state.clone()), empty)
-        .await
-        .map(|_| ())
-        .unwrap_err();
-    assert!(
-        refused.to_string().contains("there is a state but no log"),
-        "{refused}"
-    );
+    let refused = start_on(config(), Arc::new(machine.state.clone()), empty).await.map(|_| ()).unwrap_err();
+    assert!(refused.to_string().contains("there is a state but no log"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_that_cannot_work_is_refused_before_anything_is_written() {
     let machine = Machine::new();
-    let refused = machine
-        .start(ClusterConfig {
-            heartbeat_ms: 0,
-            ..config()
-        })
-        .await
-        .map(|_| ())
-        .unwrap_err();
+    let refused = machine.start(ClusterConfig { heartbeat_ms: 0, ..config() }).await.map(|_| ()).unwrap_err();
     assert!(matches!(refused, ClusterError::Config { .. }));
-    let other = ClusterConfig {
-        node_id: NodeId(9),
-        group_id: GroupId(4),
-        ..config()
-    };
+    let other = ClusterConfig { node_id: NodeId(9), group_id: GroupId(4), ..config() };
     machine.start(other).await.unwrap().shutdown().await.unwrap();
 }
 
@@ -109,9 +76,7 @@ async fn the_clusters_id_is_made_once() {
     let machine = Machine::new();
     for (round, entropy) in [Fixed(7), Fixed(8)].iter().enumerate() {
         let (state, raft) = (Arc::new(machine.state.clone()), Arc::new(machine.raft.clone()));
-        let cluster = Cluster::start(config(), state, raft, Arc::new(SystemClock), entropy)
-            .await
-            .unwrap();
+        let cluster = Cluster::start(config(), state, raft, Arc::new(SystemClock), entropy).await.unwrap();
         assert_eq!(cluster.status().cluster_id, ClusterId([7; 16]), "start {round}");
         cluster.shutdown().await.unwrap();
     }

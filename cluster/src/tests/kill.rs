@@ -21,15 +21,8 @@ const FOLDER: &str = "TWINMCP_KILL_FOLDER";
 const START: &str = "TWINMCP_KILL_START";
 
 async fn start(folder: &Path) -> Cluster {
-    let (state, raft) = (
-        open(folder, "state", Keyspace::STATE),
-        open(folder, "raft", Keyspace::RAFT),
-    );
-    let config = ClusterConfig {
-        snapshot_every_entries: 40,
-        snapshot_keep_entries: 10,
-        ..config()
-    };
+    let (state, raft) = (open(folder, "state", Keyspace::STATE), open(folder, "raft", Keyspace::RAFT));
+    let config = ClusterConfig { snapshot_every_entries: 40, snapshot_keep_entries: 10, ..config() };
     start_on(config, state, raft).await.unwrap()
 }
 
@@ -64,9 +57,7 @@ async fn writing_child() {
             for number in (start_at + writer..).step_by(16) {
                 cluster.propose(key(number)).await.unwrap();
                 // One call, so that lines of different writers do not mix.
-                std::io::stdout()
-                    .write_all(format!("answered {number}\n").as_bytes())
-                    .unwrap();
+                std::io::stdout().write_all(format!("answered {number}\n").as_bytes()).unwrap();
             }
         })
     });
@@ -79,12 +70,7 @@ async fn writing_child() {
 /// printed: it goes on while it is being killed.
 fn write_and_kill(folder: &Path, start_at: u64, answers: usize) -> Vec<u64> {
     let mut child = Process::new(std::env::current_exe().unwrap())
-        .args([
-            "tests::kill::writing_child",
-            "--exact",
-            "--nocapture",
-            "--test-threads=1",
-        ])
+        .args(["tests::kill::writing_child", "--exact", "--nocapture", "--test-threads=1"])
         .env(FOLDER, folder)
         .env(START, start_at.to_string())
         .stdout(Stdio::piped())
@@ -96,9 +82,7 @@ fn write_and_kill(folder: &Path, start_at: u64, answers: usize) -> Vec<u64> {
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
         // The harness prints lines of its own; a line is never cut, a pipe takes it whole.
         let line = line.unwrap();
-        let number = line
-            .rsplit_once("answered ")
-            .and_then(|(_, number)| number.parse::<u64>().ok());
+        let number = line.rsplit_once("answered ").and_then(|(_, number)| number.parse::<u64>().ok());
         answered.extend(number);
         if !is_killed && answered.len() >= answers {
             child.kill().unwrap();
@@ -106,20 +90,14 @@ fn write_and_kill(folder: &Path, start_at: u64, answers: usize) -> Vec<u64> {
         }
     }
     assert!(!child.wait().unwrap().success());
-    assert!(
-        is_killed,
-        "the child ended by itself after {} answers",
-        answered.len()
-    );
+    assert!(is_killed, "the child ended by itself after {} answers", answered.len());
     answered
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_was_answered_survives_the_death_of_the_process() {
-    let rounds: u64 = std::env::var("TWINMCP_KILL_ROUNDS")
-        .ok()
-        .and_then(|rounds| rounds.parse().ok())
-        .unwrap_or(8);
+    let rounds: u64 =
+        std::env::var("TWINMCP_KILL_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(8);
     let folder = tempfile::tempdir().unwrap();
     let mut answered = BTreeSet::new();
     for round in 0..rounds {
@@ -143,12 +121,7 @@ async fn whatever_was_answered_survives_the_death_of_the_process() {
 
 /// Every key has its way from the secret, and the other way round.
 fn check_every_batch_is_whole(cluster: &Cluster) {
-    let all = |prefix: &[u8]| {
-        cluster
-            .reader()
-            .scan(Keyspace::ApiKeys, prefix, None, usize::MAX)
-            .unwrap()
-    };
+    let all = |prefix: &[u8]| cluster.reader().scan(Keyspace::ApiKeys, prefix, None, usize::MAX).unwrap();
     let keys: BTreeSet<_> = all(b"k/").into_iter().map(|(key, _)| key).collect();
     let ways: BTreeSet<_> = all(b"h/").into_iter().map(|(_, key)| key).collect();
     assert_eq!(keys, ways);

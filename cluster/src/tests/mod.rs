@@ -31,10 +31,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new() -> Self {
-        Self {
-            state: MemoryEngine::new(Keyspace::STATE),
-            raft: MemoryEngine::new(Keyspace::RAFT),
-        }
+        Self { state: MemoryEngine::new(Keyspace::STATE), raft: MemoryEngine::new(Keyspace::RAFT) }
     }
 
     pub(crate) async fn start(&self, config: ClusterConfig) -> Result<Cluster, ClusterError> {
@@ -94,25 +91,17 @@ pub(crate) fn account_id(number: u64) -> AccountId {
 
 /// A command that makes one account.
 pub(crate) fn account(number: u64) -> Command {
-    Command::Accounts(accounts::Command::Create {
-        id: account_id(number),
-        name: format!("number {number}"),
-    })
+    Command::Accounts(accounts::Command::Create { id: account_id(number), name: format!("number {number}") })
 }
 
 pub(crate) fn has_account(cluster: &Cluster, number: u64) -> bool {
-    accounts::get(cluster.reader(), &account_id(number))
-        .unwrap()
-        .is_some()
+    accounts::get(cluster.reader(), &account_id(number)).unwrap().is_some()
 }
 
 /// Makes accounts one after another.
 pub(crate) async fn make_accounts(cluster: &Cluster, numbers: std::ops::Range<u64>) {
     for number in numbers {
-        assert_eq!(
-            cluster.propose(account(number)).await.unwrap().outcome,
-            Outcome::Done
-        );
+        assert_eq!(cluster.propose(account(number)).await.unwrap().outcome, Outcome::Done);
     }
 }
 

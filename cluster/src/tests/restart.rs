@@ -16,10 +16,7 @@ pub(super) fn open(folder: &Path, name: &str, spaces: &'static [Keyspace]) -> Ar
 }
 
 async fn start_on_disk(folder: &Path, config: ClusterConfig) -> Cluster {
-    let (state, raft) = (
-        open(folder, "state", Keyspace::STATE),
-        open(folder, "raft", Keyspace::RAFT),
-    );
+    let (state, raft) = (open(folder, "state", Keyspace::STATE), open(folder, "raft", Keyspace::RAFT));
     start_on(config, state, raft).await.unwrap()
 }
 
@@ -32,9 +29,7 @@ async fn a_start_after_a_clean_end_applies_nothing_again() {
     let before = cluster.status();
     assert_eq!(before.applied_index, before.last_log_index);
 
-    let (cluster, state, _) = machine
-        .start_watched(config(), &Power::steady(), &Gate::default())
-        .await;
+    let (cluster, state, _) = machine.start_watched(config(), &Power::steady(), &Gate::default()).await;
     let cluster = cluster.unwrap();
     let after = cluster.status();
     assert_eq!((after.role, after.cluster_id), (Role::Leader, before.cluster_id));
@@ -60,11 +55,7 @@ async fn a_node_on_disk_goes_on_where_it_was() {
 }
 
 fn compacting() -> ClusterConfig {
-    ClusterConfig {
-        snapshot_every_entries: 20,
-        snapshot_keep_entries: 5,
-        ..config()
-    }
+    ClusterConfig { snapshot_every_entries: 20, snapshot_keep_entries: 5, ..config() }
 }
 
 /// Makes accounts until the log was cut at least once.
@@ -78,9 +69,7 @@ async fn fill_until_cut(cluster: &Cluster, raft: &dyn Engine) {
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_is_there_after_the_log_was_cut_and_the_power_went() {
     let (machine, power) = (Machine::new(), Power::steady());
-    let (cluster, ..) = machine
-        .start_watched(compacting(), &power, &Gate::default())
-        .await;
+    let (cluster, ..) = machine.start_watched(compacting(), &power, &Gate::default()).await;
     fill_until_cut(&cluster.unwrap(), &machine.raft).await;
     power.cut();
     machine.crash();
@@ -98,10 +87,7 @@ async fn a_lost_state_comes_back_from_the_snapshot_and_the_log_behind_it() {
     cluster.shutdown().await.unwrap();
     let id = cluster.status().cluster_id;
 
-    let machine = Machine {
-        state: MemoryEngine::new(Keyspace::STATE),
-        raft: machine.raft,
-    };
+    let machine = Machine { state: MemoryEngine::new(Keyspace::STATE), raft: machine.raft };
     let cluster = machine.start(compacting()).await.unwrap();
     assert!((0..100).all(|number| has_account(&cluster, number)));
     assert_eq!(cluster.status().cluster_id, id);
@@ -128,11 +114,7 @@ async fn time_never_goes_back_neither_with_the_clock_nor_over_a_restart() {
         start_at(config(), state, raft, clock.clone())
     };
     let made_at = |cluster: &Cluster, number| {
-        accounts::get(cluster.reader(), &account_id(number))
-            .unwrap()
-            .unwrap()
-            .created_at
-            .as_millis()
+        accounts::get(cluster.reader(), &account_id(number)).unwrap().unwrap().created_at.as_millis()
     };
     let cluster = start().await.unwrap();
     make_accounts(&cluster, 0..1).await;

@@ -13,16 +13,11 @@ use crate::{ClusterConfig, ClusterError, Role, StopReason};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_answers_what_waits_with_its_outcome() {
     let (machine, gate) = (Machine::new(), Gate::default());
-    let config = ClusterConfig {
-        entry_commands_max: 2,
-        ..config()
-    };
+    let config = ClusterConfig { entry_commands_max: 2, ..config() };
     let (cluster, ..) = machine.start_watched(config, &Power::steady(), &gate).await;
     let cluster = cluster.unwrap();
     gate.close();
-    let mut proposals: Vec<_> = (0..20)
-        .map(|number| Box::pin(cluster.propose(account(number))))
-        .collect();
+    let mut proposals: Vec<_> = (0..20).map(|number| Box::pin(cluster.propose(account(number)))).collect();
     for proposal in &mut proposals {
         assert!(poll!(proposal).is_pending());
     }
@@ -34,10 +29,7 @@ async fn a_shutdown_answers_what_waits_with_its_outcome() {
         answer.unwrap();
     }
     assert!((0..20).all(|number| has_account(&cluster, number)));
-    assert!(matches!(
-        cluster.propose(account(99)).await.unwrap_err(),
-        ClusterError::Stopped { .. }
-    ));
+    assert!(matches!(cluster.propose(account(99)).await.unwrap_err(), ClusterError::Stopped { .. }));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,9 +44,7 @@ async fn a_shutdown_that_cannot_finish_the_work_answers_that_it_stopped() {
     let (cluster, ..) = machine.start_watched(config, &Power::steady(), &gate).await;
     let cluster = cluster.unwrap();
     gate.close();
-    let mut proposals: Vec<_> = (0..20)
-        .map(|number| Box::pin(cluster.propose(account(number))))
-        .collect();
+    let mut proposals: Vec<_> = (0..20).map(|number| Box::pin(cluster.propose(account(number)))).collect();
     for proposal in &mut proposals {
         assert!(poll!(proposal).is_pending());
     }
@@ -79,10 +69,7 @@ async fn a_shutdown_ends_subscriptions_and_tells_the_supervisor() {
     assert_eq!(cluster.stopped().await, StopReason::Shutdown);
     assert!(changes.next().await.is_none());
     let status = cluster.status();
-    assert_eq!(
-        (status.role, status.leader, status.unhealthy),
-        (Role::Stopped, None, None)
-    );
+    assert_eq!((status.role, status.leader, status.unhealthy), (Role::Stopped, None, None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,12 +78,8 @@ async fn a_notice_comes_after_its_change_can_be_read() {
     use twinmcp_storage::command::Command;
     let cluster = Machine::new().start(config()).await.unwrap();
     let mut changes = cluster.changes();
-    let (account, id) = (
-        super::account_id(1),
-        format!("key_{:026}", 1)
-            .parse::<twinmcp_storage::ids::ApiKeyId>()
-            .unwrap(),
-    );
+    let (account, id) =
+        (super::account_id(1), format!("key_{:026}", 1).parse::<twinmcp_storage::ids::ApiKeyId>().unwrap());
     let create = ApiKeys::Create {
         id: id.clone(),
         account: account.clone(),

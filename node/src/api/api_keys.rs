@@ -103,7 +103,11 @@ pub(crate) struct KeyRequest {
 
 impl Example for KeyRequest {
     fn example() -> Self {
-        Self { name: "editor".to_owned(), scopes: vec!["docs:read".to_owned()], expires_in_s: Some(7_776_000) }
+        Self {
+            name: "editor".to_owned(),
+            scopes: vec!["docs:read".to_owned()],
+            expires_in_s: Some(7_776_000),
+        }
     }
 }
 
@@ -204,11 +208,12 @@ fn id_example() -> String {
 fn scopes(caller: &Caller, asked: &[String]) -> Result<Vec<Scope>, ApiError> {
     let mut scopes = Vec::with_capacity(asked.len());
     for text in asked {
-        let scope: Scope = text.parse().map_err(|error| {
-            ApiError::bad_request(super::error::sentence(&format!("`{text}`: {error}")))
-        })?;
+        let scope: Scope = text
+            .parse()
+            .map_err(|error| ApiError::bad_request(super::error::sentence(&format!("`{text}`: {error}"))))?;
         if !caller.has(scope) {
-            let message = format!("Your own API key lacks the scope `{scope}`, so it cannot give it to another.");
+            let message =
+                format!("Your own API key lacks the scope `{scope}`, so it cannot give it to another.");
             return Err(ApiError::new(StatusCode::FORBIDDEN, "insufficient_scope", message));
         }
         scopes.push(scope);

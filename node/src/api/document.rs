@@ -48,9 +48,13 @@ pub(super) fn swagger_page() -> String {
 }
 
 fn complete(document: &mut Value) {
-    let Some(paths) = document["paths"].as_object_mut() else { return };
+    let Some(paths) = document["paths"].as_object_mut() else {
+        return;
+    };
     for (path, item) in paths.iter_mut() {
-        let Some(operations) = item.as_object_mut() else { continue };
+        let Some(operations) = item.as_object_mut() else {
+            continue;
+        };
         for (method, operation) in operations.iter_mut() {
             complete_operation(path, method, operation);
         }
@@ -74,7 +78,9 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     let protected = operation["security"].is_array();
     let has_body = operation["requestBody"].is_object();
     let named = path.contains('{') || path.starts_with("/api/v2/") || path.starts_with("/api/mcp/");
-    let Some(responses) = operation["responses"].as_object_mut() else { return };
+    let Some(responses) = operation["responses"].as_object_mut() else {
+        return;
+    };
     if id == "get_metrics" {
         responses.retain(|status, _| matches!(status.as_str(), "200" | "404"));
     }
@@ -87,13 +93,15 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
         _ => true,
     });
     for (status, response) in responses.iter_mut() {
-        let header = |description: &str, kind: &str, example: Value| {
-            json!({ "description": description, "schema": { "type": kind, "example": example } })
-        };
+        let header = |description: &str, kind: &str, example: Value| json!({ "description": description, "schema": { "type": kind, "example": example } });
         if !response["headers"].is_object() {
             response["headers"] = json!({});
         }
-        let id = header("Id of the request and of its trace.", "string", json!("0af7651916cd43dd8448eb211c80319c"));
+        let id = header(
+            "Id of the request and of its trace.",
+            "string",
+            json!("0af7651916cd43dd8448eb211c80319c"),
+        );
         response["headers"]["X-Request-Id"] = id;
         if protected {
             let headers = &mut response["headers"];
@@ -103,7 +111,8 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
             headers["RateLimit-Reset"] = header(reset, "integer", json!(1_795_438_000));
         }
         if matches!(status.as_str(), "202" | "429" | "503") {
-            response["headers"]["Retry-After"] = header("When to come again, in seconds.", "integer", json!(2));
+            response["headers"]["Retry-After"] =
+                header("When to come again, in seconds.", "integer", json!(2));
         }
     }
 }

@@ -4,26 +4,38 @@
 //! RFC 9457 problem details. Each has a stable `code` for programs and a sentence for people that
 //! says what to do. Whatever poem refuses by itself comes through [`ApiError::from_poem`].
 
+use std::fmt;
+
 use poem::error::ResponseError;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Response};
-use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry};
-use poem_openapi::types::{Example, Type};
-use poem_openapi::{ApiResponse, Object};
 use serde_json::{Value, json};
 
 /// Why a request was not done.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct ApiError {
+#[derive(Debug)]
+pub struct ApiError(Box<Refusal>);
+
+#[derive(Debug)]
+struct Refusal {
     status: StatusCode,
     code: &'static str,
     message: String,
     retry_after_s: Option<u64>,
     members: Vec<(&'static str, Value)>,
     route: Option<String>,
-    #[source]
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for ApiError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.cause.as_deref().map(|cause| cause as _)
+    }
 }
 
 /// Which shape an error takes, by the path that was asked for.
@@ -48,7 +60,7 @@ impl Shape {
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Refusal {
             status,
             code,
             message: message.into(),
@@ -56,7 +68,7 @@ impl ApiError {
             members: Vec::new(),
             route: None,
             cause: None,
-        }
+        }))
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -79,33 +91,33 @@ impl ApiError {
     }
 
     pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
-        self.retry_after_s = Some(seconds);
+        self.0.retry_after_s = Some(seconds);
         self
     }
 
     /// Adds a member of its own to the body.
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
-        self.members.push((name, value.into()));
+        self.0.members.push((name, value.into()));
         self
     }
 
     pub(crate) fn caused_by(mut self, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
-        self.cause = Some(Box::new(cause));
+        self.0.cause = Some(Box::new(cause));
         self
     }
 
     /// Notes which route it comes from, for metrics.
     pub(crate) fn on_route(mut self, route: &str) -> Self {
-        self.route = Some(route.to_owned());
+        self.0.route = Some(route.to_owned());
         self
     }
 
     pub(crate) fn route(&self) -> Option<&str> {
-        self.route.as_deref()
+        self.0.route.as_deref()
     }
 
     pub(crate) fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     /// What poem refused, in our words; an [`ApiError`] that travelled through poem comes back as it was.
@@ -136,43 +148,44 @@ impl ApiError {
 
     /// The answer in `shape`; logs what is the node's own fault.
     pub(crate) fn respond(self, shape: Shape, request_id: &str) -> Response {
-        if self.status.is_server_error() {
-            let cause = self.cause.as_deref().map(chain).unwrap_or_default();
-            tracing::error!(code = self.code, message = self.message, cause, "request failed");
+        if self.0.status.is_server_error() {
+            let cause = self.0.cause.as_deref().map(chain).unwrap_or_default();
+            tracing::error!(code = self.0.code, message = self.0.message, cause, "request failed");
         }
         let (content_type, body) = match shape {
             Shape::Context7 => ("application/json", self.context7()),
             Shape::JsonRpc => ("application/json", self.json_rpc(request_id)),
             Shape::Problem => ("application/problem+json", self.problem(request_id)),
         };
-        let mut response = Response::builder().status(self.status).content_type(content_type).body(body.to_string());
+        let mut response =
+            Response::builder().status(self.0.status).content_type(content_type).body(body.to_string());
         let headers = response.headers_mut();
-        if let Some(seconds) = self.retry_after_s {
+        if let Some(seconds) = self.0.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if self.status == StatusCode::UNAUTHORIZED {
+        if self.0.status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer realm=\"twinmcp\"");
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
-        if self.status == StatusCode::METHOD_NOT_ALLOWED && shape == Shape::JsonRpc {
+        if self.0.status == StatusCode::METHOD_NOT_ALLOWED && shape == Shape::JsonRpc {
             headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
         }
         response
     }
 
     fn context7(&self) -> Value {
-        let mut body = json!({ "error": self.code, "message": self.message });
+        let mut body = json!({ "error": self.0.code, "message": self.0.message });
         self.add_members(&mut body);
         body
     }
 
     fn problem(&self, request_id: &str) -> Value {
         let mut body = json!({
-            "type": format!("urn:twinmcp:error:{}", self.code),
-            "title": self.status.canonical_reason().unwrap_or("Error"),
-            "status": self.status.as_u16(),
-            "code": self.code,
-            "detail": self.message,
+            "type": format!("urn:twinmcp:error:{}", self.0.code),
+            "title": self.0.status.canonical_reason().unwrap_or("Error"),
+            "status": self.0.status.as_u16(),
+            "code": self.0.code,
+            "detail": self.0.message,
         });
         if !request_id.is_empty() {
             body["request_id"] = request_id.into();
@@ -182,20 +195,20 @@ impl ApiError {
     }
 
     fn json_rpc(&self, request_id: &str) -> Value {
-        let mut data = json!({ "code": self.code, "request_id": request_id });
+        let mut data = json!({ "code": self.0.code, "request_id": request_id });
         self.add_members(&mut data);
-        let code = match self.code {
+        let code = match self.0.code {
             "parse_error" => -32_700,
             "method_not_found" => -32_601,
-            _ if self.status == StatusCode::BAD_REQUEST => -32_600,
-            _ if self.status == StatusCode::INTERNAL_SERVER_ERROR => -32_603,
+            _ if self.0.status == StatusCode::BAD_REQUEST => -32_600,
+            _ if self.0.status == StatusCode::INTERNAL_SERVER_ERROR => -32_603,
             _ => -32_000,
         };
-        json!({ "jsonrpc": "2.0", "id": null, "error": { "code": code, "message": self.message, "data": data } })
+        json!({ "jsonrpc": "2.0", "id": null, "error": { "code": code, "message": self.0.message, "data": data } })
     }
 
     fn add_members(&self, body: &mut Value) {
-        for (name, value) in &self.members {
+        for (name, value) in &self.0.members {
             body[*name] = value.clone();
         }
     }
@@ -228,131 +241,12 @@ pub(super) fn sentence(text: &str) -> String {
 
 impl ResponseError for ApiError {
     fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     fn as_response(&self) -> Response {
         let body = self.problem("").to_string();
-        body.with_status(self.status).with_content_type("application/problem+json").into_response()
-    }
-}
-
-/// What went wrong, as RFC 9457 problem details.
-#[derive(Debug, Clone, Object)]
-#[oai(example)]
-pub(crate) struct Problem {
-    /// Names the kind of problem: `urn:twinmcp:error:` and the code.
-    #[oai(rename = "type")]
-    kind: String,
-    /// The status in words.
-    title: String,
-    /// The status.
-    status: u16,
-    /// Stable name of the problem, for programs.
-    code: String,
-    /// What happened and what to do, for people.
-    detail: String,
-    /// The id of the request, which is also its trace id.
-    #[oai(skip_serializing_if_is_none)]
-    request_id: Option<String>,
-}
-
-impl Example for Problem {
-    fn example() -> Self {
-        Self {
-            kind: "urn:twinmcp:error:rate_limit_exceeded".to_owned(),
-            title: "Too Many Requests".to_owned(),
-            status: 429,
-            code: "rate_limit_exceeded".to_owned(),
-            detail: "This API key has used its 6000 requests a minute. Try again in 2 s.".to_owned(),
-            request_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
-        }
-    }
-}
-
-/// What went wrong, in Context7's shape.
-#[derive(Debug, Clone, Object)]
-#[oai(example)]
-pub(crate) struct Context7Problem {
-    /// Stable name of the problem, for programs.
-    error: String,
-    /// What happened and what to do, for people.
-    message: String,
-    /// The job that is indexing the library, with 202 `library_not_finalized`.
-    #[oai(rename = "jobId", skip_serializing_if_is_none)]
-    job_id: Option<String>,
-}
-
-impl Example for Context7Problem {
-    fn example() -> Self {
-        Self {
-            error: "tag_not_found".to_owned(),
-            message: "Tag \"v1\" not found for library \"/python/cpython\". Available tags: v3.12, v3.11".to_owned(),
-            job_id: None,
-        }
-    }
-}
-
-/// An [`ApiError`] on one of Context7's paths; the same error, documented in the other shape.
-#[derive(Debug)]
-pub struct Context7Error(pub(crate) ApiError);
-
-impl<E: Into<ApiError>> From<E> for Context7Error {
-    fn from(error: E) -> Self {
-        Self(error.into())
-    }
-}
-
-impl From<Context7Error> for poem::Error {
-    fn from(error: Context7Error) -> Self {
-        error.0.into()
-    }
-}
-
-/// The failures any endpoint documents. Those that cannot happen to an operation (no body, no
-/// credentials, no id in its path) are taken out of the document in `api/document.rs`.
-const FAILURES: &[(u16, &str)] = &[
-    (400, "The request is not valid; `code` and the text say which part of it."),
-    (401, "No API key was sent, or one that is refused."),
-    (403, "The API key lacks the scope, or the origin or host is not allowed."),
-    (404, "What the path names is not there, or belongs to somebody else."),
-    (409, "The thing is no longer in a state that allows this."),
-    (413, "The body is larger than the limit."),
-    (429, "The limit of requests is reached; `Retry-After` says when to come again."),
-    (500, "The node failed; its log says why, under the id in `x-request-id`."),
-    (503, "The node cannot do this now; `Retry-After` says when to come again."),
-    (504, "The request took longer than the limit."),
-];
-
-fn documented<T: Type>(content_type: &'static str, extra: Option<(u16, &'static str)>) -> MetaResponses {
-    let response = |(status, description): (u16, &'static str)| MetaResponse {
-        description,
-        status: Some(status),
-        status_range: None,
-        content: vec![MetaMediaType { content_type, schema: MetaSchemaRef::Reference(T::name().into_owned()) }],
-        headers: Vec::new(),
-    };
-    MetaResponses { responses: extra.into_iter().chain(FAILURES.iter().copied()).map(response).collect() }
-}
-
-impl ApiResponse for ApiError {
-    fn meta() -> MetaResponses {
-        documented::<Problem>("application/problem+json", None)
-    }
-
-    fn register(registry: &mut Registry) {
-        Problem::register(registry);
-    }
-}
-
-impl ApiResponse for Context7Error {
-    fn meta() -> MetaResponses {
-        let not_finalized = (202, "The library is being indexed for the first time; come again later.");
-        documented::<Context7Problem>("application/json", Some(not_finalized))
-    }
-
-    fn register(registry: &mut Registry) {
-        Context7Problem::register(registry);
+        body.with_status(self.0.status).with_content_type("application/problem+json").into_response()
     }
 }
 
@@ -398,11 +292,11 @@ mod tests {
     #[test]
     fn what_poem_refuses_gets_a_code_and_a_sentence() {
         let error = ApiError::from_poem(poem::error::NotFoundError.into());
-        assert_eq!((error.status.as_u16(), error.code()), (404, "not_found"));
+        assert_eq!((error.0.status.as_u16(), error.code()), (404, "not_found"));
         let error = ApiError::from_poem(poem::Error::from_string("missing `name`", StatusCode::BAD_REQUEST));
         assert_eq!((error.code(), error.to_string().as_str()), ("validation_error", "Missing `name`."));
         let error = ApiError::from_poem(ApiError::busy("Later.").into());
-        assert_eq!((error.status.as_u16(), error.code()), (503, "busy"));
+        assert_eq!((error.0.status.as_u16(), error.code()), (503, "busy"));
     }
 
     #[tokio::test]

@@ -25,10 +25,10 @@ impl From<ClusterError> for ApiError {
                     .retry_after(1)
                     .caused_by(error)
             }
-            ClusterError::Busy | ClusterError::NoLeader | ClusterError::Behind { .. } => {
-                Self::busy("The cluster takes no changes right now; nothing was changed. Try again in a second.")
-                    .caused_by(error)
-            }
+            ClusterError::Busy | ClusterError::NoLeader | ClusterError::Behind { .. } => Self::busy(
+                "The cluster takes no changes right now; nothing was changed. Try again in a second.",
+            )
+            .caused_by(error),
             ClusterError::TooLarge { bytes_max, .. } => Self::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "body_too_large",
@@ -48,7 +48,9 @@ impl From<ApiKeysError> for ApiError {
     fn from(error: ApiKeysError) -> Self {
         match error {
             ApiKeysError::NotFound { .. } => Self::not_found("api_key_not_found", told(&error)),
-            ApiKeysError::LimitReached => Self::new(StatusCode::CONFLICT, "api_key_limit_reached", told(&error)),
+            ApiKeysError::LimitReached => {
+                Self::new(StatusCode::CONFLICT, "api_key_limit_reached", told(&error))
+            }
             ApiKeysError::NameLength | ApiKeysError::NoScopes => Self::bad_request(told(&error)),
             ApiKeysError::Busy(error) => error.into(),
             ApiKeysError::Replicate(error) => error.into(),
@@ -63,7 +65,9 @@ impl From<LibrariesError> for ApiError {
         match error {
             LibrariesError::NotFound { .. } => Self::not_found("library_not_found", told(&error)),
             LibrariesError::VersionNotFound { .. } => Self::not_found("tag_not_found", told(&error)),
-            LibrariesError::FactsTooLong { .. } | LibrariesError::TrustRange => Self::bad_request(told(&error)),
+            LibrariesError::FactsTooLong { .. } | LibrariesError::TrustRange => {
+                Self::bad_request(told(&error))
+            }
             LibrariesError::Busy(error) => error.into(),
             LibrariesError::Replicate(error) => error.into(),
             LibrariesError::Storage(error) => Self::internal(error),

@@ -232,7 +232,10 @@ impl HealthApi {
     #[oai(path = "/metrics", method = "get", operation_id = "get_metrics")]
     async fn metrics(&self, request: &Request) -> Result<PlainText<String>, ApiError> {
         if !may_scrape(&Identity::of(request.extensions()), address_of(request), is_forwarded(request)) {
-            return Err(ApiError::not_found("not_found", "There is nothing at this path; /api/docs lists what is."));
+            return Err(ApiError::not_found(
+                "not_found",
+                "There is nothing at this path; /api/docs lists what is.",
+            ));
         }
         telemetry::scrape().map(PlainText).map_err(ApiError::internal)
     }
@@ -269,7 +272,11 @@ mod tests {
             (Some([Scope::MetricsRead].as_slice()), remote, false, true),
             (Some([Scope::Admin].as_slice()), remote, true, true),
         ] {
-            assert_eq!(may_scrape(&identity(scopes), address, forwarded), right, "{scopes:?} {address} {forwarded}");
+            assert_eq!(
+                may_scrape(&identity(scopes), address, forwarded),
+                right,
+                "{scopes:?} {address} {forwarded}"
+            );
         }
     }
 }

@@ -230,7 +230,8 @@ impl LibrariesApi {
         // One more than shown tells whether there is a next page.
         let views = self.libraries.list(after.as_ref(), limit + 1)?;
         let libraries: Vec<LibraryRecord> = views.iter().take(limit).map(LibraryRecord::from).collect();
-        let next = (views.len() > limit).then(|| libraries.last().map(|library| library.id.clone())).flatten();
+        let next =
+            (views.len() > limit).then(|| libraries.last().map(|library| library.id.clone())).flatten();
         Ok(Json(LibraryPage { libraries, next }))
     }
 
@@ -352,7 +353,11 @@ fn tenths(trust: f64) -> Result<u8, ApiError> {
     if !(0.0..=10.0).contains(&trust) {
         return Err(ApiError::new(StatusCode::BAD_REQUEST, "validation_error", "`trust` must be 0 to 10."));
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 100 after the check above")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "0 to 100 after the check above"
+    )]
     let tenths = (trust * 10.0).round() as u8;
     Ok(tenths)
 }

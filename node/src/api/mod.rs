@@ -11,6 +11,7 @@ mod failures;
 mod health;
 mod jobs;
 mod libraries;
+mod problem;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -94,6 +95,8 @@ pub(crate) fn routes(apis: Apis, mcp: impl Endpoint + 'static) -> Route {
 
 /// An endpoint that answers GET with the same bytes each time.
 fn fixed(content_type: &'static str, body: bytes::Bytes) -> impl Endpoint {
-    poem::get(poem::endpoint::make_sync(move |_| body.clone().with_content_type(content_type).into_response()))
-        .map_to_response()
+    poem::get(poem::endpoint::make_sync(move |_| {
+        body.clone().with_content_type(content_type).into_response()
+    }))
+    .map_to_response()
 }

@@ -65,7 +65,8 @@ fn every_operation_has_words_examples_and_documented_failures() {
         }
         let responses = operation["responses"].as_object().unwrap();
         let fails = responses.keys().any(|status| status.starts_with(['4', '5']));
-        let cannot_fail = path.starts_with("/api/health") || path.starts_with("/api/docs") || path == "/api/openapi.json";
+        let cannot_fail =
+            path.starts_with("/api/health") || path.starts_with("/api/docs") || path == "/api/openapi.json";
         assert!(fails || cannot_fail, "{at} documents no failure");
         let protected = operation["security"].is_array();
         assert!(!protected || responses.contains_key("401"), "{at} is protected and documents no 401");
@@ -125,8 +126,14 @@ impl TestNode {
     /// Sends two pages as an archive and waits for its job.
     async fn index(&self, library: &str, version: &str) {
         let archive = archive(&[
-            ("guide/start.md", "# Getting started\n\nInstall the frobnicator with one command.\n\n```sh\nfrob install\n```\n"),
-            ("guide/errors.md", "# Errors\n\n## Timeouts\n\nA frobnication that takes longer than ten seconds is given up.\n"),
+            (
+                "guide/start.md",
+                "# Getting started\n\nInstall the frobnicator with one command.\n\n```sh\nfrob install\n```\n",
+            ),
+            (
+                "errors.md",
+                "# Errors\n\n## Timeouts\n\nA frobnication that takes longer than ten seconds is given up.\n",
+            ),
         ]);
         let request = self.request(Method::POST, "/api/jobs/uploads").bearer_auth(&self.key);
         let upload: Value = request.body(archive).send().await.unwrap().json().await.unwrap();
@@ -162,7 +169,9 @@ async fn every_protected_operation_answers_401_without_credentials() {
     let node = TestNode::start().await;
     let mut protected = 0;
     for (path, method, operation) in operations(&document()) {
-        let Some(security) = operation["security"].as_array() else { continue };
+        let Some(security) = operation["security"].as_array() else {
+            continue;
+        };
         if security.iter().any(|way| way.as_object().is_some_and(serde_json::Map::is_empty)) {
             continue;
         }
@@ -185,8 +194,16 @@ async fn an_archive_becomes_answers_in_every_shape() {
 
     // Context7's REST, anonymous.
     let get = |path: &'static str| async { node.request(Method::GET, path).send().await.unwrap() };
-    let found: Value = get("/api/v2/libs/search?libraryName=frob").await.json().await.unwrap();
-    assert_eq!(found["results"][0]["id"], "/acme/frob", "{found}");
+    // The index of names follows the catalogue a moment later.
+    let found = tokio::time::timeout(DEADLINE, async {
+        loop {
+            let found: Value = get("/api/v2/libs/search?libraryName=frob").await.json().await.unwrap();
+            if found["results"][0]["id"] == "/acme/frob" {
+                return found;
+            }
+        }
+    });
+    let found = found.await.unwrap();
     assert_eq!(found["searchFilterApplied"], false);
     let response = get("/api/v2/context?libraryId=/acme/frob&query=install+the+frobnicator").await;
     assert_eq!(response.headers()["content-type"], "text/plain; charset=utf-8");
@@ -195,11 +212,12 @@ async fn an_archive_becomes_answers_in_every_shape() {
     let text = response.text().await.unwrap();
     assert!(text.starts_with("### Getting started"), "{text}");
     assert!(text.contains("Source: https://docs.example.com/guide/start.md"), "{text}");
-    assert!(text.contains("```sh\nfrob install\n```"), "{text}");
+    assert!(text.contains("```bash\nfrob install\n```"), "{text}");
     assert!(text.contains("\n\nVersion: 1.2.0 of /acme/frob · indexed "), "{text}");
-    let response = get("/api/v2/context?libraryId=/acme/frob@1.2.0&query=install+the+frobnicator&type=json").await;
+    let response =
+        get("/api/v2/context?libraryId=/acme/frob@1.2.0&query=install+the+frobnicator&type=json").await;
     let docs: Value = response.json().await.unwrap();
-    assert_eq!(docs["codeSnippets"][0]["codeList"][0]["language"], "sh", "{docs}");
+    assert_eq!(docs["codeSnippets"][0]["codeList"][0]["language"], "bash", "{docs}");
     assert!(docs["infoSnippets"].is_array());
 
     // The same tools as typed JSON and over MCP.
@@ -211,8 +229,15 @@ async fn an_archive_becomes_answers_in_every_shape() {
         "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "query-docs", "arguments": asked }
     });
     let request = node.request(Method::POST, "/mcp").header("accept", "application/json, text/event-stream");
-    let answer: Value =
-        request.header("mcp-protocol-version", "2025-06-18").json(&call).send().await.unwrap().json().await.unwrap();
+    let answer: Value = request
+        .header("mcp-protocol-version", "2025-06-18")
+        .json(&call)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     assert_eq!(answer["result"]["content"][0]["text"], text.as_str(), "{answer}");
 
     // Metrics have seen all of it.
@@ -290,7 +315,10 @@ async fn a_library_is_shown_changed_and_removed() {
     let change = json!({ "description": "Frobnicates.", "trust": 7.5 });
     let (status, library) = node.owner(Method::PATCH, "/api/libraries/acme/frob", Some(change)).await;
     assert_eq!(status, StatusCode::OK, "{library}");
-    assert_eq!((library["description"].as_str(), library["trust"].as_f64()), (Some("Frobnicates."), Some(7.5)));
+    assert_eq!(
+        (library["description"].as_str(), library["trust"].as_f64()),
+        (Some("Frobnicates."), Some(7.5))
+    );
     assert_eq!(library["current_version"], "1.3.0");
     let removed = node.owner(Method::DELETE, "/api/libraries/acme/frob/versions/1.3.0", None).await.0;
     assert_eq!(removed, StatusCode::NO_CONTENT);
@@ -314,7 +342,8 @@ async fn a_node_that_started_again_answers_as_before() {
     node.stop().await.unwrap();
     let node = Node::start(config).await.unwrap();
     assert!(node.actors().api_keys.verify(key.secret.reveal()).is_ok());
-    let health: Value = reqwest::get(format!("{}/api/health", node.url())).await.unwrap().json().await.unwrap();
+    let health: Value =
+        reqwest::get(format!("{}/api/health", node.url())).await.unwrap().json().await.unwrap();
     assert_eq!(health["status"], "ok", "{health}");
     let ready = reqwest::get(format!("{}/api/health/ready", node.url())).await.unwrap();
     assert_eq!(ready.status(), StatusCode::OK);

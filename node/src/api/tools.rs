@@ -46,7 +46,8 @@ impl Tools {
         let id = argument("libraryId", "Library id", id)?;
         let query = argument("query", "Query", query)?;
         let library: LibraryRef = id.parse().map_err(|error| {
-            let message = format!("Invalid library id \"{id}\": {error}. Use resolve-library-id to find one.");
+            let message =
+                format!("Invalid library id \"{id}\": {error}. Use resolve-library-id to find one.");
             ApiError::new(StatusCode::BAD_REQUEST, "invalid_library_id", message)
         })?;
         if tokens == Some(0) {

@@ -59,7 +59,9 @@ pub(super) async fn key(command: KeyCommand) -> Result<(), CliError> {
         }
         KeyCommand::Revoke { id, client } => {
             if id.contains(['/', '?', '#', '%']) {
-                return Err(CliError::Usage(format!("`{id}` is no id of a key; `twinmcp admin key list` shows them")));
+                return Err(CliError::Usage(format!(
+                    "`{id}` is no id of a key; `twinmcp admin key list` shows them"
+                )));
             }
             node(&client)?.delete(&format!("/api/keys/{id}")).await?;
             tell(&format!("{id} is refused from now on"));

@@ -42,11 +42,13 @@ impl Node {
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
             return Err(wrong("must be an http or https URL, e.g. http://127.0.0.1:3000"));
         }
-        let mut client = Client::builder().connect_timeout(CONNECT_TIMEOUT).user_agent(concat!(
-            "twinmcp/",
-            env!("CARGO_PKG_VERSION")
-        ));
-        if base.host_str().is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]") {
+        let mut client = Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent(concat!("twinmcp/", env!("CARGO_PKG_VERSION")));
+        if base
+            .host_str()
+            .is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]")
+        {
             // A proxy would look for the node on its own machine.
             client = client.no_proxy();
         }

@@ -274,7 +274,8 @@ mod tests {
 
     #[test]
     fn events_are_read_whole_and_comments_are_passed_over() {
-        let mut text = b":\n\nevent: progress\ndata: {\"state\":\"running\"}\n\nevent: progress\ndata: {\"st".to_vec();
+        let mut text =
+            b":\n\nevent: progress\ndata: {\"state\":\"running\"}\n\nevent: progress\ndata: {\"st".to_vec();
         assert_eq!(next_event(&mut text).unwrap()["state"], "running");
         assert!(next_event(&mut text).is_none());
         text.extend_from_slice(b"ate\":\"done\"}\n\n");

@@ -29,7 +29,9 @@ pub(super) fn find(home: &CargoHome, registry: &Path, starts: &[PathBuf], crates
     for start in starts {
         for folder in start.ancestors().take(PARENTS_MAX) {
             let file = folder.join(LOCKFILE);
-            let Ok(lock) = CargoLock::read(&file) else { continue };
+            let Ok(lock) = CargoLock::read(&file) else {
+                continue;
+            };
             let sources = home.find_all(&lock);
             if sources.found.is_empty() {
                 continue;
@@ -59,7 +61,9 @@ fn direct_dependencies(folder: &Path) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for manifest in manifests {
         let text = fs::read_to_string(manifest).unwrap_or_default();
-        let Ok(manifest) = text.parse::<toml::Table>() else { continue };
+        let Ok(manifest) = text.parse::<toml::Table>() else {
+            continue;
+        };
         let workspace = manifest.get("workspace").and_then(toml::Value::as_table);
         for table in [Some(&manifest), workspace].into_iter().flatten() {
             for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
@@ -79,8 +83,11 @@ fn any(home: &CargoHome, registry: &Path, crates_max: usize) -> Crates {
     let mut newest = std::collections::BTreeMap::<String, twinmcp_storage::ids::Version>::new();
     for source in folders(&registry.join("src")) {
         for package in folders(&source) {
-            let folder = package.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let Some((name, version)) = split(&folder) else { continue };
+            let folder =
+                package.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let Some((name, version)) = split(&folder) else {
+                continue;
+            };
             let Ok(version) = version.parse() else { continue };
             let older = newest.get(name).is_none_or(|known| compare_versions(known, &version).is_lt());
             if older {
@@ -133,11 +140,15 @@ mod tests {
         }
         let project = folder.path().join("app");
         fs::create_dir_all(project.join("src/deep")).unwrap();
-        fs::write(project.join("Cargo.toml"), "[package]\nname = \"app\"\n[dependencies]\ngamma = \"3\"\n").unwrap();
+        fs::write(project.join("Cargo.toml"), "[package]\nname = \"app\"\n[dependencies]\ngamma = \"3\"\n")
+            .unwrap();
         let registry = "registry+https://registry.example/index";
         let mut lock = "version = 4\n".to_owned();
-        for (name, version) in [("alpha", "1.0.0"), ("beta", "2.0.0"), ("delta", "4.0.0"), ("gamma", "3.0.0")] {
-            lock += &format!("\n[[package]]\nname = \"{name}\"\nversion = \"{version}\"\nsource = \"{registry}\"\n");
+        for (name, version) in [("alpha", "1.0.0"), ("beta", "2.0.0"), ("delta", "4.0.0"), ("gamma", "3.0.0")]
+        {
+            lock += &format!(
+                "\n[[package]]\nname = \"{name}\"\nversion = \"{version}\"\nsource = \"{registry}\"\n"
+            );
         }
         fs::write(project.join(LOCKFILE), lock).unwrap();
         let cargo = CargoHome::open(&home).unwrap();

@@ -11,7 +11,9 @@ use super::client::{ClientArgs, Node};
 use crate::mcp::{Answer, Backend, Call, Server};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example for a client's configuration: {\"command\": \"twinmcp\", \"args\": [\"mcp\"]}")]
+#[command(
+    after_help = "Example for a client's configuration: {\"command\": \"twinmcp\", \"args\": [\"mcp\"]}"
+)]
 pub(super) struct McpArgs {
     #[command(flatten)]
     client: ClientArgs,
@@ -34,7 +36,9 @@ impl Backend for Relay {
             }
         };
         match self.node.post::<Value>(path, &asked).await {
-            Ok(answer) => Answer { text: answer["text"].as_str().unwrap_or_default().to_owned(), error: None },
+            Ok(answer) => {
+                Answer { text: answer["text"].as_str().unwrap_or_default().to_owned(), error: None }
+            }
             Err(error) => Answer { text: error.to_string(), error: Some("relay_failed") },
         }
     }

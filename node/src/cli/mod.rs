@@ -26,7 +26,6 @@ use clap::{CommandFactory, Parser, Subcommand};
 #[command(
     name = "twinmcp",
     version,
-    propagate_version = true,
     arg_required_else_help = true,
     after_help = "Begin with `twinmcp quickstart`: it indexes documentation found on this machine, serves it and prints \
                   how to ask.\n\nExit codes: 0 done, 1 the request failed, 2 wrong usage, 3 the node could not be reached."
@@ -59,7 +58,9 @@ enum Command {
     /// Print the OpenAPI document
     Openapi,
     /// Print a completion script for a shell
-    #[command(after_help = "For bash: `twinmcp completions bash > ~/.local/share/bash-completion/completions/twinmcp`")]
+    #[command(
+        after_help = "For bash: `twinmcp completions bash > ~/.local/share/bash-completion/completions/twinmcp`"
+    )]
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
@@ -89,7 +90,9 @@ pub(crate) enum CliError {
     Failed(String),
     #[error("{0}")]
     Usage(String),
-    #[error("could not reach the node at {url}: {reason}. Is it running? Start one with `twinmcp quickstart`, or name another with --url or TWINMCP_URL")]
+    #[error(
+        "could not reach the node at {url}: {reason}. Is it running? Start one with `twinmcp quickstart`, or name another with --url or TWINMCP_URL"
+    )]
     Unreachable { url: String, reason: String },
 }
 
@@ -196,7 +199,12 @@ mod tests {
         while let Some(command) = commands.pop() {
             assert!(command.get_about().is_some(), "{} has no help", command.get_name());
             for argument in command.get_arguments() {
-                assert!(argument.get_help().is_some(), "{} {} has no help", command.get_name(), argument.get_id());
+                assert!(
+                    argument.get_help().is_some(),
+                    "{} {} has no help",
+                    command.get_name(),
+                    argument.get_id()
+                );
             }
             commands.extend(command.get_subcommands().cloned());
         }

@@ -71,7 +71,8 @@ mod tests {
     fn progress_is_told_in_words_as_far_as_it_is_known() {
         let early = json!({ "stage": "fetch", "pages": 0, "snippets": 0, "pages_per_second": 0.0 });
         assert_eq!(words(&early), "fetch");
-        let later = json!({ "stage": "index", "snippets": 1604, "pages_per_second": 210.4, "seconds_left": 1.2 });
+        let later =
+            json!({ "stage": "index", "snippets": 1604, "pages_per_second": 210.4, "seconds_left": 1.2 });
         assert_eq!(words(&later), "index · 1604 snippets · 210 pages/s · 2 s left");
     }
 }

@@ -28,14 +28,17 @@ use crate::telemetry::Telemetry;
 /// Kept in the data directory for programs, and for the next start.
 const FILE: &str = "quickstart.json";
 /// What differs from a node for production: quiet logs, and room for somebody who tries things out.
-const DEFAULTS: &str = "[telemetry]\nlog = \"warn\"\n\n[limits]\nanonymous_per_minute = 600\nanonymous_burst = 300\n";
+const DEFAULTS: &str =
+    "[telemetry]\nlog = \"warn\"\n\n[limits]\nanonymous_per_minute = 600\nanonymous_burst = 300\n";
 /// Open jobs that are looked at, so that none is started twice.
 const OPEN_JOBS_SEEN: usize = 1_000;
 
 #[derive(Debug, Args)]
-#[command(after_help = "The data directory keeps the key in quickstart.json, readable by you alone. Variables override \
+#[command(
+    after_help = "The data directory keeps the key in quickstart.json, readable by you alone. Variables override \
                         defaults: TWINMCP__LIMITS__KEY_PER_MINUTE=60000.\n\nTo be reached from other machines: \
-                        --listen 0.0.0.0:3000, and --allowed-host NAME for each name (addresses need none).")]
+                        --listen 0.0.0.0:3000, and --allowed-host NAME for each name (addresses need none)."
+)]
 pub(super) struct QuickstartArgs {
     /// Where to keep everything
     #[arg(long, default_value = "twinmcp-data", value_name = "DIR")]
@@ -87,7 +90,9 @@ pub(super) async fn run(args: QuickstartArgs) -> Result<(), CliError> {
     let indexing = async {
         match crates {
             Some(crates) => index(&actors, &owner, crates).await?,
-            None => tell("nothing to index was found here; `twinmcp index --help` says how to add documentation"),
+            None => {
+                tell("nothing to index was found here; `twinmcp index --help` says how to add documentation")
+            }
         }
         std::future::pending::<Result<(), CliError>>().await
     };
@@ -121,7 +126,8 @@ async fn remember(
     owner: &Account,
     file: &Path,
 ) -> Result<(Quickstart, bool), CliError> {
-    let kept = std::fs::read_to_string(file).ok().and_then(|text| serde_json::from_str::<Quickstart>(&text).ok());
+    let kept =
+        std::fs::read_to_string(file).ok().and_then(|text| serde_json::from_str::<Quickstart>(&text).ok());
     let kept = kept.map(|kept| kept.api_key).filter(|key| actors.api_keys.verify(key).is_ok());
     let (api_key, is_new) = match kept {
         Some(key) => (key, false),
@@ -138,9 +144,8 @@ async fn remember(
         owner: owner.id.to_string(),
         pid: std::process::id(),
     };
-    write_private(file, &told).map_err(|error| {
-        CliError::Failed(format!("cannot write {}: {error}", file.display()))
-    })?;
+    write_private(file, &told)
+        .map_err(|error| CliError::Failed(format!("cannot write {}: {error}", file.display())))?;
     Ok((told, is_new))
 }
 
@@ -246,9 +251,8 @@ fn is_known(actors: &Actors, owner: &Account, package: &PackageSource) -> Option
     let view = actors.libraries.get(&id).ok().flatten();
     let published = view.is_some_and(|view| view.versions.iter().any(|manifest| manifest.version == version));
     let jobs = actors.jobs.list(&Owner::Account(owner.id.clone()), None, OPEN_JOBS_SEEN).unwrap_or_default();
-    let is_open = |view: &JobView| {
-        !view.job.state.is_ended() && view.job.library == id && view.job.version == version
-    };
+    let is_open =
+        |view: &JobView| !view.job.state.is_ended() && view.job.library == id && view.job.version == version;
     Some(published || jobs.iter().any(is_open))
 }
 

@@ -10,8 +10,10 @@ use crate::node::Node;
 use crate::telemetry::Telemetry;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Every key stands with its default in `twinmcp.sample.toml`. Variables override keys: \
-                        TWINMCP__HTTP__LISTEN=0.0.0.0:3000")]
+#[command(
+    after_help = "Every key stands with its default in `twinmcp.sample.toml`. Variables override keys: \
+                        TWINMCP__HTTP__LISTEN=0.0.0.0:3000"
+)]
 pub(super) struct ServeArgs {
     /// The configuration file; defaults and variables alone when left out
     #[arg(long, value_name = "FILE")]

@@ -228,12 +228,18 @@ impl Config {
         let is_origin = |origin: &String| {
             origin == "*" || crate::http::Origin::parse(origin).is_some_and(|parsed| parsed.is_exact())
         };
-        let origin = "must be `*` or origins such as `https://app.example.com` or `http://app.example.com:8080`";
+        let origin =
+            "must be `*` or origins such as `https://app.example.com` or `http://app.example.com:8080`";
         require(http.allowed_origins.iter().all(is_origin), "http", "allowed_origins", origin);
         let is_host = |host: &String| !host.is_empty() && !host.contains(['/', ':', ' ', '@']);
         let host = "must be `*` or host names without scheme and port, such as `docs.example.com`";
         require(http.allowed_hosts.iter().all(is_host), "http", "allowed_hosts", host);
-        require((1..=1_000_000).contains(&http.in_flight_max), "http", "in_flight_max", "must be 1 to 1000000");
+        require(
+            (1..=1_000_000).contains(&http.in_flight_max),
+            "http",
+            "in_flight_max",
+            "must be 1 to 1000000",
+        );
         let streams = (1..=100_000).contains(&http.event_streams_max);
         require(streams, "http", "event_streams_max", "must be 1 to 100000");
         let bytes = (1024..=64 * 1024 * 1024).contains(&http.body_bytes_max);

@@ -96,15 +96,15 @@ impl<'a> Source<'a> {
         variables: impl Iterator<Item = (String, String)>,
         sections: &[(&str, &[&str])],
     ) -> Self {
-        let mut source =
-            Self { settings: BTreeMap::new(), places: BTreeMap::new(), problems: Vec::new() };
+        let mut source = Self { settings: BTreeMap::new(), places: BTreeMap::new(), problems: Vec::new() };
         source.add_text(text, sections);
         source.add_variables(variables, sections);
         source
     }
 
     fn add_text(&mut self, text: &'a str, sections: &[(&str, &[&str])]) {
-        let line_at = |byte: usize| 1 + text.as_bytes().iter().take(byte).filter(|byte| **byte == b'\n').count();
+        let line_at =
+            |byte: usize| 1 + text.as_bytes().iter().take(byte).filter(|byte| **byte == b'\n').count();
         let (table, errors) = DeTable::parse_recoverable(text);
         for error in errors {
             let line = error.span().map(|span| line_at(span.start));
@@ -144,7 +144,9 @@ impl<'a> Source<'a> {
         sections: &[(&str, &[&str])],
     ) {
         for (name, value) in variables {
-            let Some(path) = name.strip_prefix(VARIABLE_PREFIX) else { continue };
+            let Some(path) = name.strip_prefix(VARIABLE_PREFIX) else {
+                continue;
+            };
             let path = path.to_ascii_lowercase();
             let known = path.split_once("__").filter(|(section, key)| {
                 sections.iter().any(|(name, keys)| name == section && keys.contains(key))
@@ -168,7 +170,11 @@ impl<'a> Source<'a> {
         let (place, value) = match self.settings.remove(&path)? {
             Setting::Line(line, value) => {
                 let place = Place { line: Some(line), variable: None };
-                (place, T::deserialize(ValueDeserializer::from(value)).map_err(|error| error.message().to_owned()))
+                (
+                    place,
+                    T::deserialize(ValueDeserializer::from(value))
+                        .map_err(|error| error.message().to_owned()),
+                )
             }
             Setting::Variable(name, text) => {
                 (Place { line: None, variable: Some(name) }, from_variable(&text))

@@ -137,7 +137,9 @@ fn method_label(method: &Method) -> &'static str {
 
 /// What the client says it is, from a closed list.
 fn client_label(headers: &HeaderMap) -> &'static str {
-    let Some(source) = headers.get("x-context7-source") else { return "none" };
+    let Some(source) = headers.get("x-context7-source") else {
+        return "none";
+    };
     match source.as_bytes() {
         b"mcp-server" => "mcp-server",
         b"cli" => "cli",

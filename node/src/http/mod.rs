@@ -119,7 +119,8 @@ impl<E: Endpoint> Front<E> {
         if cors::is_preflight(request.method(), request.headers()) {
             return Outcome { result: Ok(cors::preflight()), decision: None };
         }
-        let Ok(_in_flight) = (if class.probe { Ok(None) } else { self.in_flight.try_acquire().map(Some) }) else {
+        let Ok(_in_flight) = (if class.probe { Ok(None) } else { self.in_flight.try_acquire().map(Some) })
+        else {
             self.metrics.rejected(Rejected::Overload);
             let message = "The node has as many requests in progress as it takes. Try again in a second.";
             return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "overload", message).retry_after(1).into();
@@ -141,7 +142,9 @@ impl<E: Endpoint> Front<E> {
             self.metrics.client(request.headers());
             match self.count(&rate::counted(caller.as_ref(), address)) {
                 Ok(counted) => decision = Some(counted),
-                Err((error, counted)) => return Outcome { result: Err(error), decision: Some(counted) },
+                Err((error, counted)) => {
+                    return Outcome { result: Err(error), decision: Some(counted) };
+                }
             }
         }
         Outcome { result: self.forward(request, class, caller).await, decision }
@@ -156,7 +159,8 @@ impl<E: Endpoint> Front<E> {
             }
             Foreign::Origin => {
                 self.metrics.rejected(Rejected::Origin);
-                let message = "Pages of this origin may not call this node; add it to `http.allowed_origins`.";
+                let message =
+                    "Pages of this origin may not call this node; add it to `http.allowed_origins`.";
                 ApiError::new(StatusCode::FORBIDDEN, "origin_not_allowed", message)
             }
         }
@@ -210,6 +214,11 @@ impl<E: Endpoint> Front<E> {
         if request.method() == Method::HEAD {
             request.set_method(Method::GET);
         }
+        // A file is bytes, whatever the client says or does not say it is (RFC 9110, 8.3).
+        if class.upload && !request.headers().contains_key(header::CONTENT_TYPE) {
+            let bytes = HeaderValue::from_static("application/octet-stream");
+            request.headers_mut().insert(header::CONTENT_TYPE, bytes);
+        }
         let deadline_ms = if class.upload { http.upload_timeout_ms } else { http.request_timeout_ms };
         let work = async {
             if !class.upload {
@@ -223,7 +232,8 @@ impl<E: Endpoint> Front<E> {
             Ok(Ok(Err(error))) => Err(keep_route(error)),
             Ok(Err(panic)) => Err(ApiError::internal(Panicked::from(panic))),
             Err(_) => {
-                let message = format!("The request took longer than {deadline_ms} ms. Try again with less, or later.");
+                let message =
+                    format!("The request took longer than {deadline_ms} ms. Try again with less, or later.");
                 Err(ApiError::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message))
             }
         }
@@ -248,7 +258,9 @@ impl<E: Endpoint> Front<E> {
         match body.into_bytes_limit(limit).await {
             Ok(bytes) => request.set_body(bytes),
             Err(poem::error::ReadBodyError::PayloadTooLarge) => return Err(too_large().into()),
-            Err(error) => return Err(ApiError::bad_request("The body could not be read.").caused_by(error).into()),
+            Err(error) => {
+                return Err(ApiError::bad_request("The body could not be read.").caused_by(error).into());
+            }
         }
         Ok(())
     }

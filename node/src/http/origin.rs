@@ -103,13 +103,17 @@ impl Allowed {
         if host.is_some_and(|host| !self.allows_host(host)) {
             return Err(Foreign::Host);
         }
-        let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+        let Some(origin) = headers.get(header::ORIGIN) else {
+            return Ok(());
+        };
         let origin = origin.to_str().map_err(|_| Foreign::Origin)?;
         if self.allows_origin(origin, host) { Ok(()) } else { Err(Foreign::Origin) }
     }
 
     fn allows_host(&self, host: &str) -> bool {
-        let Some((host, _)) = split_authority(host) else { return false };
+        let Some((host, _)) = split_authority(host) else {
+            return false;
+        };
         self.any_host || is_loopback(&host) || host.parse::<IpAddr>().is_ok() || self.hosts.contains(&host)
     }
 
@@ -118,7 +122,9 @@ impl Allowed {
         if self.any_origin {
             return true;
         }
-        let Some(origin) = Origin::parse(origin) else { return false };
+        let Some(origin) = Origin::parse(origin) else {
+            return false;
+        };
         let same_host = || {
             let (host, port) = host.and_then(split_authority)?;
             Some(host == origin.host && port.or(default_port(&origin.scheme)) == origin.port)

@@ -84,7 +84,8 @@ async fn a_bad_key_is_refused_in_every_header_and_never_served_as_anonymous() {
         response.assert_header_exist("ratelimit-limit");
         assert_eq!(json(response).await["error"], "invalid_api_key", "{name}: {value}");
     }
-    let response = client().get("/api/v2/context").header("authorization", format!("Bearer {KEY}")).send().await;
+    let response =
+        client().get("/api/v2/context").header("authorization", format!("Bearer {KEY}")).send().await;
     response.assert_text("test 0").await;
     client().get("/api/v2/context").send().await.assert_text("anonymous 0").await;
 }
@@ -107,7 +108,8 @@ async fn errors_have_the_shape_of_their_path() {
 
 #[tokio::test]
 async fn limits_are_told_on_every_answer_and_refusals_say_whose_limit_it_was() {
-    let limits = LimitsConfig { anonymous_per_minute: 1, anonymous_burst: 1, key_per_minute: 60, key_burst: 2 };
+    let limits =
+        LimitsConfig { anonymous_per_minute: 1, anonymous_burst: 1, key_per_minute: 60, key_burst: 2 };
     let client = client_with(config(HttpConfig::default(), limits));
     let first = client.get("/api/v2/context").send().await;
     first.assert_status_is_ok();
@@ -121,7 +123,10 @@ async fn limits_are_told_on_every_answer_and_refusals_say_whose_limit_it_was() {
     let wait: u64 = refused.0.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=60).contains(&wait), "{wait}");
     let body = json(refused).await;
-    assert_eq!((body["error"].as_str(), body["limited_by"].as_str()), (Some("rate_limit_exceeded"), Some("address")));
+    assert_eq!(
+        (body["error"].as_str(), body["limited_by"].as_str()),
+        (Some("rate_limit_exceeded"), Some("address"))
+    );
 
     // A key has an allowance of its own; probes have none to use up.
     let keyed = client.get("/api/v2/context").header("x-api-key", KEY).send().await;
@@ -201,9 +206,15 @@ async fn a_panic_ends_its_request_and_nothing_else() {
 
 #[tokio::test]
 async fn pages_of_other_sites_get_nothing_and_those_of_allowed_ones_may_read_the_answer() {
-    let http = HttpConfig { allowed_origins: vec!["https://app.example.com".to_owned()], ..HttpConfig::default() };
+    let http =
+        HttpConfig { allowed_origins: vec!["https://app.example.com".to_owned()], ..HttpConfig::default() };
     let client = client_with(config(http, LimitsConfig::default()));
-    let refused = client.get("/mcp").header("host", "localhost:3000").header("origin", "https://evil.example").send().await;
+    let refused = client
+        .get("/mcp")
+        .header("host", "localhost:3000")
+        .header("origin", "https://evil.example")
+        .send()
+        .await;
     refused.assert_status(StatusCode::FORBIDDEN);
     assert!(refused.0.header("access-control-allow-origin").is_none());
     assert_eq!(json(refused).await["error"]["data"]["code"], "origin_not_allowed");
@@ -211,7 +222,8 @@ async fn pages_of_other_sites_get_nothing_and_those_of_allowed_ones_may_read_the
     rebound.assert_status(StatusCode::FORBIDDEN);
     assert_eq!(json(rebound).await["error"]["data"]["code"], "host_not_allowed");
     for origin in ["https://app.example.com", "http://localhost:5173"] {
-        let response = client.get("/api/jobs").header("host", "localhost:3000").header("origin", origin).send().await;
+        let response =
+            client.get("/api/jobs").header("host", "localhost:3000").header("origin", origin).send().await;
         response.assert_status_is_ok();
         response.assert_header("access-control-allow-origin", origin);
     }
@@ -230,8 +242,15 @@ async fn a_preflight_lists_every_header_that_clients_send() {
     let allowed = response.0.header("access-control-allow-headers").unwrap().to_lowercase();
     let allowed: Vec<&str> = allowed.split(',').map(str::trim).collect();
     for name in [
-        "content-type", "mcp-session-id", "mcp-protocol-version", "mcp-method", "mcp-name", "x-api-key",
-        "context7-api-key", "x-context7-api-key", "authorization",
+        "content-type",
+        "mcp-session-id",
+        "mcp-protocol-version",
+        "mcp-method",
+        "mcp-name",
+        "x-api-key",
+        "context7-api-key",
+        "x-context7-api-key",
+        "authorization",
     ] {
         assert!(allowed.contains(&name), "{name}");
     }

@@ -43,8 +43,11 @@ fn mount<B: Backend>(server: Server<B>, body_bytes_max: usize) -> impl Endpoint<
         .with_sse_retry(None)
         .disable_allowed_hosts()
         .disable_allowed_origins();
-    let service =
-        StreamableHttpService::new(move || Ok(server.clone()), Arc::new(NeverSessionManager::default()), config);
+    let service = StreamableHttpService::new(
+        move || Ok(server.clone()),
+        Arc::new(NeverSessionManager::default()),
+        config,
+    );
     service.compat().around(|rpc, request| async move { answer(&*rpc, request).await }).map_to_response()
 }
 
@@ -72,7 +75,9 @@ async fn refusal(response: Response, body: &[u8]) -> ApiError {
             return ApiError::new(StatusCode::BAD_REQUEST, "parse_error", "The body is not JSON.");
         }
         Ok(Value::Array(_)) => {
-            return ApiError::bad_request("A body holds one message: batches were removed from the protocol.");
+            return ApiError::bad_request(
+                "A body holds one message: batches were removed from the protocol.",
+            );
         }
         _ => {}
     }
@@ -88,4 +93,3 @@ async fn refusal(response: Response, body: &[u8]) -> ApiError {
     };
     ApiError::new(status, code, message)
 }
-

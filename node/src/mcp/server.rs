@@ -8,8 +8,9 @@ use std::time::Instant;
 use opentelemetry::metrics::Histogram;
 use opentelemetry::{KeyValue, global};
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, DiscoverResult, Extensions,
-    Implementation, ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig, Tool,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, DiscoverResult,
+    Extensions, Implementation, ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerCapabilities,
+    ServerConfig, Tool,
 };
 use rmcp::service::{NotificationContext, RequestContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -82,7 +83,10 @@ impl<B: Backend> Server<B> {
 fn version_label(context: &RequestContext<RoleServer>) -> &'static str {
     let version = context.protocol_version();
     let known = ["2026-07-28", "2025-11-25", "2025-06-18"].into_iter();
-    known.into_iter().find(|known| version.as_ref().is_some_and(|it| it.as_str() == *known)).unwrap_or("other")
+    known
+        .into_iter()
+        .find(|known| version.as_ref().is_some_and(|it| it.as_str() == *known))
+        .unwrap_or("other")
 }
 
 /// Whether the client understands how long a result may be kept.

@@ -20,7 +20,9 @@ impl Backend for Mirror {
         let caller = identity(extensions).caller;
         let name = caller.map_or("anonymous".to_owned(), |caller| caller.key().name.clone());
         match call {
-            Call::Resolve { name: library, .. } => Answer { text: format!("{name} resolves {library}"), error: None },
+            Call::Resolve { name: library, .. } => {
+                Answer { text: format!("{name} resolves {library}"), error: None }
+            }
             Call::Query { library, .. } => {
                 Answer { text: format!("Library \"{library}\" not found."), error: Some("library_not_found") }
             }
@@ -127,7 +129,9 @@ async fn the_old_handshake_and_the_new_discovery_are_both_answered_without_a_ses
         assert!(result["capabilities"][capability].is_object(), "{capability}");
     }
 
-    let result = json(send(&client, "2026-07-28", &modern("server/discover", json!({}))).await).await["result"].clone();
+    let result =
+        json(send(&client, "2026-07-28", &modern("server/discover", json!({}))).await).await["result"]
+            .clone();
     assert_eq!(result["supportedVersions"], json!(["2025-06-18", "2025-11-25", "2026-07-28"]));
     assert_eq!(result["cacheScope"], "public");
 }
@@ -153,7 +157,8 @@ async fn the_list_of_tools_is_the_same_each_time_and_lists_that_are_empty_are_an
 #[tokio::test]
 async fn a_tool_that_fails_answers_text_and_a_call_that_cannot_be_understood_is_an_error() {
     let client = client(None, true);
-    let call = |name: &str, arguments: Value| legacy("tools/call", json!({ "name": name, "arguments": arguments }));
+    let call =
+        |name: &str, arguments: Value| legacy("tools/call", json!({ "name": name, "arguments": arguments }));
     let asked = call("get-library-docs", json!({ "context7CompatibleLibraryID": "/a/b", "topic": "hooks" }));
     let answer = json(send(&client, "2025-06-18", &asked).await).await;
     assert_eq!(text(&answer), "Library \"/a/b\" not found.");
@@ -177,7 +182,8 @@ async fn get_and_delete_answer_405_as_json_rpc_errors() {
 #[tokio::test]
 async fn what_is_no_message_gets_a_json_rpc_error_and_never_a_hanging_stream() {
     let client = client(None, true);
-    let batch = json!([legacy("tools/list", json!({})), { "jsonrpc": "2.0", "method": "notifications/cancelled" }]);
+    let batch =
+        json!([legacy("tools/list", json!({})), { "jsonrpc": "2.0", "method": "notifications/cancelled" }]);
     for (body, accept, code) in [
         ("not json".to_owned(), "application/json, text/event-stream", -32_700),
         (batch.to_string(), "application/json, text/event-stream", -32_600),

@@ -77,7 +77,8 @@ fn tool(name: &'static str, title: &str, description: &'static str, schema: Valu
         Value::Object(schema) => schema,
         _ => JsonObject::new(),
     };
-    let annotations = ToolAnnotations::from_raw(Some(title.to_owned()), Some(true), Some(false), Some(true), Some(true));
+    let annotations =
+        ToolAnnotations::from_raw(Some(title.to_owned()), Some(true), Some(false), Some(true), Some(true));
     Tool::new(name, description, Arc::new(schema)).with_title(title).with_annotations(annotations)
 }
 
@@ -107,7 +108,8 @@ impl Call {
                 tokens: tokens(tool, arguments)?,
             }),
             _ => {
-                let message = format!("there is no tool `{tool}`; there are {QUERY_DOCS} and {RESOLVE_LIBRARY_ID}");
+                let message =
+                    format!("there is no tool `{tool}`; there are {QUERY_DOCS} and {RESOLVE_LIBRARY_ID}");
                 Err(ErrorData::invalid_params(message, None))
             }
         }
@@ -140,9 +142,10 @@ fn text(tool: &str, arguments: &JsonObject, names: &[&str]) -> Result<Option<Str
     match found {
         None | Some((_, Value::Null)) => Ok(None),
         Some((_, Value::String(text))) => Ok(Some(text.clone())),
-        Some((name, _)) => {
-            Err(ErrorData::invalid_params(format!("the argument `{name}` of `{tool}` must be a string"), None))
-        }
+        Some((name, _)) => Err(ErrorData::invalid_params(
+            format!("the argument `{name}` of `{tool}` must be a string"),
+            None,
+        )),
     }
 }
 
@@ -156,7 +159,10 @@ fn tokens(tool: &str, arguments: &JsonObject) -> Result<Option<u32>, ErrorData> 
     };
     let number = number.filter(|number| *number > 0).map(|number| u32::try_from(number).unwrap_or(u32::MAX));
     let wrong = || {
-        ErrorData::invalid_params(format!("the argument `tokens` of `{tool}` must be a whole number above 0"), None)
+        ErrorData::invalid_params(
+            format!("the argument `tokens` of `{tool}` must be a whole number above 0"),
+            None,
+        )
     };
     number.map(Some).ok_or_else(wrong)
 }
@@ -179,20 +185,39 @@ mod tests {
         for (tool, arguments, expected) in [
             (QUERY_DOCS, json!({ "libraryId": "/a/b", "query": "q" }), query("/a/b", "q", None)),
             (QUERY_DOCS, json!({ "libraryID": "/a/b", "question": "q" }), query("/a/b", "q", None)),
-            (QUERY_DOCS, json!({ "context7CompatibleLibraryID": "/a/b", "userQuery": "q" }), query("/a/b", "q", None)),
-            (QUERY_DOCS, json!({ "libraryName": "/x/y", "libraryId": "/a/b", "query": "q" }), query("/a/b", "q", None)),
-            (QUERY_DOCS, json!({ "libraryId": "/a/b", "query": "q", "tokens": "900" }), query("/a/b", "q", Some(900))),
+            (
+                QUERY_DOCS,
+                json!({ "context7CompatibleLibraryID": "/a/b", "userQuery": "q" }),
+                query("/a/b", "q", None),
+            ),
+            (
+                QUERY_DOCS,
+                json!({ "libraryName": "/x/y", "libraryId": "/a/b", "query": "q" }),
+                query("/a/b", "q", None),
+            ),
+            (
+                QUERY_DOCS,
+                json!({ "libraryId": "/a/b", "query": "q", "tokens": "900" }),
+                query("/a/b", "q", Some(900)),
+            ),
             (
                 GET_LIBRARY_DOCS,
                 json!({ "context7CompatibleLibraryID": "/a/b", "topic": "hooks", "page": 2 }),
                 query("/a/b", "hooks", None),
             ),
-            (GET_LIBRARY_DOCS, json!({ "context7CompatibleLibraryID": "/a/b" }), query("/a/b", NO_TOPIC, None)),
+            (
+                GET_LIBRARY_DOCS,
+                json!({ "context7CompatibleLibraryID": "/a/b" }),
+                query("/a/b", NO_TOPIC, None),
+            ),
         ] {
             assert_eq!(parse(tool, arguments.clone()).unwrap(), expected, "{arguments}");
         }
         let expected = Call::Resolve { name: "tokio".to_owned(), query: "q".to_owned() };
-        assert_eq!(parse(RESOLVE_LIBRARY_ID, json!({ "libraryName": "tokio", "userQuery": "q" })).unwrap(), expected);
+        assert_eq!(
+            parse(RESOLVE_LIBRARY_ID, json!({ "libraryName": "tokio", "userQuery": "q" })).unwrap(),
+            expected
+        );
     }
 
     #[test]

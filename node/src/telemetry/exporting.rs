@@ -24,7 +24,9 @@ impl OnRuntime {
 
 impl opentelemetry_sdk::trace::SpanExporter for OnRuntime {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let Some(runtime) = &self.runtime else { return Ok(()) };
+        let Some(runtime) = &self.runtime else {
+            return Ok(());
+        };
         let exporter = Arc::clone(&self.exporter);
         let sent = runtime.spawn(async move { exporter.export(batch).await });
         sent.await.unwrap_or_else(|error| Err(OTelSdkError::InternalFailure(error.to_string())))

@@ -155,9 +155,12 @@ mod tests {
     #[test]
     fn a_line_is_one_json_object_with_the_ids_of_its_request() {
         let lines = logged(|| {
-            let span = tracing::info_span!("http.request", trace_id = tracing::field::Empty, request_id = "r1");
+            let span =
+                tracing::info_span!("http.request", trace_id = tracing::field::Empty, request_id = "r1");
             span.record("trace_id", "t1");
-            span.in_scope(|| tracing::info_span!("search.query").in_scope(|| tracing::warn!(hits = 3, "few \"hits\"")));
+            span.in_scope(|| {
+                tracing::info_span!("search.query").in_scope(|| tracing::warn!(hits = 3, "few \"hits\""))
+            });
         });
         let line = &lines[0];
         assert_eq!((line["level"].as_str(), line["msg"].as_str()), (Some("warn"), Some("few \"hits\"")));
@@ -169,7 +172,9 @@ mod tests {
 
     #[test]
     fn fields_named_like_secrets_are_hidden_and_counts_are_not() {
-        let lines = logged(|| tracing::info!(api_secret = "tmcp_x", authorization = "Bearer tmcp_x", tokens = 12, "x"));
+        let lines = logged(|| {
+            tracing::info!(api_secret = "tmcp_x", authorization = "Bearer tmcp_x", tokens = 12, "x")
+        });
         assert!(!lines[0].to_string().contains("tmcp_x"), "{}", lines[0]);
         assert_eq!(lines[0]["tokens"], 12);
     }

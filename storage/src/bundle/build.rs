@@ -122,16 +122,11 @@ impl BundleBuilder {
         for (what, name) in [
             ("library id of bytes", draft.library.as_str()),
             ("version of bytes", &draft.version),
-            (
-                "embedder id of bytes",
-                embedder.map_or("", |embedder| &embedder.id),
-            ),
+            ("embedder id of bytes", embedder.map_or("", |embedder| &embedder.id)),
         ] {
             BundleError::check_limit(what, name.len(), NAME_BYTES_MAX)?;
         }
-        let rows = embedder
-            .map(|embedder| RowsBuilder::new(embedder.dimensions as usize))
-            .transpose()?;
+        let rows = embedder.map(|embedder| RowsBuilder::new(embedder.dimensions as usize)).transpose()?;
         let mut out = SectionWriter::create(dir)?;
         out.begin(Section::Snippets)?;
         Ok(Self {
@@ -187,28 +182,18 @@ impl BundleBuilder {
         let page = self
             .pages
             .get(snippet.page as usize)
-            .ok_or(BundleError::NoSuchPage {
-                page: snippet.page,
-                pages: self.pages.len() as u32,
-            })?;
-        let bytes = postcard::to_stdvec(snippet).map_err(|source| BundleError::Encode {
-            section: Section::Snippets,
-            source,
-        })?;
+            .ok_or(BundleError::NoSuchPage { page: snippet.page, pages: self.pages.len() as u32 })?;
+        let bytes = postcard::to_stdvec(snippet)
+            .map_err(|source| BundleError::Encode { section: Section::Snippets, source })?;
         BundleError::check_limit("snippet of bytes", bytes.len(), SNIPPET_BYTES_MAX)?;
         match (&mut self.rows, vector) {
             (Some(rows), vector) => rows.push(vector)?,
             (None, Some(vector)) => {
-                return Err(BundleError::Dimensions {
-                    expected: 0,
-                    found: vector.len(),
-                });
+                return Err(BundleError::Dimensions { expected: 0, found: vector.len() });
             }
             (None, None) => {}
         }
-        let id = next_id(&mut self.ordinals, &mut self.ids, |ordinal| {
-            SnippetId::of(page, snippet, ordinal)
-        });
+        let id = next_id(&mut self.ordinals, &mut self.ids, |ordinal| SnippetId::of(page, snippet, ordinal));
         let text = snippet.text();
         self.tokens.read(&text);
         self.words.add(&snippet.heading_path.join("\n"), &text)?;
@@ -251,13 +236,7 @@ impl BundleBuilder {
         out.section(Section::Meta, &meta.to_bytes()?)?;
         let (hash, bytes) = self.out.publish()?;
         Metrics::get().built(self.started);
-        Ok(BuiltBundle {
-            hash,
-            bytes,
-            snippets: meta.snippets,
-            pages: meta.pages,
-            tokens: meta.tokens,
-        })
+        Ok(BuiltBundle { hash, bytes, snippets: meta.snippets, pages: meta.pages, tokens: meta.tokens })
     }
 }
 
@@ -265,10 +244,8 @@ impl BundleMeta {
     const FORMAT: u8 = 1;
 
     fn to_bytes(&self) -> Result<Vec<u8>, BundleError> {
-        postcard::to_extend(self, vec![Self::FORMAT]).map_err(|source| BundleError::Encode {
-            section: Section::Meta,
-            source,
-        })
+        postcard::to_extend(self, vec![Self::FORMAT])
+            .map_err(|source| BundleError::Encode { section: Section::Meta, source })
     }
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
@@ -301,10 +278,8 @@ fn write_pages(out: &mut SectionWriter, pages: &[Page]) -> Result<(), BundleErro
     let mut offsets = Offsets::new();
     out.begin(Section::Pages)?;
     for page in pages {
-        let bytes = postcard::to_stdvec(page).map_err(|source| BundleError::Encode {
-            section: Section::Pages,
-            source,
-        })?;
+        let bytes = postcard::to_stdvec(page)
+            .map_err(|source| BundleError::Encode { section: Section::Pages, source })?;
         out.write(&bytes)?;
         offsets.push(bytes.len());
     }
@@ -316,10 +291,8 @@ fn write_words(out: &mut SectionWriter, words: WordsWriter) -> Result<(), Bundle
     if files.is_empty() {
         return Ok(());
     }
-    let table = words_directory::table(&files).map_err(|source| BundleError::Encode {
-        section: Section::Words,
-        source,
-    })?;
+    let table = words_directory::table(&files)
+        .map_err(|source| BundleError::Encode { section: Section::Words, source })?;
     out.section(Section::Words, &table)?;
     files.iter().try_for_each(|file| out.write(&file.bytes))
 }

@@ -12,10 +12,7 @@ const SCAN_LANES: usize = 32;
 /// Refuses vectors of another length, and those with NaN or infinity.
 pub(super) fn check(vector: &[f32], dimensions: usize) -> Result<(), BundleError> {
     if vector.len() != dimensions {
-        return Err(BundleError::Dimensions {
-            expected: dimensions,
-            found: vector.len(),
-        });
+        return Err(BundleError::Dimensions { expected: dimensions, found: vector.len() });
     }
     if vector.iter().any(|value| !value.is_finite()) {
         return Err(BundleError::NotFinite);
@@ -43,13 +40,7 @@ pub(super) fn unit(vector: &[f32], dimensions: usize) -> Result<Option<Vec<f32>>
 /// The vector in steps of its largest number / 127; all zeros when it is zero.
 pub(super) fn quantise(vector: &[f32]) -> impl Iterator<Item = i8> {
     let largest = largest(vector);
-    vector.iter().map(move |value| {
-        if largest > 0.0 {
-            (value / largest * 127.0).round() as i8
-        } else {
-            0
-        }
-    })
+    vector.iter().map(move |value| if largest > 0.0 { (value / largest * 127.0).round() as i8 } else { 0 })
 }
 
 fn largest(vector: &[f32]) -> f32 {
@@ -63,11 +54,7 @@ pub(super) fn unit_scale(row: &[u8]) -> f32 {
 }
 
 fn inverse(length: f32) -> f32 {
-    if length > 0.0 && length.is_finite() {
-        1.0 / length
-    } else {
-        0.0
-    }
+    if length > 0.0 && length.is_finite() { 1.0 / length } else { 0.0 }
 }
 
 /// Dot product of a row with a quantised query. Products of two bytes fit 16 bits and are summed in
@@ -115,12 +102,8 @@ pub(super) fn cosine(row: &[u8], scale: f32, query: &[f32]) -> f32 {
 /// Dot product of a row with a query as it is.
 fn dot_mixed(row: &[u8], query: &[f32]) -> f32 {
     let (rows, queries) = (row.chunks_exact(LANES), query.chunks_exact(LANES));
-    let rest: f32 = rows
-        .remainder()
-        .iter()
-        .zip(queries.remainder())
-        .map(|(&r, &q)| f32::from(r as i8) * q)
-        .sum();
+    let rest: f32 =
+        rows.remainder().iter().zip(queries.remainder()).map(|(&r, &q)| f32::from(r as i8) * q).sum();
     let mut sums = [0.0_f32; LANES];
     for (row, query) in rows.zip(queries) {
         for lane in 0..LANES {

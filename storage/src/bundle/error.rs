@@ -134,27 +134,17 @@ impl BundleError {
 
     /// For `map_err` on operations of the word index.
     pub(super) fn words(doing: &'static str) -> impl Fn(tantivy::TantivyError) -> Self {
-        move |source| Self::Words {
-            doing,
-            source: Box::new(source),
-        }
+        move |source| Self::Words { doing, source: Box::new(source) }
     }
 
     pub(super) fn damaged(path: &Path, section: Section) -> Self {
-        Self::Damaged {
-            path: path.to_path_buf(),
-            section,
-        }
+        Self::Damaged { path: path.to_path_buf(), section }
     }
 
     /// Refuses `found` above `limit`.
     pub(super) fn check_limit(what: &'static str, found: usize, limit: usize) -> Result<(), Self> {
         if found > limit {
-            return Err(Self::Limit {
-                what,
-                limit: limit as u64,
-                found: found as u64,
-            });
+            return Err(Self::Limit { what, limit: limit as u64, found: found as u64 });
         }
         Ok(())
     }

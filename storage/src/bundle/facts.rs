@@ -61,9 +61,7 @@ impl FromStr for SnippetId {
         if text.len() != 16 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(InvalidSnippetId);
         }
-        u64::from_str_radix(text, 16)
-            .map(Self)
-            .map_err(|_| InvalidSnippetId)
+        u64::from_str_radix(text, 16).map(Self).map_err(|_| InvalidSnippetId)
     }
 }
 
@@ -100,25 +98,7 @@ impl SnippetFacts {
     }
 
     fn from_bytes(bytes: &[u8; FACTS_BYTES]) -> Self {
-        let [
-            i0,
-            i1,
-            i2,
-            i3,
-            i4,
-            i5,
-            i6,
-            i7,
-            s0,
-            s1,
-            s2,
-            s3,
-            s4,
-            s5,
-            s6,
-            s7,
-            rest @ ..,
-        ] = *bytes;
+        let [i0, i1, i2, i3, i4, i5, i6, i7, s0, s1, s2, s3, s4, s5, s6, s7, rest @ ..] = *bytes;
         let [p0, p1, p2, p3, t0, t1, t2, t3, link_percent, has_code, ..] = rest;
         Self {
             id: SnippetId(u64::from_le_bytes([i0, i1, i2, i3, i4, i5, i6, i7])),
@@ -158,13 +138,11 @@ impl FactsTable {
     }
 
     pub(super) fn get(&self, SnippetIndex(index): SnippetIndex) -> Result<SnippetFacts, BundleError> {
-        self.row(index)
-            .map(SnippetFacts::from_bytes)
-            .ok_or(BundleError::NoSuchRecord {
-                what: "snippet",
-                index,
-                count: self.count,
-            })
+        self.row(index).map(SnippetFacts::from_bytes).ok_or(BundleError::NoSuchRecord {
+            what: "snippet",
+            index,
+            count: self.count,
+        })
     }
 
     pub(super) fn find(&self, id: SnippetId) -> Option<SnippetIndex> {
@@ -191,9 +169,7 @@ impl FactsTable {
 
     fn place(&self, rank: u32) -> Option<u32> {
         let start = self.count as usize * FACTS_BYTES + rank as usize * PLACE_BYTES;
-        Some(u32::from_le_bytes(
-            self.bytes.get(start..start + PLACE_BYTES)?.try_into().ok()?,
-        ))
+        Some(u32::from_le_bytes(self.bytes.get(start..start + PLACE_BYTES)?.try_into().ok()?))
     }
 }
 
@@ -202,11 +178,7 @@ mod tests {
     use super::*;
 
     fn page(path: &str) -> Page {
-        Page {
-            path: path.to_owned(),
-            url: String::new(),
-            title: String::new(),
-        }
+        Page { path: path.to_owned(), url: String::new(), title: String::new() }
     }
 
     fn snippet(anchor: &str, headings: &[&str]) -> Snippet {
@@ -229,18 +201,9 @@ mod tests {
         for (different, what) in [
             (SnippetId::of(&page("b"), &snippet("x", &["h", "i"]), 0), "page"),
             (SnippetId::of(&page("a"), &snippet("y", &["h", "i"]), 0), "anchor"),
-            (
-                SnippetId::of(&page("a"), &snippet("x", &["hi"]), 0),
-                "headings joined",
-            ),
-            (
-                SnippetId::of(&page("a"), &snippet("x", &["h", "i"]), 1),
-                "ordinal",
-            ),
-            (
-                SnippetId::of(&page("ax"), &snippet("", &["h", "i"]), 0),
-                "border moved",
-            ),
+            (SnippetId::of(&page("a"), &snippet("x", &["hi"]), 0), "headings joined"),
+            (SnippetId::of(&page("a"), &snippet("x", &["h", "i"]), 1), "ordinal"),
+            (SnippetId::of(&page("ax"), &snippet("", &["h", "i"]), 0), "border moved"),
         ] {
             assert_ne!(different, base, "{what}");
         }
@@ -248,11 +211,7 @@ mod tests {
 
     #[test]
     fn an_id_is_the_same_on_every_platform_and_in_every_release() {
-        let id = SnippetId::of(
-            &page("library/json.html"),
-            &snippet("json.dump", &["json", "dump"]),
-            0,
-        );
+        let id = SnippetId::of(&page("library/json.html"), &snippet("json.dump", &["json", "dump"]), 0);
         assert_eq!(id.to_string(), "e74cae039e89f68b");
     }
 
@@ -261,13 +220,7 @@ mod tests {
         let id = SnippetId(0x00ab_cdef_0123_4567);
         assert_eq!(id.to_string(), "00abcdef01234567");
         assert_eq!(id.to_string().parse(), Ok(id));
-        for bad in [
-            "",
-            "abc",
-            "+0abcdef01234567",
-            "00abcdef0123456g",
-            "00abcdef012345678",
-        ] {
+        for bad in ["", "abc", "+0abcdef01234567", "00abcdef0123456g", "00abcdef012345678"] {
             assert_eq!(bad.parse::<SnippetId>(), Err(InvalidSnippetId), "{bad}");
         }
     }
@@ -291,10 +244,7 @@ mod tests {
             assert_eq!(table.find(one.id), Some(index));
         }
         assert_eq!(table.find(SnippetId(12345)), None);
-        assert!(matches!(
-            table.get(SnippetIndex(100)),
-            Err(BundleError::NoSuchRecord { count: 100, .. })
-        ));
+        assert!(matches!(table.get(SnippetIndex(100)), Err(BundleError::NoSuchRecord { count: 100, .. })));
         assert!(FactsTable::open(OwnedBytes::new(encode(&facts)), 99, Path::new("b")).is_err());
     }
 }

@@ -67,14 +67,9 @@ impl VectorGraph {
             .thread_name(|at| format!("vector-graph-{at}"))
             .build()
             .map_err(BundleError::Threads)?;
-        let builder = Builder::default()
-            .seed(seed)
-            .ef_construction(BUILD_CANDIDATES)
-            .ef_search(GRAPH_RESULTS_MAX);
-        Ok(Self {
-            dimensions,
-            map: pool.install(|| builder.build(points, indexes)),
-        })
+        let builder =
+            Builder::default().seed(seed).ef_construction(BUILD_CANDIDATES).ef_search(GRAPH_RESULTS_MAX);
+        Ok(Self { dimensions, map: pool.install(|| builder.build(points, indexes)) })
     }
 
     /// Rows near `query` with their cosines, best first; at most [`GRAPH_RESULTS_MAX`].
@@ -90,10 +85,7 @@ impl VectorGraph {
         let point = Row::new(&bytes);
         let exact = |row: &Row| dot::cosine(&row.values, row.scale, &query);
         let mut found: Vec<(u32, f32)> = SEARCH.with_borrow_mut(|search| {
-            self.map
-                .search(&point, search)
-                .map(|item| (*item.value, exact(item.point)))
-                .collect()
+            self.map.search(&point, search).map(|item| (*item.value, exact(item.point))).collect()
         });
         found.sort_unstable_by(vectors::best_first);
         found.truncate(limit);
@@ -154,10 +146,7 @@ impl VectorGraph {
         if !rest.is_empty() || !shape.is_sound(dimensions) {
             return Err(invalid());
         }
-        Ok(Self {
-            dimensions,
-            map: postcard::from_bytes(body).map_err(BundleError::Graph)?,
-        })
+        Ok(Self { dimensions, map: postcard::from_bytes(body).map_err(BundleError::Graph)? })
     }
 }
 
@@ -170,10 +159,7 @@ struct Row {
 
 impl Row {
     fn new(values: &[u8]) -> Self {
-        Self {
-            values: values.into(),
-            scale: dot::unit_scale(values),
-        }
+        Self { values: values.into(), scale: dot::unit_scale(values) }
     }
 }
 
@@ -226,25 +212,15 @@ struct GraphShape {
 impl MapShape {
     /// Whether every link leads to a node of its layer, and every node of a layer lies in those below.
     fn is_sound(&self, dimensions: usize) -> bool {
-        let GraphShape {
-            results_max,
-            rows,
-            zero,
-            layers,
-        } = &self.graph;
+        let GraphShape { results_max, rows, zero, layers } = &self.graph;
         let below = std::iter::once(zero.len()).chain(layers.iter().map(Vec::len));
         (1..=GRAPH_RESULTS_MAX).contains(results_max)
             && rows.len() == zero.len()
             && rows.len() == self.values.len()
             && rows.iter().all(|row| row.0 == dimensions)
             && zero.iter().all(|node| node.within(zero.len()))
-            && layers
-                .iter()
-                .all(|layer| layer.iter().all(|node| node.within(layer.len())))
-            && layers
-                .iter()
-                .zip(below)
-                .all(|(layer, below)| (1..=below).contains(&layer.len()))
+            && layers.iter().all(|layer| layer.iter().all(|node| node.within(layer.len())))
+            && layers.iter().zip(below).all(|(layer, below)| (1..=below).contains(&layer.len()))
     }
 }
 
@@ -328,9 +304,7 @@ mod tests {
 
     #[test]
     fn graphs_of_different_sizes_can_be_searched_in_turn() {
-        let graphs = [10, 900, 40]
-            .map(|count| rows(&clustered(count, 8, 15)))
-            .map(|rows| graph(&rows));
+        let graphs = [10, 900, 40].map(|count| rows(&clustered(count, 8, 15))).map(|rows| graph(&rows));
         for query in clustered(300, 8, 16) {
             for graph in &graphs {
                 assert_eq!(graph.search(&query, 5).unwrap().len(), 5);
@@ -351,27 +325,14 @@ mod tests {
         assert!(near.iter().all(|(index, _)| index % 3 == 0));
         let empty = VectorGraph::build(&RowsBuilder::new(4).unwrap().finish(), 7, NonZeroUsize::MIN).unwrap();
         assert_eq!(empty.search(&[1.0, 0.0, 0.0, 0.0], 3).unwrap(), []);
-        assert!(
-            VectorGraph::from_bytes(&empty.to_bytes().unwrap())
-                .unwrap()
-                .is_empty()
-        );
+        assert!(VectorGraph::from_bytes(&empty.to_bytes().unwrap()).unwrap().is_empty());
     }
 
     #[test]
     fn queries_of_another_shape_are_refused() {
         let graph = graph(&rows(&clustered(10, 4, 18)));
-        assert!(matches!(
-            graph.search(&[1.0], 1),
-            Err(BundleError::Dimensions {
-                expected: 4,
-                found: 1
-            })
-        ));
-        assert!(matches!(
-            graph.search(&[f32::NAN; 4], 1),
-            Err(BundleError::NotFinite)
-        ));
+        assert!(matches!(graph.search(&[1.0], 1), Err(BundleError::Dimensions { expected: 4, found: 1 })));
+        assert!(matches!(graph.search(&[f32::NAN; 4], 1), Err(BundleError::NotFinite)));
         assert_eq!(graph.search(&[0.0; 4], 1).unwrap(), []);
         assert_eq!(graph.search(&[1.0; 4], 0).unwrap(), []);
     }
@@ -416,15 +377,9 @@ mod tests {
         for (unsound, what) in [
             (shape(&zero, &[], 2, 8), "a node without a row"),
             (shape(&zero, &[], 3, 7), "a short row"),
-            (
-                shape(&[Some(3), None, None], &[], 3, 8),
-                "a link beyond the nodes",
-            ),
+            (shape(&[Some(3), None, None], &[], 3, 8), "a link beyond the nodes"),
             (shape(&zero, &[&[Some(2), None]], 3, 8), "a link beyond the layer"),
-            (
-                shape(&zero, &[&[None; 4]], 3, 8),
-                "a layer larger than the one below",
-            ),
+            (shape(&zero, &[&[None; 4]], 3, 8), "a layer larger than the one below"),
             (shape(&zero, &[&[]], 3, 8), "an empty layer"),
         ] {
             assert!(!unsound.is_sound(8), "{what}");

@@ -71,9 +71,7 @@ impl Serialize for BundleHash {
 impl<'de> Deserialize<'de> for BundleHash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
-            String::deserialize(deserializer)?
-                .parse()
-                .map_err(de::Error::custom)
+            String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
         } else {
             <[u8; 32]>::deserialize(deserializer).map(Self)
         }
@@ -99,14 +97,9 @@ mod tests {
     #[test]
     fn a_hash_has_one_spelling() {
         let good = BundleHash::of(b"").to_string();
-        for bad in [
-            "",
-            "ab",
-            &good[1..],
-            &good.to_uppercase(),
-            &format!("../{}", &good[3..]),
-            &format!("{good}0"),
-        ] {
+        for bad in
+            ["", "ab", &good[1..], &good.to_uppercase(), &format!("../{}", &good[3..]), &format!("{good}0")]
+        {
             assert_eq!(bad.parse::<BundleHash>(), Err(InvalidBundleHash), "{bad}");
         }
     }

@@ -146,9 +146,7 @@ pub(super) fn decode(header: &[u8], file_bytes: u64) -> Result<Vec<Entry>, BadHe
     if format > FORMAT {
         return Err(BadHeader::Newer(format));
     }
-    let (body, hash) = header
-        .split_at_checked(HEADER_HASH_START)
-        .ok_or(BadHeader::Damaged)?;
+    let (body, hash) = header.split_at_checked(HEADER_HASH_START).ok_or(BadHeader::Damaged)?;
     if format == 0 || blake3::hash(body).as_bytes().as_slice() != hash {
         return Err(BadHeader::Damaged);
     }
@@ -193,18 +191,8 @@ mod tests {
 
     fn entries() -> Vec<Entry> {
         vec![
-            Entry {
-                section: Section::Snippets,
-                offset: 1024,
-                length: 70,
-                hash: [7; 32],
-            },
-            Entry {
-                section: Section::Meta,
-                offset: 1152,
-                length: 0,
-                hash: [9; 32],
-            },
+            Entry { section: Section::Snippets, offset: 1024, length: 70, hash: [7; 32] },
+            Entry { section: Section::Meta, offset: 1152, length: 0, hash: [9; 32] },
         ]
     }
 
@@ -240,55 +228,11 @@ mod tests {
         for (name, table, bytes) in [
             ("longer file", vec![first, second], 1153),
             ("shorter file", vec![first, second], 1151),
-            (
-                "overlap",
-                vec![
-                    first,
-                    Entry {
-                        offset: 1088,
-                        ..second
-                    },
-                ],
-                1088,
-            ),
-            (
-                "gap",
-                vec![
-                    first,
-                    Entry {
-                        offset: 1216,
-                        ..second
-                    },
-                ],
-                1216,
-            ),
-            (
-                "twice",
-                vec![
-                    first,
-                    Entry {
-                        section: first.section,
-                        ..second
-                    },
-                ],
-                1152,
-            ),
-            (
-                "header as a section",
-                vec![Entry {
-                    section: Section::Header,
-                    ..first
-                }],
-                1094,
-            ),
-            (
-                "end beyond u64",
-                vec![Entry {
-                    length: u64::MAX,
-                    ..first
-                }],
-                1094,
-            ),
+            ("overlap", vec![first, Entry { offset: 1088, ..second }], 1088),
+            ("gap", vec![first, Entry { offset: 1216, ..second }], 1216),
+            ("twice", vec![first, Entry { section: first.section, ..second }], 1152),
+            ("header as a section", vec![Entry { section: Section::Header, ..first }], 1094),
+            ("end beyond u64", vec![Entry { length: u64::MAX, ..first }], 1094),
         ] {
             assert_eq!(decode(&encode(&table), bytes), Err(BadHeader::Damaged), "{name}");
         }

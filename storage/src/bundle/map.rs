@@ -3,10 +3,7 @@
 //! The file is read once through a small buffer, which checks every byte without making it resident,
 //! and only then mapped; what a search touches later is all that counts against the process.
 
-#![expect(
-    unsafe_code,
-    reason = "mapping a file is unsafe by nature; the argument stands at the one call"
-)]
+#![expect(unsafe_code, reason = "mapping a file is unsafe by nature; the argument stands at the one call")]
 
 use std::fs::File;
 use std::io::Read;
@@ -42,28 +39,19 @@ impl Sections {
         // from bytes with bounds and UTF-8 checks, so even a file changed from outside could give
         // wrong answers, errors or a bus error, but no invalid value.
         let map = unsafe { Mmap::map(&file) }.map_err(BundleError::io("map", path))?;
-        Ok(Self {
-            map: OwnedBytes::new(map),
-            entries,
-        })
+        Ok(Self { map: OwnedBytes::new(map), entries })
     }
 
     /// The bytes of one section, kept mapped as long as the result lives.
     pub(super) fn get(&self, section: Section) -> Option<OwnedBytes> {
         let entry = self.entries.iter().find(|entry| entry.section == section)?;
-        let (start, end) = (
-            usize::try_from(entry.offset).ok()?,
-            usize::try_from(entry.end()).ok()?,
-        );
+        let (start, end) = (usize::try_from(entry.offset).ok()?, usize::try_from(entry.end()).ok()?);
         (start <= end && end <= self.map.len()).then(|| self.map.slice(start..end))
     }
 
     /// Bytes of one section; 0 when it is absent.
     pub(super) fn length(&self, section: Section) -> u64 {
-        self.entries
-            .iter()
-            .find(|entry| entry.section == section)
-            .map_or(0, |entry| entry.length)
+        self.entries.iter().find(|entry| entry.section == section).map_or(0, |entry| entry.length)
     }
 
     /// Bytes of the whole file.
@@ -74,17 +62,10 @@ impl Sections {
 
 fn read_table(file: &mut File, path: &Path, length: u64) -> Result<Vec<Entry>, BundleError> {
     let mut header = Vec::with_capacity(HEADER_BYTES);
-    file.take(HEADER_BYTES as u64)
-        .read_to_end(&mut header)
-        .map_err(BundleError::io("read", path))?;
+    file.take(HEADER_BYTES as u64).read_to_end(&mut header).map_err(BundleError::io("read", path))?;
     layout::decode(&header, length).map_err(|bad| match bad {
-        BadHeader::NotABundle => BundleError::NotABundle {
-            path: path.to_path_buf(),
-        },
-        BadHeader::Newer(found) => BundleError::Newer {
-            path: path.to_path_buf(),
-            found,
-        },
+        BadHeader::NotABundle => BundleError::NotABundle { path: path.to_path_buf() },
+        BadHeader::Newer(found) => BundleError::Newer { path: path.to_path_buf(), found },
         BadHeader::Damaged => BundleError::damaged(path, Section::Header),
     })
 }

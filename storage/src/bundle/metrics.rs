@@ -40,13 +40,11 @@ impl Metrics {
     }
 
     pub(super) fn built(&self, started: Instant) {
-        self.operation
-            .record(started.elapsed().as_secs_f64(), &[KeyValue::new("op", "build")]);
+        self.operation.record(started.elapsed().as_secs_f64(), &[KeyValue::new("op", "build")]);
     }
 
     pub(super) fn opened(&self, started: Instant, error: Option<&BundleError>) {
-        self.operation
-            .record(started.elapsed().as_secs_f64(), &[KeyValue::new("op", "open")]);
+        self.operation.record(started.elapsed().as_secs_f64(), &[KeyValue::new("op", "open")]);
         if let Some(error) = error {
             self.failed("open", error);
         }
@@ -60,8 +58,7 @@ impl Metrics {
             BundleError::Io { .. } => "io",
             _ => "other",
         };
-        self.errors
-            .add(1, &[KeyValue::new("op", operation), KeyValue::new("kind", kind)]);
+        self.errors.add(1, &[KeyValue::new("op", operation), KeyValue::new("kind", kind)]);
     }
 
     /// More, or fewer, bundles are kept open.

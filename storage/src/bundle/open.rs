@@ -81,9 +81,7 @@ impl Bundle {
         let pages = Records::open(&sections, &path, "page", pages, meta.pages)?;
         let snippets = [Section::SnippetOffsets, Section::Snippets];
         let snippets = Records::open(&sections, &path, "snippet", snippets, meta.snippets)?;
-        let facts = sections
-            .get(Section::Facts)
-            .ok_or_else(|| damaged(Section::Facts))?;
+        let facts = sections.get(Section::Facts).ok_or_else(|| damaged(Section::Facts))?;
         let facts = FactsTable::open(facts, meta.snippets, &path)?;
         let words = match sections.get(Section::Words) {
             Some(section) => Some(Words::open(&section, &path, meta.snippets)?),
@@ -102,17 +100,7 @@ impl Bundle {
             _ => None,
         };
         let sizes = sizes(&sections, words.is_some(), graph.as_ref());
-        Ok(Self {
-            path,
-            meta,
-            sizes,
-            pages,
-            snippets,
-            facts,
-            words,
-            rows,
-            graph,
-        })
+        Ok(Self { path, meta, sizes, pages, snippets, facts, words, rows, graph })
     }
 
     /// What the bundle says of itself.
@@ -182,9 +170,7 @@ impl Bundle {
     /// # Errors
     /// [`BundleError::Words`] when the index cannot be read.
     pub fn words(&self, query: &str, limit: usize) -> Result<Scored, BundleError> {
-        self.words
-            .as_ref()
-            .map_or(Ok(Vec::new()), |words| words.search(query, limit))
+        self.words.as_ref().map_or(Ok(Vec::new()), |words| words.search(query, limit))
     }
 
     /// Snippets nearest to `query` with their cosines, best first; none in a bundle without vectors.
@@ -201,10 +187,7 @@ impl Bundle {
             Some(graph) if limit <= GRAPH_RESULTS_MAX / 2 => graph.search(query, limit)?,
             _ => rows.nearest(query, limit)?,
         };
-        Ok(near
-            .into_iter()
-            .map(|(index, cosine)| (SnippetIndex(index), cosine))
-            .collect())
+        Ok(near.into_iter().map(|(index, cosine)| (SnippetIndex(index), cosine)).collect())
     }
 
     /// The unit vector of a snippet; `None` when it has none.
@@ -219,19 +202,13 @@ impl Bundle {
     /// [`BundleError::Dimensions`] and [`BundleError::NotFinite`] as in [`nearest`](Self::nearest).
     pub fn cosines(&self, query: &[f32], snippets: &[SnippetIndex]) -> Result<Vec<f32>, BundleError> {
         let indexes = snippets.iter().map(|SnippetIndex(index)| *index as usize);
-        self.rows.as_ref().map_or_else(
-            || Ok(vec![0.0; snippets.len()]),
-            |rows| rows.cosines(query, indexes),
-        )
+        self.rows.as_ref().map_or_else(|| Ok(vec![0.0; snippets.len()]), |rows| rows.cosines(query, indexes))
     }
 }
 
 impl fmt::Debug for Bundle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bundle")
-            .field("path", &self.path)
-            .field("meta", &self.meta)
-            .finish_non_exhaustive()
+        f.debug_struct("Bundle").field("path", &self.path).field("meta", &self.meta).finish_non_exhaustive()
     }
 }
 
@@ -254,12 +231,7 @@ fn sizes(sections: &Sections, words: bool, graph: Option<&VectorGraph>) -> Bundl
     let sum = |parts: &[Section]| parts.iter().map(|part| sections.length(*part)).sum();
     BundleSizes {
         file: sections.file_bytes(),
-        text: sum(&[
-            Section::Pages,
-            Section::PageOffsets,
-            Section::Snippets,
-            Section::SnippetOffsets,
-        ]),
+        text: sum(&[Section::Pages, Section::PageOffsets, Section::Snippets, Section::SnippetOffsets]),
         words: sum(&[Section::Words]),
         vectors: sum(&[Section::VectorRows, Section::VectorScales]),
         graph: sum(&[Section::Graph]),

@@ -47,11 +47,7 @@ impl PartialFile {
             .create_new(true)
             .open(&path)
             .map_err(BundleError::io("create", &path))?;
-        Ok(Self {
-            dir: dir.to_path_buf(),
-            path,
-            file: Some(file),
-        })
+        Ok(Self { dir: dir.to_path_buf(), path, file: Some(file) })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -59,16 +55,12 @@ impl PartialFile {
     }
 
     pub(super) fn file(&self) -> Result<&File, BundleError> {
-        self.file.as_ref().ok_or_else(|| BundleError::NotABundle {
-            path: self.path.clone(),
-        })
+        self.file.as_ref().ok_or_else(|| BundleError::NotABundle { path: self.path.clone() })
     }
 
     /// Makes the bytes durable, then gives the file its final name, then makes the name durable.
     pub(super) fn publish(mut self, hash: BundleHash) -> Result<PathBuf, BundleError> {
-        self.file()?
-            .sync_all()
-            .map_err(BundleError::io("sync", &self.path))?;
+        self.file()?.sync_all().map_err(BundleError::io("sync", &self.path))?;
         let target = path_of(&self.dir, hash);
         let folder = target.parent().unwrap_or(&self.dir);
         if !folder.is_dir() {
@@ -93,17 +85,13 @@ impl Drop for PartialFile {
 }
 
 fn sync_folder(path: &Path) -> Result<(), BundleError> {
-    File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .map_err(BundleError::io("sync", path))
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(BundleError::io("sync", path))
 }
 
 /// BLAKE3 and length of everything in `file`.
 pub(super) fn hash_file(file: &File, path: &Path) -> Result<(BundleHash, u64), BundleError> {
     let mut reader = file;
-    reader
-        .seek(SeekFrom::Start(0))
-        .map_err(BundleError::io("read", path))?;
+    reader.seek(SeekFrom::Start(0)).map_err(BundleError::io("read", path))?;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0_u8; BUFFER_BYTES];
     let mut bytes = 0;
@@ -129,10 +117,7 @@ pub(super) struct SectionWriter {
 impl SectionWriter {
     pub(super) fn create(dir: &Path) -> Result<Self, BundleError> {
         let partial = PartialFile::create(dir)?;
-        let file = partial
-            .file()?
-            .try_clone()
-            .map_err(BundleError::io("open", partial.path()))?;
+        let file = partial.file()?.try_clone().map_err(BundleError::io("open", partial.path()))?;
         let mut writer = Self {
             out: BufWriter::with_capacity(BUFFER_BYTES, file),
             partial,
@@ -185,19 +170,12 @@ impl SectionWriter {
     fn end(&mut self) {
         if let Some((section, offset, hasher)) = self.open.take() {
             let hash = *hasher.finalize().as_bytes();
-            self.entries.push(Entry {
-                section,
-                offset,
-                length: self.offset - offset,
-                hash,
-            });
+            self.entries.push(Entry { section, offset, length: self.offset - offset, hash });
         }
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), BundleError> {
-        self.out
-            .write_all(bytes)
-            .map_err(BundleError::io("write", self.partial.path()))?;
+        self.out.write_all(bytes).map_err(BundleError::io("write", self.partial.path()))?;
         self.offset += bytes.len() as u64;
         Ok(())
     }

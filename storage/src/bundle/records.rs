@@ -22,10 +22,7 @@ pub(super) struct Offsets {
 
 impl Offsets {
     pub(super) fn new() -> Self {
-        Self {
-            bytes: vec![0; OFFSET_BYTES],
-            end: 0,
-        }
+        Self { bytes: vec![0; OFFSET_BYTES], end: 0 }
     }
 
     /// Notes that a record of `length` bytes was written.
@@ -58,30 +55,18 @@ impl Records {
         count: u32,
     ) -> Result<Self, BundleError> {
         let missing = |section| move || BundleError::damaged(path, section);
-        let offsets = sections
-            .get(offsets_section)
-            .ok_or_else(missing(offsets_section))?;
+        let offsets = sections.get(offsets_section).ok_or_else(missing(offsets_section))?;
         let bytes = sections.get(section).ok_or_else(missing(section))?;
         if offsets.len() != (count as usize + 1) * OFFSET_BYTES {
             return Err(BundleError::damaged(path, offsets_section));
         }
-        Ok(Self {
-            path: path.clone(),
-            what,
-            section,
-            offsets,
-            bytes,
-        })
+        Ok(Self { path: path.clone(), what, section, offsets, bytes })
     }
 
     pub(super) fn get<T: DeserializeOwned>(&self, index: u32) -> Result<T, BundleError> {
         let count = (self.offsets.len() / OFFSET_BYTES - 1) as u32;
         if index >= count {
-            return Err(BundleError::NoSuchRecord {
-                what: self.what,
-                index,
-                count,
-            });
+            return Err(BundleError::NoSuchRecord { what: self.what, index, count });
         }
         let bytes = self
             .offset(index as usize)
@@ -92,9 +77,7 @@ impl Records {
     }
 
     fn offset(&self, place: usize) -> Option<usize> {
-        let bytes = self
-            .offsets
-            .get(place * OFFSET_BYTES..(place + 1) * OFFSET_BYTES)?;
+        let bytes = self.offsets.get(place * OFFSET_BYTES..(place + 1) * OFFSET_BYTES)?;
         usize::try_from(u64::from_le_bytes(bytes.try_into().ok()?)).ok()
     }
 }

@@ -17,10 +17,7 @@ pub(super) fn simhash(tokens: &Tokens) -> u64 {
             *count += ((hash >> bit & 1) as i32) * 2 - 1;
         }
     }
-    balance
-        .iter()
-        .enumerate()
-        .fold(0, |hash, (bit, count)| hash | u64::from(*count > 0) << bit)
+    balance.iter().enumerate().fold(0, |hash, (bit, count)| hash | u64::from(*count > 0) << bit)
 }
 
 /// FNV-1a with the finisher of MurmurHash3, since FNV alone mixes its high bits badly. Part of the
@@ -52,9 +49,7 @@ mod tests {
 
     #[test]
     fn near_duplicates_are_nearer_than_other_texts() {
-        let edited = TEXT
-            .replace("basic type", "basic python type")
-            .replace("always", "");
+        let edited = TEXT.replace("basic type", "basic python type").replace("always", "");
         let other = "Opens a TCP connection to a remote host and waits until the handshake is done; the \
             returned socket is closed when it is dropped, and its options can be set before that.";
         assert!(similarity(of(TEXT), of(&edited)) > 0.9);

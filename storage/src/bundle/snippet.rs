@@ -52,9 +52,7 @@ pub struct Snippet {
 impl Snippet {
     /// Whether the snippet is shown as a code snippet.
     pub fn has_code(&self) -> bool {
-        self.blocks
-            .iter()
-            .any(|block| matches!(block, Block::Code { .. }))
+        self.blocks.iter().any(|block| matches!(block, Block::Code { .. }))
     }
 
     /// The innermost heading; empty only when the page has no title either.

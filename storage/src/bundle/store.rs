@@ -93,9 +93,7 @@ impl BundleStore {
     pub fn get_open(&self, hash: BundleHash) -> Option<Arc<Bundle>> {
         let open = self.open.load();
         let found = open.get(&hash)?;
-        found
-            .asked_at
-            .store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        found.asked_at.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         Some(found.bundle.clone())
     }
 
@@ -165,10 +163,7 @@ impl BundleStore {
         let mut bundles = Vec::new();
         for folder in entries(&self.dir)?.into_iter().filter(|path| path.is_dir()) {
             for path in files(&folder)? {
-                let name = path
-                    .file_stem()
-                    .and_then(|name| name.to_str())
-                    .unwrap_or_default();
+                let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
                 let Ok(hash) = name.parse() else { continue };
                 if path.extension().is_some_and(|extension| extension == EXTENSION) && path == self.path(hash)
                 {
@@ -187,20 +182,10 @@ impl BundleStore {
     /// [`BundleError::Limit`] above `bytes_max`; [`BundleError::Io`] when the temporary file cannot be made.
     pub fn receive(&self, hash: BundleHash, bytes: u64, bytes_max: u64) -> Result<Incoming, BundleError> {
         if bytes > bytes_max {
-            return Err(BundleError::Limit {
-                what: "bundle of bytes",
-                limit: bytes_max,
-                found: bytes,
-            });
+            return Err(BundleError::Limit { what: "bundle of bytes", limit: bytes_max, found: bytes });
         }
         let partial = PartialFile::create(&self.dir)?;
-        Ok(Incoming {
-            hash,
-            bytes_max: bytes,
-            bytes: 0,
-            hasher: blake3::Hasher::new(),
-            partial,
-        })
+        Ok(Incoming { hash, bytes_max: bytes, bytes: 0, hasher: blake3::Hasher::new(), partial })
     }
 
     fn keep_open(&self, hash: BundleHash, bundle: Arc<Bundle>) {
@@ -209,9 +194,7 @@ impl BundleStore {
         self.change_open(|open| {
             open.insert(hash, opened);
             while open.len() > self.open_max {
-                let oldest = open
-                    .iter()
-                    .min_by_key(|(_, one)| one.asked_at.load(Ordering::Relaxed));
+                let oldest = open.iter().min_by_key(|(_, one)| one.asked_at.load(Ordering::Relaxed));
                 let Some(oldest) = oldest.map(|(hash, _)| *hash) else {
                     break;
                 };
@@ -253,17 +236,10 @@ impl Incoming {
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), BundleError> {
         let found = self.bytes + bytes.len() as u64;
         if found > self.bytes_max {
-            return Err(BundleError::Limit {
-                what: "bundle of bytes",
-                limit: self.bytes_max,
-                found,
-            });
+            return Err(BundleError::Limit { what: "bundle of bytes", limit: self.bytes_max, found });
         }
         self.hasher.update(bytes);
-        self.partial
-            .file()?
-            .write_all(bytes)
-            .map_err(BundleError::io("write", self.partial.path()))?;
+        self.partial.file()?.write_all(bytes).map_err(BundleError::io("write", self.partial.path()))?;
         self.bytes = found;
         Ok(())
     }
@@ -281,19 +257,13 @@ impl Incoming {
     pub fn finish(self) -> Result<StoredBundle, BundleError> {
         let found = BundleHash::from(*self.hasher.finalize().as_bytes());
         if found != self.hash {
-            let error = BundleError::WrongHash {
-                expected: self.hash,
-                found,
-            };
+            let error = BundleError::WrongHash { expected: self.hash, found };
             Metrics::get().failed("receive", &error);
             return Err(error);
         }
         Bundle::open(self.partial.path())?;
         self.partial.publish(self.hash)?;
-        Ok(StoredBundle {
-            hash: self.hash,
-            bytes: self.bytes,
-        })
+        Ok(StoredBundle { hash: self.hash, bytes: self.bytes })
     }
 }
 
@@ -316,11 +286,7 @@ mod tests {
     }
 
     fn add(store: &BundleStore, version: &str) -> BundleHash {
-        let draft = BundleDraft {
-            library: "/a/b".to_owned(),
-            version: version.to_owned(),
-            embedder: None,
-        };
+        let draft = BundleDraft { library: "/a/b".to_owned(), version: version.to_owned(), embedder: None };
         store.builder(draft).unwrap().finish().unwrap().hash
     }
 
@@ -332,11 +298,7 @@ mod tests {
         hashes.sort_unstable();
         let listed = store.list().unwrap();
         assert_eq!(listed.iter().map(|one| one.hash).collect::<Vec<_>>(), hashes);
-        assert!(
-            listed
-                .iter()
-                .all(|one| one.bytes == fs::metadata(store.path(one.hash)).unwrap().len())
-        );
+        assert!(listed.iter().all(|one| one.bytes == fs::metadata(store.path(one.hash)).unwrap().len()));
         assert!(hashes.iter().all(|hash| store.contains(*hash)));
         assert_eq!(store.open_count(), 0);
         let bundle = store.open(hashes[0]).unwrap();
@@ -372,22 +334,13 @@ mod tests {
         for name in ["0011.partial", "notes.txt", "ab.bundle"] {
             fs::write(dir.path().join(name), "x").unwrap();
         }
-        let stray = store(dir.path(), 1)
-            .path(hash)
-            .with_file_name(format!("{}.bundle", BundleHash::of(b"other")));
+        let stray =
+            store(dir.path(), 1).path(hash).with_file_name(format!("{}.bundle", BundleHash::of(b"other")));
         fs::write(stray, "x").unwrap();
         let store = store(dir.path(), 1);
         assert!(!dir.path().join("0011.partial").exists());
         assert!(dir.path().join("notes.txt").exists());
-        assert_eq!(
-            store
-                .list()
-                .unwrap()
-                .iter()
-                .map(|one| one.hash)
-                .collect::<Vec<_>>(),
-            [hash]
-        );
+        assert_eq!(store.list().unwrap().iter().map(|one| one.hash).collect::<Vec<_>>(), [hash]);
     }
 
     #[test]
@@ -404,26 +357,11 @@ mod tests {
         };
         let mut wrong = bytes.clone();
         wrong[100] ^= 1;
-        assert!(matches!(
-            receive(hash, &[&wrong]),
-            Err(BundleError::WrongHash { .. })
-        ));
-        assert!(matches!(
-            receive(hash, &[&bytes[..99]]),
-            Err(BundleError::WrongHash { .. })
-        ));
-        assert!(matches!(
-            receive(hash, &[&bytes, b"x"]),
-            Err(BundleError::Limit { .. })
-        ));
-        assert!(matches!(
-            receive(BundleHash::of(b"junk"), &[b"junk"]),
-            Err(BundleError::NotABundle { .. })
-        ));
-        assert!(matches!(
-            store.receive(hash, 1 << 21, 1 << 20),
-            Err(BundleError::Limit { .. })
-        ));
+        assert!(matches!(receive(hash, &[&wrong]), Err(BundleError::WrongHash { .. })));
+        assert!(matches!(receive(hash, &[&bytes[..99]]), Err(BundleError::WrongHash { .. })));
+        assert!(matches!(receive(hash, &[&bytes, b"x"]), Err(BundleError::Limit { .. })));
+        assert!(matches!(receive(BundleHash::of(b"junk"), &[b"junk"]), Err(BundleError::NotABundle { .. })));
+        assert!(matches!(store.receive(hash, 1 << 21, 1 << 20), Err(BundleError::Limit { .. })));
         assert_eq!(fs::read_dir(here.path()).unwrap().count(), 0);
         let received = receive(hash, &[&bytes[..500], &bytes[500..]]).unwrap();
         assert_eq!(received, StoredBundle { hash, bytes: length });
@@ -453,9 +391,7 @@ mod tests {
         let hashes = ["1", "2"].map(|version| add(&store, version));
         for hash in hashes {
             let bundles: Vec<_> = std::thread::scope(|scope| {
-                let asked: Vec<_> = (0..8)
-                    .map(|_| scope.spawn(|| store.open(hash).unwrap()))
-                    .collect();
+                let asked: Vec<_> = (0..8).map(|_| scope.spawn(|| store.open(hash).unwrap())).collect();
                 asked.into_iter().map(|thread| thread.join().unwrap()).collect()
             });
             assert!(bundles.iter().all(|bundle| Arc::ptr_eq(bundle, &bundles[0])));

@@ -12,10 +12,7 @@ fn draft(dimensions: Option<u32>) -> BundleDraft {
     BundleDraft {
         library: "/python/cpython".to_owned(),
         version: "3.12.1".to_owned(),
-        embedder: dimensions.map(|dimensions| Embedder {
-            id: "static-1".to_owned(),
-            dimensions,
-        }),
+        embedder: dimensions.map(|dimensions| Embedder { id: "static-1".to_owned(), dimensions }),
     }
 }
 
@@ -29,10 +26,7 @@ fn page(path: &str) -> Page {
 
 fn snippet(page: u32, heading: &str, prose: &str, code: Option<&str>) -> Snippet {
     let mut blocks = vec![Block::Prose(prose.to_owned())];
-    blocks.extend(code.map(|code| Block::Code {
-        language: "python".to_owned(),
-        code: code.to_owned(),
-    }));
+    blocks.extend(code.map(|code| Block::Code { language: "python".to_owned(), code: code.to_owned() }));
     Snippet {
         page,
         anchors: vec![heading.to_lowercase().replace(' ', "-")],
@@ -50,33 +44,17 @@ type Sample = (Vec<Page>, Vec<(Snippet, Option<Vec<f32>>)>);
 fn sample() -> Sample {
     let snippets = vec![
         (
-            snippet(
-                0,
-                "Dump",
-                "Serialize an object to a stream.",
-                Some("json.dump(obj, fp)"),
-            ),
+            snippet(0, "Dump", "Serialize an object to a stream.", Some("json.dump(obj, fp)")),
             Some(vec![1.0, 0.0, 0.0]),
         ),
         (
-            snippet(
-                0,
-                "Load",
-                "Read an object back from a stream.",
-                Some("json.load(fp)"),
-            ),
+            snippet(0, "Load", "Read an object back from a stream.", Some("json.load(fp)")),
             Some(vec![0.9, 0.1, 0.0]),
         ),
         (snippet(1, "Reader", "Iterates over rows of a file.", None), None),
-        (
-            snippet(1, "Reader", "A second part of the same section.", None),
-            Some(vec![0.0, 0.0, 1.0]),
-        ),
+        (snippet(1, "Reader", "A second part of the same section.", None), Some(vec![0.0, 0.0, 1.0])),
     ];
-    (
-        vec![page("library/json.html"), page("library/csv.html")],
-        snippets,
-    )
+    (vec![page("library/json.html"), page("library/csv.html")], snippets)
 }
 
 fn build(dir: &Path, draft: BundleDraft, (pages, snippets): &Sample, graph_min: usize) -> BuiltBundle {
@@ -85,10 +63,7 @@ fn build(dir: &Path, draft: BundleDraft, (pages, snippets): &Sample, graph_min: 
         assert_eq!(builder.add_page(page.clone()).unwrap(), at as u32);
     }
     for (at, (snippet, vector)) in snippets.iter().enumerate() {
-        assert_eq!(
-            builder.add_snippet(snippet, vector.as_deref()).unwrap(),
-            SnippetIndex(at as u32)
-        );
+        assert_eq!(builder.add_snippet(snippet, vector.as_deref()).unwrap(), SnippetIndex(at as u32));
     }
     builder.finish().unwrap()
 }
@@ -111,20 +86,10 @@ fn what_went_in_comes_out() {
     assert_eq!(BundleHash::of(&fs::read(&path).unwrap()), built.hash);
     let bundle = Bundle::open(&path).unwrap();
     let meta = bundle.meta();
-    assert_eq!(
-        (meta.library.as_str(), meta.version.as_str()),
-        ("/python/cpython", "3.12.1")
-    );
+    assert_eq!((meta.library.as_str(), meta.version.as_str()), ("/python/cpython", "3.12.1"));
     assert_eq!((meta.pages, meta.snippets, meta.vectors), (2, 4, 3));
     assert_eq!((built.pages, built.snippets, built.tokens), (2, 4, meta.tokens));
-    assert_eq!(
-        meta.tokens,
-        sample
-            .1
-            .iter()
-            .map(|(snippet, _)| u64::from(snippet.tokens))
-            .sum::<u64>()
-    );
+    assert_eq!(meta.tokens, sample.1.iter().map(|(snippet, _)| u64::from(snippet.tokens)).sum::<u64>());
     assert_eq!(meta.embedder, draft(Some(3)).embedder);
     for (at, page) in sample.0.iter().enumerate() {
         assert_eq!(bundle.page(at as u32).unwrap(), *page);
@@ -136,23 +101,13 @@ fn what_went_in_comes_out() {
         assert_eq!(bundle.find_id(facts.id), Some(index));
         assert_eq!((facts.page, facts.tokens), (snippet.page, snippet.tokens));
         assert_eq!((facts.link_percent, facts.has_code), (3, snippet.has_code()));
-        assert_eq!(
-            (bundle.id(index).unwrap(), bundle.simhash(index).unwrap()),
-            (facts.id, facts.simhash)
-        );
+        assert_eq!((bundle.id(index).unwrap(), bundle.simhash(index).unwrap()), (facts.id, facts.simhash));
     }
     assert!(matches!(
         bundle.snippet(SnippetIndex(4)),
-        Err(BundleError::NoSuchRecord {
-            index: 4,
-            count: 4,
-            ..
-        })
+        Err(BundleError::NoSuchRecord { index: 4, count: 4, .. })
     ));
-    assert!(matches!(
-        bundle.page(2),
-        Err(BundleError::NoSuchRecord { what: "page", .. })
-    ));
+    assert!(matches!(bundle.page(2), Err(BundleError::NoSuchRecord { what: "page", .. })));
     let sizes = bundle.sizes();
     assert_eq!(sizes.file, built.bytes);
     assert!(sizes.text + sizes.words + sizes.vectors < sizes.file && sizes.graph == 0);
@@ -163,29 +118,15 @@ fn words_find_prose_code_and_headings_and_vectors_find_the_rest() {
     let dir = tempfile::tempdir().unwrap();
     let built = build(dir.path(), draft(Some(3)), &sample(), GRAPH_MIN);
     let bundle = Bundle::open(&path_of(dir.path(), &built)).unwrap();
-    assert_eq!(
-        indexes(bundle.words("how to serialize objects", 10).unwrap()),
-        [0, 1]
-    );
+    assert_eq!(indexes(bundle.words("how to serialize objects", 10).unwrap()), [0, 1]);
     assert_eq!(indexes(bundle.words("json.load", 1).unwrap()), [1]);
     assert_eq!(indexes(bundle.words("READER", 10).unwrap()), [2, 3]);
     assert_eq!(indexes(bundle.nearest(&[1.0, 0.0, 0.0], 2).unwrap()), [0, 1]);
     assert_eq!(indexes(bundle.nearest(&[1.0, 0.0, 0.0], 10).unwrap()), [0, 1, 3]);
-    assert_eq!(
-        bundle
-            .cosines(&[0.0, 0.0, 2.0], &[SnippetIndex(3), SnippetIndex(2)])
-            .unwrap(),
-        [1.0, 0.0]
-    );
+    assert_eq!(bundle.cosines(&[0.0, 0.0, 2.0], &[SnippetIndex(3), SnippetIndex(2)]).unwrap(), [1.0, 0.0]);
     assert_eq!(bundle.vector(SnippetIndex(2)), None);
     let wrong = bundle.nearest(&[1.0], 1);
-    assert!(matches!(
-        wrong,
-        Err(BundleError::Dimensions {
-            expected: 3,
-            found: 1
-        })
-    ));
+    assert!(matches!(wrong, Err(BundleError::Dimensions { expected: 3, found: 1 })));
 }
 
 #[test]
@@ -199,10 +140,7 @@ fn equal_drafts_give_equal_bundles() {
     let mut changed = sample();
     changed.1[0].0.tokens += 1;
     let first = build(one.path(), draft(Some(3)), &sample(), GRAPH_MIN);
-    assert_ne!(
-        build(one.path(), draft(Some(3)), &changed, GRAPH_MIN).hash,
-        first.hash
-    );
+    assert_ne!(build(one.path(), draft(Some(3)), &changed, GRAPH_MIN).hash, first.hash);
 }
 
 #[test]
@@ -210,9 +148,7 @@ fn an_id_survives_a_rebuild_in_which_other_snippets_change() {
     let dir = tempfile::tempdir().unwrap();
     let before = build(dir.path(), draft(Some(3)), &sample(), GRAPH_MIN);
     let mut changed = sample();
-    changed
-        .1
-        .insert(0, (snippet(0, "New", "Something new.", None), None));
+    changed.1.insert(0, (snippet(0, "New", "Something new.", None), None));
     changed.1[1].0.blocks.push(Block::Prose("More.".to_owned()));
     let after = build(dir.path(), draft(Some(3)), &changed, GRAPH_MIN);
     let (before, after) = (
@@ -232,16 +168,8 @@ fn a_bundle_may_be_empty_or_have_no_vectors() {
     for (embedder, pages, snippets) in [
         (None, vec![], vec![]),
         (Some(3), pages.clone(), vec![]),
-        (
-            None,
-            pages.clone(),
-            snippets.iter().map(|(one, _)| (one.clone(), None)).collect(),
-        ),
-        (
-            Some(3),
-            pages,
-            snippets.drain(..).map(|(one, _)| (one, None)).collect(),
-        ),
+        (None, pages.clone(), snippets.iter().map(|(one, _)| (one.clone(), None)).collect()),
+        (Some(3), pages, snippets.drain(..).map(|(one, _)| (one, None)).collect()),
     ] {
         let sample = (pages, snippets);
         let built = build(dir.path(), draft(embedder), &sample, 1);
@@ -259,9 +187,8 @@ fn a_bundle_may_be_empty_or_have_no_vectors() {
 fn a_graph_finds_what_the_scan_finds() {
     let dir = tempfile::tempdir().unwrap();
     let vectors = vectors::tests::clustered(300, 16, 21);
-    let snippets = vectors
-        .iter()
-        .map(|vector| (snippet(0, "Same", "Same text.", None), Some(vector.clone())));
+    let snippets =
+        vectors.iter().map(|vector| (snippet(0, "Same", "Same text.", None), Some(vector.clone())));
     let sample = (vec![page("a")], snippets.collect());
     let [graph, scan] = [1, GRAPH_MIN].map(|graph_min| {
         let built = build(dir.path(), draft(Some(16)), &sample, graph_min);
@@ -270,10 +197,7 @@ fn a_graph_finds_what_the_scan_finds() {
     assert!(graph.sizes().graph > 0 && scan.sizes().graph == 0);
     for query in vectors::tests::clustered(20, 16, 22) {
         for limit in [3, 200] {
-            assert_eq!(
-                graph.nearest(&query, limit).unwrap(),
-                scan.nearest(&query, limit).unwrap()
-            );
+            assert_eq!(graph.nearest(&query, limit).unwrap(), scan.nearest(&query, limit).unwrap());
         }
     }
 }
@@ -304,51 +228,27 @@ fn a_bundle_of_format_one_can_still_be_read_and_searched() {
 #[test]
 fn the_builder_refuses_what_a_bundle_cannot_hold() {
     let dir = tempfile::tempdir().unwrap();
-    let long = BundleDraft {
-        version: "x".repeat(NAME_BYTES_MAX + 1),
-        ..draft(None)
-    };
-    assert!(matches!(
-        BundleBuilder::new(dir.path(), long),
-        Err(BundleError::Limit { .. })
-    ));
+    let long = BundleDraft { version: "x".repeat(NAME_BYTES_MAX + 1), ..draft(None) };
+    assert!(matches!(BundleBuilder::new(dir.path(), long), Err(BundleError::Limit { .. })));
     assert!(BundleBuilder::new(dir.path(), draft(Some(0))).is_err());
     let mut builder = BundleBuilder::new(dir.path(), draft(Some(3))).unwrap();
     let one = snippet(0, "A", "text", None);
     let refused = builder.add_snippet(&one, None);
-    assert!(matches!(
-        refused,
-        Err(BundleError::NoSuchPage { page: 0, pages: 0 })
-    ));
-    let large = Page {
-        title: "x".repeat(PAGE_BYTES_MAX),
-        ..page("a")
-    };
+    assert!(matches!(refused, Err(BundleError::NoSuchPage { page: 0, pages: 0 })));
+    let large = Page { title: "x".repeat(PAGE_BYTES_MAX), ..page("a") };
     assert!(matches!(builder.add_page(large), Err(BundleError::Limit { .. })));
     builder.add_page(page("a")).unwrap();
     let large = snippet(0, "A", &"x".repeat(SNIPPET_BYTES_MAX), None);
     let refused = builder.add_snippet(&large, None).unwrap_err();
-    assert!(
-        matches!(refused, BundleError::Limit { limit: 1_048_576, .. }),
-        "{refused}"
-    );
-    assert!(
-        refused.to_string().ends_with("exceeds the limit of 1048576"),
-        "{refused}"
-    );
+    assert!(matches!(refused, BundleError::Limit { limit: 1_048_576, .. }), "{refused}");
+    assert!(refused.to_string().ends_with("exceeds the limit of 1048576"), "{refused}");
     for bad in [&[1.0][..], &[f32::NAN, 0.0, 0.0]] {
         assert!(builder.add_snippet(&one, Some(bad)).is_err());
     }
     let mut words_only = BundleBuilder::new(dir.path(), draft(None)).unwrap();
     words_only.add_page(page("a")).unwrap();
     let refused = words_only.add_snippet(&one, Some(&[1.0]));
-    assert!(matches!(
-        refused,
-        Err(BundleError::Dimensions {
-            expected: 0,
-            found: 1
-        })
-    ));
+    assert!(matches!(refused, Err(BundleError::Dimensions { expected: 0, found: 1 })));
 }
 
 #[test]
@@ -434,9 +334,7 @@ fn a_large_bundle_is_built_and_opened_in_little_memory() {
             text.push_str(&format!("word{rank:x}s "));
         }
         let snippet = snippet(0, &format!("Section {at}"), &text, None);
-        builder
-            .add_snippet(&snippet, Some(&vectors[at % vectors.len()]))
-            .unwrap();
+        builder.add_snippet(&snippet, Some(&vectors[at % vectors.len()])).unwrap();
     }
     let built = builder.finish().unwrap();
     let peak = peak_kib() - before;
@@ -444,9 +342,5 @@ fn a_large_bundle_is_built_and_opened_in_little_memory() {
     let bundle = Bundle::open(&path_of(dir.path(), &built)).unwrap();
     bundle.words("word7 word77 word777", 10).unwrap();
     bundle.nearest(&vectors[0], 10).unwrap();
-    println!(
-        "{peak} KiB to build, {:?}, {} KiB with it open",
-        bundle.sizes(),
-        peak_kib() - before
-    );
+    println!("{peak} KiB to build, {:?}, {} KiB with it open", bundle.sizes(), peak_kib() - before);
 }

@@ -49,10 +49,7 @@ impl Default for Tokens {
 impl Tokens {
     /// Remembers stems from text to text, for those who read many.
     pub(super) fn remembering() -> Self {
-        Self {
-            stems: vec![Default::default(); STEMS_REMEMBERED],
-            ..Self::default()
-        }
+        Self { stems: vec![Default::default(); STEMS_REMEMBERED], ..Self::default() }
     }
 
     /// Replaces the tokens by those of `text`.
@@ -71,9 +68,7 @@ impl Tokens {
 
     pub(super) fn get(&self, at: usize) -> Option<&str> {
         let end = *self.ends.get(at)? as usize;
-        let start = at
-            .checked_sub(1)
-            .map_or(Some(0), |before| self.ends.get(before).copied())? as usize;
+        let start = at.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied())? as usize;
         self.text.get(start..end)
     }
 
@@ -96,11 +91,7 @@ impl Tokens {
                 end += operator;
                 break;
             }
-            let connector = if rest.starts_with("::") {
-                2
-            } else {
-                usize::from(rest.starts_with('.'))
-            };
+            let connector = if rest.starts_with("::") { 2 } else { usize::from(rest.starts_with('.')) };
             if connector == 0 || !rest[connector..].starts_with(is_word) || identifiers == PARTS_MAX {
                 end += clitic(&text[from..end], rest);
                 break;
@@ -180,9 +171,7 @@ impl Tokens {
             self.text.push_str(&self.stemmer.stem(&word));
             return;
         }
-        let slot = word
-            .bytes()
-            .fold(5381_usize, |hash, byte| hash.wrapping_mul(33) ^ usize::from(byte))
+        let slot = word.bytes().fold(5381_usize, |hash, byte| hash.wrapping_mul(33) ^ usize::from(byte))
             % self.stems.len();
         let (known, stem) = &mut self.stems[slot];
         if *known != word {
@@ -230,11 +219,7 @@ fn clitic(word: &str, rest: &str) -> usize {
     let tail = &rest[quote.len_utf8()..];
     let letters = tail.find(|c| !is_word(c)).unwrap_or(tail.len());
     let known = matches!(&tail[..letters], "s" | "t" | "re" | "ll" | "ve" | "d" | "m");
-    if known && word.len() > 1 {
-        quote.len_utf8() + letters
-    } else {
-        0
-    }
+    if known && word.len() > 1 { quote.len_utf8() + letters } else { 0 }
 }
 
 fn is_word(c: char) -> bool {
@@ -354,20 +339,14 @@ mod tests {
             ("utf8", "utf8 utf 8"),
             ("json.dump(obj)", "json dump json.dump obj"),
             ("std::fmt::Display", "std fmt display std.fmt.display"),
-            (
-                "Vec::withCapacity",
-                "vec withcapacity with capac vec.withcapacity",
-            ),
+            ("Vec::withCapacity", "vec withcapacity with capac vec.withcapacity"),
             ("a.b.c", "a b c a.b.c"),
             ("3.11.2", "3 11 2 3.11.2"),
             ("End of one. Start", "end of one start"),
             ("std:: fmt .net", "std fmt net"),
             ("content-type: text/html", "content type text html"),
             ("C++ and C# and F#, i++, c++11", "c c++ and c c# and f f# i c 11"),
-            (
-                "don't user's they\u{2019}re rock'n'roll",
-                "don user they rock n roll",
-            ),
+            ("don't user's they\u{2019}re rock'n'roll", "don user they rock n roll"),
             ("b'abc' f's'", "b abc f s"),
             ("Café naïve Ångström", "cafe naiv angstrom"),
             ("Cafe\u{301}", "cafe"),
@@ -397,18 +376,10 @@ mod tests {
     #[test]
     fn a_token_never_exceeds_its_limit_and_long_names_are_cut_into_few() {
         let long = "aB1".repeat(10_000);
-        for text in [
-            &long,
-            &"é".repeat(10_000),
-            &"a.".repeat(10_000),
-            &"x_".repeat(10_000),
-            &"漢".repeat(50),
-        ] {
+        for text in [&long, &"é".repeat(10_000), &"a.".repeat(10_000), &"x_".repeat(10_000), &"漢".repeat(50)]
+        {
             let tokens = tokens(text);
-            assert!(
-                tokens.iter().all(|token| token.len() <= TOKEN_BYTES_MAX + 8),
-                "{tokens:?}"
-            );
+            assert!(tokens.iter().all(|token| token.len() <= TOKEN_BYTES_MAX + 8), "{tokens:?}");
         }
         assert_eq!(tokens(&long).len(), 1 + PARTS_MAX);
     }

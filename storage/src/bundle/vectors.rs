@@ -37,17 +37,9 @@ impl RowsBuilder {
     pub fn new(dimensions: usize) -> Result<Self, BundleError> {
         BundleError::check_limit("vector of dimensions", dimensions, DIMENSIONS_MAX)?;
         if dimensions == 0 {
-            return Err(BundleError::Dimensions {
-                expected: 1,
-                found: 0,
-            });
+            return Err(BundleError::Dimensions { expected: 1, found: 0 });
         }
-        Ok(Self {
-            dimensions,
-            rows: Vec::new(),
-            scales: Vec::new(),
-            vectors: 0,
-        })
+        Ok(Self { dimensions, rows: Vec::new(), scales: Vec::new(), vectors: 0 })
     }
 
     /// Appends a row; `None`, or a vector of zeros, keeps the place of something without a vector.
@@ -105,14 +97,8 @@ impl Rows {
         let count = scales.len() / SCALE_BYTES;
         let fits = dimensions > 0
             && scales.len().is_multiple_of(SCALE_BYTES)
-            && count
-                .checked_mul(dimensions)
-                .is_some_and(|bytes| bytes == rows.len());
-        fits.then_some(Self {
-            dimensions,
-            rows,
-            scales,
-        })
+            && count.checked_mul(dimensions).is_some_and(|bytes| bytes == rows.len());
+        fits.then_some(Self { dimensions, rows, scales })
     }
 
     /// How many rows there are, with and without a vector.
@@ -170,10 +156,7 @@ impl Rows {
         indexes: impl Iterator<Item = usize>,
     ) -> Result<Vec<f32>, BundleError> {
         let query = unit(query, self.dimensions)?.unwrap_or_else(|| vec![0.0; self.dimensions]);
-        let one = |index| {
-            self.row(index)
-                .map_or(0.0, |(row, scale)| cosine(row, scale, &query))
-        };
+        let one = |index| self.row(index).map_or(0.0, |(row, scale)| cosine(row, scale, &query));
         Ok(indexes.map(one).collect())
     }
 
@@ -194,10 +177,7 @@ impl Rows {
         let query: Vec<i16> = quantise(query).map(i16::from).collect();
         let mut best: BinaryHeap<Reverse<Candidate>> = BinaryHeap::with_capacity(count.min(self.len()) + 1);
         let mut worst_kept = f32::NEG_INFINITY;
-        let rows = self
-            .rows
-            .chunks_exact(self.dimensions)
-            .zip(self.scales.chunks_exact(SCALE_BYTES));
+        let rows = self.rows.chunks_exact(self.dimensions).zip(self.scales.chunks_exact(SCALE_BYTES));
         for (index, (row, scale)) in rows.enumerate() {
             let scale = scale_of(scale);
             let score = dot_i8(row, &query) as f32 * scale;
@@ -208,19 +188,12 @@ impl Rows {
             if best.len() == count {
                 best.pop();
             }
-            best.push(Reverse(Candidate {
-                score,
-                index: index as u32,
-            }));
+            best.push(Reverse(Candidate { score, index: index as u32 }));
             if best.len() == count {
-                worst_kept = best
-                    .peek()
-                    .map_or(worst_kept, |Reverse(candidate)| candidate.score);
+                worst_kept = best.peek().map_or(worst_kept, |Reverse(candidate)| candidate.score);
             }
         }
-        best.into_iter()
-            .map(|Reverse(candidate)| candidate.index)
-            .collect()
+        best.into_iter().map(|Reverse(candidate)| candidate.index).collect()
     }
 
     fn row(&self, index: usize) -> Option<(&[u8], f32)> {
@@ -239,9 +212,7 @@ struct Candidate {
 /// Larger score first, then smaller index, as results are ordered.
 impl Ord for Candidate {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.score
-            .total_cmp(&other.score)
-            .then(other.index.cmp(&self.index))
+        self.score.total_cmp(&other.score).then(other.index.cmp(&self.index))
     }
 }
 
@@ -275,20 +246,12 @@ pub(super) mod tests {
     pub(crate) fn clustered(count: usize, dimensions: usize, seed: u64) -> Vec<Vec<f32>> {
         let mut state = seed;
         let mut number = move || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             ((state >> 40) as f32 / (1_u64 << 24) as f32) * 2.0 - 1.0
         };
-        let centres: Vec<Vec<f32>> = (0..50)
-            .map(|_| (0..dimensions).map(|_| number()).collect())
-            .collect();
-        let mut near = |at: usize| {
-            centres[at % centres.len()]
-                .iter()
-                .map(|value| value + 0.5 * number())
-                .collect()
-        };
+        let centres: Vec<Vec<f32>> = (0..50).map(|_| (0..dimensions).map(|_| number()).collect()).collect();
+        let mut near =
+            |at: usize| centres[at % centres.len()].iter().map(|value| value + 0.5 * number()).collect();
         (0..count).map(&mut near).collect()
     }
 
@@ -364,58 +327,31 @@ pub(super) mod tests {
         }
         assert_eq!(builder.vectors(), 2);
         let rows = builder.finish();
-        let found: Vec<u32> = rows
-            .nearest(&[1.0, 0.0], 10)
-            .unwrap()
-            .iter()
-            .map(|(index, _)| *index)
-            .collect();
+        let found: Vec<u32> =
+            rows.nearest(&[1.0, 0.0], 10).unwrap().iter().map(|(index, _)| *index).collect();
         assert_eq!(found, [1, 3]);
         assert_eq!(rows.vector(0), None);
-        assert_eq!(
-            rows.cosines(&[2.0, 0.0], [0, 1, 99].into_iter()).unwrap(),
-            [0.0, 1.0, 0.0]
-        );
+        assert_eq!(rows.cosines(&[2.0, 0.0], [0, 1, 99].into_iter()).unwrap(), [0.0, 1.0, 0.0]);
     }
 
     #[test]
     fn equal_rows_come_in_order_also_when_some_are_cut_off() {
         let rows = rows(&vec![vec![0.5, 0.5]; 100]);
-        let found: Vec<u32> = rows
-            .nearest(&[1.0, 1.0], 3)
-            .unwrap()
-            .iter()
-            .map(|(index, _)| *index)
-            .collect();
+        let found: Vec<u32> = rows.nearest(&[1.0, 1.0], 3).unwrap().iter().map(|(index, _)| *index).collect();
         assert_eq!(found, [0, 1, 2]);
     }
 
     #[test]
     fn vectors_of_another_shape_are_refused() {
         let rows = rows(&[vec![1.0, 0.0]]);
-        assert!(matches!(
-            rows.nearest(&[1.0], 1),
-            Err(BundleError::Dimensions {
-                expected: 2,
-                found: 1
-            })
-        ));
+        assert!(matches!(rows.nearest(&[1.0], 1), Err(BundleError::Dimensions { expected: 2, found: 1 })));
         for bad in [f32::NAN, f32::INFINITY] {
-            assert!(matches!(
-                rows.nearest(&[bad, 0.0], 1),
-                Err(BundleError::NotFinite)
-            ));
+            assert!(matches!(rows.nearest(&[bad, 0.0], 1), Err(BundleError::NotFinite)));
             let mut builder = RowsBuilder::new(2).unwrap();
-            assert!(matches!(
-                builder.push(Some(&[0.0, bad])),
-                Err(BundleError::NotFinite)
-            ));
+            assert!(matches!(builder.push(Some(&[0.0, bad])), Err(BundleError::NotFinite)));
         }
         assert!(RowsBuilder::new(0).is_err());
-        assert!(matches!(
-            RowsBuilder::new(DIMENSIONS_MAX + 1),
-            Err(BundleError::Limit { .. })
-        ));
+        assert!(matches!(RowsBuilder::new(DIMENSIONS_MAX + 1), Err(BundleError::Limit { .. })));
         assert!(Rows::from_bytes(2, vec![0; 3], vec![0; 4]).is_none());
         assert!(Rows::from_bytes(0, vec![], vec![]).is_none());
         assert!(Rows::from_bytes(2, vec![0; 2], vec![0; 4]).is_some());

@@ -35,9 +35,8 @@ const RESULTS_MAX: usize = 1_000;
 pub(super) const TOKENIZER: &str = "code";
 
 pub(super) fn schema() -> (Schema, Fields) {
-    let indexing = TextFieldIndexing::default()
-        .set_tokenizer(TOKENIZER)
-        .set_index_option(IndexRecordOption::WithFreqs);
+    let indexing =
+        TextFieldIndexing::default().set_tokenizer(TOKENIZER).set_index_option(IndexRecordOption::WithFreqs);
     let options = TextOptions::default().set_indexing_options(indexing);
     let mut schema = Schema::builder();
     let heading = schema.add_text_field("heading", options.clone());
@@ -81,11 +80,7 @@ impl Words {
         if end != snippets {
             return Err(damaged());
         }
-        Ok(Self {
-            searcher,
-            fields,
-            starts,
-        })
+        Ok(Self { searcher, fields, starts })
     }
 
     /// Snippets that hold words of `query`, best first; equal scores in the order of the bundle.
@@ -96,10 +91,7 @@ impl Words {
         }
         let query = BooleanQuery::new(words.iter().flat_map(|word| self.clauses(word)).collect());
         let collector = TopDocs::with_limit(limit.min(RESULTS_MAX)).order_by_score();
-        let found = self
-            .searcher
-            .search(&query, &collector)
-            .map_err(BundleError::words("search"))?;
+        let found = self.searcher.search(&query, &collector).map_err(BundleError::words("search"))?;
         let index = |(score, place): (f32, tantivy::DocAddress)| {
             let start = self.starts.get(place.segment_ord as usize)?;
             Some((SnippetIndex(start + place.doc_id), score))
@@ -112,20 +104,11 @@ impl Words {
             let mut counted = Vec::with_capacity(words.len());
             for word in words {
                 let term = Term::from_field_text(self.fields.text, &word);
-                counted.push((
-                    self.searcher
-                        .doc_freq(&term)
-                        .map_err(BundleError::words("search"))?,
-                    word,
-                ));
+                counted.push((self.searcher.doc_freq(&term).map_err(BundleError::words("search"))?, word));
             }
             // A word of no text may still be one of a heading, so it counts as rare, not as absent.
             counted.sort_by_key(|(snippets, _)| *snippets);
-            words = counted
-                .into_iter()
-                .take(SCORED_WORDS_MAX)
-                .map(|(_, word)| word)
-                .collect();
+            words = counted.into_iter().take(SCORED_WORDS_MAX).map(|(_, word)| word).collect();
         }
         Ok(words)
     }
@@ -133,10 +116,7 @@ impl Words {
     fn clauses(&self, word: &str) -> [(Occur, Box<dyn Query>); 2] {
         let query = |field| TermQuery::new(Term::from_field_text(field, word), IndexRecordOption::WithFreqs);
         let heading = BoostQuery::new(Box::new(query(self.fields.heading)), HEADING_BOOST);
-        [
-            (Occur::Should, Box::new(query(self.fields.text))),
-            (Occur::Should, Box::new(heading)),
-        ]
+        [(Occur::Should, Box::new(query(self.fields.text))), (Occur::Should, Box::new(heading))]
     }
 }
 
@@ -171,8 +151,7 @@ fn cut(query: &str) -> &str {
         return query;
     }
     let head = &query[..query.floor_char_boundary(QUERY_BYTES_MAX)];
-    head.rsplit_once(char::is_whitespace)
-        .map_or(head, |(head, _)| head)
+    head.rsplit_once(char::is_whitespace).map_or(head, |(head, _)| head)
 }
 
 #[cfg(test)]
@@ -199,12 +178,7 @@ mod tests {
     }
 
     fn found(words: &Words, query: &str) -> Vec<u32> {
-        words
-            .search(query, 10)
-            .unwrap()
-            .into_iter()
-            .map(|(SnippetIndex(index), _)| index)
-            .collect()
+        words.search(query, 10).unwrap().into_iter().map(|(SnippetIndex(index), _)| index).collect()
     }
 
     #[test]
@@ -227,10 +201,7 @@ mod tests {
         // Two snippets of equal length; the word is in one: idf = ln(1 + (2 - 1 + 0.5) / (1 + 0.5)).
         let idf = (1.0_f32 + 1.5 / 1.5).ln();
         // k1 = 1.2 with an average length gives tf * (k1 + 1) / (tf + k1) = 1 for tf = 1.
-        let words = index(
-            &[("apple", "pear plum"), ("lemon", "melon cherry")],
-            SEGMENT_BYTES_MAX,
-        );
+        let words = index(&[("apple", "pear plum"), ("lemon", "melon cherry")], SEGMENT_BYTES_MAX);
         let score = |query| words.search(query, 1).unwrap()[0].1;
         assert!((score("pear") - idf).abs() < 1e-5, "{}", score("pear"));
         assert!((score("apple") - idf * 0.3).abs() < 1e-5, "{}", score("apple"));
@@ -243,46 +214,29 @@ mod tests {
 
     #[test]
     fn many_segments_score_like_one() {
-        let texts: Vec<String> = (0..1_000)
-            .map(|at| format!("common word{} other{}", at % 7, at % 50))
-            .collect();
+        let texts: Vec<String> =
+            (0..1_000).map(|at| format!("common word{} other{}", at % 7, at % 50)).collect();
         let snippets: Vec<_> = texts.iter().map(|text| ("heading", text.as_str())).collect();
         let (one, many) = (index(&snippets, SEGMENT_BYTES_MAX), index(&snippets, 0));
         assert_eq!(one.starts.len(), 1);
         assert_eq!(many.starts.len(), 8);
         for query in ["word3 other17", "common", "other49 heading"] {
-            assert_eq!(
-                one.search(query, 100).unwrap(),
-                many.search(query, 100).unwrap(),
-                "{query}"
-            );
+            assert_eq!(one.search(query, 100).unwrap(), many.search(query, 100).unwrap(), "{query}");
         }
     }
 
     #[test]
     fn equal_snippets_give_equal_bytes() {
-        let snippets = [
-            ("heading", "some text"),
-            ("other", "more text with getElementById"),
-        ];
+        let snippets = [("heading", "some text"), ("other", "more text with getElementById")];
         for segment_bytes_max in [0, SEGMENT_BYTES_MAX] {
-            assert_eq!(
-                bytes(&snippets, segment_bytes_max),
-                bytes(&snippets, segment_bytes_max)
-            );
+            assert_eq!(bytes(&snippets, segment_bytes_max), bytes(&snippets, segment_bytes_max));
         }
     }
 
     #[test]
     fn a_query_is_text_whatever_it_looks_like() {
         let words = index(&[("a", "alpha OR beta"), ("b", "gamma")], SEGMENT_BYTES_MAX);
-        for query in [
-            "heading:gamma",
-            "+gamma -alpha",
-            "\"gamma",
-            "gamma^1000 AND (",
-            "text:[* TO gamma]",
-        ] {
+        for query in ["heading:gamma", "+gamma -alpha", "\"gamma", "gamma^1000 AND (", "text:[* TO gamma]"] {
             assert!(found(&words, query).contains(&1), "{query}");
         }
         for query in ["", " ", "*", "()[]{}!?^~:\\", "🎉🎉", "\0"] {
@@ -313,12 +267,6 @@ mod tests {
     fn an_index_of_other_snippets_is_refused() {
         let section = OwnedBytes::new(bytes(&[("a", "alpha")], SEGMENT_BYTES_MAX));
         let refused = Words::open(&section, Path::new("b"), 2);
-        assert!(matches!(
-            refused,
-            Err(BundleError::Damaged {
-                section: Section::Words,
-                ..
-            })
-        ));
+        assert!(matches!(refused, Err(BundleError::Damaged { section: Section::Words, .. })));
     }
 }

@@ -22,10 +22,8 @@ pub(super) struct WordFile {
 
 /// What stands before `files` in the section.
 pub(super) fn table(files: &[WordFile]) -> Result<Vec<u8>, postcard::Error> {
-    let rows: Vec<(&str, u64)> = files
-        .iter()
-        .map(|file| (file.name.as_str(), file.bytes.len() as u64))
-        .collect();
+    let rows: Vec<(&str, u64)> =
+        files.iter().map(|file| (file.name.as_str(), file.bytes.len() as u64)).collect();
     let rows = postcard::to_stdvec(&rows)?;
     let mut table = (rows.len() as u32).to_le_bytes().to_vec();
     table.extend(rows);
@@ -51,15 +49,11 @@ impl MappedDirectory {
             files.insert(PathBuf::from(name), section.slice(start..end));
             start = end;
         }
-        (start == section.len()).then(|| Self {
-            files: Arc::new(files),
-        })
+        (start == section.len()).then(|| Self { files: Arc::new(files) })
     }
 
     fn file(&self, path: &Path) -> Result<&OwnedBytes, OpenReadError> {
-        self.files
-            .get(path)
-            .ok_or_else(|| OpenReadError::FileDoesNotExist(path.to_path_buf()))
+        self.files.get(path).ok_or_else(|| OpenReadError::FileDoesNotExist(path.to_path_buf()))
     }
 }
 
@@ -81,10 +75,7 @@ impl Directory for MappedDirectory {
     }
 
     fn delete(&self, path: &Path) -> Result<(), DeleteError> {
-        Err(DeleteError::IoError {
-            io_error: Arc::new(read_only()),
-            filepath: path.to_path_buf(),
-        })
+        Err(DeleteError::IoError { io_error: Arc::new(read_only()), filepath: path.to_path_buf() })
     }
 
     fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {

@@ -45,11 +45,7 @@ struct FinishedSegment {
 
 impl WordsWriter {
     pub(super) fn new() -> Self {
-        Self {
-            segment_bytes_max: SEGMENT_BYTES_MAX,
-            open: None,
-            done: Vec::new(),
-        }
+        Self { segment_bytes_max: SEGMENT_BYTES_MAX, open: None, done: Vec::new() }
     }
 
     /// The words of the next snippet.
@@ -79,17 +75,11 @@ impl WordsWriter {
             return Ok(Vec::new());
         };
         let mut meta = first.meta.clone();
-        let segments = self
-            .done
-            .iter()
-            .filter_map(|segment| segment.meta.pointer("/segments/0").cloned());
+        let segments = self.done.iter().filter_map(|segment| segment.meta.pointer("/segments/0").cloned());
         meta["segments"] = segments.collect();
         let mut files: Vec<_> = self.done.into_iter().flat_map(|segment| segment.files).collect();
         let meta = OwnedBytes::new(meta.to_string().into_bytes());
-        files.push(WordFile {
-            name: META.to_owned(),
-            bytes: meta,
-        });
+        files.push(WordFile { name: META.to_owned(), bytes: meta });
         files.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(files)
     }
@@ -97,8 +87,7 @@ impl WordsWriter {
     fn finish_segment(&mut self) -> Result<(), BundleError> {
         if let Some(segment) = self.open.take() {
             let number = self.done.len() + 1;
-            self.done
-                .push(segment.finish(number).map_err(BundleError::words("build"))?);
+            self.done.push(segment.finish(number).map_err(BundleError::words("build"))?);
         }
         Ok(())
     }
@@ -120,12 +109,7 @@ impl OpenSegment {
             .settings(settings)
             .tokenizers(tokenizers)
             .single_segment_index_writer(directory.clone(), WRITER_BUDGET_BYTES)?;
-        Ok(Self {
-            writer,
-            directory,
-            fields,
-            snippets: 0,
-        })
+        Ok(Self { writer, directory, fields, snippets: 0 })
     }
 
     /// The segment's files, named by `number` instead of tantivy's random id.
@@ -140,10 +124,7 @@ impl OpenSegment {
                 meta = serde_json::from_slice(&bytes)
                     .map_err(|error| TantivyError::InternalError(error.to_string()))?;
             } else if let Some((_, ending)) = path.to_string_lossy().split_once('.') {
-                files.push(WordFile {
-                    name: format!("{named}.{ending}"),
-                    bytes,
-                });
+                files.push(WordFile { name: format!("{named}.{ending}"), bytes });
             }
         }
         if let Some(id) = meta.pointer_mut("/segments/0/segment_id") {
@@ -160,9 +141,7 @@ struct CodeTokenizer {
 
 impl Default for CodeTokenizer {
     fn default() -> Self {
-        Self {
-            tokens: Tokens::remembering(),
-        }
+        Self { tokens: Tokens::remembering() }
     }
 }
 
@@ -184,11 +163,7 @@ impl Tokenizer for CodeTokenizer {
 
     fn token_stream<'a>(&'a mut self, text: &'a str) -> CodeTokenStream<'a> {
         self.tokens.read(text);
-        CodeTokenStream {
-            tokens: &self.tokens,
-            next: 0,
-            token: Token::default(),
-        }
+        CodeTokenStream { tokens: &self.tokens, next: 0, token: Token::default() }
     }
 }
 

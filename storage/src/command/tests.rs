@@ -116,7 +116,8 @@ fn an_account_is_made_once() {
     let create = Command::Accounts(accounts::Command::Create { id: account_id(1), name: "owner".into() });
     assert_eq!(world.apply(create.clone()), Outcome::Done);
     assert_eq!(world.apply(create), Outcome::AlreadyExists);
-    let account = Account { id: account_id(1), name: "owner".into(), created_at: Timestamp::from_millis(1_001) };
+    let account =
+        Account { id: account_id(1), name: "owner".into(), created_at: Timestamp::from_millis(1_001) };
     assert_eq!(accounts::list(&world.engine, 10).unwrap(), [account]);
 }
 
@@ -132,9 +133,8 @@ fn a_key_is_found_by_its_secret_until_it_is_revoked_or_expires() {
     let key = find(&world).unwrap();
     assert_eq!(key.scopes, [Scope::DocsRead, Scope::Admin]);
     assert!(key.is_valid(Timestamp::from_millis(4_999)) && !key.is_valid(Timestamp::from_millis(5_000)));
-    let revoke = |account| {
-        Command::ApiKeys(api_keys::Command::Revoke { account: account_id(account), id: key_id(1) })
-    };
+    let revoke =
+        |account| Command::ApiKeys(api_keys::Command::Revoke { account: account_id(account), id: key_id(1) });
     assert_eq!(world.apply(revoke(2)), Outcome::NotFound, "another account's key");
     let (outcome, changes) = world.apply_telling(revoke(1));
     assert_eq!((outcome, changes), (Outcome::Done, vec![Change::ApiKey(key_id(1))]));
@@ -182,9 +182,8 @@ fn only_the_newest_attempt_of_a_running_job_publishes() {
     assert_eq!(world.start(1, 2), Outcome::Done);
     assert_eq!(world.publish(1, 1, "Title"), Outcome::Stale, "replaced");
     assert_eq!(world.library("/org/lib"), None, "a refused publication makes no library");
-    let cancel = |account| {
-        Command::Jobs(jobs::Command::Cancel { id: job_id(1), account: Some(account_id(account)) })
-    };
+    let cancel =
+        |account| Command::Jobs(jobs::Command::Cancel { id: job_id(1), account: Some(account_id(account)) });
     assert_eq!(world.apply(cancel(2)), Outcome::NotFound, "another account's job");
     assert_eq!(world.apply(cancel(1)), Outcome::Done);
     assert_eq!(world.publish(1, 2, "Title"), Outcome::Stale, "cancelled");

@@ -10,7 +10,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::{Batch, Durability, Engine, KEY_BYTES_MAX, Keyspace, Pair, Reader, StorageError, VALUE_BYTES_MAX};
+use super::{
+    Batch, Durability, Engine, KEY_BYTES_MAX, Keyspace, Pair, Reader, StorageError, VALUE_BYTES_MAX,
+};
 
 /// Runs the whole contract; `make` gives a fresh, empty engine with the keyspaces of
 /// [`Keyspace::STATE`], `reopen` closes it and opens what it left.
@@ -167,8 +169,5 @@ fn limits_are_refused_and_nothing_is_written(engine: &dyn Engine) {
     assert!(matches!(attempt(Keyspace::Jobs, vec![], vec![]), StorageError::KeyLength { .. }));
     let too_large = vec![0; VALUE_BYTES_MAX + 1];
     assert!(matches!(attempt(Keyspace::Jobs, b"k".to_vec(), too_large), StorageError::ValueLength { .. }));
-    assert!(matches!(
-        attempt(Keyspace::Log, b"k".to_vec(), vec![]),
-        StorageError::UnknownKeyspace { .. }
-    ));
+    assert!(matches!(attempt(Keyspace::Log, b"k".to_vec(), vec![]), StorageError::UnknownKeyspace { .. }));
 }

@@ -12,7 +12,7 @@ async def main(asked):
     async with Client(asked["url"], mode=asked.get("mode", "auto"), read_timeout_seconds=30) as client:
         tools = await client.list_tools()
         results = [await client.call_tool(name, arguments) for name, arguments in asked.get("calls", [])]
-        plain = lambda model: model.model_dump(mode="json", by_alias=True, exclude_none=True)
+        plain = lambda model: model and model.model_dump(mode="json", by_alias=True, exclude_none=True)
         print(
             json.dumps(
                 {

@@ -9,6 +9,7 @@ use super::Clients;
 async fn node_with_kiln() -> TestNode {
     let node = TestNode::empty().await;
     node.client().index("/acme/kiln", "1.0", "docs.tar", docs::tar(&docs::kiln("1.0"))).await;
+    node.client().until_resolved("kiln", "/acme/kiln").await;
     node
 }
 
@@ -39,7 +40,8 @@ async fn the_official_mcp_server_answers_from_a_node() {
             ],
         });
         let told = clients.script("sdk_v1.mjs", &asked).await;
-        let text = |call: usize| told["results"][call]["content"][0]["text"].as_str().unwrap_or_default().to_owned();
+        let text =
+            |call: usize| told["results"][call]["content"][0]["text"].as_str().unwrap_or_default().to_owned();
         if key == Some("tmcp_0000") {
             assert!(text(1).contains("API key"), "{told}");
             continue;

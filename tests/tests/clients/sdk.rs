@@ -17,7 +17,8 @@ async fn assert_told(node: &TestNode, told: &Value, protocol: &str) {
     for tool in &tools {
         assert!(tool["title"].is_string() && tool["description"].is_string(), "{tool}");
         let about = &tool["annotations"];
-        let hints = ["readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"].map(|hint| &about[hint]);
+        let hints =
+            ["readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"].map(|hint| &about[hint]);
         assert_eq!(hints, [&json!(true), &json!(false), &json!(true), &json!(true)], "{tool}");
         assert_plain(&tool["inputSchema"]);
     }
@@ -33,11 +34,17 @@ fn assert_plain(schema: &Value) {
     assert_eq!(schema["type"], "object", "{schema}");
     for (name, property) in schema["properties"].as_object().expect("a tool has arguments") {
         let members: Vec<&String> = property.as_object().expect("an argument has a schema").keys().collect();
-        assert!(members.iter().all(|member| matches!(member.as_str(), "type" | "description")), "{name}: {members:?}");
+        assert!(
+            members.iter().all(|member| matches!(member.as_str(), "type" | "description")),
+            "{name}: {members:?}"
+        );
         assert!(matches!(property["type"].as_str(), Some("string" | "integer")), "{name}: {property}");
     }
     let allowed = ["type", "properties", "required", "$schema", "additionalProperties"];
-    assert!(schema.as_object().is_some_and(|it| it.keys().all(|key| allowed.contains(&key.as_str()))), "{schema}");
+    assert!(
+        schema.as_object().is_some_and(|it| it.keys().all(|key| allowed.contains(&key.as_str()))),
+        "{schema}"
+    );
 }
 
 fn calls() -> Value {
@@ -52,6 +59,7 @@ fn calls() -> Value {
 async fn node_with_kiln() -> TestNode {
     let node = TestNode::empty().await;
     node.client().index("/acme/kiln", "1.0", "docs.tar", docs::tar(&docs::kiln("1.0"))).await;
+    node.client().until_resolved("kiln", "/acme/kiln").await;
     node
 }
 
@@ -81,9 +89,11 @@ async fn the_typescript_sdk_of_both_generations_lists_and_calls_over_the_relay()
     let clients = Clients::installed();
     let node = node_with_kiln().await;
     let environment = json!({ "TWINMCP_URL": node.url(), "TWINMCP_API_KEY": node.key() });
-    for (script, mode, protocol) in
-        [("sdk_v1.mjs", "legacy", Value::Null), ("sdk_v2.mjs", "auto", json!("2026-07-28")), ("sdk_v2.mjs", "legacy", json!("2025-11-25"))]
-    {
+    for (script, mode, protocol) in [
+        ("sdk_v1.mjs", "legacy", Value::Null),
+        ("sdk_v2.mjs", "auto", json!("2026-07-28")),
+        ("sdk_v2.mjs", "legacy", json!("2025-11-25")),
+    ] {
         let asked = json!({
             "command": twinmcp(), "args": ["mcp"], "env": environment, "mode": mode, "calls": calls(),
         });

@@ -53,7 +53,8 @@ impl Format {
 /// Files without an extension that people write prose in.
 fn is_prose_name(stem: &str) -> bool {
     let stem = stem.to_ascii_uppercase();
-    ["README", "CHANGELOG", "CHANGES", "NEWS", "HISTORY", "CONTRIBUTING", "INSTALL", "FAQ", "USAGE"].contains(&stem.as_str())
+    ["README", "CHANGELOG", "CHANGES", "NEWS", "HISTORY", "CONTRIBUTING", "INSTALL", "FAQ", "USAGE"]
+        .contains(&stem.as_str())
 }
 
 /// Text that opens with a level-1 heading and has fences or more headings, such as `llms.txt`.
@@ -67,6 +68,9 @@ pub(super) fn looks_like_text(bytes: &[u8]) -> bool {
         return true;
     }
     let head = bytes.get(..8192).unwrap_or(bytes);
-    let controls = head.iter().filter(|&&byte| byte < 0x20 && !matches!(byte, b'\n' | b'\r' | b'\t' | 0x0c | 0x1b)).count();
+    let controls = head
+        .iter()
+        .filter(|&&byte| byte < 0x20 && !matches!(byte, b'\n' | b'\r' | b'\t' | 0x0c | 0x1b))
+        .count();
     controls * 50 <= head.len()
 }

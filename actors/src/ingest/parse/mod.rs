@@ -15,8 +15,8 @@ mod limits;
 pub mod markdown;
 mod outline;
 mod prose;
-mod slug;
 pub mod rust;
+mod slug;
 pub mod text;
 
 pub use document::{Document, Piece, Section, page_url};
@@ -25,8 +25,8 @@ pub use limits::{ParseError, ParseLimits, Parsed, SkipReason};
 
 /// Reads one page: tells its format, decodes it and cuts it into sections.
 ///
-/// `path` is the page's place inside its source, with `/` between parts. Rust sources are not
-/// handled here: they are told apart by [`Format::of_name`] and read by their own parser.
+/// `path` is the page's place inside its source, with `/` between parts. Rust sources are not read
+/// here, because a package's files belong together: see [`rust::RustCrate`].
 pub fn parse(path: &str, bytes: &[u8], limits: &ParseLimits) -> Result<Parsed, ParseError> {
     if bytes.len() > limits.page_bytes {
         return Err(ParseError::TooLarge { bytes: bytes.len(), limit: limits.page_bytes });

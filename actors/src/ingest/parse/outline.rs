@@ -110,7 +110,8 @@ impl Outline {
     /// Whether the page begins with a heading rather than with text.
     pub(super) fn opens_with_heading(&self) -> bool {
         let first = self.sections.first();
-        first.is_some_and(|section| !section.heading.is_empty()) || self.sections.iter().any(|section| section.level == 1)
+        first.is_some_and(|section| !section.heading.is_empty())
+            || self.sections.iter().any(|section| section.level == 1)
     }
 
     /// Adds sections that were read by another parser, below the current one where they have no heading.
@@ -139,7 +140,9 @@ impl Outline {
         let title = title
             .map(|title| one_line(&title))
             .filter(|title| !title.is_empty())
-            .or_else(|| sections.iter().find(|section| section.level == 1).map(|section| section.heading.clone()))
+            .or_else(|| {
+                sections.iter().find(|section| section.level == 1).map(|section| section.heading.clone())
+            })
             .filter(|title| !title.is_empty())
             .or_else(|| sections.first().map(|section| section.heading.clone()))
             .filter(|title| !title.is_empty())
@@ -155,7 +158,9 @@ pub(super) fn one_line(text: &str) -> String {
         if !line.is_empty() {
             line.push(' ');
         }
-        line.extend(word.chars().filter(|character| !matches!(character, '\u{200b}' | '\u{feff}' | '\u{ad}')));
+        line.extend(
+            word.chars().filter(|character| !matches!(character, '\u{200b}' | '\u{feff}' | '\u{ad}')),
+        );
         if line.len() > HEADING_CHARACTERS {
             break;
         }
@@ -175,16 +180,19 @@ pub(super) fn language(tag: &str) -> String {
         "python3" | "py" | "pycon" | "pycon3" | "ipython" | "ipython3" | "py3" => "python",
         "js" | "mjs" | "cjs" | "node" | "javascript" => "javascript",
         "ts" => "typescript",
-        "rs" | "ignore" | "no_run" | "should_panic" | "compile_fail" | "edition2018" | "edition2021" | "edition2024" => "rust",
+        "rs" | "ignore" | "no_run" | "should_panic" | "compile_fail" | "edition2018" | "edition2021"
+        | "edition2024" => "rust",
         "sh" | "shell" | "zsh" | "console" | "shell-session" | "shellsession" | "bash-session" => "bash",
         "yml" => "yaml",
         "rb" => "ruby",
         "golang" => "go",
         "c++" | "cxx" | "hpp" => "cpp",
         "c#" | "cs" => "csharp",
-        "none" | "text" | "plaintext" | "plain" | "txt" | "default" | "nohighlight" | "no-highlight" | "literal" => "",
+        "none" | "text" | "plaintext" | "plain" | "txt" | "default" | "nohighlight" | "no-highlight"
+        | "literal" => "",
         other => other,
     };
-    let sound = name.len() <= 32 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+#._-".contains(&byte));
+    let sound =
+        name.len() <= 32 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+#._-".contains(&byte));
     if sound { name.to_owned() } else { String::new() }
 }

@@ -26,7 +26,8 @@ impl Prose {
             self.space = true;
         }
         if in_link {
-            self.link_bytes = self.link_bytes.saturating_add(u32::try_from(self.text.len() - before).unwrap_or(u32::MAX));
+            self.link_bytes =
+                self.link_bytes.saturating_add(u32::try_from(self.text.len() - before).unwrap_or(u32::MAX));
         }
     }
 

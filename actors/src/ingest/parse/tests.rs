@@ -7,9 +7,13 @@ fn read(path: &str, bytes: &[u8]) -> Parsed {
 
 fn text(path: &str, bytes: &[u8]) -> String {
     match read(path, bytes) {
-        Parsed::Document(document) => {
-            document.sections.iter().flat_map(|section| &section.pieces).map(super::Piece::text).collect::<Vec<_>>().join("\n")
-        }
+        Parsed::Document(document) => document
+            .sections
+            .iter()
+            .flat_map(|section| &section.pieces)
+            .map(super::Piece::text)
+            .collect::<Vec<_>>()
+            .join("\n"),
         Parsed::Skipped(reason) => format!("{reason:?}"),
     }
 }
@@ -72,11 +76,68 @@ fn the_address_of_a_page_is_its_base_and_its_path() {
 /// Pieces of markup in any order: more likely to reach odd states than random bytes.
 fn markup() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
-        "<div>", "</div>", "<p>", "<h1 id=a>", "</h1>", "<h2>", "<ul>", "<li>", "</ul>", "<pre>", "</pre>", "<code>", "</code>",
-        "<table>", "<tr>", "<td>", "</table>", "<dl>", "<dt id=x>", "<dd>", "</dl>", "<a href=#x>", "</a>", "<br>", "<!--", "-->",
-        "<script>", "</script>", "<main>", "<article>", "&lt;", "&#x41;", "&", "text", " ", "\n", "\n\n", "# H", "```", "- ", "> ", "|a|b|\n|-|-|\n",
-        "`", "[x](y)", "    ", "---\n", "title: x\n", ":::note\n", "!!! tip\n", "<Tab title=\"x\">", "</Tab>", "{/*", "*/}", "import a\n", "export {",
-        "=====\n", "::\n\n    x", ".. code:: py\n", "ü", "\u{200b}", "<section class=\"method\" id=\"method.x\">", "<h4 class=code-header>",
+        "<div>",
+        "</div>",
+        "<p>",
+        "<h1 id=a>",
+        "</h1>",
+        "<h2>",
+        "<ul>",
+        "<li>",
+        "</ul>",
+        "<pre>",
+        "</pre>",
+        "<code>",
+        "</code>",
+        "<table>",
+        "<tr>",
+        "<td>",
+        "</table>",
+        "<dl>",
+        "<dt id=x>",
+        "<dd>",
+        "</dl>",
+        "<a href=#x>",
+        "</a>",
+        "<br>",
+        "<!--",
+        "-->",
+        "<script>",
+        "</script>",
+        "<main>",
+        "<article>",
+        "&lt;",
+        "&#x41;",
+        "&",
+        "text",
+        " ",
+        "\n",
+        "\n\n",
+        "# H",
+        "```",
+        "- ",
+        "> ",
+        "|a|b|\n|-|-|\n",
+        "`",
+        "[x](y)",
+        "    ",
+        "---\n",
+        "title: x\n",
+        ":::note\n",
+        "!!! tip\n",
+        "<Tab title=\"x\">",
+        "</Tab>",
+        "{/*",
+        "*/}",
+        "import a\n",
+        "export {",
+        "=====\n",
+        "::\n\n    x",
+        ".. code:: py\n",
+        "ü",
+        "\u{200b}",
+        "<section class=\"method\" id=\"method.x\">",
+        "<h4 class=code-header>",
     ]);
     prop::collection::vec(piece, 0..120).prop_map(|pieces| pieces.concat())
 }

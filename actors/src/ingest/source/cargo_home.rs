@@ -60,10 +60,7 @@ impl CargoHome {
     /// Looks up which registries have sources below `home`; none is no error.
     pub fn open(home: &Path) -> io::Result<Self> {
         let registry = home.join("registry");
-        Ok(Self {
-            folders: folders_in(&registry.join("src"))?,
-            caches: folders_in(&registry.join("cache"))?,
-        })
+        Ok(Self { folders: folders_in(&registry.join("src"))?, caches: folders_in(&registry.join("cache"))? })
     }
 
     /// Finds the exact version of a package.
@@ -81,11 +78,7 @@ impl CargoHome {
             .map(|folder| folder.join(format!("{package}.crate")))
             .filter(|file| file.is_file());
         let path = unpacked.chain(packed).next()?;
-        Some(PackageSource {
-            name: name.to_owned(),
-            version: version.to_owned(),
-            path,
-        })
+        Some(PackageSource { name: name.to_owned(), version: version.to_owned(), path })
     }
 
     /// Finds every registry package of a lockfile, and says which are missing.
@@ -195,17 +188,13 @@ mod tests {
     }
 
     fn crate_file(wrapper: &str) -> Vec<u8> {
-        let mut builder = tar::Builder::new(flate2::write::GzEncoder::new(
-            Vec::new(),
-            flate2::Compression::fast(),
-        ));
+        let mut builder =
+            tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
         for (path, bytes) in files() {
             let mut header = tar::Header::new_gnu();
             header.set_size(bytes.len() as u64);
             header.set_mode(0o644);
-            builder
-                .append_data(&mut header, format!("{wrapper}/{path}"), bytes)
-                .unwrap();
+            builder.append_data(&mut header, format!("{wrapper}/{path}"), bytes).unwrap();
         }
         let mut encoder = builder.into_inner().unwrap();
         encoder.flush().unwrap();
@@ -218,14 +207,8 @@ mod tests {
         for (path, bytes) in files() {
             write(&registry.join("src/registry-1/alpha-1.2.3").join(path), bytes);
         }
-        write(
-            &registry.join("cache/registry-1/alpha-1.2.3.crate"),
-            &crate_file("alpha-1.2.3"),
-        );
-        write(
-            &registry.join("cache/registry-2/alpha-2.0.0.crate"),
-            &crate_file("alpha-2.0.0"),
-        );
+        write(&registry.join("cache/registry-1/alpha-1.2.3.crate"), &crate_file("alpha-1.2.3"));
+        write(&registry.join("cache/registry-2/alpha-2.0.0.crate"), &crate_file("alpha-2.0.0"));
         fs::create_dir_all(registry.join("src/registry-1/broken-1.0.0")).unwrap();
         home
     }
@@ -234,11 +217,8 @@ mod tests {
         let text: String = packages
             .iter()
             .map(|(name, version, source)| {
-                let source = if source.is_empty() {
-                    String::new()
-                } else {
-                    format!("source = \"{source}\"\n")
-                };
+                let source =
+                    if source.is_empty() { String::new() } else { format!("source = \"{source}\"\n") };
                 format!("[[package]]\nname = \"{name}\"\nversion = \"{version}\"\n{source}")
             })
             .collect();
@@ -264,19 +244,13 @@ mod tests {
             .map(|source| format!("{} {}", source.library_id(), source.version))
             .collect();
         assert_eq!(found, ["/crates/alpha 1.2.3", "/crates/alpha 2.0.0"]);
-        assert!(
-            sources.found[0].path.is_dir(),
-            "an unpacked package needs no unpacking"
-        );
+        assert!(sources.found[0].path.is_dir(), "an unpacked package needs no unpacking");
         assert!(sources.found[1].path.is_file());
         let names = |packages: &[LockedPackage]| packages.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(names(&sources.missing), ["alpha 3.0.0", "broken 1.0.0"]);
         assert_eq!(names(&sources.skipped), ["forked 1.0.0", "mine 0.1.0"]);
         let way_out = sources.way_out().unwrap();
-        assert!(
-            way_out.contains("alpha 3.0.0") && way_out.contains("cargo fetch"),
-            "{way_out}"
-        );
+        assert!(way_out.contains("alpha 3.0.0") && way_out.contains("cargo fetch"), "{way_out}");
         assert_eq!(LockedSources::default().way_out(), None);
     }
 
@@ -287,19 +261,14 @@ mod tests {
         let [unpacked, packed] = [("alpha", "1.2.3"), ("alpha", "2.0.0")]
             .map(|(name, version)| cargo.find(name, version).unwrap());
         let documents = |package: &PackageSource| {
-            let mut files: Vec<_> = package
-                .open(SourceLimits::default())
-                .unwrap()
-                .map(Result::unwrap)
-                .collect();
+            let mut files: Vec<_> =
+                package.open(SourceLimits::default()).unwrap().map(Result::unwrap).collect();
             files.sort_by(|left, right| left.path.cmp(&right.path));
             files
         };
         assert_eq!(documents(&unpacked), documents(&packed));
-        let paths: Vec<(String, Kind)> = documents(&packed)
-            .into_iter()
-            .map(|file| (file.path, file.kind))
-            .collect();
+        let paths: Vec<(String, Kind)> =
+            documents(&packed).into_iter().map(|file| (file.path, file.kind)).collect();
         let expected = [
             ("README.md", Kind::Page),
             ("docs/guide.md", Kind::Page),
@@ -322,18 +291,8 @@ mod tests {
 
     #[test]
     fn pages_link_to_the_exact_version() {
-        let package = PackageSource {
-            name: "alpha".into(),
-            version: "1.2.3".into(),
-            path: PathBuf::new(),
-        };
-        assert_eq!(
-            package.page_base(Kind::RustSource),
-            "https://docs.rs/alpha/1.2.3/"
-        );
-        assert_eq!(
-            package.page_base(Kind::Page),
-            "https://docs.rs/crate/alpha/1.2.3/source/"
-        );
+        let package = PackageSource { name: "alpha".into(), version: "1.2.3".into(), path: PathBuf::new() };
+        assert_eq!(package.page_base(Kind::RustSource), "https://docs.rs/alpha/1.2.3/");
+        assert_eq!(package.page_base(Kind::Page), "https://docs.rs/crate/alpha/1.2.3/source/");
     }
 }

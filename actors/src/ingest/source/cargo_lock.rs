@@ -102,13 +102,8 @@ impl CargoLock {
     pub fn read(path: &Path) -> Result<Self, CargoLockError> {
         let bytes = File::open(path)
             .and_then(|file| read_bounded(file, LOCKFILE_BYTES_MAX))
-            .map_err(|source| CargoLockError::Read {
-                path: path.to_owned(),
-                source,
-            })?
-            .ok_or_else(|| CargoLockError::TooLarge {
-                path: path.to_owned(),
-            })?;
+            .map_err(|source| CargoLockError::Read { path: path.to_owned(), source })?
+            .ok_or_else(|| CargoLockError::TooLarge { path: path.to_owned() })?;
         Self::parse(std::str::from_utf8(&bytes).map_err(|_| CargoLockError::Encoding)?)
     }
 
@@ -122,29 +117,17 @@ impl CargoLock {
             return Err(CargoLockError::TooManyPackages);
         }
         let mut packages = Vec::with_capacity(file.package.len());
-        for Package {
-            name,
-            version,
-            source,
-        } in file.package
-        {
+        for Package { name, version, source } in file.package {
             if !is_name(&name) || !is_version(&version) {
                 let cut = |text: String| text.chars().take(80).collect();
-                return Err(CargoLockError::Package {
-                    name: cut(name),
-                    version: cut(version),
-                });
+                return Err(CargoLockError::Package { name: cut(name), version: cut(version) });
             }
             let origin = match source.as_deref() {
                 None => Origin::Path,
                 Some(source) if source.starts_with("git+") => Origin::Git,
                 Some(_) => Origin::Registry,
             };
-            packages.push(LockedPackage {
-                name,
-                version,
-                origin,
-            });
+            packages.push(LockedPackage { name, version, origin });
         }
         packages.sort();
         packages.dedup();
@@ -169,18 +152,14 @@ struct Package {
 /// Names become parts of paths, so they are held to what registries accept.
 pub(super) fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 /// The characters of a semantic version, starting with a digit: neither `/` nor a leading dot.
 pub(super) fn is_version(version: &str) -> bool {
     (1..=128).contains(&version.len())
         && version.starts_with(|first: char| first.is_ascii_digit())
-        && version
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b".-+_".contains(&byte))
+        && version.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-+_".contains(&byte))
 }
 
 #[cfg(test)]
@@ -194,11 +173,8 @@ mod tests {
     #[test]
     fn a_lockfile_names_each_exact_version_once_and_where_it_comes_from() {
         let lock = CargoLock::parse(LOCK).unwrap();
-        let seen: Vec<(String, Origin)> = lock
-            .packages
-            .iter()
-            .map(|package| (package.to_string(), package.origin))
-            .collect();
+        let seen: Vec<(String, Origin)> =
+            lock.packages.iter().map(|package| (package.to_string(), package.origin)).collect();
         let expected = [
             ("bitflags 1.3.2", Origin::Registry),
             ("bitflags 2.9.4", Origin::Registry),
@@ -207,10 +183,7 @@ mod tests {
             ("patched 0.5.0-alpha.1+build.7", Origin::Git),
             ("serde 1.0.228", Origin::Registry),
         ];
-        assert_eq!(
-            seen,
-            expected.map(|(package, origin)| (package.to_owned(), origin))
-        );
+        assert_eq!(seen, expected.map(|(package, origin)| (package.to_owned(), origin)));
     }
 
     #[test]
@@ -218,30 +191,19 @@ mod tests {
         let package = "[[package]]\nname = \"a\"\nversion = \"1.0.0\"\n";
         for version in ["", "version = 3\n", "version = 4\n"] {
             assert_eq!(
-                CargoLock::parse(&format!("{version}{package}"))
-                    .unwrap()
-                    .packages
-                    .len(),
+                CargoLock::parse(&format!("{version}{package}")).unwrap().packages.len(),
                 1,
                 "{version}"
             );
         }
-        assert!(matches!(
-            CargoLock::parse("version = 5\n"),
-            Err(CargoLockError::TooNew { version: 5 })
-        ));
+        assert!(matches!(CargoLock::parse("version = 5\n"), Err(CargoLockError::TooNew { version: 5 })));
     }
 
     #[test]
     fn a_name_or_version_that_could_leave_its_folder_is_refused() {
-        for (name, version) in [
-            ("../a", "1.0.0"),
-            ("a/b", "1.0.0"),
-            ("", "1.0.0"),
-            ("a", "../1"),
-            ("a", "1.0/../.."),
-            ("a", ""),
-        ] {
+        for (name, version) in
+            [("../a", "1.0.0"), ("a/b", "1.0.0"), ("", "1.0.0"), ("a", "../1"), ("a", "1.0/../.."), ("a", "")]
+        {
             let text = format!("[[package]]\nname = \"{name}\"\nversion = \"{version}\"\n");
             assert!(
                 matches!(CargoLock::parse(&text), Err(CargoLockError::Package { .. })),
@@ -252,11 +214,7 @@ mod tests {
 
     #[test]
     fn what_is_no_lockfile_is_an_error_with_a_cause() {
-        for text in [
-            "not toml [",
-            "package = 3",
-            "[[package]]\nname = 1\nversion = \"1\"",
-        ] {
+        for text in ["not toml [", "package = 3", "[[package]]\nname = 1\nversion = \"1\""] {
             let error = CargoLock::parse(text).unwrap_err();
             assert!(std::error::Error::source(&error).is_some(), "{text}");
         }

@@ -61,30 +61,20 @@ pub enum ManifestError {
 impl PackageManifest {
     /// Reads the manifest of an unpacked package (a folder) or a packed one (a `.crate` file).
     pub(in crate::ingest) fn read(package: &Path) -> Result<Self, ManifestError> {
-        let failed = |source| ManifestError::Read {
-            path: package.to_owned(),
-            source,
-        };
+        let failed = |source| ManifestError::Read { path: package.to_owned(), source };
         let bytes = if package.is_dir() {
             File::open(package.join("Cargo.toml"))
                 .and_then(|file| read_bounded(file, MANIFEST_BYTES_MAX))
                 .map_err(failed)?
         } else {
-            archive::root_file(
-                package,
-                "Cargo.toml",
-                MANIFEST_BYTES_MAX,
-                &SourceLimits::default(),
-            )?
+            archive::root_file(package, "Cargo.toml", MANIFEST_BYTES_MAX, &SourceLimits::default())?
         };
         let missing = || io::Error::new(io::ErrorKind::NotFound, "it has none, or one of more than 1 MiB");
         let bytes = bytes.ok_or_else(|| failed(missing()))?;
         let text = String::from_utf8(bytes)
             .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))?;
-        Self::parse(&text).map_err(|source| ManifestError::Syntax {
-            path: package.to_owned(),
-            source: Box::new(source),
-        })
+        Self::parse(&text)
+            .map_err(|source| ManifestError::Syntax { path: package.to_owned(), source: Box::new(source) })
     }
 
     fn parse(text: &str) -> Result<Self, toml::de::Error> {
@@ -174,29 +164,17 @@ mod tests {
             "[package]\nname = \"a-b\"\n[lib]\nname = \"ab\"\npath = \"lib/root.rs\"\n",
         )
         .unwrap();
-        assert_eq!(
-            (manifest.crate_name.as_str(), manifest.library_path.as_str()),
-            ("ab", "lib/root.rs")
-        );
+        assert_eq!((manifest.crate_name.as_str(), manifest.library_path.as_str()), ("ab", "lib/root.rs"));
     }
 
     #[test]
     fn a_folder_or_file_without_a_manifest_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(
-            PackageManifest::read(folder.path()),
-            Err(ManifestError::Read { .. })
-        ));
+        assert!(matches!(PackageManifest::read(folder.path()), Err(ManifestError::Read { .. })));
         std::fs::write(folder.path().join("Cargo.toml"), "[workspace]\n").unwrap();
-        assert!(matches!(
-            PackageManifest::read(folder.path()),
-            Err(ManifestError::Syntax { .. })
-        ));
+        assert!(matches!(PackageManifest::read(folder.path()), Err(ManifestError::Syntax { .. })));
         let file = folder.path().join("a.crate");
         std::fs::write(&file, "no archive").unwrap();
-        assert!(matches!(
-            PackageManifest::read(&file),
-            Err(ManifestError::Archive(_))
-        ));
+        assert!(matches!(PackageManifest::read(&file), Err(ManifestError::Archive(_))));
     }
 }

@@ -68,17 +68,9 @@ pub(super) fn classify_folder(path: &str) -> Option<Skip> {
 
 /// A folder by this name holds documentation, whatever the names of the folders in it mean elsewhere.
 fn is_documentation_folder(name: &str) -> bool {
-    [
-        "doc",
-        "docs",
-        "documentation",
-        "guide",
-        "guides",
-        "book",
-        "website",
-    ]
-    .iter()
-    .any(|known| name.eq_ignore_ascii_case(known))
+    ["doc", "docs", "documentation", "guide", "guides", "book", "website"]
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known))
 }
 
 fn excluded_folder(name: &str, in_documentation: bool) -> Option<Skip> {

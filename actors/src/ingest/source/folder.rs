@@ -22,14 +22,8 @@ pub(super) fn survey(
 ) -> Result<(Vec<Planned>, SkipReport), SourceError> {
     let mut walk = WalkBuilder::new(root);
     // Only what lies in the folder decides: not the ignore files above it, not those of this account.
-    walk.standard_filters(false)
-        .follow_links(false)
-        .require_git(false)
-        .hidden(false)
-        .parents(false);
-    walk.ignore(ignore_files)
-        .git_ignore(ignore_files)
-        .git_exclude(ignore_files);
+    walk.standard_filters(false).follow_links(false).require_git(false).hidden(false).parents(false);
+    walk.ignore(ignore_files).git_ignore(ignore_files).git_exclude(ignore_files);
     walk.max_depth(Some(limits.depth_max + 2));
     let base = root.to_path_buf();
     walk.filter_entry(move |entry| {
@@ -85,9 +79,7 @@ pub(super) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Skip> {
         Err(_) => return Err(Skip::Unreadable),
     }
     let file = File::open(path).map_err(|_| Skip::Unreadable)?;
-    read_bounded(file, bytes_max)
-        .map_err(|_| Skip::Unreadable)?
-        .ok_or(Skip::TooLarge)
+    read_bounded(file, bytes_max).map_err(|_| Skip::Unreadable)?.ok_or(Skip::TooLarge)
 }
 
 /// Reads to the end; `None` when there are more than `bytes_max` bytes.
@@ -99,11 +91,7 @@ pub(super) fn read_bounded(reader: impl Read, bytes_max: u64) -> io::Result<Opti
 
 /// The path below `root` with `/` between its parts; `None` when it is not UTF-8.
 fn relative(root: &Path, path: &Path) -> Option<String> {
-    let parts: Option<Vec<&str>> = path
-        .strip_prefix(root)
-        .ok()?
-        .components()
-        .map(|part| part.as_os_str().to_str())
-        .collect();
+    let parts: Option<Vec<&str>> =
+        path.strip_prefix(root).ok()?.components().map(|part| part.as_os_str().to_str()).collect();
     Some(parts?.join("/"))
 }

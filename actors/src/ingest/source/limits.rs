@@ -28,9 +28,7 @@ impl SourceLimits {
 
     /// Unpacked bytes allowed for an archive of `stored` bytes.
     pub(super) fn unpacked_bytes(&self, stored: u64) -> u64 {
-        let by_ratio = stored
-            .saturating_mul(self.unpacked_ratio_max)
-            .max(Self::RATIO_FREE_BYTES);
+        let by_ratio = stored.saturating_mul(self.unpacked_ratio_max).max(Self::RATIO_FREE_BYTES);
         self.unpacked_bytes_max.min(by_ratio)
     }
 }

@@ -19,16 +19,11 @@ pub enum Location {
 /// Tells what `source`, as typed, stands for. A URL is refused with what to do instead.
 pub fn locate(source: &str) -> Result<Location, SourceError> {
     if is_remote(source) {
-        return Err(SourceError::Remote {
-            url: source.to_owned(),
-        });
+        return Err(SourceError::Remote { url: source.to_owned() });
     }
     let path = source.strip_prefix("file://").unwrap_or(source);
     let path = PathBuf::from(path);
-    let metadata = fs::metadata(&path).map_err(|source| SourceError::Open {
-        path: path.clone(),
-        source,
-    })?;
+    let metadata = fs::metadata(&path).map_err(|source| SourceError::Open { path: path.clone(), source })?;
     if !metadata.is_dir() && !metadata.is_file() {
         let source = io::Error::new(io::ErrorKind::InvalidInput, "neither a folder nor a regular file");
         return Err(SourceError::Open { path, source });
@@ -47,9 +42,7 @@ fn is_remote(source: &str) -> bool {
     if let Some((scheme, _)) = source.split_once("://") {
         return scheme != "file"
             && !scheme.is_empty()
-            && scheme
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
     }
     let Some((host, _)) = source.split_once(':') else {
         return false;
@@ -79,10 +72,7 @@ mod tests {
             "http://x",
         ] {
             let error = locate(url).unwrap_err();
-            assert!(
-                matches!(&error, SourceError::Remote { url: asked } if asked == url),
-                "{error}"
-            );
+            assert!(matches!(&error, SourceError::Remote { url: asked } if asked == url), "{error}");
             assert!(error.to_string().contains("clone or download"), "{error}");
         }
     }
@@ -96,25 +86,13 @@ mod tests {
         fs::write(&npm, "{}").unwrap();
         let as_text = |path: &Path| path.to_str().unwrap().to_owned();
 
-        assert_eq!(
-            locate(&as_text(&lock)).unwrap(),
-            Location::CargoLock(lock.clone())
-        );
-        assert_eq!(
-            locate(&as_text(folder.path())).unwrap(),
-            Location::Documents(folder.path().to_owned())
-        );
+        assert_eq!(locate(&as_text(&lock)).unwrap(), Location::CargoLock(lock.clone()));
+        assert_eq!(locate(&as_text(folder.path())).unwrap(), Location::Documents(folder.path().to_owned()));
         assert_eq!(
             locate(&format!("file://{}", as_text(folder.path()))).unwrap(),
             Location::Documents(folder.path().to_owned())
         );
-        assert!(matches!(
-            locate(&as_text(&npm)),
-            Err(SourceError::Unsupported { .. })
-        ));
-        assert!(matches!(
-            locate("/nonexistent/place"),
-            Err(SourceError::Open { .. })
-        ));
+        assert!(matches!(locate(&as_text(&npm)), Err(SourceError::Unsupported { .. })));
+        assert!(matches!(locate("/nonexistent/place"), Err(SourceError::Open { .. })));
     }
 }

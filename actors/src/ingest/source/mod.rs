@@ -1,6 +1,6 @@
 //! Sources: where documents come from, read one at a time.
 //!
-//! [`locate`] tells what a person means by a source; [`Source::open`] reads a folder, an archive or
+//! [`locate()`] tells what a person means by a source; [`Source::open`] reads a folder, an archive or
 //! one document; [`cargo_lock`] finds the exact packages a Rust project uses in Cargo's local
 //! sources. A source is surveyed when it is opened (paths and sizes, no contents), so the number of
 //! documents is known and a damaged archive fails before anything is ingested. Then it is an
@@ -84,10 +84,7 @@ impl Source {
     }
 
     fn open_with(path: &Path, ignore_files: bool, limits: SourceLimits) -> Result<Self, SourceError> {
-        let failed = |source| SourceError::Open {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |source| SourceError::Open { path: path.to_owned(), source };
         // The root itself may be a link (`/usr/share/doc/x -> x-1.2`); below it none is followed.
         let root = fs::canonicalize(path).map_err(failed)?;
         let metadata = fs::metadata(&root).map_err(failed)?;
@@ -103,13 +100,7 @@ impl Source {
                 None => Self::open_document(&root, metadata.len(), &limits)?,
             }
         };
-        Ok(Self {
-            reader,
-            planned_total: planned.len(),
-            planned: planned.into(),
-            limits,
-            report,
-        })
+        Ok(Self { reader, planned_total: planned.len(), planned: planned.into(), limits, report })
     }
 
     fn open_archive(
@@ -135,10 +126,7 @@ impl Source {
         bytes: u64,
         limits: &SourceLimits,
     ) -> Result<(Reader, Vec<Planned>, SkipReport), SourceError> {
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if classify(name) != Ok(Kind::Page) {
             return Err(SourceError::Unsupported {
                 path: path.to_owned(),
@@ -164,10 +152,7 @@ impl Source {
 
     fn read(&mut self, planned: &Planned) -> Result<Result<Vec<u8>, Skip>, SourceError> {
         match &mut self.reader {
-            Reader::Folder(root) => Ok(folder::read(
-                &root.join(&planned.path),
-                self.limits.file_bytes_max,
-            )),
+            Reader::Folder(root) => Ok(folder::read(&root.join(&planned.path), self.limits.file_bytes_max)),
             Reader::Document(path) => Ok(folder::read(path, self.limits.file_bytes_max)),
             Reader::Tar(tar) => tar.read(planned, &self.limits).map(Ok),
             Reader::Zip(zip) => zip.read(planned, &self.limits),
@@ -183,11 +168,7 @@ impl Iterator for Source {
             let planned = self.planned.pop_front()?;
             match self.read(&planned) {
                 Ok(Ok(bytes)) => {
-                    return Some(Ok(SourceFile {
-                        path: planned.path,
-                        kind: planned.kind,
-                        bytes,
-                    }));
+                    return Some(Ok(SourceFile { path: planned.path, kind: planned.kind, bytes }));
                 }
                 Ok(Err(skip)) => self.report.add(&planned.path, skip),
                 Err(error) => {

@@ -10,7 +10,5 @@ pub fn root_file(source: &Path, name: &str, bytes_max: u64) -> Option<Vec<u8>> {
     if source.is_dir() {
         return folder::read(&source.join(name), bytes_max).ok();
     }
-    archive::root_file(source, name, bytes_max, &SourceLimits::default())
-        .ok()
-        .flatten()
+    archive::root_file(source, name, bytes_max, &SourceLimits::default()).ok().flatten()
 }

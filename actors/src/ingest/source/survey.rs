@@ -37,12 +37,7 @@ struct Candidate {
 
 impl<'limits> Survey<'limits> {
     pub(super) fn new(limits: &'limits SourceLimits) -> Self {
-        Self {
-            limits,
-            entries: 0,
-            files: Vec::new(),
-            report: SkipReport::default(),
-        }
+        Self { limits, entries: 0, files: Vec::new(), report: SkipReport::default() }
     }
 
     /// Counts one file or folder, and returns its place in the order.
@@ -50,9 +45,7 @@ impl<'limits> Survey<'limits> {
         let entry = self.entries;
         self.entries += 1;
         if self.entries > self.limits.entries_max {
-            return Err(SourceError::TooManyEntries {
-                limit: self.limits.entries_max,
-            });
+            return Err(SourceError::TooManyEntries { limit: self.limits.entries_max });
         }
         Ok(entry)
     }
@@ -81,9 +74,7 @@ impl<'limits> Survey<'limits> {
         for Candidate { entry, path, bytes } in self.files {
             let path = path.get(stripped..).unwrap_or("");
             let kind = classify(path).and_then(|kind| {
-                let within = total
-                    .checked_add(bytes)
-                    .filter(|total| *total <= self.limits.total_bytes_max);
+                let within = total.checked_add(bytes).filter(|total| *total <= self.limits.total_bytes_max);
                 if path.matches('/').count() > self.limits.depth_max {
                     Err(Skip::TooDeep)
                 } else if bytes > self.limits.file_bytes_max {
@@ -101,11 +92,7 @@ impl<'limits> Survey<'limits> {
             match kind {
                 Ok(kind) => {
                     total = total.saturating_add(bytes);
-                    planned.push(Planned {
-                        entry,
-                        path: path.to_owned(),
-                        kind,
-                    });
+                    planned.push(Planned { entry, path: path.to_owned(), kind });
                 }
                 Err(skip) => self.report.add(path, skip),
             }
@@ -116,9 +103,7 @@ impl<'limits> Survey<'limits> {
 
 /// Length of the first folder's name and its `/`, when every file lies in that folder; else 0.
 fn shared_folder(files: &[Candidate]) -> usize {
-    let mut folders = files
-        .iter()
-        .map(|file| file.path.split_once('/').map(|(folder, _)| folder));
+    let mut folders = files.iter().map(|file| file.path.split_once('/').map(|(folder, _)| folder));
     let Some(Some(first)) = folders.next() else {
         return 0;
     };
@@ -153,13 +138,7 @@ fn printable(path: &[u8]) -> String {
     let text = String::from_utf8_lossy(path);
     text.chars()
         .take(200)
-        .map(|character| {
-            if character.is_control() {
-                '\u{fffd}'
-            } else {
-                character
-            }
-        })
+        .map(|character| if character.is_control() { '\u{fffd}' } else { character })
         .collect()
 }
 
@@ -181,16 +160,10 @@ mod tests {
     fn a_folder_that_wraps_everything_is_left_out() {
         let limits = SourceLimits::default();
         for (files, expected) in [
-            (
-                vec![("n-1.2/README.md", 1), ("n-1.2/src/lib.rs", 1)],
-                vec!["README.md", "src/lib.rs"],
-            ),
+            (vec![("n-1.2/README.md", 1), ("n-1.2/src/lib.rs", 1)], vec!["README.md", "src/lib.rs"]),
             (vec![("a/x.md", 1), ("b/y.md", 1)], vec!["a/x.md", "b/y.md"]),
             (vec![("a/x.md", 1), ("y.md", 1)], vec!["a/x.md", "y.md"]),
-            (
-                vec![("src/lib.rs", 1), ("src/a.rs", 1)],
-                vec!["src/lib.rs", "src/a.rs"],
-            ),
+            (vec![("src/lib.rs", 1), ("src/a.rs", 1)], vec!["src/lib.rs", "src/a.rs"]),
             (vec![("docs/x.md", 1)], vec!["docs/x.md"]),
         ] {
             assert_eq!(plan(&limits, &files).0, expected, "{files:?}");
@@ -218,11 +191,8 @@ mod tests {
         ];
         let (planned, report) = plan(&limits, &files);
         assert_eq!(planned, ["a.md", "g.md"]);
-        let counts: Vec<(Skip, usize)> = report
-            .counts()
-            .iter()
-            .map(|(skip, count)| (*skip, *count))
-            .collect();
+        let counts: Vec<(Skip, usize)> =
+            report.counts().iter().map(|(skip, count)| (*skip, *count)).collect();
         assert_eq!(
             counts,
             [
@@ -257,23 +227,14 @@ mod tests {
         assert_eq!(plain_path(&[b'a', 0xff, b'.', b'm', b'd']), None);
         assert_eq!(plain_path("x".repeat(PATH_BYTES_MAX + 1).as_bytes()), None);
         assert_eq!(plain_path(b"./a/b c.md").as_deref(), Some("a/b c.md"));
-        assert_eq!(
-            plain_path("größe/東京.md".as_bytes()).as_deref(),
-            Some("größe/東京.md")
-        );
+        assert_eq!(plain_path("größe/東京.md".as_bytes()).as_deref(), Some("größe/東京.md"));
     }
 
     #[test]
     fn a_source_with_more_entries_than_allowed_is_refused() {
-        let limits = SourceLimits {
-            entries_max: 2,
-            ..Default::default()
-        };
+        let limits = SourceLimits { entries_max: 2, ..Default::default() };
         let mut survey = Survey::new(&limits);
         assert!(survey.count().is_ok() && survey.count().is_ok());
-        assert!(matches!(
-            survey.count(),
-            Err(SourceError::TooManyEntries { limit: 2 })
-        ));
+        assert!(matches!(survey.count(), Err(SourceError::TooManyEntries { limit: 2 })));
     }
 }

@@ -35,12 +35,7 @@ fn open(path: &Path) -> Result<Source, SourceError> {
 fn skipped(source: Source) -> Vec<(Skip, usize)> {
     let mut source = source;
     while source.next().is_some() {}
-    source
-        .report()
-        .counts()
-        .iter()
-        .map(|(skip, count)| (*skip, *count))
-        .collect()
+    source.report().counts().iter().map(|(skip, count)| (*skip, *count)).collect()
 }
 
 fn write(root: &Path, path: &str, text: &str) {
@@ -109,10 +104,7 @@ fn xz(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn wrapped<'a>(files: &'a [(&'a str, &'a str)]) -> Vec<(String, &'a str)> {
-    files
-        .iter()
-        .map(|(path, text)| (format!("pkg-1.2.3/{path}"), *text))
-        .collect()
+    files.iter().map(|(path, text)| (format!("pkg-1.2.3/{path}"), *text)).collect()
 }
 
 #[test]
@@ -125,10 +117,7 @@ fn every_kind_of_archive_gives_the_same_documents_as_the_folder() {
     assert_eq!(paths(&expected), FILES.map(|(path, _)| path));
 
     let wrapped = wrapped(&FILES);
-    let wrapped: Vec<(&str, &str)> = wrapped
-        .iter()
-        .map(|(path, text)| (path.as_str(), *text))
-        .collect();
+    let wrapped: Vec<(&str, &str)> = wrapped.iter().map(|(path, text)| (path.as_str(), *text)).collect();
     let tar = tar_of(&wrapped);
     for (name, bytes) in [
         ("pkg.tar", tar.clone()),
@@ -178,17 +167,7 @@ fn a_folder_gives_what_git_would_see_and_follows_no_link() {
     assert_eq!(source.report().counts().get(&Skip::Link), Some(&2));
 
     let package = all(Source::open_package(root, SourceLimits::default()).unwrap());
-    assert_eq!(
-        paths(&package),
-        [
-            "a-b.md",
-            "a/local.md",
-            "a/z.md",
-            "b.md",
-            "build/out.md",
-            "ignored.md"
-        ]
-    );
+    assert_eq!(paths(&package), ["a-b.md", "a/local.md", "a/z.md", "b.md", "build/out.md", "ignored.md"]);
 }
 
 #[test]
@@ -211,10 +190,7 @@ fn one_document_is_a_source_and_a_picture_is_none() {
     assert_eq!(paths(&all(open(&path).unwrap())), ["guide.md"]);
     let (_folder, path) = file("a.png", b"\x89PNG....");
     assert!(matches!(open(&path), Err(SourceError::Unsupported { .. })));
-    assert!(matches!(
-        open(Path::new("/nonexistent")),
-        Err(SourceError::Open { .. })
-    ));
+    assert!(matches!(open(Path::new("/nonexistent")), Err(SourceError::Open { .. })));
 }
 
 #[test]
@@ -224,24 +200,13 @@ fn a_file_at_the_root_is_found_in_folders_and_in_archives_with_and_without_a_wra
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), about.0, about.1);
     std::os::unix::fs::symlink(folder.path().join(about.0), folder.path().join("link.json")).unwrap();
-    assert_eq!(
-        root_file(folder.path(), "context7.json", 10).as_deref(),
-        Some(&b"{}"[..])
-    );
+    assert_eq!(root_file(folder.path(), "context7.json", 10).as_deref(), Some(&b"{}"[..]));
     assert_eq!(root_file(folder.path(), "context7.json", 1), None);
     assert_eq!(root_file(folder.path(), "link.json", 10), None);
     let files = [inner, ("README.md", ""), about];
     let wrapped = wrapped(&files);
-    let wrapped: Vec<(&str, &str)> = wrapped
-        .iter()
-        .map(|(path, text)| (path.as_str(), *text))
-        .collect();
-    for bytes in [
-        tar_of(&files),
-        gzip(&tar_of(&wrapped)),
-        zip_of(&files),
-        zip_of(&wrapped),
-    ] {
+    let wrapped: Vec<(&str, &str)> = wrapped.iter().map(|(path, text)| (path.as_str(), *text)).collect();
+    for bytes in [tar_of(&files), gzip(&tar_of(&wrapped)), zip_of(&files), zip_of(&wrapped)] {
         let (_folder, path) = file("a.bin", &bytes);
         assert_eq!(root_file(&path, "context7.json", 10).as_deref(), Some(&b"{}"[..]));
         assert_eq!(root_file(&path, "context7.json", 1), None);
@@ -253,23 +218,14 @@ fn a_file_at_the_root_is_found_in_folders_and_in_archives_with_and_without_a_wra
 fn long_names_of_gnu_and_pax_are_joined() {
     let long = format!("docs/{}/guide.md", "deep/".repeat(20) + &"n".repeat(90));
     let mut builder = tar::Builder::new(Vec::new());
-    builder
-        .append_data(&mut header(3, tar::EntryType::Regular), &long, &b"gnu"[..])
-        .unwrap();
+    builder.append_data(&mut header(3, tar::EntryType::Regular), &long, &b"gnu"[..]).unwrap();
     let other = long.replace("guide", "other");
-    builder
-        .append_pax_extensions([("path", other.as_bytes()), ("mtime", b"1.5")])
-        .unwrap();
-    builder
-        .append_data(&mut header(3, tar::EntryType::Regular), "short.md", &b"pax"[..])
-        .unwrap();
+    builder.append_pax_extensions([("path", other.as_bytes()), ("mtime", b"1.5")]).unwrap();
+    builder.append_data(&mut header(3, tar::EntryType::Regular), "short.md", &b"pax"[..]).unwrap();
     let (_folder, path) = file("a.tar", &builder.into_inner().unwrap());
     let files = all(open(&path).unwrap());
     assert_eq!(paths(&files), [long.as_str(), other.as_str()]);
-    assert_eq!(
-        [files[0].bytes.as_slice(), files[1].bytes.as_slice()],
-        [b"gnu", b"pax"]
-    );
+    assert_eq!([files[0].bytes.as_slice(), files[1].bytes.as_slice()], [b"gnu", b"pax"]);
 }
 
 #[test]
@@ -294,12 +250,7 @@ fn hostile_tar_entries_are_left_out_and_counted() {
     assert_eq!(paths(&all(open(&path).unwrap())), ["good.md"]);
     assert_eq!(
         skipped(open(&path).unwrap()),
-        [
-            (Skip::UnsafePath, 4),
-            (Skip::Link, 2),
-            (Skip::Special, 2),
-            (Skip::Duplicate, 1)
-        ]
+        [(Skip::UnsafePath, 4), (Skip::Link, 2), (Skip::Special, 2), (Skip::Duplicate, 1)]
     );
 }
 
@@ -307,31 +258,19 @@ fn hostile_tar_entries_are_left_out_and_counted() {
 fn hostile_zip_entries_are_left_out_and_counted() {
     let mut writer = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::default();
-    for path in [
-        "../evil.md",
-        "/etc/evil.md",
-        "a\\..\\..\\evil.md",
-        "win\\good.md",
-        "top.md",
-    ] {
+    for path in ["../evil.md", "/etc/evil.md", "a\\..\\..\\evil.md", "win\\good.md", "top.md"] {
         writer.start_file(path, options).unwrap();
         writer.write_all(b"x").unwrap();
     }
     writer.add_symlink("link.md", "/etc/passwd", options).unwrap();
     let (_folder, path) = file("a.zip", &writer.finish().unwrap().into_inner());
     assert_eq!(paths(&all(open(&path).unwrap())), ["top.md", "win/good.md"]);
-    assert_eq!(
-        skipped(open(&path).unwrap()),
-        [(Skip::UnsafePath, 3), (Skip::Link, 1)]
-    );
+    assert_eq!(skipped(open(&path).unwrap()), [(Skip::UnsafePath, 3), (Skip::Link, 1)]);
 }
 
 #[test]
 fn a_bomb_ends_at_the_limit() {
-    let limits = SourceLimits {
-        unpacked_bytes_max: 1 << 20,
-        ..SourceLimits::default()
-    };
+    let limits = SourceLimits { unpacked_bytes_max: 1 << 20, ..SourceLimits::default() };
     let zeros = "0".repeat(3 << 20);
     let tar = tar_of(&[("a.md", &zeros)]);
     for (name, bytes) in [
@@ -342,10 +281,7 @@ fn a_bomb_ends_at_the_limit() {
     ] {
         let (_folder, path) = file(name, &bytes);
         let error = Source::open(&path, limits.clone()).map(drop).unwrap_err();
-        assert!(
-            matches!(error, SourceError::UnpacksTooFar { limit: 0x10_0000, .. }),
-            "{name}: {error:?}"
-        );
+        assert!(matches!(error, SourceError::UnpacksTooFar { limit: 0x10_0000, .. }), "{name}: {error:?}");
     }
     let (_folder, path) = file("a.zip", &zip_of(&[("a.md", &zeros)]));
     let last = Source::open(&path, limits).unwrap().last().unwrap();
@@ -354,35 +290,22 @@ fn a_bomb_ends_at_the_limit() {
 
 #[test]
 fn an_archive_may_not_unpack_to_many_times_its_size() {
-    let limits = SourceLimits {
-        unpacked_ratio_max: 2,
-        ..SourceLimits::default()
-    };
+    let limits = SourceLimits { unpacked_ratio_max: 2, ..SourceLimits::default() };
     let free = usize::try_from(SourceLimits::RATIO_FREE_BYTES).unwrap();
     let (_folder, path) = file("a.tar.gz", &gzip(&tar_of(&[("a.bin", &"0".repeat(free + 4096))])));
-    assert!(matches!(
-        Source::open(&path, limits.clone()),
-        Err(SourceError::UnpacksTooFar { .. })
-    ));
+    assert!(matches!(Source::open(&path, limits.clone()), Err(SourceError::UnpacksTooFar { .. })));
     let (_folder, path) = file("b.tar.gz", &gzip(&tar_of(&[("a.bin", &"0".repeat(free - 4096))])));
     assert!(Source::open(&path, limits).is_ok());
 }
 
 #[test]
 fn a_zip_entry_that_lies_about_its_size_is_cut_off() {
-    let limits = SourceLimits {
-        file_bytes_max: 1000,
-        ..SourceLimits::default()
-    };
+    let limits = SourceLimits { file_bytes_max: 1000, ..SourceLimits::default() };
     let mut bytes = zip_of(&[("a.md", &"0".repeat(100_000)), ("b.md", "b")]);
     // Both copies of the uncompressed size: local header at 22, central directory at 24.
     let real = 100_000_u32.to_le_bytes();
-    let places: Vec<usize> = bytes
-        .windows(4)
-        .enumerate()
-        .filter(|(_, window)| *window == real)
-        .map(|(at, _)| at)
-        .collect();
+    let places: Vec<usize> =
+        bytes.windows(4).enumerate().filter(|(_, window)| *window == real).map(|(at, _)| at).collect();
     for at in places {
         bytes[at..at + 4].copy_from_slice(&10_u32.to_le_bytes());
     }
@@ -427,38 +350,21 @@ fn limits_leave_out_or_refuse() {
     let (_folder, path) = file("a.zip", &zip_of(&FILES));
     let with = |limits: SourceLimits| Source::open(&path, limits);
     assert!(matches!(
-        with(SourceLimits {
-            archive_bytes_max: 10,
-            ..Default::default()
-        }),
+        with(SourceLimits { archive_bytes_max: 10, ..Default::default() }),
         Err(SourceError::TooLarge { .. })
     ));
     assert!(matches!(
-        with(SourceLimits {
-            entries_max: 2,
-            ..Default::default()
-        }),
+        with(SourceLimits { entries_max: 2, ..Default::default() }),
         Err(SourceError::TooManyEntries { limit: 2 })
     ));
-    let few = with(SourceLimits {
-        files_max: 2,
-        ..Default::default()
-    })
-    .unwrap();
+    let few = with(SourceLimits { files_max: 2, ..Default::default() }).unwrap();
     assert_eq!(few.files_total(), 2);
     assert_eq!(skipped(few), [(Skip::TooManyFiles, 3)]);
 
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "a/b/c/d/e.md", "");
     write(folder.path(), "a/b.md", "");
-    let source = Source::open(
-        folder.path(),
-        SourceLimits {
-            depth_max: 1,
-            ..Default::default()
-        },
-    )
-    .unwrap();
+    let source = Source::open(folder.path(), SourceLimits { depth_max: 1, ..Default::default() }).unwrap();
     assert_eq!(source.files_total(), 1);
     assert_eq!(source.report().counts().get(&Skip::TooDeep), Some(&1));
 }

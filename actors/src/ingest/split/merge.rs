@@ -2,6 +2,9 @@
 
 use super::{Outline, SplitSettings, pieces::Atom};
 
+/// Sections that one part may join; forged pages have thousands of empty headings.
+const RUNS_MAX: usize = 64;
+
 /// Text of one section inside a part.
 #[derive(Debug)]
 pub(super) struct Run<'d> {
@@ -17,13 +20,11 @@ pub(super) struct Part<'d> {
     pub(super) top: Option<usize>,
     pub(super) runs: Vec<Run<'d>>,
     tokens: usize,
-    /// Whether it holds a stretch of a section that was cut.
-    whole: bool,
 }
 
 impl<'d> Part<'d> {
     pub(super) fn new(section: usize, atoms: Vec<Atom<'d>>, tokens: usize) -> Self {
-        Self { top: Some(section), runs: vec![Run { section, atoms }], tokens, whole: true }
+        Self { top: Some(section), runs: vec![Run { section, atoms }], tokens }
     }
 
     fn is_blank(&self) -> bool {
@@ -41,16 +42,20 @@ impl<'d> Part<'d> {
     fn absorb(&mut self, next: Self, top: Option<usize>) {
         self.tokens += next.tokens;
         self.top = top;
-        self.whole &= next.whole;
         self.runs.extend(next.runs);
     }
 }
 
 /// Joins parts from the first to the last; the order of the page is kept.
-pub(super) fn merge<'d>(parts: Vec<Part<'d>>, outline: &Outline<'d>, settings: &SplitSettings) -> Vec<Part<'d>> {
+pub(super) fn merge<'d>(
+    parts: Vec<Part<'d>>,
+    outline: &Outline<'d>,
+    settings: &SplitSettings,
+) -> Vec<Part<'d>> {
     let mut merged: Vec<Part<'d>> = Vec::with_capacity(parts.len());
     for part in parts {
-        match merged.last_mut().and_then(|last| joint(last, &part, outline, settings).map(|top| (last, top))) {
+        match merged.last_mut().and_then(|last| joint(last, &part, outline, settings).map(|top| (last, top)))
+        {
             Some((last, top)) => last.absorb(part, top),
             None => merged.push(part),
         }
@@ -59,9 +64,14 @@ pub(super) fn merge<'d>(parts: Vec<Part<'d>>, outline: &Outline<'d>, settings: &
 }
 
 /// The section whose path two parts would share, when they belong together.
-fn joint(last: &Part<'_>, next: &Part<'_>, outline: &Outline<'_>, settings: &SplitSettings) -> Option<Option<usize>> {
+fn joint(
+    last: &Part<'_>,
+    next: &Part<'_>,
+    outline: &Outline<'_>,
+    settings: &SplitSettings,
+) -> Option<Option<usize>> {
     let (before, after) = (last.last_section(), next.last_section());
-    if before == after || last.runs.iter().any(|run| run.section == after) {
+    if before == after || last.runs.len() >= RUNS_MAX || last.runs.iter().any(|run| run.section == after) {
         return None;
     }
     // A heading without text leads its first child, whatever their size.
@@ -70,16 +80,16 @@ fn joint(last: &Part<'_>, next: &Part<'_>, outline: &Outline<'_>, settings: &Spl
     }
     let base = last.runs.iter().find(|run| !run.atoms.is_empty()).or(last.runs.first())?.section;
     let sum = last.tokens + next.tokens;
+    // With all it contains: the head of a large section stays with that section.
+    let tiny = outline.whole_tokens(after) < settings.tiny_tokens;
     if outline.is_inside(after, base) {
         // A section that fits with all it contains is one snippet: a function with its examples.
         let whole = outline.whole_tokens(base) <= settings.max_tokens;
         let fits = sum <= settings.max_tokens;
-        let tiny = next.tokens < settings.tiny_tokens;
         return (fits && (whole || tiny)).then_some(Some(base));
     }
     // Siblings take the path of what is around them.
     let parent = outline.parent(base);
     let siblings = outline.parent(after) == parent;
-    let tiny = next.tokens < settings.tiny_tokens;
     (siblings && tiny && sum <= settings.merged_tokens).then_some(parent)
 }

@@ -5,7 +5,7 @@
 //! code blocks (`pieces`); tiny ones join their siblings or their parent (`merge`). The headings
 //! around a snippet stay with it as its path, and a heading that was merged stays in the text.
 //!
-//! Sizes were chosen by measurement on the evaluation set: see `examples/retrieval_eval.rs`.
+//! Sizes were chosen by measurement on the evaluation set: see `examples/retrieval_eval`.
 
 mod merge;
 mod pieces;
@@ -56,12 +56,22 @@ pub struct Cover {
 }
 
 /// Cuts a document into snippets of page number `page`.
-pub fn split(document: &Document, page: u32, settings: &SplitSettings, count_tokens: &dyn Fn(&str) -> usize) -> Vec<Snippet> {
+pub fn split(
+    document: &Document,
+    page: u32,
+    settings: &SplitSettings,
+    count_tokens: &dyn Fn(&str) -> usize,
+) -> Vec<Snippet> {
     cuts(document, page, settings, count_tokens).into_iter().map(|cut| cut.snippet).collect()
 }
 
 /// As [`split`], and says what each snippet covers.
-pub fn cuts(document: &Document, page: u32, settings: &SplitSettings, count_tokens: &dyn Fn(&str) -> usize) -> Vec<Cut> {
+pub fn cuts(
+    document: &Document,
+    page: u32,
+    settings: &SplitSettings,
+    count_tokens: &dyn Fn(&str) -> usize,
+) -> Vec<Cut> {
     let mut outline = Outline::new(document, count_tokens);
     let mut parts = Vec::new();
     for (index, section) in document.sections.iter().enumerate() {
@@ -141,7 +151,7 @@ impl<'d> Outline<'d> {
     /// Headings from the title down to a section, and their tokens.
     fn path(&self, section: Option<usize>) -> (Vec<String>, usize) {
         let mut path = Vec::new();
-        let mut tokens = self.title_tokens;
+        let mut tokens = 0;
         let mut at = section;
         while let Some(index) = at {
             if let Some(section) = self.section(index)
@@ -154,6 +164,7 @@ impl<'d> Outline<'d> {
         }
         if path.last() != Some(&self.document.title) && !self.document.title.is_empty() {
             path.push(self.document.title.clone());
+            tokens += self.title_tokens;
         }
         path.reverse();
         if path.len() > PATH_MAX {
@@ -172,7 +183,9 @@ impl<'d> Outline<'d> {
         let mut anchors: Vec<String> = Vec::new();
         let (mut covers, mut bytes, mut links, mut tokens) = (Vec::new(), 0, 0, path_tokens);
         for run in &part.runs {
-            let Some(section) = self.section(run.section) else { continue };
+            let Some(section) = self.section(run.section) else {
+                continue;
+            };
             for anchor in &section.anchors {
                 if !anchors.contains(anchor) {
                     anchors.push(anchor.clone());

@@ -66,7 +66,8 @@ pub(super) fn parts<'d>(
         let joined = atom.is_code() && size <= INTRODUCTION;
         let held = part.last().is_some_and(Atom::introduces) || atom.is_code();
         if !part.is_empty() && ((over && !joined) || (size >= goal && !held)) {
-            let carried = if part.len() > 1 && part.last().is_some_and(Atom::introduces) { part.pop() } else { None };
+            let carried =
+                if part.len() > 1 && part.last().is_some_and(Atom::introduces) { part.pop() } else { None };
             finish(index, &mut part, parts);
             part.extend(carried);
             size = part.iter().map(|atom| atom.tokens).sum();
@@ -85,7 +86,12 @@ fn finish<'d>(index: usize, atoms: &mut Vec<Atom<'d>>, parts: &mut Vec<Part<'d>>
 }
 
 /// A piece as atoms: itself when it fits, else its lines, sentences or stretches of code.
-fn atomise<'d>(piece: &'d Piece, settings: &SplitSettings, count_tokens: &dyn Fn(&str) -> usize, atoms: &mut Vec<Atom<'d>>) {
+fn atomise<'d>(
+    piece: &'d Piece,
+    settings: &SplitSettings,
+    count_tokens: &dyn Fn(&str) -> usize,
+    atoms: &mut Vec<Atom<'d>>,
+) {
     let text = piece.text();
     let tokens = count_tokens(text);
     let most = settings.max_tokens.max(16);
@@ -103,12 +109,20 @@ fn atomise<'d>(piece: &'d Piece, settings: &SplitSettings, count_tokens: &dyn Fn
             }
         }
         Block::Code { language, code } if tokens <= settings.code_tokens => {
-            atoms.push(Atom { content: Content::Code { language, code: Cow::Borrowed(code) }, tokens, link_bytes: 0 });
+            atoms.push(Atom {
+                content: Content::Code { language, code: Cow::Borrowed(code) },
+                tokens,
+                link_bytes: 0,
+            });
         }
         Block::Code { language, code } => {
             for part in code_parts(code, most, count_tokens) {
                 let tokens = count_tokens(&part);
-                atoms.push(Atom { content: Content::Code { language, code: Cow::Owned(part) }, tokens, link_bytes: 0 });
+                atoms.push(Atom {
+                    content: Content::Code { language, code: Cow::Owned(part) },
+                    tokens,
+                    link_bytes: 0,
+                });
             }
         }
     }
@@ -123,7 +137,8 @@ fn prose_parts(prose: &str, most: usize, count_tokens: &dyn Fn(&str) -> usize) -
     };
     let heading_tokens = count_tokens(&heading);
     // A heading as wide as a part would leave no room for rows.
-    let (heading, heading_tokens) = if heading_tokens * 2 > most { (String::new(), 0) } else { (heading, heading_tokens) };
+    let (heading, heading_tokens) =
+        if heading_tokens * 2 > most { (String::new(), 0) } else { (heading, heading_tokens) };
     let body = prose.get(heading.len()..).unwrap_or(prose);
     let mut units = Vec::new();
     for line in body.split_inclusive('\n') {
@@ -146,7 +161,8 @@ fn sentences<'l>(line: &'l str, most: usize, count_tokens: &dyn Fn(&str) -> usiz
     for sentence in line.split_inclusive(". ") {
         let mut rest = sentence;
         // A token has at least one byte, so twice the limit in bytes bounds the work on endless words.
-        while rest.len() > most * 2 && count_tokens(rest.get(..floor(rest, most * 16)).unwrap_or(rest)) > most {
+        while rest.len() > most * 2 && count_tokens(rest.get(..floor(rest, most * 16)).unwrap_or(rest)) > most
+        {
             let end = floor(rest, most * 2);
             let end = rest.get(..end).and_then(|head| head.rfind(' ')).map_or(end, |space| space + 1).max(1);
             let end = if rest.is_char_boundary(end) { end } else { floor(rest, most * 2) };
@@ -185,7 +201,12 @@ fn code_parts(code: &str, most: usize, count_tokens: &dyn Fn(&str) -> usize) -> 
 }
 
 /// Joins units to parts of at most `most` tokens, preferring to cut where `good` says so.
-fn pack(units: &[&str], most: usize, count_tokens: &dyn Fn(&str) -> usize, good: impl Fn(usize) -> bool) -> Vec<String> {
+fn pack(
+    units: &[&str],
+    most: usize,
+    count_tokens: &dyn Fn(&str) -> usize,
+    good: impl Fn(usize) -> bool,
+) -> Vec<String> {
     let sizes: Vec<usize> = units.iter().map(|unit| count_tokens(unit)).collect();
     let mut parts = Vec::new();
     let (mut start, mut size) = (0, 0);

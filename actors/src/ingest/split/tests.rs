@@ -29,12 +29,15 @@ fn cut(sections: Vec<Section>) -> Vec<Cut> {
 }
 
 fn paths(cuts: &[Cut]) -> Vec<String> {
-    cuts.iter().map(|cut| format!("{} #{}", cut.snippet.heading_path.join(" > "), cut.snippet.anchors.join(" #"))).collect()
+    cuts.iter()
+        .map(|cut| format!("{} #{}", cut.snippet.heading_path.join(" > "), cut.snippet.anchors.join(" #")))
+        .collect()
 }
 
 #[test]
 fn a_section_that_fits_is_one_snippet_with_its_path() {
-    let sections = vec![section(1, "T", &[&text(200)]), section(2, "A", &[&text(200)]), section(3, "B", &[&text(300)])];
+    let sections =
+        vec![section(1, "T", &[&text(200)]), section(2, "A", &[&text(200)]), section(3, "B", &[&text(300)])];
     let cuts = cut(sections);
     assert_eq!(paths(&cuts), ["T #t", "T > A #a", "T > A > B #b"]);
     assert_eq!((cuts[2].snippet.page, cuts[2].snippet.tokens), (7, 303));
@@ -59,7 +62,10 @@ fn tiny_siblings_join_and_their_headings_stay_in_the_text() {
     let mut sections = vec![section(1, "T", &[&text(400)]), section(2, "Flags", &[&text(400)])];
     sections.extend((0..12).map(|number| section(3, &format!("F{number}"), &[&text(30)])));
     let cuts = cut(sections);
-    let joined: Vec<_> = cuts.iter().filter(|cut| cut.snippet.heading_path.last().is_some_and(|last| last == "Flags")).collect();
+    let joined: Vec<_> = cuts
+        .iter()
+        .filter(|cut| cut.snippet.heading_path.last().is_some_and(|last| last == "Flags"))
+        .collect();
     assert!(joined.len() >= 2 && cuts.len() < 8, "{:?}", paths(&cuts));
     for number in 0..12 {
         let heading = format!("F{number}");
@@ -71,7 +77,12 @@ fn tiny_siblings_join_and_their_headings_stay_in_the_text() {
 
 #[test]
 fn a_heading_without_text_leads_its_first_child() {
-    let cuts = cut(vec![section(1, "T", &[]), section(2, "A", &[]), section(3, "B", &[&text(400)]), section(3, "C", &[&text(400)])]);
+    let cuts = cut(vec![
+        section(1, "T", &[]),
+        section(2, "A", &[]),
+        section(3, "B", &[&text(400)]),
+        section(3, "C", &[&text(400)]),
+    ]);
     assert_eq!(paths(&cuts), ["T > A > B #t #a #b", "T > A > C #c"]);
     assert_eq!(cuts[0].covers.iter().map(|cover| cover.bytes > 0).collect::<Vec<_>>(), [false, false, true]);
     assert!(cut(vec![section(1, "T", &[]), section(2, "A", &[])]).is_empty());
@@ -101,13 +112,17 @@ fn a_code_block_stays_whole_up_to_the_cap_and_is_cut_at_blank_lines_beyond() {
     one.push_code("rust", text(2000));
     let whole = cut(vec![one]);
     assert_eq!(whole.len(), 1);
-    let functions: Vec<String> = (0..30).map(|number| format!("fn f{number}() {{\n{}\n\n    end\n}}", text(98))).collect();
+    let functions: Vec<String> =
+        (0..30).map(|number| format!("fn f{number}() {{\n{}\n\n    end\n}}", text(98))).collect();
     let mut huge = Section::new(2, "A", Vec::new());
     huge.push_code("rust", functions.join("\n\n"));
     let parts = cut(vec![huge]);
     assert!(parts.len() >= 7);
     let joined: Vec<String> = parts.iter().map(|cut| cut.snippet.text()).collect();
-    assert_eq!(joined.join("\n\n").split_whitespace().collect::<Vec<_>>(), functions.join(" ").split_whitespace().collect::<Vec<_>>());
+    assert_eq!(
+        joined.join("\n\n").split_whitespace().collect::<Vec<_>>(),
+        functions.join(" ").split_whitespace().collect::<Vec<_>>()
+    );
     assert!(parts.iter().all(|cut| cut.snippet.tokens <= 450 + 1 && cut.snippet.has_code()));
 }
 
@@ -116,7 +131,10 @@ fn long_lists_tables_and_lines_are_cut_and_rows_keep_their_heading() {
     let rows: String = (0..300).map(|number| format!("| r{number} | x |\n")).collect();
     let table = cut(vec![section(2, "A", &[&format!("| a | b |\n| --- | --- |\n{rows}")])]);
     assert!(table.len() > 3);
-    assert!(table.iter().all(|cut| cut.snippet.text().starts_with("| a | b |\n| --- | --- |\n| r")), "{table:?}");
+    assert!(
+        table.iter().all(|cut| cut.snippet.text().starts_with("| a | b |\n| --- | --- |\n| r")),
+        "{table:?}"
+    );
     let items: String = (0..200).map(|number| format!("- item {number} of a list\n")).collect();
     assert!(cut(vec![section(2, "A", &[&items])]).iter().all(|cut| cut.snippet.text().starts_with("- item")));
     let endless = cut(vec![section(2, "A", &["x".repeat(100_000).as_str(), &text(5_000)])]);
@@ -136,14 +154,16 @@ fn a_page_without_headings_goes_by_its_title_and_deep_paths_are_shortened() {
     let mut lead = Section::default();
     lead.push_prose("only text", 0);
     assert_eq!(paths(&cut(vec![lead])), ["T #"]);
-    let deep: Vec<Section> = (1..30).map(|level| section(level, &format!("H{level}"), &[&text(400)])).collect();
+    let deep: Vec<Section> =
+        (1..30).map(|level| section(level, &format!("H{level}"), &[&text(400)])).collect();
     let cuts = cut(deep);
     let last = &cuts.last().unwrap().snippet.heading_path;
     assert_eq!((last.len(), last[0].as_str(), last[7].as_str()), (8, "T", "H29"));
 }
 
 fn documents() -> impl Strategy<Value = Document> {
-    let piece = (any::<bool>(), 1_usize..260, 0_usize..4).prop_map(|(code, count, lines)| (code, count, lines));
+    let piece =
+        (any::<bool>(), 1_usize..260, 0_usize..4).prop_map(|(code, count, lines)| (code, count, lines));
     let one = (0_u8..6, prop::collection::vec(piece, 0..5));
     prop::collection::vec(one, 1..14).prop_map(|sections| {
         let mut number = 0;
@@ -163,7 +183,9 @@ fn documents() -> impl Strategy<Value = Document> {
 
 fn codes(snippets: &[Snippet]) -> Vec<&str> {
     let blocks = snippets.iter().flat_map(|snippet| &snippet.blocks);
-    blocks.filter_map(|block| if let Block::Code { code, .. } = block { Some(code.as_str()) } else { None }).collect()
+    blocks
+        .filter_map(|block| if let Block::Code { code, .. } = block { Some(code.as_str()) } else { None })
+        .collect()
 }
 
 proptest! {

@@ -21,17 +21,11 @@ type Alias = (String, Vec<Target>);
 
 /// Sorted by short form.
 static ALIASES: LazyLock<Vec<Alias>> = LazyLock::new(|| {
-    let target = |name: &str| Target {
-        key: key(name),
-        words: words(name, WORDS_MAX),
-    };
-    let lines = include_str!("aliases.txt")
-        .lines()
-        .filter(|line| !line.starts_with('#'));
+    let target = |name: &str| Target { key: key(name), words: words(name, WORDS_MAX) };
+    let lines = include_str!("aliases.txt").lines().filter(|line| !line.starts_with('#'));
     let pairs = lines.filter_map(|line| line.split_once('='));
-    let mut aliases: Vec<Alias> = pairs
-        .map(|(short, long)| (key(short), long.split(',').map(target).collect()))
-        .collect();
+    let mut aliases: Vec<Alias> =
+        pairs.map(|(short, long)| (key(short), long.split(',').map(target).collect())).collect();
     aliases.sort_by(|one, other| one.0.cmp(&other.0));
     aliases
 });
@@ -39,10 +33,7 @@ static ALIASES: LazyLock<Vec<Alias>> = LazyLock::new(|| {
 /// What the key stands for.
 pub(super) fn of(short: &str) -> impl Iterator<Item = &'static Target> {
     let from = ALIASES.partition_point(|(known, _)| known.as_str() < short);
-    ALIASES[from..]
-        .iter()
-        .take_while(move |(known, _)| known == short)
-        .flat_map(|(_, targets)| targets)
+    ALIASES[from..].iter().take_while(move |(known, _)| known == short).flat_map(|(_, targets)| targets)
 }
 
 /// What short forms at one edit from the key stand for, each with the short form.
@@ -64,12 +55,7 @@ mod tests {
         assert!(ALIASES.len() > 100);
         for (short, targets) in ALIASES.iter() {
             assert!(!short.is_empty() && !targets.is_empty());
-            assert!(
-                targets
-                    .iter()
-                    .all(|target| !target.key.is_empty() && target.key != *short),
-                "{short}"
-            );
+            assert!(targets.iter().all(|target| !target.key.is_empty() && target.key != *short), "{short}");
         }
     }
 
@@ -79,11 +65,8 @@ mod tests {
         assert_eq!(of("postgres"), ["postgresql"]);
         assert_eq!(of("tf"), ["terraform", "tensorflow"]);
         assert_eq!(of("postgre"), [""; 0]);
-        let near = |key: &str| {
-            near(key)
-                .map(|(short, target)| (short, target.key.as_str()))
-                .collect::<Vec<_>>()
-        };
+        let near =
+            |key: &str| near(key).map(|(short, target)| (short, target.key.as_str())).collect::<Vec<_>>();
         assert_eq!(near("posgres"), [("postgres", "postgresql")]);
         assert_eq!(near("nz"), []);
     }

@@ -95,9 +95,7 @@ impl Ask {
             (name, query) = (query, "");
             words = name_words(name);
         }
-        let languages = words
-            .iter()
-            .fold(Languages::default(), |all, word| all.with(word.languages));
+        let languages = words.iter().fold(Languages::default(), |all, word| all.with(word.languages));
         let query_words = self::words(query, QUERY_WORDS_MAX);
         let mut query_languages = Languages::default();
         for (at, word) in query_words.iter().enumerate() {
@@ -120,12 +118,8 @@ impl Ask {
 
     /// The share of the name that `explained` explains, 0 to 1: it tells how much of each word.
     pub(super) fn weigh(&self, explained: impl Fn(usize, &NameWord) -> f32) -> f32 {
-        let sum: f32 = self
-            .words
-            .iter()
-            .enumerate()
-            .map(|(at, word)| word.weight * explained(at, word))
-            .sum();
+        let sum: f32 =
+            self.words.iter().enumerate().map(|(at, word)| word.weight * explained(at, word)).sum();
         if self.weight > 0.0 { sum / self.weight } else { 0.0 }
     }
 
@@ -157,13 +151,7 @@ fn name_words(name: &str) -> Vec<NameWord> {
                 text if GENERIC.has(text) => Role::Generic,
                 _ => Role::Content,
             };
-            named.push(NameWord {
-                text,
-                weight: role.weight(),
-                languages,
-                is_compound,
-                role,
-            });
+            named.push(NameWord { text, weight: role.weight(), languages, is_compound, role });
         }
     }
     // Somebody who types `python` or `client` alone means it.
@@ -192,11 +180,7 @@ fn name_terms(words: &[NameWord]) -> Vec<Term> {
         }
         let cover = 1 << at;
         let mut add = |text: &str, weight: f32, cover: Cover| {
-            terms.push(Term {
-                stem: stem(text).to_owned(),
-                weight,
-                cover,
-            });
+            terms.push(Term { stem: stem(text).to_owned(), weight, cover });
         };
         add(&word.text, word.weight, cover);
         for target in aliases::of(&word.text) {
@@ -220,11 +204,7 @@ fn add_query_terms(words: &[String], terms: &mut Vec<Term>) {
         }
         let stem = stem(word);
         if !FILLER.has(word) && terms.iter().all(|known| known.stem != stem) {
-            terms.push(Term {
-                stem: stem.to_owned(),
-                weight: 1.0,
-                cover: 0,
-            });
+            terms.push(Term { stem: stem.to_owned(), weight: 1.0, cover: 0 });
         }
     }
 }
@@ -236,11 +216,7 @@ fn id(name: &str) -> Option<String> {
         Some((_, rest)) => rest.split_once('/')?.1,
         None => name,
     };
-    let path = path
-        .trim_start_matches('/')
-        .split(['?', '#'])
-        .next()?
-        .trim_end_matches('/');
+    let path = path.trim_start_matches('/').split(['?', '#']).next()?.trim_end_matches('/');
     let path = path.strip_suffix(".git").unwrap_or(path);
     if path.contains(char::is_whitespace) || !path.contains('/') {
         return None;
@@ -294,14 +270,8 @@ mod tests {
                 .find(|reading| reading.key == key)
                 .map(|reading| (reading.alias_of, reading.slips))
         };
-        assert_eq!(
-            read("postgres", "postgresql"),
-            Some((Some("postgres".to_owned()), 0))
-        );
-        assert_eq!(
-            read("posgres", "postgresql"),
-            Some((Some("postgres".to_owned()), 1))
-        );
+        assert_eq!(read("postgres", "postgresql"), Some((Some("postgres".to_owned()), 0)));
+        assert_eq!(read("posgres", "postgresql"), Some((Some("postgres".to_owned()), 1)));
         assert_eq!(read("reactjs", "react"), Some((None, 0)));
         assert_eq!(read("npm", "numpy"), None);
     }

@@ -53,11 +53,7 @@ pub(super) struct NameFit {
 
 /// The entries with a name like that of the ask.
 pub(super) fn find(segment: &Segment, ask: &Ask) -> HashMap<u32, NameFit> {
-    let mut names = Names {
-        segment,
-        ask,
-        best: HashMap::new(),
-    };
+    let mut names = Names { segment, ask, best: HashMap::new() };
     for (number, reading) in ask.readings.iter().enumerate() {
         names.add_exact(number, reading);
         if reading.is_whole && reading.key.len() >= START_BYTES_MIN {
@@ -69,12 +65,7 @@ pub(super) fn find(segment: &Segment, ask: &Ask) -> HashMap<u32, NameFit> {
         names.add_numeronyms(number, reading);
     }
     if let Some(entry) = ask.id.as_deref().and_then(|id| segment.position(id)) {
-        let id = NameFit {
-            fit: Fit::Id,
-            similarity: 1.5,
-            cover: Cover::MAX,
-            reading: 0,
-        };
+        let id = NameFit { fit: Fit::Id, similarity: 1.5, cover: Cover::MAX, reading: 0 };
         names.best.insert(entry, id);
     }
     names.best
@@ -90,9 +81,7 @@ struct Names<'a> {
 impl Names<'_> {
     fn add_exact(&mut self, number: usize, reading: &Reading) {
         if let Some(key) = self.segment.keys.exact(&reading.key) {
-            self.add(key, number, |kind| {
-                (Fit::Key(kind), kind_similarity(kind) * alias_similarity(reading))
-            });
+            self.add(key, number, |kind| (Fit::Key(kind), kind_similarity(kind) * alias_similarity(reading)));
         }
     }
 
@@ -110,17 +99,11 @@ impl Names<'_> {
     fn add_near(&mut self, number: usize, reading: &Reading) {
         let keys = &self.segment.keys;
         let mut near = Vec::new();
-        keys.near(&reading.key, reading.edits_max, |key, edits| {
-            near.push((key, edits))
-        });
-        keep_best(&mut near, NEAR_MAX, |(key, edits)| {
-            f32::from(keys.popularity(key)) - 30.0 * edits as f32
-        });
+        keys.near(&reading.key, reading.edits_max, |key, edits| near.push((key, edits)));
+        keep_best(&mut near, NEAR_MAX, |(key, edits)| f32::from(keys.popularity(key)) - 30.0 * edits as f32);
         for (key, edits) in near {
             let similarity = near_similarity(edits, &reading.key, keys.get(key));
-            self.add(key, number, |kind| {
-                (Fit::Near(edits), kind_similarity(kind) * similarity)
-            });
+            self.add(key, number, |kind| (Fit::Near(edits), kind_similarity(kind) * similarity));
         }
     }
 
@@ -128,19 +111,13 @@ impl Names<'_> {
         let [first @ b'a'..=b'z', digits @ .., last @ b'a'..=b'z'] = reading.key.as_bytes() else {
             return;
         };
-        let left_out = std::str::from_utf8(digits)
-            .ok()
-            .and_then(|digits| digits.parse::<u8>().ok());
+        let left_out = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u8>().ok());
         let Some(left_out) = left_out.filter(|left_out| *left_out >= LEFT_OUT_MIN) else {
             return;
         };
         let mut keys = Vec::new();
-        self.segment
-            .keys
-            .of_shape(*first, usize::from(left_out) + 2, *last, |key| keys.push(key));
-        keep_best(&mut keys, STARTS_MAX, |key| {
-            f32::from(self.segment.keys.popularity(key))
-        });
+        self.segment.keys.of_shape(*first, usize::from(left_out) + 2, *last, |key| keys.push(key));
+        keep_best(&mut keys, STARTS_MAX, |key| f32::from(self.segment.keys.popularity(key)));
         for key in keys {
             self.add(key, number, |kind| (Fit::Numeronym, 0.8 * kind_similarity(kind)));
         }
@@ -150,12 +127,7 @@ impl Names<'_> {
         let cover = self.ask.readings[reading].cover;
         for holder in self.segment.keys.holders(key).iter().take(HOLDERS_MAX) {
             let (fit, similarity) = fit(holder.kind());
-            let found = NameFit {
-                fit,
-                similarity,
-                cover,
-                reading,
-            };
+            let found = NameFit { fit, similarity, cover, reading };
             let worth = |name: &NameFit| name.similarity * self.ask.share(name.cover);
             let known = self.best.entry(holder.entry()).or_insert(found);
             if worth(&found) > worth(known) {
@@ -171,13 +143,8 @@ fn is_sure(segment: &Segment, ask: &Ask, reading: &Reading) -> bool {
     if segment.keys.exact(&reading.key).is_some_and(is_popular) {
         return true;
     }
-    let words = || {
-        ask.words
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| reading.cover >> at & 1 == 1)
-            .map(|(_, word)| word)
-    };
+    let words =
+        || ask.words.iter().enumerate().filter(|(at, _)| reading.cover >> at & 1 == 1).map(|(_, word)| word);
     let is_one_name = words().count() == 1 || words().all(|word| word.is_compound);
     let is_known = |word: &str| segment.postings.of(stem(word)).len() > segment.len() / ENTRIES_PER_SLIP;
     !(reading.is_whole && is_one_name) && words().all(|word| is_known(&word.text))
@@ -205,11 +172,7 @@ fn alias_similarity(reading: &Reading) -> f32 {
 /// Letters in the wrong order are the likeliest slip.
 fn near_similarity(edits: usize, typed: &str, meant: &str) -> f32 {
     let share = edits as f32 / typed.len().max(1) as f32;
-    let swapped = if Signature::of(typed) == Signature::of(meant) {
-        0.05
-    } else {
-        0.0
-    };
+    let swapped = if Signature::of(typed) == Signature::of(meant) { 0.05 } else { 0.0 };
     (1.0 - 0.13 * edits as f32 - 0.25 * share + swapped).max(0.0)
 }
 

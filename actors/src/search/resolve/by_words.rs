@@ -25,18 +25,10 @@ impl Rarity {
     pub(super) fn of(ask: &Ask, segments: &[&Segment]) -> Self {
         let entries: usize = segments.iter().map(|segment| segment.len()).sum();
         let inverse_frequency = |stem: &str| {
-            let having: usize = segments
-                .iter()
-                .map(|segment| segment.postings.of(stem).len())
-                .sum();
+            let having: usize = segments.iter().map(|segment| segment.postings.of(stem).len()).sum();
             (1.0 + (entries.saturating_sub(having) as f32 + 0.5) / (having as f32 + 0.5)).ln()
         };
-        Self(
-            ask.terms
-                .iter()
-                .map(|term| inverse_frequency(&term.stem))
-                .collect(),
-        )
+        Self(ask.terms.iter().map(|term| inverse_frequency(&term.stem)).collect())
     }
 }
 
@@ -81,11 +73,7 @@ impl ByWords {
     pub(super) fn best(&self, segment: &Segment, ask: &Ask) -> impl Iterator<Item = u32> + use<> {
         let score = |entry: u32| {
             let (words, standing) = (self.of(entry), segment.standing(entry));
-            let hinted = if standing.languages.meets(ask.languages) {
-                0.3
-            } else {
-                0.0
-            };
+            let hinted = if standing.languages.meets(ask.languages) { 0.3 } else { 0.0 };
             let favour = 0.5 + f32::from(standing.popularity) / 100.0 + hinted;
             (words.of_name + 0.5 * words.of_query) * favour
         };

@@ -55,9 +55,7 @@ pub(super) fn distance(one: &[u8], other: &[u8], edits_max: usize) -> Option<usi
         let mut least = line[0];
         for column in 1..=other.len() {
             let differs = u8::from(one[row - 1] != other[column - 1]);
-            let mut cell = (last[column - 1] + differs)
-                .min(last[column] + 1)
-                .min(line[column - 1] + 1);
+            let mut cell = (last[column - 1] + differs).min(last[column] + 1).min(line[column - 1] + 1);
             let swapped = row > 1
                 && column > 1
                 && one[row - 1] == other[column - 2]
@@ -93,16 +91,8 @@ mod tests {
             ("djnagoo", "django", 2),
             ("", "ab", 2),
         ] {
-            assert_eq!(
-                distance(one.as_bytes(), other.as_bytes(), 3),
-                Some(edits),
-                "{one} {other}"
-            );
-            assert_eq!(
-                distance(other.as_bytes(), one.as_bytes(), 3),
-                Some(edits),
-                "{other} {one}"
-            );
+            assert_eq!(distance(one.as_bytes(), other.as_bytes(), 3), Some(edits), "{one} {other}");
+            assert_eq!(distance(other.as_bytes(), one.as_bytes(), 3), Some(edits), "{other} {one}");
         }
         assert_eq!(distance(b"react", b"angular", 2), None);
         assert_eq!(distance(&[b'a'; 100], &[b'a'; 100], 2), None);

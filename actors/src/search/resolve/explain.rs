@@ -39,9 +39,7 @@ pub(super) fn reasons(ask: &Ask, segment: &Segment, candidate: &Candidate) -> Ve
         reasons.push(Reason::Trusted);
     }
     if standing.snippets > 0 {
-        reasons.push(Reason::Indexed {
-            snippets: standing.snippets,
-        });
+        reasons.push(Reason::Indexed { snippets: standing.snippets });
     }
     if standing.is_retired {
         reasons.push(Reason::Retired);
@@ -61,21 +59,14 @@ fn of_name(ask: &Ask, segment: &Segment, entry: u32, name: &NameFit) -> Reason {
         Fit::Key(Kind::Title) => Reason::Title,
         Fit::Key(Kind::Initials) => Reason::Initials(typed()),
         Fit::Key(_) | Fit::Numeronym => Reason::Alias(typed()),
-        Fit::Near(edits) => Reason::Edits {
-            edits,
-            name: segment.id(entry).name().to_owned(),
-        },
+        Fit::Near(edits) => Reason::Edits { edits, name: segment.id(entry).name().to_owned() },
         Fit::Start => Reason::Start(typed()),
     }
 }
 
 /// The words of the ask's name that count, as they were typed.
 fn words(ask: &Ask, cover: Cover) -> Option<String> {
-    let counts = ask
-        .words
-        .iter()
-        .enumerate()
-        .filter(|(at, word)| cover >> at & 1 == 1 && word.weight > 0.0);
+    let counts = ask.words.iter().enumerate().filter(|(at, word)| cover >> at & 1 == 1 && word.weight > 0.0);
     let words: Vec<&str> = counts.map(|(_, word)| word.text.as_str()).collect();
     (!words.is_empty()).then(|| words.join(" "))
 }

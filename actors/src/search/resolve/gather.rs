@@ -44,12 +44,7 @@ impl<'a> Gathered<'a> {
         let mut chosen: Vec<u32> = names.keys().copied().chain(words.best(segment, ask)).collect();
         chosen.sort_unstable();
         chosen.dedup();
-        Self {
-            segment,
-            names,
-            words,
-            chosen,
-        }
+        Self { segment, names, words, chosen }
     }
 
     /// And those that mean much the same as the question.
@@ -71,12 +66,7 @@ impl<'a> Gathered<'a> {
         question: Option<&[f32]>,
         is_hidden: impl Fn(u32) -> bool,
     ) -> Vec<Candidate> {
-        let entries: Vec<u32> = self
-            .chosen
-            .iter()
-            .copied()
-            .filter(|entry| !is_hidden(*entry))
-            .collect();
+        let entries: Vec<u32> = self.chosen.iter().copied().filter(|entry| !is_hidden(*entry)).collect();
         let meanings = question.map(|question| self.segment.meanings.cosines(question, &entries));
         let meaning = |at: usize| meanings.as_ref().and_then(|meanings| meanings.get(at)).copied();
         let candidate = |(at, entry): (usize, u32)| Candidate {

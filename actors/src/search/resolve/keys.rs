@@ -116,11 +116,7 @@ impl Keys {
         let (mut low, mut high) = (from, self.len() as u32);
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.get(middle).starts_with(text) {
-                low = middle + 1
-            } else {
-                high = middle
-            }
+            if self.get(middle).starts_with(text) { low = middle + 1 } else { high = middle }
         }
         from..low
     }
@@ -133,10 +129,8 @@ impl Keys {
         let signature = Signature::of(text);
         let lengths =
             text.len().saturating_sub(edits_max).max(1)..=(text.len() + edits_max).min(FUZZY_BYTES_MAX);
-        let (from, to) = (
-            start(&self.length_ends, *lengths.start()),
-            self.length_ends[*lengths.end()] as usize,
-        );
+        let (from, to) =
+            (start(&self.length_ends, *lengths.start()), self.length_ends[*lengths.end()] as usize);
         for (other, key) in &self.by_length[from..to] {
             if signature.may_be_within(*other, edits_max) {
                 let edits = distance(text.as_bytes(), self.get(*key).as_bytes(), edits_max);
@@ -175,17 +169,11 @@ impl Keys {
     /// The first key not less than `text`.
     fn position(&self, text: &str) -> u32 {
         let Some(byte) = text.bytes().next() else { return 0 };
-        let (mut low, mut high) = (
-            self.first_byte[usize::from(byte)],
-            self.first_byte[usize::from(byte) + 1],
-        );
+        let (mut low, mut high) =
+            (self.first_byte[usize::from(byte)], self.first_byte[usize::from(byte) + 1]);
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.get(middle) < text {
-                low = middle + 1
-            } else {
-                high = middle
-            }
+            if self.get(middle) < text { low = middle + 1 } else { high = middle }
         }
         low
     }
@@ -206,10 +194,7 @@ pub(super) struct KeysBuilder {
 impl KeysBuilder {
     /// Adds a key; an empty one, and one longer than [`KEY_BYTES_MAX`], is nobody's.
     pub(super) fn add(&mut self, key: &str, entry: u32, kind: Kind) {
-        let ends = (
-            u32::try_from(self.text.len()),
-            u32::try_from(self.text.len() + key.len()),
-        );
+        let ends = (u32::try_from(self.text.len()), u32::try_from(self.text.len() + key.len()));
         if let (1..=KEY_BYTES_MAX, (Ok(from), Ok(to))) = (key.len(), ends) {
             self.text.push_str(key);
             self.added.push((from, to, Holder::new(entry, kind)));
@@ -221,16 +206,9 @@ impl KeysBuilder {
         let from = std::mem::take(&mut self.text);
         let text_of = |addition: &(u32, u32, Holder)| &from[addition.0 as usize..addition.1 as usize];
         self.added.sort_unstable_by(|one, other| {
-            let order = |holder: Holder| {
-                (
-                    holder.kind(),
-                    u8::MAX - popularity(holder.entry()),
-                    holder.entry(),
-                )
-            };
-            text_of(one)
-                .cmp(text_of(other))
-                .then_with(|| order(one.2).cmp(&order(other.2)))
+            let order =
+                |holder: Holder| (holder.kind(), u8::MAX - popularity(holder.entry()), holder.entry());
+            text_of(one).cmp(text_of(other)).then_with(|| order(one.2).cmp(&order(other.2)))
         });
         let mut text = String::with_capacity(from.len());
         let (mut ends, mut holders, mut holder_ends) = (Vec::new(), Vec::new(), Vec::new());
@@ -240,21 +218,13 @@ impl KeysBuilder {
             ends.push(text.len() as u32);
             let first = holders.len();
             for (_, _, holder) in same {
-                if holders[first..]
-                    .iter()
-                    .all(|known: &Holder| known.entry() != holder.entry())
-                {
+                if holders[first..].iter().all(|known: &Holder| known.entry() != holder.entry()) {
                     holders.push(*holder);
                 }
             }
             holder_ends.push(holders.len() as u32);
-            greatest.push(
-                holders[first..]
-                    .iter()
-                    .map(|holder| popularity(holder.entry()))
-                    .max()
-                    .unwrap_or(0),
-            );
+            greatest
+                .push(holders[first..].iter().map(|holder| popularity(holder.entry())).max().unwrap_or(0));
         }
         let (by_length, length_ends) = by_length(&text, &ends);
         let mut first_byte = vec![0_u32; 257];
@@ -282,19 +252,11 @@ type ByLength = (Box<[(Signature, u32)]>, Box<[u32]>);
 
 fn by_length(text: &str, ends: &[u32]) -> ByLength {
     let length = |at: usize| ends[at] as usize - start(ends, at);
-    let mut keys: Vec<usize> = (0..ends.len())
-        .filter(|at| length(*at) <= FUZZY_BYTES_MAX)
-        .collect();
+    let mut keys: Vec<usize> = (0..ends.len()).filter(|at| length(*at) <= FUZZY_BYTES_MAX).collect();
     keys.sort_by_key(|at| length(*at));
-    let length_ends = (0..=FUZZY_BYTES_MAX)
-        .map(|bytes| keys.partition_point(|at| length(*at) <= bytes) as u32)
-        .collect();
-    let signed = |at: usize| {
-        (
-            Signature::of(&text[start(ends, at)..ends[at] as usize]),
-            at as u32,
-        )
-    };
+    let length_ends =
+        (0..=FUZZY_BYTES_MAX).map(|bytes| keys.partition_point(|at| length(*at) <= bytes) as u32).collect();
+    let signed = |at: usize| (Signature::of(&text[start(ends, at)..ends[at] as usize]), at as u32);
     (keys.into_iter().map(signed).collect(), length_ends)
 }
 
@@ -319,10 +281,7 @@ mod tests {
         assert_eq!(keys.exact("reac"), None);
         assert_eq!(keys.exact(""), None);
         assert_eq!(keys.exact("日本").map(text), Some("日本"));
-        assert_eq!(
-            keys.starting_with("react").map(text).collect::<Vec<_>>(),
-            ["react", "reactdom"]
-        );
+        assert_eq!(keys.starting_with("react").map(text).collect::<Vec<_>>(), ["react", "reactdom"]);
         assert_eq!(keys.starting_with("z").map(text).collect::<Vec<_>>(), ["zod"]);
         assert_eq!(keys.starting_with("~").count(), 0);
         let mut near = Vec::new();
@@ -344,11 +303,7 @@ mod tests {
         builder.add(&"x".repeat(300), 4, Kind::Name);
         let keys = builder.finish(|entry| entry as u8 * 10);
         let key = keys.exact("http").unwrap();
-        let holders: Vec<_> = keys
-            .holders(key)
-            .iter()
-            .map(|held| (held.entry(), held.kind()))
-            .collect();
+        let holders: Vec<_> = keys.holders(key).iter().map(|held| (held.entry(), held.kind())).collect();
         assert_eq!(holders, [(3, Kind::Name), (2, Kind::Name), (1, Kind::Package)]);
         assert_eq!(keys.popularity(key), 30);
         assert_eq!(keys.len(), 1);

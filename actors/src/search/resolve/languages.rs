@@ -9,23 +9,10 @@ pub(super) struct Languages(u16);
 const LANGUAGES: [(&str, &[&str], &[&str]); 14] = [
     (
         "JavaScript",
-        &[
-            "javascript",
-            "js",
-            "typescript",
-            "ts",
-            "node",
-            "nodejs",
-            "npm",
-            "ecmascript",
-        ],
+        &["javascript", "js", "typescript", "ts", "node", "nodejs", "npm", "ecmascript"],
         &["browser", "deno", "bun"],
     ),
-    (
-        "Python",
-        &["python", "python3", "py", "py3", "pypi", "cpython"],
-        &["pip"],
-    ),
+    ("Python", &["python", "python3", "py", "py3", "pypi", "cpython"], &["pip"]),
     ("Rust", &["rust", "rustlang", "crate", "crates", "rs"], &["cargo"]),
     ("Go", &["golang"], &["go"]),
     ("Ruby", &["ruby", "rubygem", "rubygems"], &["gem"]),
@@ -50,10 +37,7 @@ impl Languages {
         let means = |(_, always, after): &(&str, &[&str], &[&str])| {
             always.contains(&word) || after_opener && after.contains(&word)
         };
-        let bits = LANGUAGES
-            .iter()
-            .enumerate()
-            .filter(|(_, language)| means(language));
+        let bits = LANGUAGES.iter().enumerate().filter(|(_, language)| means(language));
         Self(bits.fold(0, |bits, (at, _)| bits | 1 << at))
     }
 
@@ -97,9 +81,7 @@ impl Languages {
 
     /// The first language's name for people.
     pub(super) fn name(self) -> Option<&'static str> {
-        LANGUAGES
-            .get(self.0.trailing_zeros() as usize)
-            .map(|(name, ..)| *name)
+        LANGUAGES.get(self.0.trailing_zeros() as usize).map(|(name, ..)| *name)
     }
 }
 
@@ -119,28 +101,15 @@ mod tests {
             ("swift", Some("for"), Some("Swift")),
             ("zebra", Some("in"), None),
         ] {
-            assert_eq!(
-                Languages::of_word(word, before).name(),
-                language,
-                "{before:?} {word}"
-            );
+            assert_eq!(Languages::of_word(word, before).name(), language, "{before:?} {word}");
         }
     }
 
     #[test]
     fn every_registry_has_a_language() {
-        for registry in [
-            "npm",
-            "pypi",
-            "crates",
-            "go",
-            "rubygems",
-            "packagist",
-            "maven",
-            "nuget",
-            "hex",
-            "pub",
-        ] {
+        for registry in
+            ["npm", "pypi", "crates", "go", "rubygems", "packagist", "maven", "nuget", "hex", "pub"]
+        {
             assert!(!Languages::of_registry(registry).is_empty(), "{registry}");
         }
         assert!(Languages::of_registry("vercel").is_empty());

@@ -13,16 +13,11 @@ pub(super) struct WordList {
 
 impl WordList {
     const fn new(text: &'static str) -> Self {
-        Self {
-            text,
-            words: OnceLock::new(),
-        }
+        Self { text, words: OnceLock::new() }
     }
 
     pub(super) fn has(&self, word: &str) -> bool {
-        self.words
-            .get_or_init(|| self.text.split_whitespace().collect())
-            .contains(word)
+        self.words.get_or_init(|| self.text.split_whitespace().collect()).contains(word)
     }
 }
 

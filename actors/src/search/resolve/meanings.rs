@@ -34,17 +34,12 @@ impl Meanings {
     /// The cosines of some entries with a question, in their order; empty without vectors.
     pub(super) fn cosines(&self, question: &[f32], entries: &[u32]) -> Vec<f32> {
         let entries = entries.iter().map(|entry| *entry as usize);
-        self.rows
-            .as_ref()
-            .and_then(|rows| rows.cosines(question, entries).ok())
-            .unwrap_or_default()
+        self.rows.as_ref().and_then(|rows| rows.cosines(question, entries).ok()).unwrap_or_default()
     }
 
     /// Heap bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.rows
-            .as_ref()
-            .map_or(0, |rows| rows.row_bytes().len() + rows.scale_bytes().len())
+        self.rows.as_ref().map_or(0, |rows| rows.row_bytes().len() + rows.scale_bytes().len())
     }
 }
 
@@ -60,10 +55,7 @@ impl<'a> MeaningsBuilder<'a> {
         if let Err(error) = &rows {
             tracing::warn!(%error, embedder = embedder.id(), "libraries are resolved without vectors");
         }
-        Self {
-            embedder,
-            rows: rows.ok(),
-        }
+        Self { embedder, rows: rows.ok() }
     }
 
     /// Appends the vector of the next entry's text.
@@ -77,8 +69,6 @@ impl<'a> MeaningsBuilder<'a> {
     }
 
     pub(super) fn finish(self) -> Meanings {
-        Meanings {
-            rows: self.rows.map(RowsBuilder::finish),
-        }
+        Meanings { rows: self.rows.map(RowsBuilder::finish) }
     }
 }

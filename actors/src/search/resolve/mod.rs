@@ -177,10 +177,7 @@ impl Catalogue {
     pub fn with_graph(&self, graph: Arc<VectorGraph>) -> Option<Self> {
         let rows = self.vectors()?;
         let fits = rows.dimensions() == graph.dimensions() && graph.len() <= rows.len();
-        fits.then(|| Self {
-            graph: Some(graph),
-            ..self.with_changes([], &[])
-        })
+        fits.then(|| Self { graph: Some(graph), ..self.with_changes([], &[]) })
     }
 
     /// How many libraries it knows.
@@ -196,10 +193,7 @@ impl Catalogue {
 
     /// Heap bytes, about.
     pub fn memory_bytes(&self) -> usize {
-        let graph = self
-            .graph
-            .as_ref()
-            .map_or(0, |graph| graph.memory_bytes() as usize);
+        let graph = self.graph.as_ref().map_or(0, |graph| graph.memory_bytes() as usize);
         self.base.bytes() + self.changes.bytes() + self.hidden.len() * size_of::<u64>() + graph
     }
 
@@ -231,11 +225,7 @@ impl Catalogue {
             let candidate = &candidates[at];
             let segment = segments[candidate.segment];
             let reasons = explain::reasons(&ask, segment, candidate);
-            Match {
-                id: segment.id(candidate.entry).clone(),
-                score,
-                reasons,
-            }
+            Match { id: segment.id(candidate.entry).clone(), score, reasons }
         };
         ranked.into_iter().map(found).collect()
     }

@@ -50,10 +50,7 @@ pub(super) fn each_key(entry: &Entry, languages: Languages, mut found: impl FnMu
     let name_words = words(name, NAME_WORDS_MAX);
     let title_words = words(&entry.title, NAME_WORDS_MAX);
     // A title may be the name cut into words: `Django REST framework`.
-    let named = [
-        Some(&name_words),
-        Some(&title_words).filter(|words| **words != name_words),
-    ];
+    let named = [Some(&name_words), Some(&title_words).filter(|words| **words != name_words)];
     for words in named.into_iter().flatten() {
         core_keys(words, *words == title_words, &mut |key| found(key, Kind::Core));
         bare_keys(words, languages, &mut |key| found(key, Kind::Bare));
@@ -66,20 +63,12 @@ pub(super) fn each_key(entry: &Entry, languages: Languages, mut found: impl FnMu
 /// `Apache Kafka` is kafka, `Cargo Book` cargo, `OpenCV for Python` opencv.
 fn core_keys(words: &[String], is_title: bool, found: &mut impl FnMut(&str)) {
     let is_paper = |word: &str| PAPER.has(word) || VENDORS.has(word);
-    let without_paper: Vec<&str> = words
-        .iter()
-        .map(String::as_str)
-        .filter(|word| !is_paper(word))
-        .collect();
+    let without_paper: Vec<&str> = words.iter().map(String::as_str).filter(|word| !is_paper(word)).collect();
     if without_paper.len() < words.len() {
         found(&without_paper.concat());
     }
     let is_language = |word: &str| word == "for" || !Languages::of_word(word, None).is_empty();
-    let bare: Vec<&str> = without_paper
-        .iter()
-        .copied()
-        .filter(|word| !is_language(word))
-        .collect();
+    let bare: Vec<&str> = without_paper.iter().copied().filter(|word| !is_language(word)).collect();
     // In a name the language is an affix, see below.
     if is_title && bare.len() < without_paper.len() {
         found(&bare.concat());
@@ -116,10 +105,7 @@ fn bare_keys(words: &[String], languages: Languages, found: &mut impl FnMut(&str
 /// `Ruby on Rails` is ror, `react three fiber` r3f.
 fn initials(words: &[String]) -> String {
     let initial = |word: &String| {
-        let number = NUMBERS
-            .iter()
-            .find(|(number, _)| number == word)
-            .map(|(_, digit)| *digit);
+        let number = NUMBERS.iter().find(|(number, _)| number == word).map(|(_, digit)| *digit);
         number.or_else(|| word.chars().next())
     };
     words.iter().filter_map(initial).collect()
@@ -140,20 +126,10 @@ const SUCCESSORS_MAX: usize = 6;
 
 /// Reads `deprecated sklearn package, use scikit-learn instead` and the like.
 pub(super) fn retirement(description: &str) -> Retirement {
-    let words: Vec<&str> = description
-        .split_whitespace()
-        .take(DESCRIPTION_WORDS_MAX + 1)
-        .collect();
-    let bare = |word: &str| {
-        word.trim_matches(|character: char| !character.is_alphanumeric())
-            .to_lowercase()
-    };
+    let words: Vec<&str> = description.split_whitespace().take(DESCRIPTION_WORDS_MAX + 1).collect();
+    let bare = |word: &str| word.trim_matches(|character: char| !character.is_alphanumeric()).to_lowercase();
     let is_cue = |word: &&str| RETIRED.has(&bare(word));
-    let Some(cue) = words
-        .iter()
-        .position(|word| is_cue(word))
-        .filter(|_| words.len() <= DESCRIPTION_WORDS_MAX)
-    else {
+    let Some(cue) = words.iter().position(is_cue).filter(|_| words.len() <= DESCRIPTION_WORDS_MAX) else {
         return Retirement::default();
     };
     let mut successors = Vec::new();
@@ -166,13 +142,8 @@ pub(super) fn retirement(description: &str) -> Retirement {
         }
     }
     let opens = cue == 0 || description.contains("DEPRECATED") || description.contains("(deprecated)");
-    let says_empty = ["placeholder", "reserved", "dummy"]
-        .iter()
-        .any(|word| bare(words[cue]) == *word);
-    Retirement {
-        is_retired: opens || says_empty && words.len() < 10,
-        successors,
-    }
+    let says_empty = ["placeholder", "reserved", "dummy"].iter().any(|word| bare(words[cue]) == *word);
+    Retirement { is_retired: opens || says_empty && words.len() < 10, successors }
 }
 
 #[cfg(test)]
@@ -227,24 +198,12 @@ mod tests {
     #[test]
     fn a_description_tells_what_to_use_instead() {
         for (description, is_retired, successors) in [
-            (
-                "deprecated sklearn package, use scikit-learn instead",
-                true,
-                &["scikitlearn"][..],
-            ),
-            (
-                "Dummy package for Beautiful Soup (beautifulsoup4)",
-                true,
-                &["beautiful", "beautifulsoup4"],
-            ),
+            ("deprecated sklearn package, use scikit-learn instead", true, &["scikitlearn"][..]),
+            ("Dummy package for Beautiful Soup (beautifulsoup4)", true, &["beautiful", "beautifulsoup4"]),
             ("You might want to use puppeteer instead", false, &["puppeteer"]),
             ("Renamed to rehype", true, &["rehype"]),
             ("Placeholder package", true, &[]),
-            (
-                "A React component to show placeholders while the content is loading",
-                false,
-                &[],
-            ),
+            ("A React component to show placeholders while the content is loading", false, &[]),
             ("Fast web framework to build APIs with", false, &[]),
             ("", false, &[]),
         ] {

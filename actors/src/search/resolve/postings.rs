@@ -66,11 +66,7 @@ impl Postings {
 
     /// Heap bytes, about.
     pub(super) fn bytes(&self) -> usize {
-        let stems: usize = self
-            .stems
-            .keys()
-            .map(|stem| stem.len().next_multiple_of(16) + 16)
-            .sum();
+        let stems: usize = self.stems.keys().map(|stem| stem.len().next_multiple_of(16) + 16).sum();
         stems + self.stems.capacity() * 25 + size_of_val(&*self.ends) + size_of_val(&*self.postings)
     }
 }
@@ -95,45 +91,29 @@ impl PostingsBuilder {
             Some(known) => *known,
             None => *self.stems.entry(stem.into()).or_insert(next),
         };
-        let at = self
-            .counts
-            .iter()
-            .position(|(known, ..)| *known == stem)
-            .unwrap_or_else(|| {
-                self.counts.push((stem, 0, 0));
-                self.counts.len() - 1
-            });
+        let at = self.counts.iter().position(|(known, ..)| *known == stem).unwrap_or_else(|| {
+            self.counts.push((stem, 0, 0));
+            self.counts.len() - 1
+        });
         let (_, in_name, in_description) = &mut self.counts[at];
         // Name and title mostly say the same: once is enough.
-        if named {
-            *in_name = 1
-        } else {
-            *in_description = in_description.saturating_add(1)
-        }
+        if named { *in_name = 1 } else { *in_description = in_description.saturating_add(1) }
     }
 
     /// Ends the entry at hand; returns how many different stems are in name and title, and how many in
     /// the description.
     pub(super) fn end_entry(&mut self, entry: u32) -> (u8, u8) {
-        let length: f32 = self
-            .counts
-            .iter()
-            .map(|(_, name, text)| f32::from(*name + (*text).min(9)))
-            .sum();
+        let length: f32 = self.counts.iter().map(|(_, name, text)| f32::from(*name + (*text).min(9))).sum();
         let norm = K1 * (1.0 - B + B * length / STEMS_USUAL);
         for (stem, in_name, in_description) in &self.counts {
             let times = f32::from(*in_name) * NAME_WEIGHT + f32::from(*in_description);
             let impact = times * (K1 + 1.0) / (times + norm);
-            self.added
-                .push((*stem, Posting::new(entry, *in_name > 0, impact)));
+            self.added.push((*stem, Posting::new(entry, *in_name > 0, impact)));
         }
         let count = |has: fn(&(u32, u8, u8)) -> bool| {
             u8::try_from(self.counts.iter().filter(|count| has(count)).count()).unwrap_or(u8::MAX)
         };
-        let counts = (
-            count(|(_, in_name, _)| *in_name > 0),
-            count(|(.., in_text)| *in_text > 0),
-        );
+        let counts = (count(|(_, in_name, _)| *in_name > 0), count(|(.., in_text)| *in_text > 0));
         self.counts.clear();
         counts
     }
@@ -155,11 +135,7 @@ impl PostingsBuilder {
             postings[*place as usize] = posting;
             *place += 1;
         }
-        Postings {
-            stems: self.stems,
-            ends: ends.into_boxed_slice(),
-            postings: postings.into_boxed_slice(),
-        }
+        Postings { stems: self.stems, ends: ends.into_boxed_slice(), postings: postings.into_boxed_slice() }
     }
 }
 
@@ -179,14 +155,8 @@ mod tests {
         assert_eq!(builder.end_entry(2), (0, 0));
         let postings = builder.finish();
         let http = postings.of("http");
-        assert_eq!(
-            http.iter().map(|posting| posting.entry()).collect::<Vec<_>>(),
-            [0, 1]
-        );
-        assert_eq!(
-            http.iter().map(|posting| posting.is_named()).collect::<Vec<_>>(),
-            [true, false]
-        );
+        assert_eq!(http.iter().map(|posting| posting.entry()).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(http.iter().map(|posting| posting.is_named()).collect::<Vec<_>>(), [true, false]);
         assert!(http[0].impact() > http[1].impact());
         assert!(postings.of("grpc").is_empty());
     }

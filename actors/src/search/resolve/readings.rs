@@ -29,17 +29,10 @@ pub(super) struct Reading {
 
 /// The keys the name may stand for, the whole name first.
 pub(super) fn readings(words: &[NameWord]) -> Vec<Reading> {
-    let mut readings = Readings {
-        words,
-        found: Vec::new(),
-        fuzzy: 0,
-    };
+    let mut readings = Readings { words, found: Vec::new(), fuzzy: 0 };
     let all: Vec<usize> = (0..words.len()).collect();
     let without = |roles: &[Role]| -> Vec<usize> {
-        all.iter()
-            .copied()
-            .filter(|at| !roles.contains(&words[*at].role))
-            .collect()
+        all.iter().copied().filter(|at| !roles.contains(&words[*at].role)).collect()
     };
     readings.add(&all, true);
     let roles = [Role::Filler, Role::Version, Role::Language, Role::Generic];
@@ -69,12 +62,7 @@ impl Readings<'_> {
     /// Adds the words at these places read as one name, once.
     fn add(&mut self, places: &[usize], is_whole: bool) {
         let key: String = places.iter().map(|at| self.words[*at].text.as_str()).collect();
-        if key.is_empty()
-            || self
-                .found
-                .iter()
-                .any(|known| known.alias_of.is_none() && known.key == key)
-        {
+        if key.is_empty() || self.found.iter().any(|known| known.alias_of.is_none() && known.key == key) {
             return;
         }
         let cover = places.iter().fold(0, |cover, at| cover | 1 << at);
@@ -90,28 +78,13 @@ impl Readings<'_> {
             slips,
             ..Reading::default()
         };
-        self.found
-            .extend(aliases::of(&key).map(|target| alias(&key, 0, target)));
+        self.found.extend(aliases::of(&key).map(|target| alias(&key, 0, target)));
         if edits_max > 0 {
-            self.found
-                .extend(aliases::near(&key).map(|(short, target)| alias(short, 1, target)));
+            self.found.extend(aliases::near(&key).map(|(short, target)| alias(short, 1, target)));
         }
         // `reactjs` is react; a library that has the suffix itself comes first.
-        let bare = key
-            .strip_suffix("js")
-            .filter(|bare| bare.len() >= BARE_BYTES_MIN)
-            .map(str::to_owned);
-        self.found.push(Reading {
-            key,
-            cover,
-            edits_max,
-            is_whole,
-            ..Reading::default()
-        });
-        self.found.extend(bare.map(|key| Reading {
-            key,
-            cover,
-            ..Reading::default()
-        }));
+        let bare = key.strip_suffix("js").filter(|bare| bare.len() >= BARE_BYTES_MIN).map(str::to_owned);
+        self.found.push(Reading { key, cover, edits_max, is_whole, ..Reading::default() });
+        self.found.extend(bare.map(|key| Reading { key, cover, ..Reading::default() }));
     }
 }

@@ -74,9 +74,7 @@ impl Segment {
                 leavers.push((at, retirement.successors));
             }
             standing.push(Standing {
-                popularity: entry
-                    .popularity
-                    .map_or(POPULARITY_UNKNOWN, |popularity| popularity.min(100)),
+                popularity: entry.popularity.map_or(POPULARITY_UNKNOWN, |popularity| popularity.min(100)),
                 trust: entry.trust_tenths.map(|trust| trust.min(100)),
                 is_retired: retirement.is_retired,
                 named_stems,
@@ -111,19 +109,12 @@ impl Segment {
 
     /// The entry with this id.
     pub(super) fn position(&self, id: &str) -> Option<u32> {
-        self.ids
-            .binary_search_by(|known| known.as_str().cmp(id))
-            .ok()
-            .map(|at| at as u32)
+        self.ids.binary_search_by(|known| known.as_str().cmp(id)).ok().map(|at| at as u32)
     }
 
     /// Heap bytes, about.
     pub(super) fn bytes(&self) -> usize {
-        let ids: usize = self
-            .ids
-            .iter()
-            .map(|id| id.as_str().len().next_multiple_of(16) + 16)
-            .sum();
+        let ids: usize = self.ids.iter().map(|id| id.as_str().len().next_multiple_of(16) + 16).sum();
         ids + self.ids.capacity() * size_of::<LibraryId>()
             + self.standing.capacity() * size_of::<Standing>()
             + self.keys.bytes()

@@ -68,24 +68,14 @@ pub(super) fn of_standing(standing: &Standing) -> f32 {
     let (nobody, everybody) = POPULARITY_RANGE;
     let popularity = ((f32::from(standing.popularity) - nobody) / (everybody - nobody)).clamp(0.0, 1.0);
     let indexed = if standing.snippets > 0 { INDEXED_BONUS } else { 0.0 };
-    let trusted = standing
-        .trust
-        .map_or(0.0, |trust| TRUST_BONUS * (f32::from(trust) / 50.0 - 1.0));
+    let trusted = standing.trust.map_or(0.0, |trust| TRUST_BONUS * (f32::from(trust) / 50.0 - 1.0));
     let worth = popularity + indexed + trusted;
-    if standing.is_retired {
-        worth * RETIRED_SHARE
-    } else {
-        worth
-    }
+    if standing.is_retired { worth * RETIRED_SHARE } else { worth }
 }
 
 /// Whether it is for the language asked for, -1 to 1. What the name says counts, else what the query says.
 pub(super) fn of_language(ask: &Ask, standing: &Standing) -> f32 {
-    let asked = if ask.languages == Languages::default() {
-        ask.query_languages
-    } else {
-        ask.languages
-    };
+    let asked = if ask.languages == Languages::default() { ask.query_languages } else { ask.languages };
     match standing.languages {
         _ if asked.is_empty() => 0.0,
         known if known.meets(asked) => 1.0,

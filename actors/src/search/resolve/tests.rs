@@ -79,12 +79,8 @@ fn ids(matches: &[Match]) -> Vec<&str> {
 fn assert_first(cases: &str) {
     let catalogue = catalogue();
     for case in cases.trim().lines() {
-        let [name, query, id, reason] = case
-            .split('|')
-            .map(str::trim)
-            .collect::<Vec<_>>()
-            .try_into()
-            .unwrap();
+        let [name, query, id, reason] =
+            case.split('|').map(str::trim).collect::<Vec<_>>().try_into().unwrap();
         let matches = catalogue.resolve(name, query, 5);
         assert_eq!(ids(&matches).first(), Some(&id), "{name} | {query}: {matches:?}");
         assert_eq!(matches[0].reasons[0].to_string(), reason, "{name} | {query}");
@@ -145,11 +141,7 @@ fn slips_of_the_finger_find_the_popular_name() {
 #[test]
 fn an_obscure_name_asked_for_exactly_is_first_or_second() {
     let catalogue = catalogue();
-    for (name, id) in [
-        ("raect", "/npm/raect"),
-        ("reactt", "/npm/reactt"),
-        ("chartjs", "/npm/chartjs"),
-    ] {
+    for (name, id) in [("raect", "/npm/raect"), ("reactt", "/npm/reactt"), ("chartjs", "/npm/chartjs")] {
         let matches = catalogue.resolve(name, "", 2);
         assert!(ids(&matches).contains(&id), "{name}: {matches:?}");
     }
@@ -243,11 +235,7 @@ fn the_language_asked_for_outweighs_popularity() {
     let widgets =
         [("/npm/widget", 90), ("/pypi/widget", 40)].map(|(id, popularity)| entry(id, "", "", popularity));
     let catalogue = Catalogue::build(widgets, StaticTable::builtin());
-    for (query, first) in [
-        ("", "/npm/widget"),
-        ("in python", "/pypi/widget"),
-        ("node js", "/npm/widget"),
-    ] {
+    for (query, first) in [("", "/npm/widget"), ("in python", "/pypi/widget"), ("node js", "/npm/widget")] {
         assert_eq!(ids(&catalogue.resolve("widget", query, 1)), [first], "{query}");
     }
 }
@@ -259,10 +247,7 @@ fn a_description_that_says_it_all_outweighs_a_name_that_says_a_part() {
         entry("/pypi/task-queue", "task-queue", "Nothing much", 70),
     ];
     let catalogue = Catalogue::build(entries, StaticTable::builtin());
-    assert_eq!(
-        ids(&catalogue.resolve("distributed task queue", "", 1)),
-        ["/pypi/celery"]
-    );
+    assert_eq!(ids(&catalogue.resolve("distributed task queue", "", 1)), ["/pypi/celery"]);
 }
 
 #[test]
@@ -291,10 +276,7 @@ fn what_is_indexed_and_what_is_trusted_is_preferred_among_equals() {
         widgets("/d/widgets", None, 1_200),
     ];
     let matches = Catalogue::build(entries, StaticTable::builtin()).resolve("widgets", "", 4);
-    assert_eq!(
-        ids(&matches),
-        ["/d/widgets", "/c/widgets", "/b/widgets", "/a/widgets"]
-    );
+    assert_eq!(ids(&matches), ["/d/widgets", "/c/widgets", "/b/widgets", "/a/widgets"]);
     assert!(matches[0].reasons.contains(&Reason::Indexed { snippets: 1_200 }));
     assert!(matches[1].reasons.contains(&Reason::Trusted));
 }
@@ -310,25 +292,16 @@ fn a_changed_catalogue_answers_like_one_built_anew() {
     later.push(added.clone());
 
     let removed: LibraryId = "/npm/next".parse().unwrap();
-    let changed = base
-        .with_changes([renamed], &[])
-        .with_changes([added.clone()], std::slice::from_ref(&removed));
+    let changed =
+        base.with_changes([renamed], &[]).with_changes([added.clone()], std::slice::from_ref(&removed));
     let built = Catalogue::build(later, StaticTable::builtin());
     assert_eq!((changed.len(), built.len(), base.len()), (36, 36, 36));
-    for (name, query) in [
-        ("react", ""),
-        ("ui kit", ""),
-        ("zod", ""),
-        ("schema validation", "typescript"),
-    ] {
+    for (name, query) in [("react", ""), ("ui kit", ""), ("zod", ""), ("schema validation", "typescript")] {
         let (one, other) = (changed.resolve(name, query, 1), built.resolve(name, query, 1));
         assert_eq!(ids(&one), ids(&other), "{name} | {query}");
     }
     assert!(!ids(&changed.resolve("next", "", 100)).contains(&"/npm/next"));
-    assert!(
-        ids(&base.resolve("next", "", 100)).contains(&"/npm/next"),
-        "the one before stays as it is"
-    );
+    assert!(ids(&base.resolve("next", "", 100)).contains(&"/npm/next"), "the one before stays as it is");
     assert!(!changed.wants_rebuild());
 
     let gone = changed.with_changes([], &[added.id]);
@@ -348,16 +321,8 @@ fn a_graph_finds_what_the_scan_finds() {
     let rows = catalogue.vectors().unwrap();
     let graph = Arc::new(VectorGraph::build(rows, 1, std::num::NonZeroUsize::MIN).unwrap());
     let with_graph = catalogue.with_graph(graph.clone()).unwrap();
-    for name in [
-        "library to draw charts on a canvas",
-        "container orchestration",
-        "react",
-    ] {
-        assert_eq!(
-            with_graph.resolve(name, "", 5),
-            catalogue.resolve(name, "", 5),
-            "{name}"
-        );
+    for name in ["library to draw charts on a canvas", "container orchestration", "react"] {
+        assert_eq!(with_graph.resolve(name, "", 5), catalogue.resolve(name, "", 5), "{name}");
     }
     let smaller = Catalogue::build(entries().into_iter().take(3), StaticTable::builtin());
     assert!(smaller.with_graph(graph).is_none(), "a graph of other vectors");
@@ -407,11 +372,7 @@ fn hostile_asks_are_answered() {
         for query in asks {
             let matches = catalogue.resolve(name, query, 10);
             assert!(matches.len() <= 10);
-            assert!(
-                matches
-                    .iter()
-                    .all(|found| found.score.is_finite() && !found.reasons.is_empty())
-            );
+            assert!(matches.iter().all(|found| found.score.is_finite() && !found.reasons.is_empty()));
             assert_eq!(none.resolve(name, query, 10), []);
         }
     }

@@ -12,20 +12,13 @@ use super::{Stores, contents, entry_of, in_memory, on_disk};
 
 fn apply(stores: &Stores, entries: &[(u64, Vec<Command>)]) {
     for (index, (at, commands)) in entries.iter().enumerate() {
-        let answer = stores
-            .applier
-            .apply(&entry_of(index as u64, *at, commands))
-            .unwrap();
+        let answer = stores.applier.apply(&entry_of(index as u64, *at, commands)).unwrap();
         assert_eq!(answer.0.len(), commands.len());
     }
 }
 
 fn run<S: Strategy>(cases: u32, strategy: S, test: impl Fn(S::Value)) {
-    let mut runner = TestRunner::new(Config {
-        cases,
-        failure_persistence: None,
-        ..Config::default()
-    });
+    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let checked = runner.run(&strategy, |value| {
         test(value);
         Ok(())
@@ -41,10 +34,7 @@ fn a_log_gives_the_same_bytes_in_memory_and_on_disk() {
         let (memory, disk) = (in_memory(), on_disk(folder.path()));
         apply(&memory, &entries);
         apply(&disk, &entries);
-        assert_eq!(
-            contents(&*memory.state, Keyspace::STATE),
-            contents(&*disk.state, Keyspace::STATE)
-        );
+        assert_eq!(contents(&*memory.state, Keyspace::STATE), contents(&*disk.state, Keyspace::STATE));
     });
 }
 
@@ -52,25 +42,21 @@ fn a_log_gives_the_same_bytes_in_memory_and_on_disk() {
 fn commands_give_the_same_records_however_they_were_put_into_entries() {
     let nouns = &Keyspace::STATE[1..];
     assert!(!nouns.contains(&Keyspace::Meta));
-    run(
-        48,
-        (vec(command(), 1..60), vec(1..9_usize, 1..20)),
-        |(commands, sizes)| {
-            let one = in_memory();
-            apply(&one, &[(1_000, commands.clone())]);
+    run(48, (vec(command(), 1..60), vec(1..9_usize, 1..20)), |(commands, sizes)| {
+        let one = in_memory();
+        apply(&one, &[(1_000, commands.clone())]);
 
-            let mut entries = Vec::new();
-            let (mut rest, mut sizes) = (commands.as_slice(), sizes.into_iter().cycle());
-            while !rest.is_empty() {
-                let (now, later) = rest.split_at(sizes.next().unwrap().min(rest.len()));
-                entries.push((1_000, now.to_vec()));
-                rest = later;
-            }
-            let many = in_memory();
-            apply(&many, &entries);
-            assert_eq!(contents(&*one.state, nouns), contents(&*many.state, nouns));
-        },
-    );
+        let mut entries = Vec::new();
+        let (mut rest, mut sizes) = (commands.as_slice(), sizes.into_iter().cycle());
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(sizes.next().unwrap().min(rest.len()));
+            entries.push((1_000, now.to_vec()));
+            rest = later;
+        }
+        let many = in_memory();
+        apply(&many, &entries);
+        assert_eq!(contents(&*one.state, nouns), contents(&*many.state, nouns));
+    });
 }
 
 /// Without it the two tests above could pass over logs that do nothing.

@@ -33,21 +33,11 @@ fn large(number: u64, bytes: usize) -> Command {
 }
 
 async fn snapshot(stores: &mut Stores) -> Snapshot {
-    stores
-        .machine
-        .try_create_snapshot_builder(true)
-        .await
-        .unwrap()
-        .build_snapshot()
-        .await
-        .unwrap()
+    stores.machine.try_create_snapshot_builder(true).await.unwrap().build_snapshot().await.unwrap()
 }
 
 async fn install(stores: &mut Stores, snapshot: Snapshot) -> std::io::Result<()> {
-    stores
-        .machine
-        .install_snapshot(&snapshot.meta, snapshot.snapshot)
-        .await
+    stores.machine.install_snapshot(&snapshot.meta, snapshot.snapshot).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,10 +51,7 @@ async fn a_snapshot_replaces_the_state_wholly() {
         let (mut changes, applied) = (follower.changes.subscribe(), follower.applier.applied());
 
         install(&mut follower, snapshot(&mut leader).await).await.unwrap();
-        assert_eq!(
-            contents(&*follower.state, Keyspace::STATE),
-            contents(&*leader.state, Keyspace::STATE)
-        );
+        assert_eq!(contents(&*follower.state, Keyspace::STATE), contents(&*leader.state, Keyspace::STATE));
         assert_eq!(
             follower.machine.applied_state().await.unwrap(),
             leader.machine.applied_state().await.unwrap()
@@ -73,10 +60,7 @@ async fn a_snapshot_replaces_the_state_wholly() {
         let told = async { while *changes.next().await.unwrap() != [Change::Everything] {} };
         told.await;
         // It goes on from there, and has the snapshot to pass on.
-        follower
-            .applier
-            .apply(&entry_of(40, 40, &[large(78, 10)]))
-            .unwrap();
+        follower.applier.apply(&entry_of(40, 40, &[large(78, 10)])).unwrap();
         assert!(follower.machine.get_current_snapshot().await.unwrap().is_some());
     }
 }
@@ -99,47 +83,28 @@ async fn a_snapshot_stays_as_it_was_while_the_state_moves_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_snapshot_is_kept_and_its_pieces_are_all_there_is() {
     let raft = MemoryEngine::new(Keyspace::RAFT);
-    let mut stores = open(
-        Arc::new(MemoryEngine::new(Keyspace::STATE)),
-        Arc::new(raft.clone()),
-    );
+    let mut stores = open(Arc::new(MemoryEngine::new(Keyspace::STATE)), Arc::new(raft.clone()));
     for index in 0..3 {
-        stores
-            .applier
-            .apply(&entry_of(index, 1, &[large(index, 700_000)]))
-            .unwrap();
+        stores.applier.apply(&entry_of(index, 1, &[large(index, 700_000)])).unwrap();
         snapshot(&mut stores).await;
     }
     let pieces = || raft.scan(Keyspace::Snapshots, &[], None, usize::MAX).unwrap();
     let kept = pieces();
     assert!(kept.len() >= 3, "{} pieces", kept.len());
-    assert!(
-        kept.iter().all(|(key, _)| key[..12] == kept[0].0[..12]),
-        "pieces of several snapshots"
-    );
+    assert!(kept.iter().all(|(key, _)| key[..12] == kept[0].0[..12]), "pieces of several snapshots");
 
     // Left over from a crash while the next one was written.
     let mut batch = Batch::new();
-    batch.put(
-        Keyspace::Snapshots,
-        super::super::records::piece_key(super::GROUP, 9, 0),
-        "left over",
-    );
+    batch.put(Keyspace::Snapshots, super::super::records::piece_key(super::GROUP, 9, 0), "left over");
     raft.commit(batch, Durability::Buffered).unwrap();
-    open(
-        Arc::new(MemoryEngine::new(Keyspace::STATE)),
-        Arc::new(raft.clone()),
-    );
+    open(Arc::new(MemoryEngine::new(Keyspace::STATE)), Arc::new(raft.clone()));
     assert_eq!(pieces(), kept);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_snapshot_is_refused_and_the_state_stays() {
     let raft = MemoryEngine::new(Keyspace::RAFT);
-    let mut leader = open(
-        Arc::new(MemoryEngine::new(Keyspace::STATE)),
-        Arc::new(raft.clone()),
-    );
+    let mut leader = open(Arc::new(MemoryEngine::new(Keyspace::STATE)), Arc::new(raft.clone()));
     fill(&leader, 20);
     snapshot(&mut leader).await;
     let (key, mut piece) = raft.scan(Keyspace::Snapshots, &[], None, 1).unwrap().remove(0);
@@ -164,18 +129,12 @@ async fn a_damaged_snapshot_is_refused_and_the_state_stays() {
 async fn an_install_that_was_cut_off_is_finished_by_the_next_start() {
     let mut leader = in_memory();
     for number in 0..12 {
-        leader
-            .applier
-            .apply(&entry_of(number, 1, &[large(number, 1_000_000)]))
-            .unwrap();
+        leader.applier.apply(&entry_of(number, 1, &[large(number, 1_000_000)])).unwrap();
     }
     snapshot(&mut leader).await;
     let expected = contents(&*leader.state, Keyspace::STATE);
     for writes in 0.. {
-        let (state, raft) = (
-            MemoryEngine::new(Keyspace::STATE),
-            MemoryEngine::new(Keyspace::RAFT),
-        );
+        let (state, raft) = (MemoryEngine::new(Keyspace::STATE), MemoryEngine::new(Keyspace::RAFT));
         let power = Power::cut_after(writes, writes % 2 == 0);
         let watched = |engine: &MemoryEngine| -> Arc<dyn Engine> {
             Arc::new(Watched::new(engine.clone(), power.clone(), Gate::default()))
@@ -193,16 +152,10 @@ async fn an_install_that_was_cut_off_is_finished_by_the_next_start() {
         let mut follower = open(Arc::new(state.clone()), Arc::new(raft.clone()));
         let (mut log, machine) = (follower.log.clone(), &mut follower.machine);
         // What `openraft` does first at every start.
-        let recovered = openraft::StorageHelper::new(&mut log, machine)
-            .with_id(1)
-            .get_initial_state()
-            .await;
+        let recovered = openraft::StorageHelper::new(&mut log, machine).with_id(1).get_initial_state().await;
         recovered.unwrap();
         let after = contents(&state, Keyspace::STATE);
-        assert!(
-            after == expected || after == before,
-            "neither after {writes} writes"
-        );
+        assert!(after == expected || after == before, "neither after {writes} writes");
         if installed.is_ok() {
             assert_eq!(after, expected);
             assert!(writes > 10, "the state did not take several batches");
@@ -214,32 +167,20 @@ async fn an_install_that_was_cut_off_is_finished_by_the_next_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_snapshot_is_made_again_only_after_the_log_has_grown_by_a_quarter_of_it() {
     let mut stores = in_memory();
-    stores
-        .applier
-        .apply(&entry_of(0, 1, &[large(0, 400_000)]))
-        .unwrap();
+    stores.applier.apply(&entry_of(0, 1, &[large(0, 400_000)])).unwrap();
     let is_due =
         async |stores: &mut Stores| stores.machine.try_create_snapshot_builder(false).await.is_some();
     assert!(is_due(&mut stores).await);
     snapshot(&mut stores).await;
-    stores
-        .applier
-        .apply(&entry_of(1, 1, &[large(1, 60_000)]))
-        .unwrap();
+    stores.applier.apply(&entry_of(1, 1, &[large(1, 60_000)])).unwrap();
     assert!(!is_due(&mut stores).await);
-    stores
-        .applier
-        .apply(&entry_of(2, 1, &[large(2, 60_000)]))
-        .unwrap();
+    stores.applier.apply(&entry_of(2, 1, &[large(2, 60_000)])).unwrap();
     assert!(is_due(&mut stores).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_of_a_state_that_cannot_be_synced_is_not_made() {
-    let (state, raft) = (
-        MemoryEngine::new(Keyspace::STATE),
-        MemoryEngine::new(Keyspace::RAFT),
-    );
+    let (state, raft) = (MemoryEngine::new(Keyspace::STATE), MemoryEngine::new(Keyspace::RAFT));
     let mut stores = open(Arc::new(state.clone()), Arc::new(raft));
     fill(&stores, 3);
     state.fail_next_sync();

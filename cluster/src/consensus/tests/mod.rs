@@ -52,20 +52,11 @@ fn open(state: Arc<dyn Engine>, raft: Arc<dyn Engine>) -> Stores {
     };
     let applier = Arc::new(Applier::open(parts).unwrap());
     let machine = StateMachine::new(Arc::clone(&applier), snapshots);
-    Stores {
-        state,
-        log,
-        applier,
-        machine,
-        changes,
-    }
+    Stores { state, log, applier, machine, changes }
 }
 
 fn in_memory() -> Stores {
-    open(
-        Arc::new(MemoryEngine::new(Keyspace::STATE)),
-        Arc::new(MemoryEngine::new(Keyspace::RAFT)),
-    )
+    open(Arc::new(MemoryEngine::new(Keyspace::STATE)), Arc::new(MemoryEngine::new(Keyspace::RAFT)))
 }
 
 fn on_disk(folder: &Path) -> Stores {
@@ -81,25 +72,13 @@ fn log_id(index: u64) -> LogId {
 
 /// An entry of commands, as the leader forms it.
 fn entry_of(index: u64, at: u64, commands: &[Command]) -> Entry {
-    let commands = commands
-        .iter()
-        .map(|command| record::encode(command).unwrap())
-        .collect();
-    let body = Commands {
-        at: Timestamp::from_millis(at),
-        commands,
-    };
+    let commands = commands.iter().map(|command| record::encode(command).unwrap()).collect();
+    let body = Commands { at: Timestamp::from_millis(at), commands };
     let content = Content::new(Kind::Commands, postcard::to_stdvec(&body).unwrap(), Vec::new());
-    Entry {
-        log_id: log_id(index),
-        payload: Payload::Normal(content),
-    }
+    Entry { log_id: log_id(index), payload: Payload::Normal(content) }
 }
 
 /// Everything in these keyspaces.
 fn contents(engine: &dyn Engine, spaces: &[Keyspace]) -> Vec<(Keyspace, Vec<Pair>)> {
-    spaces
-        .iter()
-        .map(|&space| (space, engine.scan(space, &[], None, usize::MAX).unwrap()))
-        .collect()
+    spaces.iter().map(|&space| (space, engine.scan(space, &[], None, usize::MAX).unwrap())).collect()
 }

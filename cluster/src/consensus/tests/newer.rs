@@ -12,18 +12,9 @@ use crate::tests::{account, config, has_account, make_accounts, start_on};
 use crate::{ClusterError, StopReason};
 
 fn newer(index: u64) -> Entry {
-    let Payload::Normal(content) = entry_of(index, 1, &[account(1)]).payload else {
-        unreachable!()
-    };
-    let content = Content {
-        format: 2,
-        min_reader: 2,
-        ..content
-    };
-    Entry {
-        log_id: log_id(index),
-        payload: Payload::Normal(content),
-    }
+    let Payload::Normal(content) = entry_of(index, 1, &[account(1)]).payload else { unreachable!() };
+    let content = Content { format: 2, min_reader: 2, ..content };
+    Entry { log_id: log_id(index), payload: Payload::Normal(content) }
 }
 
 #[test]
@@ -31,10 +22,7 @@ fn a_newer_entry_is_not_applied_and_the_one_after_it_would_not_hide_it() {
     let stores = in_memory();
     stores.applier.apply(&entry_of(0, 1, &[account(0)])).unwrap();
     let refused = stores.applier.apply(&newer(1)).unwrap_err().to_string();
-    assert!(
-        refused.contains("log entry 1") && refused.contains("run the newer build"),
-        "{refused}"
-    );
+    assert!(refused.contains("log entry 1") && refused.contains("run the newer build"), "{refused}");
     assert_eq!(*stores.applier.applied().borrow(), Some(0));
 }
 
@@ -43,21 +31,14 @@ fn an_entry_is_not_applied_twice() {
     let stores = in_memory();
     stores.applier.apply(&entry_of(4, 1, &[account(0)])).unwrap();
     for index in [4, 3] {
-        let refused = stores
-            .applier
-            .apply(&entry_of(index, 1, &[account(1)]))
-            .unwrap_err()
-            .to_string();
+        let refused = stores.applier.apply(&entry_of(index, 1, &[account(1)])).unwrap_err().to_string();
         assert!(refused.contains("applied before"), "{refused}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_meets_a_newer_entry_stops_says_so_and_does_so_again_at_each_start() {
-    let (state, raft) = (
-        MemoryEngine::new(Keyspace::STATE),
-        MemoryEngine::new(Keyspace::RAFT),
-    );
+    let (state, raft) = (MemoryEngine::new(Keyspace::STATE), MemoryEngine::new(Keyspace::RAFT));
     let engines =
         || -> (Arc<dyn Engine>, Arc<dyn Engine>) { (Arc::new(state.clone()), Arc::new(raft.clone())) };
     let (state_engine, raft_engine) = engines();
@@ -74,13 +55,8 @@ async fn a_node_that_meets_a_newer_entry_stops_says_so_and_does_so_again_at_each
 
     for _ in 0..2 {
         let (state_engine, raft_engine) = engines();
-        let refused = start_on(config(), state_engine, raft_engine)
-            .await
-            .map(|_| ())
-            .unwrap_err();
-        let ClusterError::Start { reason } = refused else {
-            panic!("{refused}")
-        };
+        let refused = start_on(config(), state_engine, raft_engine).await.map(|_| ()).unwrap_err();
+        let ClusterError::Start { reason } = refused else { panic!("{refused}") };
         assert!(reason.contains(&format!("log entry {index}")), "{reason}");
         assert!(reason.contains("run the newer build"), "{reason}");
     }
@@ -88,33 +64,17 @@ async fn a_node_that_meets_a_newer_entry_stops_says_so_and_does_so_again_at_each
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_node_that_is_given_a_newer_entry_ends_its_part_and_stays_readable() {
-    let (state, raft) = (
-        MemoryEngine::new(Keyspace::STATE),
-        MemoryEngine::new(Keyspace::RAFT),
-    );
+    let (state, raft) = (MemoryEngine::new(Keyspace::STATE), MemoryEngine::new(Keyspace::RAFT));
     let cluster = start_on(config(), Arc::new(state), Arc::new(raft)).await.unwrap();
     make_accounts(&cluster, 0..3).await;
     let stopped = cluster.stopped();
-    let Payload::Normal(content) = newer(0).payload else {
-        unreachable!()
-    };
+    let Payload::Normal(content) = newer(0).payload else { unreachable!() };
     // Nobody waits for an answer that cannot come.
-    cluster
-        .consensus()
-        .raft
-        .client_write_ff(content, None)
-        .await
-        .unwrap();
+    cluster.consensus().raft.client_write_ff(content, None).await.unwrap();
     assert!(
         matches!(stopped.await, StopReason::Failed { message } if message.contains("run the newer build"))
     );
-    assert!(
-        cluster
-            .status()
-            .unhealthy
-            .unwrap()
-            .contains("run the newer build")
-    );
+    assert!(cluster.status().unhealthy.unwrap().contains("run the newer build"));
     assert!(has_account(&cluster, 2));
     assert!(cluster.propose(account(9)).await.is_err());
     cluster.shutdown().await.unwrap();

@@ -9,7 +9,8 @@ use twinmcp_storage::bundle::Block;
 
 use super::super::Tag;
 use super::super::answer;
-use super::super::error::{ApiError, Context7Error};
+use super::super::error::ApiError;
+use super::super::problem::Context7Error;
 use super::super::tools::Tools;
 use super::state;
 use crate::http::Reader;
@@ -251,7 +252,9 @@ impl From<&FoundSnippet> for CodeSnippet {
             .blocks
             .iter()
             .filter_map(|block| match block {
-                Block::Code { language, code } => Some(Code { language: language.clone(), code: code.clone() }),
+                Block::Code { language, code } => {
+                    Some(Code { language: language.clone(), code: code.clone() })
+                }
                 Block::Prose(_) => None,
             })
             .collect();
@@ -291,7 +294,7 @@ fn prose(found: &FoundSnippet) -> String {
 
 #[derive(ResponseContent)]
 pub(crate) enum DocsContent {
-    #[oai(content_type = "text/plain")]
+    #[oai(content_type = "text/plain; charset=utf-8")]
     Text(PlainText<String>),
     #[oai(content_type = "application/json")]
     Json(Json<Context7Docs>),

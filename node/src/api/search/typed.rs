@@ -277,10 +277,11 @@ impl Example for Answer {
             snippets: vec![RankedSnippet::example()],
             tokens: 96,
             rules: Vec::new(),
-            text: "### json > json.dumps\n\nSource: https://docs.example.com/library/json.html#json.dumps\n\n\
+            text:
+                "### json > json.dumps\n\nSource: https://docs.example.com/library/json.html#json.dumps\n\n\
                    ```python\njson.dumps({\"a\": 1})\n```\n\n\
                    Version: v3.11 of /python/cpython · indexed 2026-11-23\n"
-                .to_owned(),
+                    .to_owned(),
         }
     }
 }
@@ -296,7 +297,11 @@ impl ToolsApi {
     ///
     /// The tool `resolve-library-id` as typed JSON, with scores and reasons.
     #[oai(path = "/resolve-library-id", method = "post", operation_id = "resolve_library_id")]
-    async fn resolve(&self, _reader: Reader, asked: Json<ResolveRequest>) -> Result<Json<Resolved>, ApiError> {
+    async fn resolve(
+        &self,
+        _reader: Reader,
+        asked: Json<ResolveRequest>,
+    ) -> Result<Json<Resolved>, ApiError> {
         let matches = self.tools.resolve(&asked.library_name, &asked.query)?;
         let text = answer::libraries_text(&matches);
         Ok(Json(Resolved { libraries: matches.iter().map(ResolvedLibrary::from).collect(), text }))

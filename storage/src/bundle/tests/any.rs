@@ -15,24 +15,15 @@ fn any_block() -> impl Strategy<Value = Block> {
 
 fn any_snippet() -> impl Strategy<Value = Snippet> {
     let strings = || prop::collection::vec("\\PC{0,12}", 0..4);
-    (
-        0..3_u32,
-        strings(),
-        strings(),
-        prop::collection::vec(any_block(), 0..4),
-        any::<u32>(),
-        any::<u8>(),
-    )
-        .prop_map(
-            |(page, anchors, heading_path, blocks, tokens, link_percent)| Snippet {
-                page,
-                anchors,
-                heading_path,
-                blocks,
-                tokens,
-                link_percent,
-            },
-        )
+    (0..3_u32, strings(), strings(), prop::collection::vec(any_block(), 0..4), any::<u32>(), any::<u8>())
+        .prop_map(|(page, anchors, heading_path, blocks, tokens, link_percent)| Snippet {
+            page,
+            anchors,
+            heading_path,
+            blocks,
+            tokens,
+            link_percent,
+        })
 }
 
 proptest! {

@@ -45,11 +45,7 @@ fn a_damaged_byte_is_found_wherever_it_is_and_its_section_named() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 1;
         assert!(open_bytes(dir.path(), &damaged).is_err(), "byte {at}");
-        padding += usize::from(
-            entries
-                .iter()
-                .all(|one| !(one.offset..one.end()).contains(&(at as u64))),
-        );
+        padding += usize::from(entries.iter().all(|one| !(one.offset..one.end()).contains(&(at as u64))));
     }
     assert!(padding > HEADER_BYTES / 2);
 }
@@ -58,34 +54,17 @@ fn a_damaged_byte_is_found_wherever_it_is_and_its_section_named() {
 fn a_file_cut_short_or_made_longer_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (mut bytes, _) = full_bundle(dir.path());
-    for length in [
-        0,
-        1,
-        7,
-        8,
-        12,
-        500,
-        HEADER_BYTES - 1,
-        HEADER_BYTES,
-        HEADER_BYTES + 1,
-        bytes.len() - 1,
-    ] {
+    for length in [0, 1, 7, 8, 12, 500, HEADER_BYTES - 1, HEADER_BYTES, HEADER_BYTES + 1, bytes.len() - 1] {
         let opened = open_bytes(dir.path(), &bytes[..length]);
         assert!(
-            matches!(
-                opened,
-                Err(BundleError::Damaged { .. } | BundleError::NotABundle { .. })
-            ),
+            matches!(opened, Err(BundleError::Damaged { .. } | BundleError::NotABundle { .. })),
             "{length}: {opened:?}"
         );
     }
     bytes.push(0);
     assert!(matches!(
         open_bytes(dir.path(), &bytes),
-        Err(BundleError::Damaged {
-            section: Section::Header,
-            ..
-        })
+        Err(BundleError::Damaged { section: Section::Header, .. })
     ));
 }
 
@@ -97,10 +76,7 @@ fn a_newer_format_is_refused_with_a_sentence_that_says_what_to_do() {
     let error = open_bytes(dir.path(), &bytes).unwrap_err();
     assert!(matches!(error, BundleError::Newer { found: 9, .. }));
     let text = error.to_string();
-    assert!(
-        text.contains("format 9") && text.contains("upgrade this node"),
-        "{text}"
-    );
+    assert!(text.contains("format 9") && text.contains("upgrade this node"), "{text}");
     let other = open_bytes(dir.path(), b"%PDF-1.7 and so on").unwrap_err();
     assert!(other.to_string().ends_with("is not an index bundle"), "{other}");
 }

@@ -5,10 +5,56 @@ use crate::ingest::parse::outline::language;
 
 /// Languages that stand as a class of their own, without a prefix.
 const BARE: &[&str] = &[
-    "rust", "python", "javascript", "typescript", "java", "kotlin", "scala", "go", "c", "cpp", "csharp", "ruby",
-    "php", "swift", "bash", "sh", "shell", "console", "sql", "json", "yaml", "toml", "xml", "html", "css", "haskell",
-    "elixir", "erlang", "lua", "perl", "r", "dart", "zig", "ini", "diff", "makefile", "dockerfile", "js", "ts", "jsx",
-    "tsx", "py", "rb", "julia", "clojure", "ocaml", "nix", "graphql", "protobuf", "powershell",
+    "rust",
+    "python",
+    "javascript",
+    "typescript",
+    "java",
+    "kotlin",
+    "scala",
+    "go",
+    "c",
+    "cpp",
+    "csharp",
+    "ruby",
+    "php",
+    "swift",
+    "bash",
+    "sh",
+    "shell",
+    "console",
+    "sql",
+    "json",
+    "yaml",
+    "toml",
+    "xml",
+    "html",
+    "css",
+    "haskell",
+    "elixir",
+    "erlang",
+    "lua",
+    "perl",
+    "r",
+    "dart",
+    "zig",
+    "ini",
+    "diff",
+    "makefile",
+    "dockerfile",
+    "js",
+    "ts",
+    "jsx",
+    "tsx",
+    "py",
+    "rb",
+    "julia",
+    "clojure",
+    "ocaml",
+    "nix",
+    "graphql",
+    "protobuf",
+    "powershell",
 ];
 
 /// The code inside a `pre`, without the blank line that generators put first and the last line end.
@@ -31,7 +77,9 @@ pub(super) fn text(tree: &Tree<'_>, index: usize) -> String {
                 code.push_str(&text);
             }
             Some(Tag::Br) => {
-                if !code.ends_with('\n') || tree.nodes.get(at - 1).is_none_or(|node| node.tag == Some(Tag::Br)) {
+                if !code.ends_with('\n')
+                    || tree.nodes.get(at - 1).is_none_or(|node| node.tag == Some(Tag::Br))
+                {
                     code.push('\n');
                 }
             }
@@ -63,7 +111,12 @@ pub(super) fn tag_of(tree: &Tree<'_>, index: usize) -> String {
     for _ in 0..3 {
         let parent = tree.nodes.get(at).map_or(0, |node| node.parent);
         // A table cell or a list item around says nothing about the code in it.
-        if parent == at || tree.nodes.get(parent).is_none_or(|node| node.tag != Some(Tag::Div) && node.tag != Some(Tag::Figure)) {
+        if parent == at
+            || tree
+                .nodes
+                .get(parent)
+                .is_none_or(|node| node.tag != Some(Tag::Div) && node.tag != Some(Tag::Figure))
+        {
             break;
         }
         around.push(parent);
@@ -78,7 +131,9 @@ pub(super) fn tag_of(tree: &Tree<'_>, index: usize) -> String {
         }
         let classes = tree.attribute(*element, "class");
         let prefixed = classes.split_ascii_whitespace().find_map(|class| {
-            ["language-", "lang-", "highlight-source-", "highlight-", "brush:"].iter().find_map(|prefix| class.strip_prefix(prefix))
+            ["language-", "lang-", "highlight-source-", "highlight-", "brush:"]
+                .iter()
+                .find_map(|prefix| class.strip_prefix(prefix))
         });
         if let Some(name) = prefixed {
             if name == "default" && is_highlighted(tree, index) {
@@ -98,5 +153,6 @@ pub(super) fn tag_of(tree: &Tree<'_>, index: usize) -> String {
 
 fn is_highlighted(tree: &Tree<'_>, index: usize) -> bool {
     let end = tree.nodes.get(index).map_or(index, |node| node.end);
-    tree.elements(index + 1, end).any(|(element, tag)| tag == Tag::Span && !tree.attribute(element, "class").is_empty())
+    tree.elements(index + 1, end)
+        .any(|(element, tag)| tag == Tag::Span && !tree.attribute(element, "class").is_empty())
 }

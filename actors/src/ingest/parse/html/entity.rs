@@ -8,7 +8,9 @@ const NAME_MAX: usize = 40;
 
 /// Replaces the character references of a stretch of text or of an attribute.
 pub(super) fn decode(raw: &str) -> Cow<'_, str> {
-    let Some(first) = raw.find('&') else { return Cow::Borrowed(raw) };
+    let Some(first) = raw.find('&') else {
+        return Cow::Borrowed(raw);
+    };
     let mut out = String::with_capacity(raw.len());
     let (head, mut rest) = raw.split_at(first);
     out.push_str(head);
@@ -87,7 +89,8 @@ fn numeric(digits: &str, out: &mut String) -> usize {
         return 0;
     }
     let code = digits.get(..length.min(8)).and_then(|digits| u32::from_str_radix(digits, radix).ok());
-    let character = code.filter(|&code| code != 0).and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER);
+    let character =
+        code.filter(|&code| code != 0).and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER);
     out.push(character);
     prefix + length + usize::from(digits.as_bytes().get(length) == Some(&b';'))
 }

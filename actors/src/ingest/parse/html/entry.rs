@@ -22,7 +22,8 @@ pub(super) fn term(walk: &mut Walk<'_, '_, '_>, at: usize, level: u8) {
     let line = inline::line(tree, at, false);
     let mut anchors = Vec::new();
     inline::collect_id(tree, at, Tag::Dt, &mut anchors);
-    let signature = tree.has_class(at, "sig") || tree.has_class(at, "sig-object") || is_sphinx_object(tree, at);
+    let signature =
+        tree.has_class(at, "sig") || tree.has_class(at, "sig-object") || is_sphinx_object(tree, at);
     let language = domain(tree, at);
     if walk.open_term {
         let joined = walk.anchors_of(&line);
@@ -47,7 +48,20 @@ pub(super) fn term(walk: &mut Walk<'_, '_, '_>, at: usize, level: u8) {
 fn is_sphinx_object(tree: &Tree<'_>, term: usize) -> bool {
     let parent = tree.nodes.get(term).map_or(0, |node| node.parent);
     let classes = tree.attribute(parent, "class");
-    let kind = |class| matches!(class, "function" | "class" | "method" | "attribute" | "exception" | "data" | "staticmethod" | "classmethod" | "property");
+    let kind = |class| {
+        matches!(
+            class,
+            "function"
+                | "class"
+                | "method"
+                | "attribute"
+                | "exception"
+                | "data"
+                | "staticmethod"
+                | "classmethod"
+                | "property"
+        )
+    };
     classes.split_ascii_whitespace().any(kind)
 }
 
@@ -56,7 +70,10 @@ fn domain(tree: &Tree<'_>, term: usize) -> String {
     let parent = tree.nodes.get(term).map_or(0, |node| node.parent);
     let classes = tree.attribute(parent, "class");
     let language = match classes.split_ascii_whitespace().next() {
-        Some("py" | "function" | "class" | "method" | "attribute" | "exception" | "data" | "staticmethod" | "classmethod") => "python",
+        Some(
+            "py" | "function" | "class" | "method" | "attribute" | "exception" | "data" | "staticmethod"
+            | "classmethod",
+        ) => "python",
         Some("js") => "javascript",
         Some(domain @ ("c" | "cpp" | "rust" | "ruby" | "go")) => domain,
         _ => "",
@@ -67,7 +84,8 @@ fn domain(tree: &Tree<'_>, term: usize) -> String {
 /// `collections.Counter.most_common()` out of the anchor and the signature `most_common([n])`.
 fn qualified_name(anchor: &str, signature: &str) -> String {
     let name_end = signature.find('(').unwrap_or(signature.len());
-    let name = signature.get(..name_end).unwrap_or(signature).trim().rsplit([' ', '.']).next().unwrap_or_default();
+    let name =
+        signature.get(..name_end).unwrap_or(signature).trim().rsplit([' ', '.']).next().unwrap_or_default();
     let name_of_anchor = anchor.rsplit('.').next().unwrap_or(anchor);
     if name.is_empty() || name_of_anchor != name {
         return signature.to_owned();
@@ -86,7 +104,15 @@ pub(super) fn special(walk: &mut Walk<'_, '_, '_>, at: usize, tag: Tag) -> Optio
     if let Some(level) = tag.heading_level() {
         if level == 1 && walk.owner.is_empty() {
             let line = inline::line(tree, at, false);
-            walk.owner = line.text.rsplit([' ', ':']).next().unwrap_or_default().split('<').next().unwrap_or_default().to_owned();
+            walk.owner = line
+                .text
+                .rsplit([' ', ':'])
+                .next()
+                .unwrap_or_default()
+                .split('<')
+                .next()
+                .unwrap_or_default()
+                .to_owned();
             return None;
         }
         return tree.has_class(at, "code-header").then(|| {
@@ -98,7 +124,9 @@ pub(super) fn special(walk: &mut Walk<'_, '_, '_>, at: usize, tag: Tag) -> Optio
         return None;
     }
     let id = tree.attribute(at, "id");
-    if matches!(&*id, "trait-implementations-list" | "implementors-list" | "foreign-impls") || id.starts_with("deref-methods-") {
+    if matches!(&*id, "trait-implementations-list" | "implementors-list" | "foreign-impls")
+        || id.starts_with("deref-methods-")
+    {
         headers(walk, at);
         return Some(node.end);
     }
@@ -116,11 +144,16 @@ fn item(walk: &mut Walk<'_, '_, '_>, at: usize, level: u8) {
     let anchors = walk.anchors_of(&line);
     let member = anchors.iter().find_map(|anchor| {
         let (kind, name) = anchor.split_once('.')?;
-        matches!(kind, "method" | "tymethod" | "variant" | "associatedtype" | "associatedconstant" | "structfield")
-            .then(|| name.split('-').next().unwrap_or(name).to_owned())
+        matches!(
+            kind,
+            "method" | "tymethod" | "variant" | "associatedtype" | "associatedconstant" | "structfield"
+        )
+        .then(|| name.split('-').next().unwrap_or(name).to_owned())
     });
     let Some(name) = member.filter(|name| !name.is_empty()) else {
-        if anchors.iter().any(|anchor| anchor == "impl" || anchor.starts_with("impl-")) && !walk.owner.is_empty() {
+        if anchors.iter().any(|anchor| anchor == "impl" || anchor.starts_with("impl-"))
+            && !walk.owner.is_empty()
+        {
             // The header of an inherent implementation says nothing that its methods do not.
             walk.flush();
             walk.pending = anchors;
@@ -138,9 +171,9 @@ fn item(walk: &mut Walk<'_, '_, '_>, at: usize, level: u8) {
 fn headers(walk: &mut Walk<'_, '_, '_>, at: usize) {
     let tree = walk.tree;
     let end = tree.nodes.get(at).map_or(at, |node| node.end);
-    let found = tree.elements(at + 1, end).filter(|&(index, tag)| {
-        tag.heading_level().is_some() && tree.has_class(index, "code-header")
-    });
+    let found = tree
+        .elements(at + 1, end)
+        .filter(|&(index, tag)| tag.heading_level().is_some() && tree.has_class(index, "code-header"));
     let mut list = String::new();
     for (index, _) in found.filter(|&(index, _)| is_implementation(tree, index)).take(IMPLEMENTATIONS) {
         let line = inline::line(tree, index, false);
@@ -158,5 +191,6 @@ fn headers(walk: &mut Walk<'_, '_, '_>, at: usize) {
 fn is_implementation(tree: &Tree<'_>, heading: usize) -> bool {
     let parent = tree.nodes.get(heading).map_or(0, |node| node.parent);
     let id = tree.attribute(parent, "id");
-    id.starts_with("impl") || (!id.starts_with("method.") && !id.starts_with("tymethod.") && !id.starts_with("associated"))
+    id.starts_with("impl")
+        || (!id.starts_with("method.") && !id.starts_with("tymethod.") && !id.starts_with("associated"))
 }

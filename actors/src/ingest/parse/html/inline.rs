@@ -55,9 +55,14 @@ pub(super) fn line(tree: &Tree<'_>, index: usize, code: bool) -> Line {
     line
 }
 
+/// Ids kept of one element; forged ones hold any number.
+const IDS: usize = 64;
+/// Nodes inside a permalink: a sign and what dresses it.
+const PERMALINK_NODES: usize = 8;
+
 /// Adds the ids of an element, and the name of an old-style anchor.
 pub(super) fn collect_id(tree: &Tree<'_>, index: usize, tag: Tag, anchors: &mut Vec<String>) {
-    if tree.nodes.get(index).is_none_or(|node| node.raw.is_empty()) {
+    if anchors.len() >= IDS || tree.nodes.get(index).is_none_or(|node| node.raw.is_empty()) {
         return;
     }
     for name in ["id", "name"] {
@@ -75,9 +80,14 @@ pub(super) fn collect_id(tree: &Tree<'_>, index: usize, tag: Tag, anchors: &mut 
 /// Whether a link only points at its own heading: it has no text but a sign. Keeps its target.
 fn is_permalink(tree: &Tree<'_>, index: usize, line: &mut Line) -> bool {
     let href = tree.attribute(index, "href");
-    let Some(target) = href.strip_prefix('#').filter(|target| !target.is_empty()) else { return false };
+    let Some(target) = href.strip_prefix('#').filter(|target| !target.is_empty()) else {
+        return false;
+    };
     if line.permalink.is_none() {
         line.permalink = Some(target.to_owned());
+    }
+    if tree.nodes.get(index).is_none_or(|node| node.end - index > PERMALINK_NODES) {
+        return false;
     }
     let text = tree.text(index);
     let sign = !text.chars().any(char::is_alphanumeric);

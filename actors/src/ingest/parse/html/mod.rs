@@ -48,7 +48,10 @@ fn page_title(tree: &Tree<'_>) -> Option<String> {
     let (index, _) = tree.elements(0, tree.nodes.len()).find(|&(_, tag)| tag == Tag::Title)?;
     let title = tree.text(index);
     let title = title.trim();
-    let cut = [" | ", " — ", " – ", " · ", " - ", " :: "].iter().filter_map(|separator| title.rfind(separator)).max();
+    let cut = [" | ", " — ", " – ", " · ", " - ", " :: "]
+        .iter()
+        .filter_map(|separator| title.rfind(separator))
+        .max();
     Some(title.get(..cut.unwrap_or(title.len())).unwrap_or(title).trim().to_owned())
 }
 

@@ -10,46 +10,141 @@ use crate::ingest::parse::SkipReason;
 
 /// Classes of furniture: navigation, permalinks, edit buttons, line numbers, text for screen readers.
 const FURNITURE_CLASSES: &[&str] = &[
-    "sidebar", "sphinxsidebar", "toc", "table-of-contents", "tableofcontents", "theme-doc-toc-mobile",
-    "theme-doc-toc-desktop", "theme-doc-breadcrumbs", "theme-doc-footer", "theme-doc-version-badge",
-    "theme-edit-this-page", "edit-this-page", "breadcrumb", "breadcrumbs", "navheader", "navfooter", "related",
-    "pagination-nav", "prev-next", "prevnext", "headerlink", "header-anchor", "hash-link", "anchor-link",
-    "anchorjs-link", "permalink", "viewcode-link", "md-content__button", "md-source-file", "copybutton", "copybtn",
-    "copy-button", "srclink", "rightside", "out-of-band", "since", "test-arrow", "linenos", "linenodiv", "lineno",
-    "line-number", "line-numbers", "sr-only", "visually-hidden", "screen-reader-text", "skip-link", "toctree-wrapper",
-    "rst-footer-buttons", "wy-nav-side", "nav", "navbar", "site-footer", "page-nav", "vp-doc-footer", "on-this-page",
-    "editlink", "boring", "hideme", "sub-container", "changelog", "github-fork-ribbon", "indextable", "contents", "notable-traits", "tooltip",
+    "sidebar",
+    "sphinxsidebar",
+    "toc",
+    "table-of-contents",
+    "tableofcontents",
+    "theme-doc-toc-mobile",
+    "theme-doc-toc-desktop",
+    "theme-doc-breadcrumbs",
+    "theme-doc-footer",
+    "theme-doc-version-badge",
+    "theme-edit-this-page",
+    "edit-this-page",
+    "breadcrumb",
+    "breadcrumbs",
+    "navheader",
+    "navfooter",
+    "related",
+    "pagination-nav",
+    "prev-next",
+    "prevnext",
+    "headerlink",
+    "header-anchor",
+    "hash-link",
+    "anchor-link",
+    "anchorjs-link",
+    "permalink",
+    "viewcode-link",
+    "md-content__button",
+    "md-source-file",
+    "copybutton",
+    "copybtn",
+    "copy-button",
+    "srclink",
+    "rightside",
+    "out-of-band",
+    "since",
+    "test-arrow",
+    "linenos",
+    "linenodiv",
+    "lineno",
+    "line-number",
+    "line-numbers",
+    "sr-only",
+    "visually-hidden",
+    "screen-reader-text",
+    "skip-link",
+    "toctree-wrapper",
+    "rst-footer-buttons",
+    "wy-nav-side",
+    "nav",
+    "navbar",
+    "site-footer",
+    "page-nav",
+    "vp-doc-footer",
+    "on-this-page",
+    "editlink",
+    "boring",
+    "hideme",
+    "sub-container",
+    "changelog",
+    "github-fork-ribbon",
+    "indextable",
+    "notable-traits",
+    "tooltip",
 ];
 /// Ids of furniture.
 const FURNITURE_IDS: &[&str] = &[
-    "toc", "sidebar", "footer", "navigation", "nav", "breadcrumbs", "hd", "ft", "TOC", "search", "searchbox",
-    "nav-above", "nav-below", "synthetic-implementations", "blanket-implementations",
-    "synthetic-implementations-list", "blanket-implementations-list", "sidebar-toggle", "menu-bar",
-    "copy-path", "settings-menu", "indices-and-tables",
+    "toc",
+    "sidebar",
+    "footer",
+    "navigation",
+    "nav",
+    "breadcrumbs",
+    "hd",
+    "ft",
+    "TOC",
+    "search",
+    "searchbox",
+    "nav-above",
+    "nav-below",
+    "synthetic-implementations",
+    "blanket-implementations",
+    "synthetic-implementations-list",
+    "blanket-implementations-list",
+    "sidebar-toggle",
+    "menu-bar",
+    "copy-path",
+    "settings-menu",
+    "indices-and-tables",
 ];
 /// Roles of furniture.
-const FURNITURE_ROLES: &[&str] = &["navigation", "search", "banner", "contentinfo", "menu", "menubar", "toolbar"];
+const FURNITURE_ROLES: &[&str] =
+    &["navigation", "search", "banner", "contentinfo", "menu", "menubar", "toolbar"];
 
 /// Whether an element with all inside it is left out.
 pub(super) fn is_furniture(tree: &Tree<'_>, index: usize, tag: Tag, in_body: bool) -> bool {
     match tag {
-        Tag::Script | Tag::Style | Tag::Nav | Tag::Footer | Tag::Button | Tag::Svg | Tag::Math | Tag::Iframe
-        | Tag::Template | Tag::Dialog | Tag::Object | Tag::Canvas | Tag::Video | Tag::Audio | Tag::Select
-        | Tag::Textarea | Tag::Head | Tag::Title | Tag::Input => return true,
+        Tag::Script
+        | Tag::Style
+        | Tag::Nav
+        | Tag::Footer
+        | Tag::Button
+        | Tag::Svg
+        | Tag::Math
+        | Tag::Iframe
+        | Tag::Template
+        | Tag::Dialog
+        | Tag::Object
+        | Tag::Canvas
+        | Tag::Video
+        | Tag::Audio
+        | Tag::Select
+        | Tag::Textarea
+        | Tag::Head
+        | Tag::Title
+        | Tag::Input => return true,
         // A header outside the main content is the site's; inside it holds the page's heading.
         Tag::Header if in_body => return true,
         // Notes are asides too, so only those of the whole page go.
         Tag::Aside if in_body => return true,
         _ => {}
     }
-    let Some(node) = tree.nodes.get(index) else { return false };
+    let Some(node) = tree.nodes.get(index) else {
+        return false;
+    };
     if node.raw.is_empty() {
         return false;
     }
     let mut hidden = false;
     for (name, value) in super::tree::attributes(node.raw) {
         hidden |= match name {
-            "class" => value.split_ascii_whitespace().any(|class| is_furniture_class(class, tag)),
+            "class" => {
+                value.split_ascii_whitespace().any(|class| is_furniture_class(class, tag))
+                    || is_local_toc(value)
+            }
             "id" => FURNITURE_IDS.contains(&value),
             "role" => FURNITURE_ROLES.contains(&value),
             _ => false,
@@ -62,12 +157,20 @@ fn is_furniture_class(class: &str, tag: Tag) -> bool {
     match class {
         // Sphinx gives figures and notes beside the text the class of a sidebar.
         "sidebar" if tag == Tag::Aside => false,
-        // The local table of contents of docutils; other generators name the main content so.
-        "contents" => false,
         "changelog" => tag == Tag::Details,
         "related" | "nav" | "since" => tag != Tag::Section && tag != Tag::Li && tag != Tag::P,
-        _ => FURNITURE_CLASSES.contains(&class) || class.starts_with("tableOfContents") || class.starts_with("tocCollapsible"),
+        _ => {
+            FURNITURE_CLASSES.contains(&class)
+                || class.starts_with("tableOfContents")
+                || class.starts_with("tocCollapsible")
+        }
     }
+}
+
+/// The local table of contents of docutils; others call the main content `contents`.
+fn is_local_toc(classes: &str) -> bool {
+    let has = |name: &str| classes.split_ascii_whitespace().any(|class| class == name);
+    has("contents") && (has("topic") || has("local"))
 }
 
 /// The element that holds the page's own text, and whether it is no better than the whole body.
@@ -130,7 +233,8 @@ fn class_rank(class: &str) -> u8 {
 fn has_text(tree: &Tree<'_>, index: usize) -> bool {
     let end = tree.nodes.get(index).map_or(0, |node| node.end);
     let nodes = tree.nodes.get(index..end).unwrap_or_default();
-    let bytes: usize = nodes.iter().filter(|node| node.tag.is_none()).map(|node| node.raw.trim().len()).take(64).sum();
+    let bytes: usize =
+        nodes.iter().filter(|node| node.tag.is_none()).map(|node| node.raw.trim().len()).take(64).sum();
     bytes >= 40
 }
 
@@ -151,9 +255,27 @@ pub(super) fn skip_by_path(path: &str) -> Option<SkipReason> {
     }
     let listed = matches!(
         stem,
-        "genindex" | "genindex-all" | "search" | "py-modindex" | "modindex" | "np-modindex" | "http-routingtable" | "sitemap"
-            | "bookindex" | "print" | "index-all" | "allclasses" | "allclasses-index" | "allpackages-index" | "allclasses-frame"
-            | "overview-tree" | "package-tree" | "overview-frame" | "package-frame" | "searchindex" | "constant-values"
+        "genindex"
+            | "genindex-all"
+            | "search"
+            | "py-modindex"
+            | "modindex"
+            | "np-modindex"
+            | "http-routingtable"
+            | "sitemap"
+            | "bookindex"
+            | "print"
+            | "index-all"
+            | "allclasses"
+            | "allclasses-index"
+            | "allpackages-index"
+            | "allclasses-frame"
+            | "overview-tree"
+            | "package-tree"
+            | "overview-frame"
+            | "package-frame"
+            | "searchindex"
+            | "constant-values"
     ) || stem.strip_prefix("genindex-").is_some()
         || folder.split('/').any(|part| part == "index-files");
     listed.then_some(SkipReason::GeneratedIndex)
@@ -179,7 +301,11 @@ pub(super) fn skip_by_content(tree: &Tree<'_>, path: &str) -> Option<SkipReason>
                 if rustdoc && tree.has_class(index, "source") {
                     return Some(SkipReason::SourceListing);
                 }
-                let of_rustdoc = rustdoc && matches!(name, "all.html" | "settings.html" | "help.html" | "scrape-examples-help.html");
+                let of_rustdoc = rustdoc
+                    && matches!(
+                        name,
+                        "all.html" | "settings.html" | "help.html" | "scrape-examples-help.html"
+                    );
                 let of_node = name == "all.html" && tree.has_class(index, "apidoc");
                 return (of_rustdoc || of_node).then_some(SkipReason::GeneratedIndex);
             }

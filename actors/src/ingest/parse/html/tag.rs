@@ -62,15 +62,43 @@ impl Tag {
     pub(super) fn is_block(self) -> bool {
         use Tag::{
             Address, Article, Aside, Blockquote, Body, Center, Dd, Details, Dialog, Div, Dl, Dt, Fieldset,
-            Figcaption, Figure, Footer, Form, Header, Hr, Html, Li, Main, Menu, Nav, Ol, P, Pre, Section, Summary,
-            Table, Ul,
+            Figcaption, Figure, Footer, Form, Header, Hr, Html, Li, Main, Menu, Nav, Ol, P, Pre, Section,
+            Summary, Table, Ul,
         };
         self.heading_level().is_some()
             || matches!(
                 self,
-                Address | Article | Aside | Blockquote | Body | Center | Dd | Details | Dialog | Div | Dl | Dt
-                    | Fieldset | Figcaption | Figure | Footer | Form | Header | Hr | Html | Li | Main | Menu | Nav
-                    | Ol | P | Pre | Section | Summary | Table | Ul
+                Address
+                    | Article
+                    | Aside
+                    | Blockquote
+                    | Body
+                    | Center
+                    | Dd
+                    | Details
+                    | Dialog
+                    | Div
+                    | Dl
+                    | Dt
+                    | Fieldset
+                    | Figcaption
+                    | Figure
+                    | Footer
+                    | Form
+                    | Header
+                    | Hr
+                    | Html
+                    | Li
+                    | Main
+                    | Menu
+                    | Nav
+                    | Ol
+                    | P
+                    | Pre
+                    | Section
+                    | Summary
+                    | Table
+                    | Ul
             )
     }
 

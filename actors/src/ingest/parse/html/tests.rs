@@ -48,7 +48,7 @@ const SPHINX: &str = r##"<!DOCTYPE html><html><head><title>functools — Tools &
 <dd><p>Statistics.</p></dd></dl>
 <p>Still about the decorator.</p>
 </dd></dl>
-<p>Back to the module.</p>
+<div class="contents topic"><p>Contents</p><ul><li>here</li></ul></div><p>Back to the module.</p>
 <div class="admonition note"><p class="admonition-title">Note</p><p>Mind the size.</p></div>
 </section></div></div></div>
 <div class="sphinxsidebar"><p>Quick search</p></div></div></body></html>"##;
@@ -104,7 +104,7 @@ fn rustdoc_methods_are_named_after_their_type_and_inherited_ones_are_left_out() 
         "1 Struct std::Vec #copy-path\nrust> pub struct Vec<T> {\n>   /* private */ }\n| A growable array.\n\
          2 Examples #examples\nrust> let v = vec![1];\n\
          2 Implementations #implementations\n\
-         4 Vec::new #method.new #impl #implementations-list\nrust> pub fn new() -> Vec<T>\n| Makes an empty one.\n\
+         4 Vec::new #method.new #implementations-list #impl\nrust> pub fn new() -> Vec<T>\n| Makes an empty one.\n\
          2 Trait Implementations #trait-implementations\n| - `impl Clone for Vec`\n"
     );
 }
@@ -142,7 +142,10 @@ fn mdbook_and_docusaurus_lose_their_frames() {
 </span>let x = 1;
 <span class="boring">}
 </span></code></pre></pre></main><nav class="nav-wrapper">Next</nav></div></body>"##;
-    assert_eq!(shown(mdbook), "1 References #refs\n| Here is a text about references which is long enough.\nrust> let x = 1;\n");
+    assert_eq!(
+        shown(mdbook),
+        "1 References #refs\n| Here is a text about references which is long enough.\nrust> let x = 1;\n"
+    );
     let docusaurus = r##"<body><nav class="navbar">Docs</nav><main class="docMainContainer"><article><nav class="theme-doc-breadcrumbs">Home</nav><div class="theme-doc-markdown markdown"><header><h1>Install</h1></header>
 <p>Run this command in your project folder to begin.</p><div class="language-bash codeBlockContainer"><pre tabindex="0" class="prism-code language-bash"><code><span class="token-line">npm i<br></span><span class="token-line">npm start<br></span></code></pre><button>Copy</button></div>
 <h2 class="anchor" id="next">Next<a href="#next" class="hash-link">&#8203;</a></h2><p>Done.</p></div><footer class="theme-doc-footer"><a>Edit this page</a></footer></article><div class="theme-doc-toc-desktop">On this page</div></main></body>"##;
@@ -166,7 +169,9 @@ fn tables_lists_and_definitions_stay_readable() {
 
 #[test]
 fn link_text_is_counted_and_titles_lose_the_name_of_the_site() {
-    let page = document("<head><title>Guide | Site</title></head><body><p><a href='a'>one</a> and <a href='b'>three</a></p></body>");
+    let page = document(
+        "<head><title>Guide | Site</title></head><body><p><a href='a'>one</a> and <a href='b'>three</a></p></body>",
+    );
     assert_eq!(page.title, "Guide");
     assert_eq!(page.sections[0].pieces[0].link_bytes, 3 + 6);
 }

@@ -43,7 +43,9 @@ impl<'a> Tree<'a> {
     /// The value of an attribute; empty when the element does not have it.
     pub(super) fn attribute(&self, index: usize, name: &str) -> Cow<'a, str> {
         self.nodes.get(index).map_or(Cow::Borrowed(""), |node| {
-            attributes(node.raw).find(|(key, _)| key.eq_ignore_ascii_case(name)).map_or(Cow::Borrowed(""), |(_, value)| entity::decode(value))
+            attributes(node.raw)
+                .find(|(key, _)| key.eq_ignore_ascii_case(name))
+                .map_or(Cow::Borrowed(""), |(_, value)| entity::decode(value))
         })
     }
 
@@ -91,7 +93,9 @@ pub(super) fn attributes(raw: &str) -> impl Iterator<Item = (&str, &str)> {
                 let inner = value.get(1..).unwrap_or_default();
                 inner.split_once(char::from(quote)).unwrap_or((inner, ""))
             }
-            _ => value.split_at(value.find(|character: char| character.is_ascii_whitespace()).unwrap_or(value.len())),
+            _ => value.split_at(
+                value.find(|character: char| character.is_ascii_whitespace()).unwrap_or(value.len()),
+            ),
         };
         rest = after;
         Some((name, value))
@@ -129,7 +133,9 @@ impl<'a> Builder<'a> {
     fn markup(&mut self, html: &'a str, open: usize) -> usize {
         let rest = html.get(open..).unwrap_or_default();
         let past = |needle: &str, skip: usize| {
-            rest.get(skip..).and_then(|tail| tail.find(needle)).map_or(html.len(), |found| open + skip + found + needle.len())
+            rest.get(skip..)
+                .and_then(|tail| tail.find(needle))
+                .map_or(html.len(), |found| open + skip + found + needle.len())
         };
         match rest.as_bytes().get(1) {
             Some(b'!') if rest.starts_with("<!--") => past("-->", 2),
@@ -160,7 +166,9 @@ impl<'a> Builder<'a> {
         let bytes = html.as_bytes();
         let name_end = open + 1 + name_length(bytes.get(open + 1..).unwrap_or_default());
         let tag = Tag::of(bytes.get(open + 1..name_end).unwrap_or_default());
-        let Some(end) = tag_end(bytes, name_end) else { return html.len() };
+        let Some(end) = tag_end(bytes, name_end) else {
+            return html.len();
+        };
         let raw = html.get(name_end..end).unwrap_or_default();
         self.imply_ends(tag);
         let closed = raw.ends_with('/') && (self.xml || tag == Tag::Other || tag == Tag::Svg);
@@ -176,7 +184,10 @@ impl<'a> Builder<'a> {
                 self.push_under(index, html.get(after..content_end).unwrap_or_default());
             }
             self.nodes[index].end = self.nodes.len();
-            return html.get(content_end..).and_then(|rest| rest.find('>')).map_or(html.len(), |found| content_end + found + 1);
+            return html
+                .get(content_end..)
+                .and_then(|rest| rest.find('>'))
+                .map_or(html.len(), |found| content_end + found + 1);
         }
         if self.open.len() < self.depth {
             self.open.push((index, tag));
@@ -195,8 +206,9 @@ impl<'a> Builder<'a> {
         let index = self.nodes.len();
         let parent = self.open.last().map_or(0, |&(parent, _)| parent);
         self.nodes.push(Node { tag, raw, end: index + 1, parent, layout: false });
-        if tag.is_some_and(|tag| tag == Tag::Pre || tag == Tag::Table || tag == Tag::Dl || tag.heading_level().is_some())
-            && self.counts[Tag::Table as usize] > 0
+        if tag.is_some_and(|tag| {
+            tag == Tag::Pre || tag == Tag::Table || tag == Tag::Dl || tag.heading_level().is_some()
+        }) && self.counts[Tag::Table as usize] > 0
         {
             for &(open, tag) in &self.open {
                 if tag == Tag::Table {
@@ -214,7 +226,9 @@ impl<'a> Builder<'a> {
 
     /// Ends what the start of `tag` ends by itself, such as a paragraph before a list.
     fn imply_ends(&mut self, tag: Tag) {
-        use Tag::{Dd, Dl, Dt, Li, Menu, Ol, Optgroup, P, Select, Table, Tbody, Td, Tfoot, Th, Thead, Tr, Ul};
+        use Tag::{
+            Dd, Dl, Dt, Li, Menu, Ol, Optgroup, P, Select, Table, Tbody, Td, Tfoot, Th, Thead, Tr, Ul,
+        };
         if tag.is_block() {
             self.close_above(P, |open| open.is_table_part() || matches!(open, Tag::Button | Tag::Object));
         }
@@ -304,21 +318,19 @@ fn tag_end(bytes: &[u8], from: usize) -> Option<usize> {
     let mut quote = 0_u8;
     let mut before = b' ';
     for (offset, &byte) in bytes.get(from..)?.iter().enumerate() {
-        match byte {
-            _ if quote != 0 => {
-                if byte == quote {
-                    quote = 0;
-                    before = b'"';
-                    continue;
-                }
+        if quote != 0 {
+            if byte == quote {
+                quote = 0;
+                before = b' ';
             }
+            continue;
+        }
+        match byte {
             b'>' => return Some(from + offset),
             // A quote counts only where a value begins; elsewhere it is a stray character.
             b'"' | b'\'' if before == b'=' => quote = byte,
+            _ if !byte.is_ascii_whitespace() => before = byte,
             _ => {}
-        }
-        if !byte.is_ascii_whitespace() {
-            before = byte;
         }
     }
     None

@@ -86,7 +86,9 @@ impl<'t, 'a, 'o> Walk<'t, 'a, 'o> {
     /// Reads one node; returns the index to go on with, past what was read whole.
     fn node(&mut self, at: usize) -> usize {
         let tree = self.tree;
-        let Some(node) = tree.nodes.get(at) else { return at + 1 };
+        let Some(node) = tree.nodes.get(at) else {
+            return at + 1;
+        };
         let Some(tag) = node.tag else {
             self.text(node.raw, at);
             return at + 1;
@@ -140,7 +142,9 @@ impl<'t, 'a, 'o> Walk<'t, 'a, 'o> {
                 self.prose.tick();
                 self.code_end = node.end;
             }
-            Tag::A if at >= self.link_end && !tree.attribute(at, "href").is_empty() => self.link_end = node.end,
+            Tag::A if at >= self.link_end && !tree.attribute(at, "href").is_empty() => {
+                self.link_end = node.end
+            }
             Tag::Br => self.prose.line(self.indent()),
             Tag::Td | Tag::Th | Tag::Tr => self.line(),
             _ if tag.is_block() => {
@@ -257,7 +261,9 @@ impl<'t, 'a, 'o> Walk<'t, 'a, 'o> {
     fn heading(&mut self, at: usize, tag: Tag) {
         let parent = self.tree.nodes.get(at).map_or(0, |node| node.parent);
         let classes = self.tree.attribute(parent, "class");
-        let note = |class: &str| matches!(class, "note" | "tip" | "warning" | "caution" | "important" | "admonition" | "alert");
+        let note = |class: &str| {
+            matches!(class, "note" | "tip" | "warning" | "caution" | "important" | "admonition" | "alert")
+        };
         if classes.split_ascii_whitespace().any(note) {
             return self.title_of_note(at);
         }

@@ -11,6 +11,9 @@ use std::borrow::Cow;
 /// Bytes of one component's attributes that are looked through for a title.
 const ATTRIBUTES: usize = 4096;
 
+/// Bytes within which inline code ends; looking further would take time with the square of a line.
+const INLINE_CODE: usize = 4096;
+
 /// The text as CommonMark. `mdx` switches on what would be wrong in plain Markdown.
 pub(super) fn plain(text: &str, mdx: bool) -> Cow<'_, str> {
     const SIGNS: [&str; 7] = [":::", "!!! ", "??? ", "???+ ", "=== \"", "{%", "{{"];
@@ -64,7 +67,8 @@ impl Flavour {
         {
             *innermost = Some(indent);
         }
-        let strip = (self.blocks.len() * 4).max(self.components.last().copied().flatten().unwrap_or(0)).min(indent);
+        let strip =
+            (self.blocks.len() * 4).max(self.components.last().copied().flatten().unwrap_or(0)).min(indent);
         let shifted = line.get(strip..).unwrap_or(line);
         if self.in_fence(shifted) {
             out.push_str(shifted);
@@ -79,15 +83,21 @@ impl Flavour {
     fn in_fence(&mut self, line: &str) -> bool {
         let trimmed = line.trim_start_matches([' ', '>', '\t']);
         let sign = trimmed.chars().next().filter(|sign| matches!(sign, '`' | '~'));
-        let length = sign.map_or(0, |sign| trimmed.chars().take_while(|&character| character == sign).count());
+        let length =
+            sign.map_or(0, |sign| trimmed.chars().take_while(|&character| character == sign).count());
         match (self.fence, sign) {
-            (Some((open, opened)), Some(sign)) if sign == open && length >= opened && trimmed.trim_end().len() == length => {
+            (Some((open, opened)), Some(sign))
+                if sign == open && length >= opened && trimmed.trim_end().len() == length =>
+            {
                 self.fence = None;
                 true
             }
             (Some(_), _) => true,
             // A fence of ticks has no tick behind it, else it is inline code.
-            (None, Some(sign)) if length >= 3 && !(sign == '`' && trimmed.get(length..).is_some_and(|rest| rest.contains('`'))) => {
+            (None, Some(sign))
+                if length >= 3
+                    && !(sign == '`' && trimmed.get(length..).is_some_and(|rest| rest.contains('`'))) =>
+            {
                 if self.tag.is_some() || self.comment || self.statement.is_some() {
                     return false;
                 }
@@ -122,7 +132,8 @@ impl Flavour {
 
     /// Follows import and export statements; they end at a blank line outside braces.
     fn is_statement(&mut self, line: &str, blank: bool) -> bool {
-        let begins = (line.starts_with("import ") || line.starts_with("export ")) && (self.after_blank || !self.begun);
+        let begins =
+            (line.starts_with("import ") || line.starts_with("export ")) && (self.after_blank || !self.begun);
         if self.statement.is_none() && !(begins && self.components.is_empty() && self.tag.is_none()) {
             return false;
         }
@@ -138,7 +149,9 @@ impl Flavour {
         let mut rest = line;
         while !rest.is_empty() {
             if self.comment {
-                let Some(end) = rest.find("*/") else { return out.push('\n') };
+                let Some(end) = rest.find("*/") else {
+                    return out.push('\n');
+                };
                 self.comment = false;
                 rest = rest.get(end + 2..).unwrap_or_default().trim_start_matches('}');
                 continue;
@@ -147,7 +160,9 @@ impl Flavour {
                 rest = self.component(rest, out);
                 continue;
             }
-            let Some(at) = rest.find(['`', '<', '{']) else { return out.push_str(rest) };
+            let Some(at) = rest.find(['`', '<', '{']) else {
+                return out.push_str(rest);
+            };
             let (before, from) = rest.split_at(at);
             out.push_str(before);
             rest = if let Some(ticks) = inline_code(from) {
@@ -213,7 +228,9 @@ fn inline_code(text: &str) -> Option<usize> {
         return None;
     }
     let fence = text.get(..ticks)?;
-    Some(text.get(ticks..)?.find(fence).map_or(ticks, |end| end + 2 * ticks))
+    let rest = text.get(ticks..)?;
+    let near = rest.get(..rest.floor_char_boundary(INLINE_CODE))?;
+    Some(near.find(fence).map_or(ticks, |end| end + 2 * ticks))
 }
 
 fn is_component(text: &str) -> bool {
@@ -275,7 +292,9 @@ fn heading_of_note(title: &str, out: &mut String) {
 /// Lines that are nothing but a tag of Liquid, Jinja or Hugo.
 fn is_template_line(line: &str) -> bool {
     let one = |open: &str, close: &str| {
-        line.strip_prefix(open).and_then(|rest| rest.strip_suffix(close)).is_some_and(|inner| !inner.contains(close))
+        line.strip_prefix(open)
+            .and_then(|rest| rest.strip_suffix(close))
+            .is_some_and(|inner| !inner.contains(close))
     };
     one("{%", "%}") || one("{{<", ">}}") || one("{{%", "%}}")
 }

@@ -11,7 +11,8 @@ pub(super) struct FrontMatter {
 pub(super) fn split(text: &str) -> (FrontMatter, &str) {
     let body = text.trim_start_matches(['\n', '\u{feff}']);
     let Some(fence) = ["---", "+++"].into_iter().find(|fence| {
-        body.strip_prefix(fence).is_some_and(|rest| rest.split('\n').next().is_some_and(|line| line.trim().is_empty()))
+        body.strip_prefix(fence)
+            .is_some_and(|rest| rest.split('\n').next().is_some_and(|line| line.trim().is_empty()))
     }) else {
         return (FrontMatter::default(), text);
     };
@@ -36,11 +37,14 @@ pub(super) fn split(text: &str) -> (FrontMatter, &str) {
 fn is_key(line: &str) -> bool {
     let name = line.split([':', '=']).next().unwrap_or_default().trim_end();
     let named = !name.is_empty() && name.len() < line.trim_end().len();
-    line.starts_with('#') || (named && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.\"'[] ".contains(&byte)))
+    line.starts_with('#')
+        || (named && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.\"'[] ".contains(&byte)))
 }
 
 fn field(line: &str, front: &mut FrontMatter) {
-    let Some((key, value)) = line.split_once([':', '=']) else { return };
+    let Some((key, value)) = line.split_once([':', '=']) else {
+        return;
+    };
     let slot = match key.trim_end() {
         "title" => &mut front.title,
         "description" | "summary" => &mut front.description,
@@ -98,7 +102,9 @@ mod tests {
 
     #[test]
     fn a_rule_is_no_front_matter() {
-        for text in ["---\n\nSome text\n\n---\nmore", "---\nnever closed: true\n", "text\n---\ntitle: x\n---\n"] {
+        for text in
+            ["---\n\nSome text\n\n---\nmore", "---\nnever closed: true\n", "text\n---\ntitle: x\n---\n"]
+        {
             assert_eq!(split(text).0.title, None, "{text}");
             if text.starts_with("---\nnever") {
                 assert_eq!(split(text).1, text);

@@ -134,7 +134,9 @@ impl<'o, 'l> Writer<'o, 'l> {
                 self.lists.pop();
                 self.line();
             }
-            TagEnd::Item | TagEnd::Paragraph | TagEnd::BlockQuote(_) | TagEnd::FootnoteDefinition => self.line(),
+            TagEnd::Item | TagEnd::Paragraph | TagEnd::BlockQuote(_) | TagEnd::FootnoteDefinition => {
+                self.line()
+            }
             TagEnd::TableCell => {
                 let (cell, links) = self.prose.take();
                 self.table_links = self.table_links.saturating_add(links);
@@ -209,7 +211,10 @@ impl<'o, 'l> Writer<'o, 'l> {
 
     /// A block of HTML is read by the HTML parser; headings and anchors in it count.
     fn html_block(&mut self, html: &str) {
-        if html.trim_start().starts_with("<!--") && html.trim_end().ends_with("-->") && html.matches("<!--").count() == 1 {
+        if html.trim_start().starts_with("<!--")
+            && html.trim_end().ends_with("-->")
+            && html.matches("<!--").count() == 1
+        {
             return;
         }
         self.flush();
@@ -228,7 +233,9 @@ impl<'o, 'l> Writer<'o, 'l> {
     }
 
     fn close_heading(&mut self) {
-        let Some((level, id)) = self.heading.take() else { return };
+        let Some((level, id)) = self.heading.take() else {
+            return;
+        };
         let (heading, _) = self.prose.take();
         self.code_tags = 0;
         let mut anchors = Vec::with_capacity(2);

@@ -24,27 +24,18 @@ impl Docs {
         for attribute in attributes {
             match &attribute.meta {
                 Meta::NameValue(pair) if pair.path.is_ident("doc") => {
-                    if let Expr::Lit(ExprLit {
-                        lit: Lit::Str(text), ..
-                    }) = &pair.value
-                    {
+                    if let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &pair.value {
                         lines.extend(comment_lines(&text.value()));
                     }
                 }
                 Meta::Path(path) if path.is_ident("deprecated") => notes.push("Deprecated.".to_owned()),
                 Meta::NameValue(pair) if pair.path.is_ident("deprecated") => {
-                    if let Expr::Lit(ExprLit {
-                        lit: Lit::Str(text), ..
-                    }) = &pair.value
-                    {
+                    if let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = &pair.value {
                         notes.push(format!("Deprecated: {}", text.value()));
                     }
                 }
                 Meta::List(list) if list.path.is_ident("deprecated") => {
-                    notes.push(deprecated(
-                        value_of(&list.tokens, "since"),
-                        value_of(&list.tokens, "note"),
-                    ));
+                    notes.push(deprecated(value_of(&list.tokens, "since"), value_of(&list.tokens, "note")));
                 }
                 Meta::List(list) if list.path.is_ident("cfg") && !has_word(&list.tokens, "not") => {
                     notes.extend(features(&list.tokens));
@@ -53,10 +44,7 @@ impl Docs {
             }
         }
         notes.dedup();
-        Self {
-            markdown: unindented(&lines),
-            notes,
-        }
+        Self { markdown: unindented(&lines), notes }
     }
 
     /// Whether there is no doc comment.
@@ -103,9 +91,7 @@ pub(super) fn is_doc_hidden(attributes: &[Attribute]) -> bool {
 pub(super) fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| match &attribute.meta {
         Meta::List(list) if list.path.is_ident("cfg") && !has_word(&list.tokens, "not") => {
-            ["test", "doctest", "fuzzing", "loom"]
-                .into_iter()
-                .any(|word| has_word(&list.tokens, word))
+            ["test", "doctest", "fuzzing", "loom"].into_iter().any(|word| has_word(&list.tokens, word))
         }
         _ => false,
     })
@@ -176,36 +162,23 @@ fn comment_lines(text: &str) -> Vec<String> {
     let Some((first, rest)) = text.split_once('\n') else {
         return vec![text.to_owned()];
     };
-    let starred = rest
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .all(|line| line.trim_start().starts_with('*'));
+    let starred =
+        rest.lines().filter(|line| !line.trim().is_empty()).all(|line| line.trim_start().starts_with('*'));
     let line = |line: &str| match line.trim_start().strip_prefix('*') {
         Some(rest) if starred => rest.to_owned(),
         _ => line.to_owned(),
     };
     let first = Some(first.trim()).filter(|first| !first.is_empty());
     let rest: Vec<String> = rest.lines().map(line).collect();
-    first
-        .map(str::to_owned)
-        .into_iter()
-        .chain(unindented(&rest).lines().map(str::to_owned))
-        .collect()
+    first.map(str::to_owned).into_iter().chain(unindented(&rest).lines().map(str::to_owned)).collect()
 }
 
 /// Joins lines without the indent that all of them share.
 fn unindented(lines: &[String]) -> String {
     let indent = |line: &&String| line.len() - line.trim_start_matches(' ').len();
-    let shared = lines
-        .iter()
-        .filter(|line| !line.trim().is_empty())
-        .map(|line| indent(&line))
-        .min()
-        .unwrap_or(0);
-    let lines: Vec<&str> = lines
-        .iter()
-        .map(|line| line.get(shared..).unwrap_or("").trim_end())
-        .collect();
+    let shared =
+        lines.iter().filter(|line| !line.trim().is_empty()).map(|line| indent(&line)).min().unwrap_or(0);
+    let lines: Vec<&str> = lines.iter().map(|line| line.get(shared..).unwrap_or("").trim_end()).collect();
     lines.join("\n").trim_matches('\n').to_owned()
 }
 
@@ -220,11 +193,7 @@ fn rust_fences(markdown: &str) -> String {
             None => match fence(text) {
                 Some(marks) => {
                     let is_rust = is_rust(text.get(marks.len()..).unwrap_or(""));
-                    out.push_str(&if is_rust {
-                        format!("{indent}{marks}rust")
-                    } else {
-                        line.to_owned()
-                    });
+                    out.push_str(&if is_rust { format!("{indent}{marks}rust") } else { line.to_owned() });
                     open = Some((marks, is_rust));
                 }
                 None => out.push_str(&without_item_links(line)),
@@ -249,7 +218,7 @@ fn rust_fences(markdown: &str) -> String {
     out
 }
 
-/// Turns [`Name`] into `Name`: rustdoc finds the item by itself, a reader of Markdown sees brackets.
+/// Drops the brackets around a name in code marks: rustdoc finds the item by itself, a reader of Markdown sees brackets.
 fn without_item_links(line: &str) -> Cow<'_, str> {
     if !line.contains("[`") {
         return Cow::Borrowed(line);
@@ -303,7 +272,5 @@ fn is_rust(info: &str) -> bool {
                 && word.len() == 5
                 && word.bytes().skip(1).all(|byte| byte.is_ascii_digit()))
     };
-    info.split([',', ' ', '\t', '{', '}'])
-        .filter(|word| !word.is_empty())
-        .all(own)
+    info.split([',', ' ', '\t', '{', '}']).filter(|word| !word.is_empty()).all(own)
 }

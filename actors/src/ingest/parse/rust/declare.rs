@@ -24,17 +24,12 @@ impl Declarations<'_> {
         let start = public(&item.vis)?;
         let (members, hidden) = self.members(&item.fields);
         let signature = match (&item.fields, item.semi_token) {
-            (Fields::Named(fields), _) => block(
-                &self.cut.up_to(start, fields.brace_token.span.open()),
-                &members,
-                hidden,
-            ),
+            (Fields::Named(fields), _) => {
+                block(&self.cut.up_to(start, fields.brace_token.span.open()), &members, hidden)
+            }
             (Fields::Unnamed(fields), _) if hidden.is_some() => {
                 let head = self.cut.up_to(start, fields.paren_token.span.open());
-                format!(
-                    "{head}({});",
-                    members_or_hidden(&item.fields, &members).join(", ")
-                )
+                format!("{head}({});", members_or_hidden(&item.fields, &members).join(", "))
             }
             (_, Some(semicolon)) => self.cut.between(start, semicolon.span),
             (_, None) => String::new(),
@@ -52,20 +47,13 @@ impl Declarations<'_> {
         let (members, hidden) = self.members(&fields);
         let signature = block(&head, &members, hidden);
         let entries = fields_with_docs(&fields);
-        Some(Item {
-            entries,
-            ..record(ItemKind::Union, &item.ident, signature, &item.attrs)
-        })
+        Some(Item { entries, ..record(ItemKind::Union, &item.ident, signature, &item.attrs) })
     }
 
     pub(super) fn enumeration(&self, item: &ItemEnum) -> Option<Item> {
         let start = public(&item.vis)?;
         let head = self.cut.up_to(start, item.brace_token.span.open());
-        let variants: Vec<_> = item
-            .variants
-            .iter()
-            .filter(|variant| !is_hidden(&variant.attrs))
-            .collect();
+        let variants: Vec<_> = item.variants.iter().filter(|variant| !is_hidden(&variant.attrs)).collect();
         let shown: Vec<String> = variants
             .iter()
             .map(|variant| {
@@ -97,15 +85,7 @@ impl Declarations<'_> {
                 });
             }
         }
-        Some(Item {
-            entries,
-            ..record(
-                ItemKind::Enum,
-                &item.ident,
-                block(&head, &shown, None),
-                &item.attrs,
-            )
-        })
+        Some(Item { entries, ..record(ItemKind::Enum, &item.ident, block(&head, &shown, None), &item.attrs) })
     }
 
     pub(super) fn trait_item(&self, item: &ItemTrait) -> Option<Item> {
@@ -116,11 +96,7 @@ impl Declarations<'_> {
         for member in &item.items {
             let (name, anchor, signature, attributes) = match member {
                 TraitItem::Fn(member) => {
-                    let kind = if member.default.is_some() {
-                        "method"
-                    } else {
-                        "tymethod"
-                    };
+                    let kind = if member.default.is_some() { "method" } else { "tymethod" };
                     let signature = self.cut.between(member.sig.span(), member.sig.span());
                     shown.push(if member.default.is_some() {
                         format!("{signature} {{ ... }}")
@@ -138,12 +114,7 @@ impl Declarations<'_> {
                     let signature =
                         format!("{};", self.cut.between(member.const_token.span, member.ty.span()));
                     shown.push(signature.clone());
-                    (
-                        plain(&member.ident),
-                        "associatedconstant",
-                        signature,
-                        &member.attrs,
-                    )
+                    (plain(&member.ident), "associatedconstant", signature, &member.attrs)
                 }
                 _ => continue,
             };
@@ -153,22 +124,12 @@ impl Declarations<'_> {
             }
             let docs = Docs::of(attributes);
             if !docs.is_empty() {
-                entries.push(Entry {
-                    anchor: format!("{anchor}.{name}"),
-                    name,
-                    signature,
-                    docs,
-                });
+                entries.push(Entry { anchor: format!("{anchor}.{name}"), name, signature, docs });
             }
         }
         Some(Item {
             entries,
-            ..record(
-                ItemKind::Trait,
-                &item.ident,
-                block(&head, &shown, None),
-                &item.attrs,
-            )
+            ..record(ItemKind::Trait, &item.ident, block(&head, &shown, None), &item.attrs)
         })
     }
 
@@ -180,11 +141,8 @@ impl Declarations<'_> {
         for attribute in &item.attrs {
             match &attribute.meta {
                 Meta::Path(path) if path.is_ident("proc_macro") => {
-                    (read.kind, read.at_root, read.signature) = (
-                        ItemKind::Macro,
-                        true,
-                        format!("{}!() {{ /* proc-macro */ }}", read.name),
-                    );
+                    (read.kind, read.at_root, read.signature) =
+                        (ItemKind::Macro, true, format!("{}!() {{ /* proc-macro */ }}", read.name));
                 }
                 Meta::Path(path) if path.is_ident("proc_macro_attribute") => {
                     (read.kind, read.at_root, read.signature) =
@@ -232,12 +190,7 @@ impl Declarations<'_> {
                         continue;
                     };
                     let signature = self.value(start, member.ty.span(), member.semi_token.span);
-                    (
-                        plain(&member.ident),
-                        "associatedconstant",
-                        signature,
-                        &member.attrs,
-                    )
+                    (plain(&member.ident), "associatedconstant", signature, &member.attrs)
                 }
                 _ => continue,
             };
@@ -250,10 +203,7 @@ impl Declarations<'_> {
                 });
             }
         }
-        (!entries.is_empty()).then(|| Impl {
-            type_name: plain(&last.ident),
-            entries,
-        })
+        (!entries.is_empty()).then(|| Impl { type_name: plain(&last.ident), entries })
     }
 
     /// A macro's patterns without what they expand to.
@@ -263,10 +213,7 @@ impl Declarations<'_> {
         for token in rules {
             match token {
                 TokenTree::Group(group) if at_pattern => {
-                    patterns.push(format!(
-                        "{} => {{ ... }};",
-                        self.cut.between(group.span(), group.span())
-                    ));
+                    patterns.push(format!("{} => {{ ... }};", self.cut.between(group.span(), group.span())));
                     at_pattern = false;
                 }
                 TokenTree::Punct(punct) if punct.as_char() == ';' => at_pattern = true,
@@ -279,22 +226,14 @@ impl Declarations<'_> {
     /// A constant with its value, when that is short; else with its type alone.
     pub(super) fn value(&self, start: Span, ty: Span, semicolon: Span) -> String {
         let whole = self.cut.between(start, semicolon);
-        if whole.len() <= 160 {
-            whole
-        } else {
-            format!("{};", self.cut.between(start, ty))
-        }
+        if whole.len() <= 160 { whole } else { format!("{};", self.cut.between(start, ty)) }
     }
 
     /// The public fields as they are written, and what stands for the others.
     fn members(&self, fields: &Fields) -> (Vec<String>, Option<&'static str>) {
         let shown = |field: &&Field| is_public(&field.vis) && !is_hidden(&field.attrs);
         let start = |field: &Field| public(&field.vis).unwrap_or_else(|| field.ty.span());
-        let end = if matches!(fields, Fields::Named(_)) {
-            ","
-        } else {
-            ""
-        };
+        let end = if matches!(fields, Fields::Named(_)) { "," } else { "" };
         let members: Vec<String> = fields
             .iter()
             .filter(shown)
@@ -321,13 +260,11 @@ fn members_or_hidden(fields: &Fields, members: &[String]) -> Vec<String> {
     let mut members = members.iter();
     fields
         .iter()
-        .map(|field| {
-            if is_public(&field.vis) && !is_hidden(&field.attrs) {
-                members.next().cloned()
-            } else {
-                None
-            }
-        })
+        .map(
+            |field| {
+                if is_public(&field.vis) && !is_hidden(&field.attrs) { members.next().cloned() } else { None }
+            },
+        )
         .map(|member| member.unwrap_or_else(|| "/* private */".to_owned()))
         .collect()
 }
@@ -342,12 +279,7 @@ fn fields_with_docs(fields: &Fields) -> Vec<Entry> {
             let name = plain(field.ident.as_ref()?);
             let docs = Docs::of(&field.attrs);
             let anchor = format!("structfield.{name}");
-            (!docs.is_empty()).then_some(Entry {
-                name,
-                anchor,
-                signature: String::new(),
-                docs,
-            })
+            (!docs.is_empty()).then_some(Entry { name, anchor, signature: String::new(), docs })
         })
         .collect()
 }

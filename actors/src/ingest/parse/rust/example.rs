@@ -10,15 +10,9 @@ const BLOCK_BYTES: usize = 3072;
 /// Its first doc comment (`//!`) says what it shows; its title is the file's name, or the folder's for `main.rs`.
 pub fn example(path: &str, source: &str, limits: &ParseLimits) -> Result<Document, ParseError> {
     if source.len() > limits.page_bytes {
-        return Err(ParseError::TooLarge {
-            bytes: source.len(),
-            limit: limits.page_bytes,
-        });
+        return Err(ParseError::TooLarge { bytes: source.len(), limit: limits.page_bytes });
     }
-    let source = source
-        .strip_prefix('\u{feff}')
-        .unwrap_or(source)
-        .replace("\r\n", "\n");
+    let source = source.strip_prefix('\u{feff}').unwrap_or(source).replace("\r\n", "\n");
     let (docs, code) = split_docs(&source);
     let title = format!("Example: {}", name(path));
     let mut first = Section::new(1, title.clone(), Vec::new());
@@ -28,25 +22,16 @@ pub fn example(path: &str, source: &str, limits: &ParseLimits) -> Result<Documen
     }
     sections.insert(0, first);
     if let Some(last) = sections.last_mut() {
-        blocks(code)
-            .into_iter()
-            .take(limits.pieces)
-            .for_each(|block| last.push_code("rust", block));
+        blocks(code).into_iter().take(limits.pieces).for_each(|block| last.push_code("rust", block));
     }
-    Ok(Document {
-        path: path.to_owned(),
-        title,
-        sections,
-    })
+    Ok(Document { path: path.to_owned(), title, sections })
 }
 
 /// `examples/echo.rs` and `examples/echo/main.rs` are both `echo`.
 fn name(path: &str) -> String {
     let path = path.strip_suffix(".rs").unwrap_or(path);
     let path = path.strip_suffix("/main").unwrap_or(path);
-    path.rsplit_once("examples/")
-        .map_or(path, |(_, name)| name)
-        .to_owned()
+    path.rsplit_once("examples/").map_or(path, |(_, name)| name).to_owned()
 }
 
 /// The leading `//!` lines as Markdown, and the program without them and without its licence header.
@@ -72,9 +57,7 @@ fn blocks(code: &str) -> Vec<String> {
     let mut after_blank = false;
     for line in code.trim().lines() {
         let starts_item = after_blank && !line.starts_with([' ', '\t', '}', ')']) && !line.trim().is_empty();
-        let is_full = blocks
-            .last()
-            .is_some_and(|block| block.len() + line.len() > BLOCK_BYTES / 2);
+        let is_full = blocks.last().is_some_and(|block| block.len() + line.len() > BLOCK_BYTES / 2);
         if starts_item && is_full {
             blocks.push(String::new());
         }
@@ -84,8 +67,5 @@ fn blocks(code: &str) -> Vec<String> {
         }
         after_blank = line.trim().is_empty();
     }
-    blocks
-        .into_iter()
-        .map(|block| block.trim_end().to_owned())
-        .collect()
+    blocks.into_iter().map(|block| block.trim_end().to_owned()).collect()
 }

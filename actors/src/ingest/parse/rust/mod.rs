@@ -46,12 +46,7 @@ pub struct RustCrate {
 impl RustCrate {
     /// `name` is the name in code (`serde_json`), `library_path` the file of the crate's root (`src/lib.rs`).
     pub fn new(name: &str, library_path: &str, limits: ParseLimits) -> Self {
-        Self {
-            name: name.to_owned(),
-            library_path: library_path.to_owned(),
-            limits,
-            files: BTreeMap::new(),
-        }
+        Self { name: name.to_owned(), library_path: library_path.to_owned(), limits, files: BTreeMap::new() }
     }
 
     /// Adds one source file; a file that does not parse is an error and the others still count.
@@ -59,10 +54,7 @@ impl RustCrate {
     /// `path` is relative to the package's root, with `/` between parts.
     pub fn add(&mut self, path: &str, source: &str) -> Result<(), ParseError> {
         if source.len() > self.limits.page_bytes {
-            return Err(ParseError::TooLarge {
-                bytes: source.len(),
-                limit: self.limits.page_bytes,
-            });
+            return Err(ParseError::TooLarge { bytes: source.len(), limit: self.limits.page_bytes });
         }
         let module = read::read(source)?;
         self.files.insert(path.to_owned(), module);
@@ -79,9 +71,7 @@ impl RustCrate {
         for tree in tree::trees(&self.name, &self.library_path, self.files) {
             for document in pages::documents(tree, &self.limits) {
                 // An item written once for each platform: the one that says most stands for all.
-                let known = documents
-                    .get(&document.path)
-                    .map_or(0, |known| known.sections.len());
+                let known = documents.get(&document.path).map_or(0, |known| known.sections.len());
                 if document.sections.len() > known {
                     documents.insert(document.path.clone(), document);
                 }

@@ -13,47 +13,25 @@ use crate::ingest::parse::{Document, ParseLimits, Section};
 /// The documents of one crate.
 pub(super) fn documents(mut tree: Tree, limits: &ParseLimits) -> Vec<Document> {
     attach_methods(&mut tree);
-    let Reach {
-        modules,
-        items,
-        foreign,
-    } = reach(&tree);
+    let Reach { modules, items, foreign } = reach(&tree);
     let mut pages: BTreeMap<Vec<String>, ModulePage> = BTreeMap::new();
     for (index, path) in modules {
         if let Some(module) = tree.modules.get_mut(index) {
-            pages
-                .entry(path)
-                .or_default()
-                .docs
-                .append(std::mem::take(&mut module.docs));
+            pages.entry(path).or_default().docs.append(std::mem::take(&mut module.docs));
         }
     }
     for (path, names) in foreign {
         pages.entry(path).or_default().foreign = names;
     }
     let mut documents = Vec::new();
-    for (
-        (module, place),
-        Place {
-            module: path,
-            name,
-            aliases,
-        },
-    ) in items
-    {
-        let Some(item) = tree
-            .modules
-            .get(module)
-            .and_then(|module| module.items.get(place))
-        else {
+    for ((module, place), Place { module: path, name, aliases }) in items {
+        let Some(item) = tree.modules.get(module).and_then(|module| module.items.get(place)) else {
             continue;
         };
         let mut item = Item { name, ..item.clone() };
         if !aliases.is_empty() {
             let aliases: Vec<String> = aliases.iter().map(|alias| format!("`{alias}`")).collect();
-            item.docs
-                .notes
-                .push(format!("Also known as {}.", aliases.join(", ")));
+            item.docs.notes.push(format!("Also known as {}.", aliases.join(", ")));
         }
         if item.is_small() {
             let page = pages.entry(path).or_default();
@@ -80,11 +58,8 @@ fn attach_methods(tree: &mut Tree) {
         }
     }
     for index in 0..tree.modules.len() {
-        let impls = tree
-            .modules
-            .get_mut(index)
-            .map(|module| std::mem::take(&mut module.impls))
-            .unwrap_or_default();
+        let impls =
+            tree.modules.get_mut(index).map(|module| std::mem::take(&mut module.impls)).unwrap_or_default();
         for implementation in impls {
             let named = resolve(tree, index, std::slice::from_ref(&implementation.type_name));
             let found = named.into_iter().find_map(|target| match target {
@@ -92,21 +67,12 @@ fn attach_methods(tree: &mut Tree) {
                 Target::Module(_) => None,
             });
             // A type that macros brought in scope: its name tells, when the crate has one of that name.
-            let alone = || {
-                by_name
-                    .get(&implementation.type_name)
-                    .filter(|ids| ids.len() == 1)?
-                    .first()
-                    .copied()
-            };
+            let alone =
+                || by_name.get(&implementation.type_name).filter(|ids| ids.len() == 1)?.first().copied();
             let Some((module, place)) = found.or_else(alone) else {
                 continue;
             };
-            if let Some(item) = tree
-                .modules
-                .get_mut(module)
-                .and_then(|module| module.items.get_mut(place))
-            {
+            if let Some(item) = tree.modules.get_mut(module).and_then(|module| module.items.get_mut(place)) {
                 item.entries.extend(implementation.entries);
             }
         }
@@ -170,22 +136,12 @@ struct Page<'limits> {
 
 impl<'limits> Page<'limits> {
     fn new(limits: &'limits ParseLimits) -> Self {
-        Self {
-            limits,
-            sections: Vec::new(),
-            anchors: HashMap::new(),
-        }
+        Self { limits, sections: Vec::new(), anchors: HashMap::new() }
     }
 
     fn entry(&mut self, owner: &str, entry: &Entry) {
         let heading = format!("{owner}::{}", entry.name);
-        self.section(
-            2,
-            &heading,
-            vec![entry.anchor.clone()],
-            &entry.signature,
-            &entry.docs,
-        );
+        self.section(2, &heading, vec![entry.anchor.clone()], &entry.signature, &entry.docs);
     }
 
     fn section(&mut self, level: u8, heading: &str, anchors: Vec<String>, signature: &str, docs: &Docs) {
@@ -213,11 +169,7 @@ impl<'limits> Page<'limits> {
     }
 
     fn document(self, path: String, title: String) -> Document {
-        Document {
-            path,
-            title,
-            sections: self.sections,
-        }
+        Document { path, title, sections: self.sections }
     }
 }
 

@@ -42,11 +42,7 @@ impl Reach {
     fn show(&mut self, id: ItemId, module: &[String], name: &str) {
         match self.items.entry(id) {
             Entry::Vacant(entry) => {
-                entry.insert(Place {
-                    module: module.to_vec(),
-                    name: name.to_owned(),
-                    aliases: Vec::new(),
-                });
+                entry.insert(Place { module: module.to_vec(), name: name.to_owned(), aliases: Vec::new() });
             }
             Entry::Occupied(mut entry) => {
                 let place = entry.get_mut();
@@ -109,12 +105,8 @@ pub(super) fn reach(tree: &Tree) -> Reach {
         let Some((index, path)) = exported.pop_front() else {
             return reach;
         };
-        for used in tree
-            .modules
-            .get(index)
-            .into_iter()
-            .flat_map(|module| &module.uses)
-            .filter(|used| used.is_public)
+        for used in
+            tree.modules.get(index).into_iter().flat_map(|module| &module.uses).filter(|used| used.is_public)
         {
             let targets = resolve(tree, index, &used.path);
             match &used.name {
@@ -169,11 +161,7 @@ fn pass_on(reach: &mut Reach, module: &[String], path: &[String], name: &str) {
 
 /// What a path stands for in a module; nothing for what other crates have.
 pub(super) fn resolve(tree: &Tree, module: usize, path: &[String]) -> Vec<Target> {
-    Resolver {
-        tree,
-        steps: STEPS_MAX,
-    }
-    .path(module, path, 0)
+    Resolver { tree, steps: STEPS_MAX }.path(module, path, 0)
 }
 
 struct Resolver<'tree> {
@@ -192,11 +180,7 @@ impl<'tree> Resolver<'tree> {
         let start = match first.as_str() {
             "crate" => vec![Target::Module(0)],
             "self" => vec![Target::Module(module)],
-            "super" => self
-                .module(module)
-                .map(|module| Target::Module(module.parent))
-                .into_iter()
-                .collect(),
+            "super" => self.module(module).map(|module| Target::Module(module.parent)).into_iter().collect(),
             name if name == self.tree.name => vec![Target::Module(0)],
             name => self.name(module, name, chain),
         };
@@ -224,25 +208,13 @@ impl<'tree> Resolver<'tree> {
         let Some(module) = self.module(index) else {
             return Vec::new();
         };
-        let items = module
-            .items
-            .iter()
-            .enumerate()
-            .filter(|(_, item)| item.name == name);
+        let items = module.items.iter().enumerate().filter(|(_, item)| item.name == name);
         let mut found: Vec<Target> = items.map(|(place, _)| Target::Item((index, place))).collect();
         found.extend(
-            module
-                .children
-                .iter()
-                .filter(|link| link.name == name)
-                .map(|link| Target::Module(link.module)),
+            module.children.iter().filter(|link| link.name == name).map(|link| Target::Module(link.module)),
         );
         // A module and what it re-exports often share a name: `mod spawn; pub use spawn::spawn;`.
-        for used in module
-            .uses
-            .iter()
-            .filter(|used| used.name.as_deref() == Some(name))
-        {
+        for used in module.uses.iter().filter(|used| used.name.as_deref() == Some(name)) {
             // `use a::a;` where there is no module `a` means another crate, and would lead back here.
             if used.path.first().is_some_and(|first| first != name)
                 || (used.path.len() > 1 && !found.is_empty())

@@ -65,12 +65,8 @@ pub(super) fn read(source: &str) -> Result<SourceModule, ParseError> {
     // The parser recurses. On a thread of its own it has the stack for it, and the source map that it
     // keeps for the thread is given back with it.
     let parsed = thread::scope(|scope| {
-        let worker = thread::Builder::new()
-            .name("rust-parser".into())
-            .stack_size(STACK_BYTES);
-        worker
-            .spawn_scoped(scope, || parse(source))
-            .map(|handle| handle.join())
+        let worker = thread::Builder::new().name("rust-parser".into()).stack_size(STACK_BYTES);
+        worker.spawn_scoped(scope, || parse(source)).map(|handle| handle.join())
     });
     match parsed {
         Ok(Ok(module)) => module,
@@ -89,18 +85,10 @@ fn parse(source: &str) -> Result<SourceModule, ParseError> {
             Err(_) => return Err(fault(&error)),
         },
     };
-    let mut module = SourceModule {
-        docs: Docs::of(&attributes),
-        ..SourceModule::default()
-    };
+    let mut module = SourceModule { docs: Docs::of(&attributes), ..SourceModule::default() };
     if !is_hidden(&attributes) {
-        Reader {
-            declare: Declarations {
-                cut: Cutter::new(source),
-            },
-            wrappers: wrappers(&items),
-        }
-        .items(items, &mut module);
+        Reader { declare: Declarations { cut: Cutter::new(source) }, wrappers: wrappers(&items) }
+            .items(items, &mut module);
     }
     match error {
         Some(error) if module.is_empty() => Err(fault(&error)),
@@ -179,21 +167,12 @@ impl Reader<'_> {
         let read = match item {
             Syntax::Mod(item) => return self.module(item, module),
             Syntax::Use(item) => {
-                return uses(
-                    &item.tree,
-                    is_public(&item.vis),
-                    &mut Vec::new(),
-                    &mut module.uses,
-                );
+                return uses(&item.tree, is_public(&item.vis), &mut Vec::new(), &mut module.uses);
             }
             Syntax::ExternCrate(item) => {
                 let name = item.rename.as_ref().map_or(&item.ident, |(_, name)| name);
                 let (path, name) = (vec![plain(&item.ident)], Some(plain(name)));
-                return module.uses.push(Use {
-                    path,
-                    name,
-                    is_public: is_public(&item.vis),
-                });
+                return module.uses.push(Use { path, name, is_public: is_public(&item.vis) });
             }
             Syntax::Impl(item) => return module.impls.extend(declare.implementation(item)),
             Syntax::Macro(item) => return self.macro_item(item, module),
@@ -260,24 +239,24 @@ impl Reader<'_> {
     /// `macro_rules!` when it is exported; the items of a call's body when it has any.
     fn macro_item(&self, item: ItemMacro, module: &mut SourceModule) {
         if item.mac.path.is_ident("macro_rules") {
-            let exported = item
-                .attrs
-                .iter()
-                .any(|attribute| attribute.path().is_ident("macro_export"));
+            let exported = item.attrs.iter().any(|attribute| attribute.path().is_ident("macro_export"));
             if let Some(name) = item.ident.filter(|_| exported) {
                 let signature = self.declare.patterns(&plain(&name), item.mac.tokens);
                 let read = record(ItemKind::Macro, &name, signature, &item.attrs);
-                module.items.push(Item {
-                    at_root: true,
-                    ..read
-                });
+                module.items.push(Item { at_root: true, ..read });
+            }
+        } else if item.mac.path.segments.last().is_some_and(|last| last.ident == "cfg_if") {
+            // `if #[cfg(unix)] { … } else { … }`: each block holds items for some configuration.
+            for token in item.mac.tokens {
+                if let TokenTree::Group(block) = token
+                    && block.delimiter() == Delimiter::Brace
+                    && let Ok(file) = syn::parse2::<File>(block.stream())
+                {
+                    self.items(file.items, module);
+                }
             }
         } else if let Ok(mut file) = syn::parse2::<File>(item.mac.tokens) {
-            let wrapper = item
-                .mac
-                .path
-                .get_ident()
-                .and_then(|name| self.wrappers.get(&plain(name)));
+            let wrapper = item.mac.path.get_ident().and_then(|name| self.wrappers.get(&plain(name)));
             if let (Some(added), [Syntax::Macro(ItemMacro { attrs, .. })]) =
                 (wrapper, file.items.as_mut_slice())
             {
@@ -292,12 +271,7 @@ impl Reader<'_> {
 fn wrappers(items: &[Syntax]) -> HashMap<String, Vec<Attribute>> {
     let mut wrappers = HashMap::new();
     for item in items {
-        let Syntax::Macro(ItemMacro {
-            ident: Some(name),
-            mac,
-            ..
-        }) = item
-        else {
+        let Syntax::Macro(ItemMacro { ident: Some(name), mac, .. }) = item else {
             continue;
         };
         let groups: Vec<TokenStream> = mac
@@ -336,11 +310,7 @@ fn uses(tree: &UseTree, is_public: bool, path: &mut Vec<String>, out: &mut Vec<U
             path.pop();
         }
         UseTree::Name(name) if name.ident == "self" => {
-            out.push(Use {
-                path: path.clone(),
-                name: path.last().cloned(),
-                is_public,
-            });
+            out.push(Use { path: path.clone(), name: path.last().cloned(), is_public });
         }
         UseTree::Name(name) => {
             let name = plain(&name.ident);
@@ -354,35 +324,17 @@ fn uses(tree: &UseTree, is_public: bool, path: &mut Vec<String>, out: &mut Vec<U
         UseTree::Rename(rename) if rename.rename == "_" => {}
         UseTree::Rename(rename) => {
             let from = plain(&rename.ident);
-            let path = if from == "self" {
-                path.clone()
-            } else {
-                [path.as_slice(), &[from]].concat()
-            };
-            out.push(Use {
-                path,
-                name: Some(plain(&rename.rename)),
-                is_public,
-            });
+            let path = if from == "self" { path.clone() } else { [path.as_slice(), &[from]].concat() };
+            out.push(Use { path, name: Some(plain(&rename.rename)), is_public });
         }
-        UseTree::Glob(_) => out.push(Use {
-            path: path.clone(),
-            name: None,
-            is_public,
-        }),
-        UseTree::Group(group) => group
-            .items
-            .iter()
-            .for_each(|tree| uses(tree, is_public, path, out)),
+        UseTree::Glob(_) => out.push(Use { path: path.clone(), name: None, is_public }),
+        UseTree::Group(group) => group.items.iter().for_each(|tree| uses(tree, is_public, path, out)),
     }
 }
 
 fn string(value: &syn::Expr) -> Option<String> {
     match value {
-        syn::Expr::Lit(syn::ExprLit {
-            lit: syn::Lit::Str(text),
-            ..
-        }) => Some(text.value()),
+        syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) => Some(text.value()),
         _ => None,
     }
 }

@@ -39,11 +39,7 @@ impl<'source> Cutter<'source> {
         let mut out = String::with_capacity(text.len());
         for (number, line) in text.trim_end().lines().enumerate() {
             let blanks = line.len() - line.trim_start().len();
-            let line = if number == 0 {
-                line
-            } else {
-                line.get(blanks.min(indent)..).unwrap_or(line)
-            };
+            let line = if number == 0 { line } else { line.get(blanks.min(indent)..).unwrap_or(line) };
             let start = line.trim_start();
             if number > 0 && (start.starts_with("//") || start.starts_with("#[") || start.is_empty()) {
                 continue;
@@ -87,10 +83,7 @@ pub(super) fn block(head: &str, members: &[String], hidden: Option<&str>) -> Str
 pub(super) fn bounded(mut text: String) -> String {
     if text.len() > SIGNATURE_BYTES_MAX {
         let fitting = text.floor_char_boundary(SIGNATURE_BYTES_MAX);
-        let end = text
-            .get(..fitting)
-            .and_then(|text| text.rfind('\n'))
-            .unwrap_or(fitting);
+        let end = text.get(..fitting).and_then(|text| text.rfind('\n')).unwrap_or(fitting);
         text.truncate(end);
         text.push_str("\n// …");
     }

@@ -23,11 +23,7 @@ fn paths(documents: &[Document]) -> Vec<&str> {
 fn shown(document: &Document) -> String {
     let mut out = String::new();
     for section in &document.sections {
-        let anchors: String = section
-            .anchors
-            .iter()
-            .map(|anchor| format!(" #{anchor}"))
-            .collect();
+        let anchors: String = section.anchors.iter().map(|anchor| format!(" #{anchor}")).collect();
         writeln!(out, "{} {}{anchors}", section.level, section.heading).unwrap();
         for piece in &section.pieces {
             let (mark, text) = match &piece.block {
@@ -64,10 +60,7 @@ fn each_kind_of_item_becomes_the_page_rustdoc_makes_of_it() {
             "/// An id.\npub struct Id(pub u32, String);\n",
             "1 demo::Id\nrust> pub struct Id(pub u32, /* private */);\n| An id.\n",
         ),
-        (
-            "/// Nothing.\npub struct Unit;\n",
-            "1 demo::Unit\nrust> pub struct Unit;\n| Nothing.\n",
-        ),
+        ("/// Nothing.\npub struct Unit;\n", "1 demo::Unit\nrust> pub struct Unit;\n| Nothing.\n"),
         (
             "/// Why.\npub enum Error {\n    /// Not there.\n    NotFound { path: String },\n    Io(std::io::Error), // other\n    #[doc(hidden)]\n    Secret,\n    Last = 9,\n}\n",
             "1 demo::Error\nrust> pub enum Error {\nrust>     NotFound { path: String },\nrust>     Io(std::io::Error),\nrust>     Last = 9,\nrust> }\n| Why.\n2 Error::NotFound #variant.NotFound\n| Not there.\n",
@@ -139,10 +132,7 @@ fn block_comments_and_attributes_say_as_much_as_line_comments() {
 fn headings_that_come_again_get_numbered_anchors() {
     let source = "/// A.\n///\n/// # Examples\n///\n/// x\npub struct A;\nimpl A {\n    /// B.\n    ///\n    /// # Examples\n    ///\n    /// y\n    pub fn b() {}\n}\n";
     let page = page(source);
-    assert!(
-        page.contains("2 Examples #examples\n") && page.contains("3 Examples #examples-1\n"),
-        "{page}"
-    );
+    assert!(page.contains("2 Examples #examples\n") && page.contains("3 Examples #examples-1\n"), "{page}");
 }
 
 #[test]
@@ -152,19 +142,13 @@ fn modules_are_found_in_the_files_the_compiler_would_read() {
             "src/lib.rs",
             "//! Root.\npub mod net;\nmod private;\n#[path = \"odd/place.rs\"]\npub mod placed;\npub mod inline {\n    //! In.\n    pub mod deeper;\n}\npub use private::Kept as Renamed;\npub use other_crate::Thing;\npub use std::io::*;\n",
         ),
-        (
-            "src/net/mod.rs",
-            "//! Net.\npub mod tcp;\nmod imp;\npub use self::imp::*;\n",
-        ),
+        ("src/net/mod.rs", "//! Net.\npub mod tcp;\nmod imp;\npub use self::imp::*;\n"),
         ("src/net/tcp.rs", "/// Connects.\npub fn connect() {}\n"),
         (
             "src/net/imp.rs",
             "/// Stream.\npub struct Stream;\nimpl super::super::private::Kept {\n    /// From elsewhere.\n    pub fn far(&self) {}\n}\n",
         ),
-        (
-            "src/private.rs",
-            "/// Kept.\npub struct Kept;\n/// Not reached.\npub struct Lost;\n",
-        ),
+        ("src/private.rs", "/// Kept.\npub struct Kept;\n/// Not reached.\npub struct Lost;\n"),
         ("src/odd/place.rs", "/// Placed.\npub fn here() {}\n"),
         ("src/inline/deeper.rs", "//! Deeper.\n"),
         ("src/orphan.rs", "/// Never declared.\npub fn orphan() {}\n"),
@@ -186,11 +170,7 @@ fn modules_are_found_in_the_files_the_compiler_would_read() {
         shown(&documents[0]),
         "1 demo\n| Root.\n2 Re-exports #reexports\n| - `other_crate::Thing`\n| - `std::io::*`\n"
     );
-    assert!(
-        shown(&documents[7]).contains("2 Renamed::far #method.far\n"),
-        "{}",
-        shown(&documents[7])
-    );
+    assert!(shown(&documents[7]).contains("2 Renamed::far #method.far\n"), "{}", shown(&documents[7]));
     assert_eq!(documents[5].title, "demo::net::tcp::connect");
 }
 
@@ -211,17 +191,11 @@ fn an_item_is_shown_where_it_is_exported_and_named_by_its_other_paths() {
     let documents = documents(&[
         ("src/lib.rs", "pub mod task;\npub use task::spawn;\n"),
         ("src/task/mod.rs", "mod spawn;\npub use self::spawn::spawn;\n"),
-        (
-            "src/task/spawn.rs",
-            "/// Spawns a [`Task`], see [`x`](y).\npub fn spawn() {}\n",
-        ),
+        ("src/task/spawn.rs", "/// Spawns a [`Task`], see [`x`](y).\npub fn spawn() {}\n"),
     ]);
     assert_eq!(paths(&documents), ["demo/fn.spawn.html"]);
     let page = shown(&documents[0]);
-    assert!(
-        page.contains("| Also known as `demo::task::spawn`.\n| Spawns a `Task`, see "),
-        "{page}"
-    );
+    assert!(page.contains("| Also known as `demo::task::spawn`.\n| Spawns a `Task`, see "), "{page}");
 }
 
 #[test]
@@ -234,6 +208,18 @@ fn an_item_of_an_old_edition_does_not_take_the_others_with_it() {
 fn a_macro_that_only_adds_attributes_is_seen_through() {
     let source = "macro_rules! doc {\n    ($join:item) => {\n        /// Joins.\n        #[macro_export]\n        $join\n    };\n}\n#[cfg(doc)]\ndoc! { macro_rules! join { ($a:expr) => {}; } }\n#[cfg(not(doc))]\ndoc! { macro_rules! join { ($a:expr) => {}; } }\n";
     assert!(page(source).ends_with("rust>     ($a:expr) => { ... };\nrust> }\n| Joins.\n"));
+}
+
+#[test]
+fn every_branch_of_cfg_if_is_read() {
+    let documents = documents(&[
+        (
+            "src/lib.rs",
+            "cfg_if::cfg_if! {\n    if #[cfg(unix)] {\n        mod unix;\n        pub use unix::*;\n    } else {\n        /// Other.\n        pub fn other() {}\n    }\n}\n",
+        ),
+        ("src/unix.rs", "/// Unix.\npub fn unix() {}\n"),
+    ]);
+    assert_eq!(paths(&documents), ["demo/fn.other.html", "demo/fn.unix.html"]);
 }
 
 #[test]
@@ -253,10 +239,9 @@ fn a_hidden_module_still_gives_what_is_exported_from_it() {
 
 #[test]
 fn of_two_declarations_of_a_module_the_public_one_counts() {
-    for lib in [
-        "cfg_a! { pub mod m; }\ncfg_not_a! { mod m; }\n",
-        "cfg_not_a! { mod m; }\ncfg_a! { pub mod m; }\n",
-    ] {
+    for lib in
+        ["cfg_a! { pub mod m; }\ncfg_not_a! { mod m; }\n", "cfg_not_a! { mod m; }\ncfg_a! { pub mod m; }\n"]
+    {
         let documents = documents(&[("src/lib.rs", lib), ("src/m.rs", "/// A.\npub fn a() {}\n")]);
         assert_eq!(paths(&documents), ["demo/m/fn.a.html"]);
     }
@@ -269,20 +254,10 @@ fn re_exports_in_a_circle_end() {
             "src/lib.rs",
             "mod a;\nmod b;\npub use a::*;\npub use a::x;\npub use self::gone::gone;\npub use crate::*;\n",
         ),
-        (
-            "src/a.rs",
-            "pub use crate::b::*;\npub use crate::b::x;\npub use super::*;\n",
-        ),
-        (
-            "src/b.rs",
-            "pub use crate::a::*;\npub use crate::a::x;\n/// Found.\npub fn found() {}\n",
-        ),
+        ("src/a.rs", "pub use crate::b::*;\npub use crate::b::x;\npub use super::*;\n"),
+        ("src/b.rs", "pub use crate::a::*;\npub use crate::a::x;\n/// Found.\npub fn found() {}\n"),
     ]);
-    assert!(
-        paths(&documents).contains(&"demo/fn.found.html"),
-        "{:?}",
-        paths(&documents)
-    );
+    assert!(paths(&documents).contains(&"demo/fn.found.html"), "{:?}", paths(&documents));
 }
 
 #[test]
@@ -299,19 +274,10 @@ fn a_workspace_gives_one_crate_for_each_library_root() {
 fn one_file_by_itself_is_named_by_its_path() {
     let limits = ParseLimits::default();
     let documents = parse("src/sync/mpsc/mod.rs", "/// S.\npub fn s() {}\n", &limits).unwrap();
-    assert_eq!(
-        (documents[0].path.as_str(), documents[0].title.as_str()),
-        ("crate/fn.s.html", "crate::s")
-    );
+    assert_eq!((documents[0].path.as_str(), documents[0].title.as_str()), ("crate/fn.s.html", "crate::s"));
     assert_eq!(parse("a.rs", "", &limits).unwrap(), []);
-    let small = ParseLimits {
-        page_bytes: 3,
-        ..limits
-    };
-    assert_eq!(
-        parse("a.rs", "fn a() {}", &small),
-        Err(ParseError::TooLarge { bytes: 9, limit: 3 })
-    );
+    let small = ParseLimits { page_bytes: 3, ..limits };
+    assert_eq!(parse("a.rs", "fn a() {}", &small), Err(ParseError::TooLarge { bytes: 9, limit: 3 }));
 }
 
 #[test]
@@ -361,11 +327,7 @@ fn no_nesting_exhausts_the_stack() {
         format!("use {};", nested("a::{", "b", "}")),
         format!("use {}b;", "a::".repeat(deep)),
     ] {
-        assert!(
-            matches!(parse(source.clone()), Err(ParseError::Syntax { .. })),
-            "{}",
-            &source[..40]
-        );
+        assert!(matches!(parse(source.clone()), Err(ParseError::Syntax { .. })), "{}", &source[..40]);
     }
 }
 
@@ -397,17 +359,9 @@ fn an_example_is_shown_as_code_under_what_it_says() {
         page.starts_with("1 Example: echo\n| Echo server.\n| Run it.\nrust> #![allow(x)]\nrust> use a;\n"),
         "{page}"
     );
-    let blocks: Vec<&str> = document.sections[0]
-        .pieces
-        .iter()
-        .skip(2)
-        .map(|piece| piece.text())
-        .collect();
+    let blocks: Vec<&str> = document.sections[0].pieces.iter().skip(2).map(|piece| piece.text()).collect();
     assert!(
-        blocks.len() > 1
-            && blocks
-                .iter()
-                .all(|block| block.len() <= 3072 && !block.starts_with(' ')),
+        blocks.len() > 1 && blocks.iter().all(|block| block.len() <= 3072 && !block.starts_with(' ')),
         "{}",
         blocks.len()
     );

@@ -146,12 +146,8 @@ fn measure(tokens: TokenStream) -> Result<(), ParseError> {
         angles: usize,
         after_hash: bool,
     }
-    let level = |tokens: TokenStream| Level {
-        tokens: tokens.into_iter(),
-        run: 0,
-        angles: 0,
-        after_hash: false,
-    };
+    let level =
+        |tokens: TokenStream| Level { tokens: tokens.into_iter(), run: 0, angles: 0, after_hash: false };
     let mut levels = vec![level(tokens)];
     let mut outer = 0;
     while let Some(current) = levels.last_mut() {
@@ -185,9 +181,7 @@ fn measure(tokens: TokenStream) -> Result<(), ParseError> {
         current.after_hash = after_hash;
         let here = current.run + current.angles;
         if outer + here > RUN_MAX {
-            return Err(syntax(format!(
-                "more than {RUN_MAX} tokens that may nest in a row"
-            )));
+            return Err(syntax(format!("more than {RUN_MAX} tokens that may nest in a row")));
         }
         if let Some(inner) = inner {
             if levels.len() >= GROUP_DEPTH_MAX {

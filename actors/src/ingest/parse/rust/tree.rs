@@ -49,22 +49,15 @@ struct Pending {
 /// there is no root at all, one for each file.
 pub(super) fn trees(name: &str, library_path: &str, mut files: BTreeMap<String, SourceModule>) -> Vec<Tree> {
     let others = files.keys().filter(|path| *path != library_path && is_root(path));
-    let mut roots: Vec<(String, String)> = others
-        .map(|path| (crate_name(path, name), path.clone()))
-        .collect();
+    let mut roots: Vec<(String, String)> =
+        others.map(|path| (crate_name(path, name), path.clone())).collect();
     if files.contains_key(library_path) {
         roots.insert(0, (name.to_owned(), library_path.to_owned()));
     }
     if roots.is_empty() {
-        roots = files
-            .keys()
-            .map(|path| (module_name(path, name), path.clone()))
-            .collect();
+        roots = files.keys().map(|path| (module_name(path, name), path.clone())).collect();
     }
-    roots
-        .into_iter()
-        .filter_map(|(name, path)| tree(name, &path, &mut files))
-        .collect()
+    roots.into_iter().filter_map(|(name, path)| tree(name, &path, &mut files)).collect()
 }
 
 fn is_root(path: &str) -> bool {
@@ -73,9 +66,7 @@ fn is_root(path: &str) -> bool {
 
 /// `crates/foo-bar/src/lib.rs` is the crate `foo_bar`.
 fn crate_name(path: &str, package: &str) -> String {
-    let folder = path
-        .strip_suffix("/src/lib.rs")
-        .and_then(|folder| folder.rsplit('/').next());
+    let folder = path.strip_suffix("/src/lib.rs").and_then(|folder| folder.rsplit('/').next());
     folder.map_or_else(|| package.to_owned(), |folder| folder.replace('-', "_"))
 }
 
@@ -103,56 +94,24 @@ fn tree(name: String, root: &str, files: &mut BTreeMap<String, SourceModule>) ->
         children_folder: folder.to_owned(),
     }];
     let mut modules: Vec<Module> = Vec::new();
-    while let Some(Pending {
-        module,
-        outer_docs,
-        parent,
-        folder,
-        children_folder,
-    }) = pending.pop()
-    {
+    while let Some(Pending { module, outer_docs, parent, folder, children_folder }) = pending.pop() {
         let index = modules.len();
         let mut docs = outer_docs;
         docs.append(module.docs);
-        let (above, is_public) = parent
-            .as_ref()
-            .map_or((0, true), |(above, link)| (*above, link.is_public));
+        let (above, is_public) = parent.as_ref().map_or((0, true), |(above, link)| (*above, link.is_public));
         if let Some((above, link)) = parent
             && let Some(above) = modules.get_mut(above)
         {
-            above.children.push(Link {
-                module: index,
-                ..link
-            });
+            above.children.push(Link { module: index, ..link });
         }
-        let SourceModule {
-            items,
-            uses,
-            impls,
-            children,
-            ..
-        } = module;
-        modules.push(Module {
-            parent: above,
-            is_public,
-            docs,
-            items,
-            uses,
-            impls,
-            children: Vec::new(),
-        });
+        let SourceModule { items, uses, impls, children, .. } = module;
+        modules.push(Module { parent: above, is_public, docs, items, uses, impls, children: Vec::new() });
         // Where a module is declared twice, for two configurations, the public one counts.
-        let public: HashSet<String> = children
-            .iter()
-            .filter(|child| child.is_public)
-            .map(|child| child.name.clone())
-            .collect();
-        let children = children
-            .into_iter()
-            .filter(|child| child.is_public || !public.contains(&child.name));
-        let mut found: Vec<Pending> = children
-            .filter_map(|child| find(child, index, &folder, &children_folder, files))
-            .collect();
+        let public: HashSet<String> =
+            children.iter().filter(|child| child.is_public).map(|child| child.name.clone()).collect();
+        let children = children.into_iter().filter(|child| child.is_public || !public.contains(&child.name));
+        let mut found: Vec<Pending> =
+            children.filter_map(|child| find(child, index, &folder, &children_folder, files)).collect();
         // Last in, first out: the children keep their order.
         found.reverse();
         pending.append(&mut found);
@@ -168,13 +127,7 @@ fn find(
     children_folder: &str,
     files: &mut BTreeMap<String, SourceModule>,
 ) -> Option<Pending> {
-    let Child {
-        name,
-        is_public,
-        path,
-        docs,
-        inline,
-    } = child;
+    let Child { name, is_public, path, docs, inline } = child;
     let below = join(children_folder, &name);
     let (module, folder, children_folder) = match (inline, path) {
         (Some(module), _) => (module, below.clone(), below),
@@ -189,18 +142,8 @@ fn find(
             None => (files.remove(&format!("{below}/mod.rs"))?, below.clone(), below),
         },
     };
-    let link = Link {
-        name,
-        is_public,
-        module: 0,
-    };
-    Some(Pending {
-        module,
-        outer_docs: docs,
-        parent: Some((parent, link)),
-        folder,
-        children_folder,
-    })
+    let link = Link { name, is_public, module: 0 };
+    Some(Pending { module, outer_docs: docs, parent: Some((parent, link)), folder, children_folder })
 }
 
 /// The folder and the name of a path.

@@ -44,20 +44,10 @@ pub(super) enum Compression {
 
 /// Tells an archive by its first bytes; `Ok(None)` when it is none.
 pub(super) fn detect(path: &Path) -> Result<Option<Packing>, SourceError> {
-    let failed = |source| SourceError::Open {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| SourceError::Open { path: path.to_owned(), source };
     let mut head = Vec::with_capacity(tar::BLOCK);
-    File::open(path)
-        .and_then(|file| file.take(tar::BLOCK as u64).read_to_end(&mut head))
-        .map_err(failed)?;
-    let unsupported = |found| {
-        Err(SourceError::Unsupported {
-            path: path.to_owned(),
-            found,
-        })
-    };
+    File::open(path).and_then(|file| file.take(tar::BLOCK as u64).read_to_end(&mut head)).map_err(failed)?;
+    let unsupported = |found| Err(SourceError::Unsupported { path: path.to_owned(), found });
     match head.as_slice() {
         [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Ok(Some(Packing::Zip)),
         [0x1f, 0x8b, ..] => Ok(Some(Packing::Tar(Compression::Gzip))),
@@ -81,18 +71,13 @@ pub(super) fn root_file(
     limits: &SourceLimits,
 ) -> Result<Option<Vec<u8>>, SourceError> {
     match detect(path)? {
-        Some(Packing::Tar(compression)) => Tar::root_file(
-            ArchiveFile::open(path, limits)?,
-            compression,
-            name,
-            bytes_max,
-            limits,
-        ),
+        Some(Packing::Tar(compression)) => {
+            Tar::root_file(ArchiveFile::open(path, limits)?, compression, name, bytes_max, limits)
+        }
         Some(Packing::Zip) => Zip::root_file(ArchiveFile::open(path, limits)?, name, bytes_max, limits),
-        None => Err(SourceError::Unsupported {
-            path: path.to_owned(),
-            found: "neither a folder nor an archive",
-        }),
+        None => {
+            Err(SourceError::Unsupported { path: path.to_owned(), found: "neither a folder nor an archive" })
+        }
     }
 }
 
@@ -105,10 +90,7 @@ pub(super) struct ArchiveFile {
 
 impl ArchiveFile {
     pub(super) fn open(path: &Path, limits: &SourceLimits) -> Result<Self, SourceError> {
-        let failed = |source| SourceError::Open {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |source| SourceError::Open { path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
         let bytes = file.metadata().map_err(failed)?.len();
         if bytes > limits.archive_bytes_max {
@@ -118,23 +100,14 @@ impl ArchiveFile {
                 limit: limits.archive_bytes_max,
             });
         }
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            bytes,
-        })
+        Ok(Self { path: path.to_owned(), file, bytes })
     }
 
     /// The unpacked stream from its start, ended by the limit.
     fn unpack(&self, compression: Compression, limits: &SourceLimits) -> Result<Bounded, SourceError> {
         let inner = self.decoder(compression).map_err(|source| self.damaged(source))?;
         let limit = limits.unpacked_bytes(self.bytes);
-        Ok(Bounded {
-            inner,
-            left: limit,
-            limit,
-            exceeded: false,
-        })
+        Ok(Bounded { inner, left: limit, limit, exceeded: false })
     }
 
     fn decoder(&self, compression: Compression) -> io::Result<Box<dyn Read + Send>> {
@@ -162,23 +135,15 @@ impl ArchiveFile {
     }
 
     fn damaged(&self, source: io::Error) -> SourceError {
-        SourceError::Damaged {
-            path: self.path.clone(),
-            source,
-        }
+        SourceError::Damaged { path: self.path.clone(), source }
     }
 
     fn changed(&self) -> SourceError {
-        SourceError::Changed {
-            path: self.path.clone(),
-        }
+        SourceError::Changed { path: self.path.clone() }
     }
 
     fn unpacks_too_far(&self, limit: u64) -> SourceError {
-        SourceError::UnpacksTooFar {
-            path: self.path.clone(),
-            limit,
-        }
+        SourceError::UnpacksTooFar { path: self.path.clone(), limit }
     }
 }
 
@@ -193,9 +158,7 @@ struct Bounded {
 impl Read for Bounded {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         // One byte more than is left, so that a stream of exactly the limit ends without an error.
-        let wanted = buffer
-            .len()
-            .min(usize::try_from(self.left.saturating_add(1)).unwrap_or(usize::MAX));
+        let wanted = buffer.len().min(usize::try_from(self.left.saturating_add(1)).unwrap_or(usize::MAX));
         let read = self.inner.read(buffer.get_mut(..wanted).unwrap_or_default())?;
         match self.left.checked_sub(read as u64) {
             Some(left) => {
@@ -211,10 +174,7 @@ impl Read for Bounded {
 }
 
 fn cut_short() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::UnexpectedEof,
-        "the archive ends in the middle of an entry",
-    )
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the archive ends in the middle of an entry")
 }
 
 fn invalid(what: &'static str) -> io::Error {

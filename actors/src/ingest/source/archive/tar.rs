@@ -53,15 +53,7 @@ impl Tar {
         }
         let (planned, report) = survey.plan(true);
         let entries = Entries::new(archive.unpack(compression, limits)?);
-        Ok((
-            Self {
-                archive,
-                entries,
-                next: 0,
-            },
-            planned,
-            report,
-        ))
+        Ok((Self { archive, entries, next: 0 }, planned, report))
     }
 
     /// See [`super::root_file`].
@@ -93,11 +85,7 @@ impl Tar {
                 continue;
             }
             if entry.bytes <= bytes_max {
-                wrapped = Some(
-                    entries
-                        .content()
-                        .map_err(|error| fault(&archive, &entries, error))?,
-                );
+                wrapped = Some(entries.content().map_err(|error| fault(&archive, &entries, error))?);
             }
             if folder.is_none() {
                 return Ok(wrapped.filter(|_| entry.bytes <= bytes_max));
@@ -109,10 +97,7 @@ impl Tar {
     /// The content of a planned document; documents are asked for in the order of the plan.
     pub(crate) fn read(&mut self, planned: &Planned, limits: &SourceLimits) -> Result<Vec<u8>, SourceError> {
         loop {
-            let entry = self
-                .entries
-                .next()
-                .map_err(|error| fault(&self.archive, &self.entries, error))?;
+            let entry = self.entries.next().map_err(|error| fault(&self.archive, &self.entries, error))?;
             let Some(entry) = entry else {
                 return Err(self.archive.changed());
             };
@@ -124,10 +109,7 @@ impl Tar {
             if !entry.path.ends_with(planned.path.as_bytes()) || entry.bytes > limits.file_bytes_max {
                 return Err(self.archive.changed());
             }
-            return self
-                .entries
-                .content()
-                .map_err(|error| fault(&self.archive, &self.entries, error));
+            return self.entries.content().map_err(|error| fault(&self.archive, &self.entries, error));
         }
     }
 }
@@ -171,11 +153,7 @@ struct Extension {
 
 impl<R: Read> Entries<R> {
     fn new(stream: R) -> Self {
-        Self {
-            stream,
-            content: 0,
-            padding: 0,
-        }
+        Self { stream, content: 0, padding: 0 }
     }
 
     /// The next entry proper; `None` at the end of the archive.
@@ -230,11 +208,7 @@ impl<R: Read> Entries<R> {
         {
             return Err(invalid("sparse files are not read"));
         }
-        Ok(Entry {
-            path,
-            bytes: self.content,
-            kind,
-        })
+        Ok(Entry { path, bytes: self.content, kind })
     }
 
     /// The whole content of the entry that [`Self::next`] returned.
@@ -316,7 +290,5 @@ fn has_valid_checksum(block: &[u8; BLOCK]) -> bool {
         .enumerate()
         .map(|(at, byte)| u32::from(if (148..156).contains(&at) { b' ' } else { *byte }))
         .sum();
-    Header::from_byte_slice(block)
-        .cksum()
-        .is_ok_and(|expected| expected == sum)
+    Header::from_byte_slice(block).cksum().is_ok_and(|expected| expected == sum)
 }

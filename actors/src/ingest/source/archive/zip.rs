@@ -66,16 +66,7 @@ impl Zip {
         }
         let (planned, report) = survey.plan(true);
         let limit = limits.unpacked_bytes(archive.bytes);
-        Ok((
-            Self {
-                archive,
-                zip,
-                left: limit,
-                limit,
-            },
-            planned,
-            report,
-        ))
+        Ok((Self { archive, zip, left: limit, limit }, planned, report))
     }
 
     /// See [`super::root_file`].
@@ -86,30 +77,16 @@ impl Zip {
         limits: &SourceLimits,
     ) -> Result<Option<Vec<u8>>, SourceError> {
         let mut zip = directory(&archive, limits)?;
-        let names: Vec<String> = zip
-            .file_names()
-            .flatten()
-            .map(|name| name.replace('\\', "/"))
-            .collect();
-        let folder = names
-            .first()
-            .and_then(|first| first.split_once('/'))
-            .map(|(folder, _)| folder);
+        let names: Vec<String> = zip.file_names().flatten().map(|name| name.replace('\\', "/")).collect();
+        let folder = names.first().and_then(|first| first.split_once('/')).map(|(folder, _)| folder);
         let wrapper = folder.filter(|folder| {
-            names
-                .iter()
-                .all(|name| name.split_once('/').is_some_and(|(first, _)| first == *folder))
+            names.iter().all(|name| name.split_once('/').is_some_and(|(first, _)| first == *folder))
         });
         let wanted = wrapper.map_or_else(|| name.to_owned(), |folder| format!("{folder}/{name}"));
         // A name that could not be read would shift the places.
-        let place = names
-            .iter()
-            .position(|name| *name == wanted)
-            .filter(|_| names.len() == zip.len());
+        let place = names.iter().position(|name| *name == wanted).filter(|_| names.len() == zip.len());
         let Some(place) = place else { return Ok(None) };
-        let entry = zip
-            .by_index(place)
-            .map_err(|error| archive.damaged(zip_error(error)))?;
+        let entry = zip.by_index(place).map_err(|error| archive.damaged(zip_error(error)))?;
         if !entry.is_file() || entry.is_symlink() {
             return Ok(None);
         }
@@ -154,9 +131,7 @@ fn directory(
     let reader = || archive.reader().map_err(|source| archive.damaged(source));
     let entries = entries_at_most(reader()?).map_err(|source| archive.damaged(source))?;
     if entries > limits.entries_max {
-        return Err(SourceError::TooManyEntries {
-            limit: limits.entries_max,
-        });
+        return Err(SourceError::TooManyEntries { limit: limits.entries_max });
     }
     ZipArchive::new(reader()?).map_err(|error| archive.damaged(zip_error(error)))
 }
@@ -205,12 +180,9 @@ mod tests {
 
     #[test]
     fn the_signature_is_counted_also_across_the_ends_of_buffers() {
-        for (bytes, entries) in [
-            (&b"PK\x01\x02..PPK\x01\x02PK\x03\x04"[..], 2),
-            (b"PK\x01PK\x01\x02", 1),
-            (b"P", 0),
-            (b"", 0),
-        ] {
+        for (bytes, entries) in
+            [(&b"PK\x01\x02..PPK\x01\x02PK\x03\x04"[..], 2), (b"PK\x01PK\x01\x02", 1), (b"P", 0), (b"", 0)]
+        {
             for capacity in 1..8 {
                 assert_eq!(
                     entries_at_most(BufReader::with_capacity(capacity, bytes)).unwrap(),
