@@ -9,12 +9,14 @@ use std::path::Path;
 /// Where Kiln's pages are said to be published; links in answers begin with it.
 pub const BASE_URL: &str = "https://kiln.example/docs/";
 
-/// A question about Kiln and the link its best passage must have.
+/// A question about Kiln and where its answer stands.
 pub struct Question {
     /// What is asked.
     pub text: &'static str,
-    /// Path and anchor of the passage that answers.
-    pub link: &'static str,
+    /// Path of the page that answers.
+    pub page: &'static str,
+    /// Anchor on that page which the best passage must cover.
+    pub anchor: &'static str,
     /// A stretch of that passage.
     pub says: &'static str,
 }
@@ -23,23 +25,31 @@ pub struct Question {
 pub const QUESTIONS: &[Question] = &[
     Question {
         text: "how do I retry a failed firing with exponential backoff",
-        link: "guide/retries.md#exponential-backoff",
+        page: "guide/retries.md",
+        anchor: "exponential-backoff",
         says: "RetryPolicy::exponential",
     },
     Question {
         text: "open a kiln with a password",
-        link: "guide/connecting.md#passwords",
+        page: "guide/connecting.md",
+        anchor: "passwords",
         says: "Kiln::open_with_password",
     },
     Question {
         text: "read the temperature probe every second",
-        link: "reference/probe.html#kiln.Probe.stream",
+        page: "reference/probe.html",
+        anchor: "kiln.Probe.stream",
         says: "Probe.stream",
     },
-    Question { text: "glaze colour codes", link: "reference/glaze.html#colour-codes", says: "celadon" },
+    Question {
+        text: "glaze colour codes",
+        page: "reference/glaze.html",
+        anchor: "colour-codes",
+        says: "celadon",
+    },
 ];
 
-/// Kiln's pages by path. Sections are long enough that each is a passage of its own.
+/// Kiln's pages by path.
 const KILN: &[(&str, &str)] = &[
     ("README.md", include_str!("kiln/README.md")),
     ("guide/retries.md", include_str!("kiln/guide/retries.md")),

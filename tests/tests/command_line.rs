@@ -62,7 +62,7 @@ async fn results_are_text_for_people_and_json_for_programs() {
     let rest = node.client().context("/acme/kiln", question.text, &[]).await.expect(200).text;
     assert_eq!(text, rest);
     let json = cli.run(&["query", "/acme/kiln", question.text, "--json"]).await.expect(0).json();
-    assert_eq!(json["snippets"][0]["url"], format!("{BASE_URL}{}", question.link), "{json}");
+    assert_eq!(json["snippets"][0]["pageUrl"], format!("{BASE_URL}{}", question.page), "{json}");
     node.client().until_resolved("kiln", "/acme/kiln").await;
     let resolved = cli.run(&["resolve", "kiln", "--json"]).await.expect(0).json();
     assert_eq!(resolved["libraries"][0]["id"], "/acme/kiln", "{resolved}");

@@ -31,7 +31,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("poem", &["node"]),
     ("poem-openapi", &["node"]),
     ("rmcp", &["node"]),
-    ("clap", &["node"]),
+    // The load harness in `tests` is a program too.
+    ("clap", &["node", "tests"]),
     ("opentelemetry_sdk", &["node"]),
     ("tracing-subscriber", &["node"]),
     // The command line is a client of a node, and the tests are.

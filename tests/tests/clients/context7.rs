@@ -77,7 +77,7 @@ async fn the_official_command_line_answers_from_a_node() {
     }
     let question = &QUESTIONS[3];
     let text = ctx7(&["docs", "/acme/kiln", question.text]).await.expect(0);
-    assert!(text.stdout.contains(&format!("{BASE_URL}{}", question.link)), "{text:?}");
+    assert!(text.stdout.contains(&format!("{BASE_URL}{}", question.page)), "{text:?}");
     assert!(text.stdout.contains(question.says), "{text:?}");
     let json = ctx7(&["docs", "/acme/kiln", question.text, "--json"]).await.expect(0);
     assert!(json.stdout.contains("infoSnippets") && json.stdout.contains(question.says), "{json:?}");
