@@ -106,6 +106,7 @@ pub struct Node {
     cluster: Cluster,
     readiness: Arc<Readiness>,
     stop: CancellationToken,
+    stop_grace: Duration,
     server: JoinHandle<io::Result<()>>,
 }
 
@@ -145,6 +146,7 @@ impl Node {
         .await?;
 
         let stop = CancellationToken::new();
+        let stop_grace = Duration::from_millis(config.http.stop_grace_ms);
         let apis = apis(&config, &actors, &cluster, &readiness, &clock, &stop);
         let mcp = mcp::endpoint(apis.1.tools.clone(), config.http.body_bytes_max);
         let api_keys = actors.api_keys.clone();
@@ -155,6 +157,7 @@ impl Node {
             verify: Box::new(move |secret| api_keys.verify(secret)),
             clock,
             entropy,
+            readiness: Arc::clone(&readiness),
         };
         let endpoint = Front::new(routes(apis, mcp), front);
         let acceptor = TcpAcceptor::from_std(listener).map_err(|source| listen_error(address, source))?;
@@ -167,7 +170,7 @@ impl Node {
         });
         readiness.set(true);
         tracing::info!(%address, "node ready");
-        Ok(Self { address, actors, cluster, readiness, stop, server })
+        Ok(Self { address, actors, cluster, readiness, stop, stop_grace, server })
     }
 
     /// Where the node listens, with the port it really has.
@@ -192,13 +195,15 @@ impl Node {
         &self.actors
     }
 
-    /// Takes no more requests, lets those in progress end (up to `http.drain_timeout_ms`), stops jobs
+    /// Turns not ready and, for `http.stop_grace_ms`, closes each connection with its next answer; then
+    /// takes no more requests, lets those in progress end (up to `http.drain_timeout_ms`), stops jobs
     /// so that they go on at the next start, and closes the database.
     ///
     /// # Errors
     /// When the database could not be closed; what was answered is on disk all the same.
     pub async fn stop(self) -> Result<(), ClusterError> {
         self.readiness.set(false);
+        tokio::time::sleep(self.stop_grace).await;
         self.stop.cancel();
         match self.server.await {
             Ok(Ok(())) => {}

@@ -39,7 +39,7 @@ pub const QUESTIONS: &[Question] = &[
         text: "read the temperature probe every second",
         page: "reference/probe.html",
         anchor: "kiln.Probe.stream",
-        says: "Probe.stream",
+        says: "reading.celsius",
     },
     Question {
         text: "glaze colour codes",

@@ -184,6 +184,16 @@ async fn the_examples_of_the_document_are_calls_the_node_understands() {
 }
 
 #[tokio::test]
+async fn the_program_under_test_is_built_from_these_sources() {
+    let node = TestNode::empty().await;
+    let served = node.client().anonymous().get("/api/openapi.json").await.expect(200).text;
+    assert!(
+        served == twinmcp::openapi_document(),
+        "the program is older than its sources: `cargo build -p twinmcp`"
+    );
+}
+
+#[tokio::test]
 async fn the_page_for_people_is_served_and_needs_nothing_from_elsewhere() {
     let node = TestNode::empty().await;
     let page = node.client().anonymous().get("/api/docs").await.expect(200);

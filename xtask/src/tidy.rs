@@ -25,7 +25,6 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("openraft", &["cluster"]),
     ("ractor", &["actors"]),
     ("governor", &["actors"]),
-    ("scraper", &["actors"]),
     ("pulldown-cmark", &["actors"]),
     ("syn", &["actors"]),
     ("poem", &["node"]),

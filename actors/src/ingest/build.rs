@@ -57,6 +57,14 @@ impl Material {
             Self::Archive { path, .. } | Self::Folder { path } => path,
         }
     }
+
+    /// `message` as its sender may read it: where an archive lies on this node is nobody's business.
+    pub(crate) fn public(&self, message: &str) -> String {
+        match self {
+            Self::Archive { path, name } => message.replace(&*path.to_string_lossy(), name),
+            Self::Folder { .. } => message.to_owned(),
+        }
+    }
 }
 
 /// One job, as far as building goes.
@@ -149,9 +157,10 @@ impl<'a> Run<'a> {
         (task.report)(Progress { stage: Stage::Fetch, ..Progress::default() });
         let about = About::read(task.material, task.library, task.version, task.base_url);
         let (path, limits) = (task.material.path(), task.limits.source.clone());
-        let source = match about.package() {
-            Some(_) => Source::open_package(path, limits)?,
-            None => Source::open(path, limits)?,
+        let source = match (about.package(), task.material) {
+            (Some(_), _) => Source::open_package(path, limits)?,
+            (None, Material::Archive { name, .. }) => Source::open_named(path, name, limits)?,
+            (None, Material::Folder { .. }) => Source::open(path, limits)?,
         };
         let rust = about.package().map(|package| {
             let manifest = &package.manifest;

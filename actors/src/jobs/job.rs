@@ -86,7 +86,7 @@ async fn run(arguments: &Arguments) -> Result<(), ActorProcessingErr> {
         }
         Err(IngestError::Cancelled) => return Ok(()),
         Err(error) => {
-            fail(context, job, attempt, sentence(&error)).await?;
+            fail(context, job, attempt, arguments.material.public(&sentence(&error))).await?;
             Outcome::Done
         }
     };

@@ -213,6 +213,9 @@ async fn every_actor_heals_after_a_crash_while_readers_go_on() {
         world.kill(actor);
         assert!(world.docs("/acme/widget", "polish").await.is_ok(), "reads pass no mailbox");
     }
+    // A call that meets the dying actor is told so, and may be made again: here it waits for the new ones.
+    let restarted = || world.actors.supervisor.health().iter().all(|actor| actor.restarts == 1);
+    world.until("every actor is started again", restarted).await;
     // Callers are answered by the new actors.
     world.actors.accounts.create("second").await.unwrap();
     world.actors.api_keys.create(&world.account.id, "key", vec![Scope::DocsRead], None).await.unwrap();

@@ -1,5 +1,7 @@
 //! The document against the code, and a whole node against the document.
 
+mod trace;
+
 use std::time::Duration;
 
 use reqwest::{Client, Method, StatusCode};

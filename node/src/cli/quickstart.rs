@@ -47,7 +47,7 @@ pub(super) struct QuickstartArgs {
     #[arg(long, default_value = "127.0.0.1:3000", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
     /// Most crates to index; 0 indexes nothing
-    #[arg(long, default_value_t = 40, value_name = "N")]
+    #[arg(long, default_value_t = 100, value_name = "N")]
     crates_max: usize,
     /// A host name clients may use besides loopback names and addresses; may be repeated
     #[arg(long = "allowed-host", value_name = "NAME")]

@@ -73,6 +73,9 @@ section! {
         request_timeout_ms: u64 = 30_000,
         /// Time one upload may take, in milliseconds.
         upload_timeout_ms: u64 = 600_000,
+        /// Time between turning not ready and refusing connections when the node stops, in milliseconds: as long as
+        /// a load balancer needs to notice.
+        stop_grace_ms: u64 = 500,
         /// Time requests in progress get to end when the node stops, in milliseconds.
         drain_timeout_ms: u64 = 10_000,
     }
@@ -252,6 +255,9 @@ impl Config {
             let message = "must be 100 to 86400000 milliseconds";
             require((100..=86_400_000).contains(&value), "http", key, message);
         }
+
+        let message = "must be 0 to 300000 milliseconds";
+        require(http.stop_grace_ms <= 300_000, "http", "stop_grace_ms", message);
 
         let mebibyte = 1024 * 1024;
         let memory = (mebibyte..=1024 * 1024 * mebibyte, "must be 1048576 bytes (1 MiB) to 1 TiB");

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use poem::http::{HeaderValue, Method, StatusCode, header};
+use poem::http::{HeaderValue, Method, StatusCode, Version, header};
 
 use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
 use tokio::sync::Semaphore;
@@ -42,6 +42,7 @@ use self::origin::{Allowed, Foreign};
 use self::trace::Trace;
 use crate::api::{ApiError, Shape};
 use crate::config::HttpConfig;
+use crate::telemetry::Readiness;
 
 /// Checks an API key's secret.
 pub(crate) type Verify = Box<dyn Fn(&str) -> Result<ApiKey, VerifyError> + Send + Sync>;
@@ -54,6 +55,8 @@ pub(crate) struct FrontConfig {
     pub(crate) verify: Verify,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
+    /// A node that is not ready asks clients to take their next request elsewhere.
+    pub(crate) readiness: Arc<Readiness>,
 }
 
 /// The endpoint around all routes.
@@ -286,6 +289,7 @@ impl<E: Endpoint> Endpoint for Front<E> {
         let shape = Shape::of(request.uri().path());
         let class = Class::of(request.uri().path());
         let origin = request.headers().get(header::ORIGIN).cloned();
+        let is_http1 = request.version() <= Version::HTTP_11;
 
         let Outcome { result, decision } = self.admit(request, class).instrument(span.clone()).await;
         let _entered = span.enter();
@@ -310,6 +314,11 @@ impl<E: Endpoint> Endpoint for Front<E> {
         }
         if let Ok(id) = HeaderValue::from_str(&id) {
             response.headers_mut().insert("x-request-id", id);
+        }
+        // What is left of a body that was not read would be taken for the next request (RFC 9112, 9.6).
+        let is_unread = error == Some("body_too_large");
+        if is_http1 && (is_unread || !self.config.readiness.is_ready()) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
 

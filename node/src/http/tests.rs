@@ -11,10 +11,13 @@ use twinmcp_storage::api_keys::Scope;
 use twinmcp_storage::clock::{ManualClock, SystemEntropy, Timestamp};
 
 use super::*;
+use crate::telemetry::Readiness;
 
 const KEY: &str = "tmcp_good";
 
 fn config(http: HttpConfig, limits: LimitsConfig) -> FrontConfig {
+    let readiness = Arc::new(Readiness::new());
+    readiness.set(true);
     let key = test_key(&[Scope::DocsRead]);
     FrontConfig {
         http,
@@ -26,6 +29,7 @@ fn config(http: HttpConfig, limits: LimitsConfig) -> FrontConfig {
         }),
         clock: Arc::new(ManualClock::at(Timestamp::from_millis(1_000_000))),
         entropy: Arc::new(SystemEntropy),
+        readiness,
     }
 }
 
@@ -178,6 +182,7 @@ async fn a_body_over_the_limit_is_refused_whether_its_length_is_told_or_not() {
         }
         let response = request.send().await;
         response.assert_status(StatusCode::PAYLOAD_TOO_LARGE);
+        response.assert_header("connection", "close");
         assert_eq!(json(response).await["code"], "body_too_large");
     }
 }
@@ -274,4 +279,17 @@ async fn an_upload_reaches_its_endpoint_in_pieces_whatever_its_size() {
     let client = TestClient::new(Front::new(routes, config(http, LimitsConfig::default())));
     client.post("/api/jobs/uploads").body(vec![0; 100_000]).send().await.assert_status_is_ok();
     assert_eq!(seen.load(Ordering::SeqCst), 100_000);
+}
+
+#[tokio::test]
+async fn a_node_that_is_not_ready_closes_each_connection_with_its_answer() {
+    let config = config(HttpConfig::default(), LimitsConfig::default());
+    let readiness = Arc::clone(&config.readiness);
+    let client = TestClient::new(Front::new(Route::new().at("/api/x", who()), config));
+    let response = client.get("/api/x").send().await;
+    response.assert_header_is_not_exist("connection");
+    readiness.set(false);
+    let response = client.get("/api/x").send().await;
+    response.assert_status_is_ok();
+    response.assert_header("connection", "close");
 }

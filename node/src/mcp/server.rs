@@ -132,8 +132,8 @@ impl<B: Backend> ServerHandler for Server<B> {
         tool::get(name)
     }
 
-    /// A failure of the tool is text like any answer, as Context7's own server has it; only a call
-    /// that cannot be understood is an error of the protocol.
+    /// A failure of the tool is text like any answer, as Context7's own server has it; wrong arguments
+    /// are a result that says so, and only an unknown tool is an error of the protocol.
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
@@ -143,8 +143,13 @@ impl<B: Backend> ServerHandler for Server<B> {
         let call = match Call::parse(&request.name, &request.arguments.unwrap_or_default()) {
             Ok(call) => call,
             Err(error) => {
+                let tool = tool::get(&request.name);
                 self.record(started, &context, "tools/call", None, Some("invalid_params"));
-                return Err(error);
+                // An agent can mend its arguments when it reads what is wrong (SEP-1303); it cannot mend a tool.
+                return match tool {
+                    Some(_) => Ok(CallToolResult::error(vec![ContentBlock::text(error.message)]).into()),
+                    None => Err(error),
+                };
             }
         };
         let tool = call.tool();

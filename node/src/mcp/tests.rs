@@ -155,7 +155,7 @@ async fn the_list_of_tools_is_the_same_each_time_and_lists_that_are_empty_are_an
 }
 
 #[tokio::test]
-async fn a_tool_that_fails_answers_text_and_a_call_that_cannot_be_understood_is_an_error() {
+async fn a_tool_that_fails_answers_text_wrong_arguments_are_named_and_an_unknown_tool_is_an_error() {
     let client = client(None, true);
     let call =
         |name: &str, arguments: Value| legacy("tools/call", json!({ "name": name, "arguments": arguments }));
@@ -164,8 +164,10 @@ async fn a_tool_that_fails_answers_text_and_a_call_that_cannot_be_understood_is_
     assert_eq!(text(&answer), "Library \"/a/b\" not found.");
     assert!(answer["result"].get("isError").is_none(), "{answer}");
     let answer = json(send(&client, "2025-06-18", &call("query-docs", json!({ "query": "q" }))).await).await;
+    assert_eq!(answer["result"]["isError"], true, "{answer}");
+    assert!(text(&answer).contains("`libraryId`"), "{answer}");
+    let answer = json(send(&client, "2025-06-18", &call("fly", json!({}))).await).await;
     assert_eq!(answer["error"]["code"], -32_602);
-    assert!(answer["error"]["message"].as_str().unwrap().contains("`libraryId`"), "{answer}");
 }
 
 #[tokio::test]

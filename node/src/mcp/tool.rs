@@ -90,7 +90,7 @@ pub(crate) enum Call {
 }
 
 impl Call {
-    /// Reads a call. A missing or mistyped argument is a protocol error that names it.
+    /// Reads a call; the error names the tool that is not there, or the argument that is missing or mistyped.
     pub(crate) fn parse(tool: &str, arguments: &JsonObject) -> Result<Self, ErrorData> {
         match tool {
             RESOLVE_LIBRARY_ID => Ok(Self::Resolve {

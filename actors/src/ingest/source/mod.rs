@@ -75,15 +75,25 @@ impl Source {
     /// In folders, `.gitignore` is honoured and hidden files are left out. An archive is told by its
     /// first bytes, not by its name; a folder that wraps all its files is left out of their paths.
     pub fn open(path: &Path, limits: SourceLimits) -> Result<Self, SourceError> {
-        Self::open_with(path, true, limits)
+        Self::open_with(path, None, true, limits)
+    }
+
+    /// Opens a file that was sent as `name` and lies under another: a document is told by its name.
+    pub fn open_named(path: &Path, name: &str, limits: SourceLimits) -> Result<Self, SourceError> {
+        Self::open_with(path, Some(name), true, limits)
     }
 
     /// Opens a published package, in which ignore files say nothing: what was published counts.
     pub fn open_package(path: &Path, limits: SourceLimits) -> Result<Self, SourceError> {
-        Self::open_with(path, false, limits)
+        Self::open_with(path, None, false, limits)
     }
 
-    fn open_with(path: &Path, ignore_files: bool, limits: SourceLimits) -> Result<Self, SourceError> {
+    fn open_with(
+        path: &Path,
+        name: Option<&str>,
+        ignore_files: bool,
+        limits: SourceLimits,
+    ) -> Result<Self, SourceError> {
         let failed = |source| SourceError::Open { path: path.to_owned(), source };
         // The root itself may be a link (`/usr/share/doc/x -> x-1.2`); below it none is followed.
         let root = fs::canonicalize(path).map_err(failed)?;
@@ -97,7 +107,10 @@ impl Source {
         } else {
             match archive::detect(&root)? {
                 Some(packing) => Self::open_archive(&root, packing, &limits)?,
-                None => Self::open_document(&root, metadata.len(), &limits)?,
+                None => {
+                    let own = root.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+                    Self::open_document(&root, name.unwrap_or(&own), metadata.len(), &limits)?
+                }
             }
         };
         Ok(Self { reader, planned_total: planned.len(), planned: planned.into(), limits, report })
@@ -123,10 +136,12 @@ impl Source {
 
     fn open_document(
         path: &Path,
+        name: &str,
         bytes: u64,
         limits: &SourceLimits,
     ) -> Result<(Reader, Vec<Planned>, SkipReport), SourceError> {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        // Whatever folders the sender's name has, a document stands alone.
+        let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
         if classify(name) != Ok(Kind::Page) {
             return Err(SourceError::Unsupported {
                 path: path.to_owned(),

@@ -83,13 +83,16 @@ fn joint(
     // With all it contains: the head of a large section stays with that section.
     let tiny = outline.whole_tokens(after) < settings.tiny_tokens;
     if outline.is_inside(after, base) {
-        // A section that fits with all it contains is one snippet: a function with its examples.
-        let whole = outline.whole_tokens(base) <= settings.max_tokens;
+        // A section that fits with all it contains is one snippet: a function with its examples. Not
+        // so a page: its sections are subjects of their own.
+        let whole = outline.parent(base).is_some() && outline.whole_tokens(base) <= settings.max_tokens;
         let fits = sum <= settings.max_tokens;
         return (fits && (whole || tiny)).then_some(Some(base));
     }
-    // Siblings take the path of what is around them.
+    // Tiny siblings take the path of what is around them; a larger one keeps its own name.
     let parent = outline.parent(base);
     let siblings = outline.parent(after) == parent;
-    (siblings && tiny && sum <= settings.merged_tokens).then_some(parent)
+    let joined = last.runs.iter().filter(|run| !run.atoms.is_empty()).count();
+    let alike = tiny && last.tokens < joined.max(1) * settings.tiny_tokens;
+    (siblings && alike && sum <= settings.merged_tokens).then_some(parent)
 }

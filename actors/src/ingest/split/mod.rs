@@ -33,7 +33,7 @@ pub struct SplitSettings {
 
 impl Default for SplitSettings {
     fn default() -> Self {
-        Self { max_tokens: 448, tiny_tokens: 96, merged_tokens: 256, code_tokens: 2048 }
+        Self { max_tokens: 448, tiny_tokens: 64, merged_tokens: 192, code_tokens: 2048 }
     }
 }
 
@@ -173,6 +173,25 @@ impl<'d> Outline<'d> {
         (path, tokens)
     }
 
+    /// Anchors of a part. Where its text begins comes first, to be linked to; headings without text
+    /// that lead it come last.
+    fn anchors(&self, part: &Part<'_>) -> Vec<String> {
+        let begin = part.runs.iter().position(|run| !run.atoms.is_empty()).unwrap_or(0);
+        let (leading, text) = part.runs.split_at(begin);
+        let mut anchors: Vec<String> = Vec::new();
+        for anchor in text
+            .iter()
+            .chain(leading)
+            .filter_map(|run| self.section(run.section))
+            .flat_map(|section| &section.anchors)
+        {
+            if !anchors.contains(anchor) {
+                anchors.push(anchor.clone());
+            }
+        }
+        anchors
+    }
+
     /// The snippet of a part; nothing for headings without text.
     fn cut(&self, part: Part<'d>, page: u32) -> Option<Cut> {
         if part.runs.iter().all(|run| run.atoms.is_empty()) {
@@ -180,17 +199,12 @@ impl<'d> Outline<'d> {
         }
         let (heading_path, path_tokens) = self.path(part.top);
         let mut writer = BlockWriter::default();
-        let mut anchors: Vec<String> = Vec::new();
+        let anchors = self.anchors(&part);
         let (mut covers, mut bytes, mut links, mut tokens) = (Vec::new(), 0, 0, path_tokens);
         for run in &part.runs {
             let Some(section) = self.section(run.section) else {
                 continue;
             };
-            for anchor in &section.anchors {
-                if !anchors.contains(anchor) {
-                    anchors.push(anchor.clone());
-                }
-            }
             let shown = part.top.is_some_and(|top| top == run.section || self.is_inside(top, run.section));
             if !shown && !section.heading.is_empty() && !run.atoms.is_empty() {
                 writer.heading(section);

@@ -58,6 +58,18 @@ fn a_function_with_its_examples_is_one_snippet() {
 }
 
 #[test]
+fn sections_of_a_small_page_stay_apart_unless_they_are_tiny() {
+    let sections = vec![
+        section(1, "T", &[&text(20)]),
+        section(2, "A", &[&text(100)]),
+        section(2, "B", &[&text(100)]),
+        section(2, "C", &[&text(10)]),
+        section(2, "D", &[&text(10)]),
+    ];
+    assert_eq!(paths(&cut(sections)), ["T #t", "T > A #a", "T > B #b", "T #c #d"]);
+}
+
+#[test]
 fn tiny_siblings_join_and_their_headings_stay_in_the_text() {
     let mut sections = vec![section(1, "T", &[&text(400)]), section(2, "Flags", &[&text(400)])];
     sections.extend((0..12).map(|number| section(3, &format!("F{number}"), &[&text(30)])));
@@ -83,7 +95,7 @@ fn a_heading_without_text_leads_its_first_child() {
         section(3, "B", &[&text(400)]),
         section(3, "C", &[&text(400)]),
     ]);
-    assert_eq!(paths(&cuts), ["T > A > B #t #a #b", "T > A > C #c"]);
+    assert_eq!(paths(&cuts), ["T > A > B #b #t #a", "T > A > C #c"]);
     assert_eq!(cuts[0].covers.iter().map(|cover| cover.bytes > 0).collect::<Vec<_>>(), [false, false, true]);
     assert!(cut(vec![section(1, "T", &[]), section(2, "A", &[])]).is_empty());
 }

@@ -48,8 +48,8 @@ struct Arguments {
     /// Seconds of each measurement
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
-    /// Pages to make up when there is no source
-    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(10..=50_000))]
+    /// Pages to make up when there is no source; the default makes about 10,000 snippets
+    #[arg(long, value_name = "N", default_value_t = 2_500, value_parser = clap::value_parser!(u64).range(10..=50_000))]
     pages: u64,
 }
 

@@ -1,6 +1,6 @@
 //! What is indexed and asked about: a folder of documentation, or made-up pages.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use twinmcp_tests::docs;
 
@@ -60,7 +60,7 @@ impl Corpus {
     }
 }
 
-fn name_in(folder: &Path, path: &PathBuf) -> Result<String, String> {
+fn name_in(folder: &Path, path: &Path) -> Result<String, String> {
     let inside = path.strip_prefix(folder).map_err(|error| error.to_string())?;
     inside.to_str().map(str::to_owned).ok_or_else(|| format!("{} is not UTF-8", path.display()))
 }
