@@ -3,8 +3,9 @@
 use std::process::Command;
 
 fn twinmcp(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_twinmcp")).args(arguments).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_twinmcp")).args(arguments).output().expect("the program runs");
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("it prints text");
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
