@@ -327,13 +327,22 @@ fn changed_libraries(
     Ok(Known { libraries: found, index: before.index.with_changes(entries, &removed) })
 }
 
+/// Owners that say where a library comes from, not whose it is.
+const ECOSYSTEMS: &[&str] = &["crates", "npm", "pypi", "packages", "docs", "websites", "llmstxt"];
+
 fn entry(library: &Library, summary: &LibrarySummary) -> Entry {
+    let mut aliases = library.facts.aliases.clone();
+    // `/python/cpython` is what somebody means who types `python`.
+    let owner = library.id.owner();
+    if !ECOSYSTEMS.contains(&owner) && !aliases.iter().any(|alias| alias == owner) {
+        aliases.push(owner.to_owned());
+    }
     Entry {
         id: library.id.clone(),
         title: summary.title.clone(),
         description: summary.description.clone(),
-        aliases: library.facts.aliases.clone(),
-        ecosystem: library.id.owner().to_owned(),
+        aliases,
+        ecosystem: owner.to_owned(),
         popularity: None,
         trust_tenths: library.trust_tenths,
         snippets: u64::from(summary.snippets),

@@ -87,6 +87,10 @@ async fn a_published_library_can_be_resolved_and_a_removed_one_cannot() {
     let matches = world.actors.search.resolve("widget", "", 5).unwrap();
     assert_eq!(matches[0].library.id.as_str(), "/acme/widget");
     assert!(!matches[0].reasons.is_empty(), "it says why");
+    for name in ["acme", "widgte", "acme widget", "/acme/widget"] {
+        let matches = world.actors.search.resolve(name, "", 5).unwrap();
+        assert_eq!(matches.first().map(|found| found.library.id.as_str()), Some("/acme/widget"), "{name}");
+    }
     let id = "/acme/widget".parse().unwrap();
     world.actors.libraries.remove(Owner::Account(world.account.id.clone()), &id).await.unwrap();
     world.until("the library is gone", || !resolves(&world.actors)).await;
