@@ -1,5 +1,6 @@
 //! The document against the code, and a whole node against the document.
 
+mod readiness;
 mod trace;
 
 use std::time::Duration;
