@@ -12,6 +12,7 @@ mod mcp;
 mod node;
 mod telemetry;
 mod tls;
+mod ui;
 
 pub use api::openapi_document;
 pub use config::{

@@ -31,6 +31,7 @@ use crate::config::Config;
 use crate::http::{Front, FrontConfig};
 use crate::mcp;
 use crate::telemetry::{self, Readiness};
+use crate::ui;
 
 /// Format of the data directory that this build reads and writes.
 const DATA_FORMAT: u32 = 1;
@@ -147,7 +148,16 @@ impl Node {
 
         let stop = CancellationToken::new();
         let stop_grace = Duration::from_millis(config.http.stop_grace_ms);
-        let apis = apis(&config, &actors, &cluster, &readiness, &clock, &stop);
+        let streams = Arc::new(Semaphore::new(config.http.event_streams_max));
+        let apis = apis(&config, &actors, &cluster, &readiness, &clock, (&streams, &stop));
+        let pages = ui::Pages {
+            tools: apis.1.tools.clone(),
+            search: actors.search.clone(),
+            libraries: actors.libraries.clone(),
+            jobs: actors.jobs.clone(),
+            streams,
+            stop: stop.clone(),
+        };
         let mcp = mcp::endpoint(apis.1.tools.clone(), config.http.body_bytes_max);
         let api_keys = actors.api_keys.clone();
         let front = FrontConfig {
@@ -159,7 +169,7 @@ impl Node {
             entropy,
             readiness: Arc::clone(&readiness),
         };
-        let endpoint = Front::new(routes(apis, mcp), front);
+        let endpoint = Front::new(routes(apis, mcp, ui::routes(pages)), front);
         let acceptor = TcpAcceptor::from_std(listener).map_err(|source| listen_error(address, source))?;
         let server = Server::new_with_acceptor(acceptor)
             .idle_timeout(IDLE_TIMEOUT)
@@ -223,7 +233,7 @@ fn apis(
     cluster: &Cluster,
     readiness: &Arc<Readiness>,
     clock: &Arc<dyn Clock>,
-    stop: &CancellationToken,
+    (streams, stop): (&Arc<Semaphore>, &CancellationToken),
 ) -> crate::api::Apis {
     let tools = Tools::new(actors.search.clone(), config.search.clone());
     let health = Health {
@@ -238,11 +248,7 @@ fn apis(
         Context7Api { tools: tools.clone() },
         ToolsApi { tools },
         LibrariesApi { libraries: actors.libraries.clone() },
-        JobsApi {
-            jobs: actors.jobs.clone(),
-            streams: Arc::new(Semaphore::new(config.http.event_streams_max)),
-            stop: stop.clone(),
-        },
+        JobsApi { jobs: actors.jobs.clone(), streams: Arc::clone(streams), stop: stop.clone() },
         ApiKeysApi { api_keys: actors.api_keys.clone(), clock: Arc::clone(clock) },
         HealthApi { health },
     )

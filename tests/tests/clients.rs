@@ -3,6 +3,7 @@
 //! `tests/clients/install` puts them into a folder; they run with a home of their own, telemetry off, and may
 //! connect to nothing but loopback (`clients/scripts/loopback_only.mjs`).
 
+mod browser;
 mod conformance;
 mod context7;
 mod sdk;

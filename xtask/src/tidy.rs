@@ -25,11 +25,13 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("openraft", &["cluster"]),
     ("ractor", &["actors"]),
     ("governor", &["actors"]),
-    ("pulldown-cmark", &["actors"]),
+    // Documentation is read in `actors` and shown by the pages of `node`.
+    ("pulldown-cmark", &["actors", "node"]),
     ("syn", &["actors"]),
     ("poem", &["node"]),
     ("poem-openapi", &["node"]),
     ("rmcp", &["node"]),
+    ("askama", &["node"]),
     // The load harness in `tests` is a program too.
     ("clap", &["node", "tests"]),
     ("opentelemetry_sdk", &["node"]),

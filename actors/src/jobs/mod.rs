@@ -214,6 +214,18 @@ impl Jobs {
         Ok(older.take(limit).map(|job| self.view(job)).collect())
     }
 
+    /// The jobs of one library that are open or ended lately, the newest first: what its readers may know.
+    pub fn of_library(&self, library: &LibraryId) -> Vec<JobView> {
+        let mut views = self.board.of_library(library);
+        views.sort_by(|one, other| other.job.id.cmp(&one.job.id));
+        views
+    }
+
+    /// Where the documentation that a job read came from; `None` when the job is forgotten.
+    pub fn source(&self, id: &JobId) -> Result<Option<Source>, JobsError> {
+        Ok(jobs::get(self.cluster.reader(), id)?.map(|job| job.source))
+    }
+
     fn view(&self, job: Job) -> JobView {
         let progress = self.board.get(&job.id).map(|view| view.progress);
         let view = JobView::of(job);

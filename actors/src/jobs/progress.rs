@@ -113,6 +113,13 @@ impl Board {
         open.find(|view| view.job.library == *library).map(|view| view.job.id.clone())
     }
 
+    /// Every job of this library that is not forgotten.
+    pub(crate) fn of_library(&self, library: &LibraryId) -> Vec<JobView> {
+        let views = self.lock();
+        let of_library = views.values().map(|view| view.borrow()).filter(|view| view.job.library == *library);
+        of_library.map(|view| view.clone()).collect()
+    }
+
     /// Follows a job; the channel closes once the job is forgotten.
     pub(crate) fn watch(&self, id: &JobId) -> Option<watch::Receiver<JobView>> {
         self.lock().get(id).map(watch::Sender::subscribe)

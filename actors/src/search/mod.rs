@@ -7,6 +7,7 @@
 //! Invariant: a version is never silently substituted. Without one the library's current version
 //! answers, and says which it is.
 
+mod browse;
 mod catalogue;
 mod metrics;
 mod query;
@@ -21,6 +22,7 @@ use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::engine::StorageError;
 use twinmcp_storage::ids::{JobId, LibraryId, LibraryRef, Version};
 
+pub use browse::Browsed;
 pub use catalogue::LibrarySummary;
 pub use resolve::Reason;
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use twinmcp_storage::bundle::{Bundle, BundleHash, Scored};
-use twinmcp_storage::ids::{LibraryId, Version};
+use twinmcp_storage::bundle::{Bundle, BundleHash, Scored, SnippetIndex};
+use twinmcp_storage::ids::{LibraryId, LibraryRef, Version};
 use twinmcp_storage::libraries::{self, Library, VersionManifest, compare_versions};
 
 use super::rank::{self, Ranked};
@@ -22,7 +22,7 @@ impl Search {
         if text.len() > QUERY_BYTES_MAX {
             return Err(SearchError::QueryLength);
         }
-        let (library, manifest) = self.version(&query)?;
+        let (library, manifest) = self.version(query.library)?;
         let bundle = self.open(&manifest).await?;
         let timer = self.metrics.query_started();
         let ranked = self.rank(&bundle, text)?;
@@ -30,7 +30,10 @@ impl Search {
         let snippets_max = query.snippets_max.min(SNIPPETS_MAX);
         let tokens = |index| bundle.facts(index).map_or(u32::MAX, |facts| facts.tokens);
         let chosen = rank::cut(&ranked, tokens_max, snippets_max, tokens);
-        let snippets = chosen.iter().map(|ranked| found(&bundle, ranked)).collect::<Result<Vec<_>, _>>()?;
+        let snippets = chosen
+            .iter()
+            .map(|ranked| found(&bundle, ranked.snippet, ranked.score))
+            .collect::<Result<Vec<_>, _>>()?;
         timer.done(snippets.len());
         if snippets.is_empty() {
             return Err(SearchError::NoSnippets { library: library.id, version: manifest.version });
@@ -47,11 +50,11 @@ impl Search {
     }
 
     /// The version asked for, or the library's current one; never another.
-    fn version(&self, query: &DocsQuery<'_>) -> Result<(Library, VersionManifest), SearchError> {
+    pub(super) fn version(&self, asked: &LibraryRef) -> Result<(Library, VersionManifest), SearchError> {
         let reader = self.cluster.reader();
-        let id = &query.library.library;
+        let id = &asked.library;
         let Some(library) = libraries::get(reader, id)? else { return Err(self.not_published(id)) };
-        let Some(version) = query.library.version.as_ref().or(library.current.as_ref()) else {
+        let Some(version) = asked.version.as_ref().or(library.current.as_ref()) else {
             return Err(self.not_published(id));
         };
         match libraries::manifest(reader, id, version)? {
@@ -79,7 +82,7 @@ impl Search {
     }
 
     /// The version's bundle; one that is not open yet is opened off the async threads.
-    async fn open(&self, manifest: &VersionManifest) -> Result<Arc<Bundle>, SearchError> {
+    pub(super) async fn open(&self, manifest: &VersionManifest) -> Result<Arc<Bundle>, SearchError> {
         let hash: BundleHash = manifest.bundle.parse().map_err(|_| SearchError::Interrupted)?;
         if let Some(bundle) = self.bundles.get_open(hash) {
             return Ok(bundle);
@@ -133,16 +136,17 @@ fn with_all_cosines(
     Ok(nearest)
 }
 
-fn found(bundle: &Bundle, ranked: &Ranked) -> Result<FoundSnippet, SearchError> {
-    let snippet = bundle.snippet(ranked.snippet)?;
+/// A snippet with its page and its links.
+pub(super) fn found(bundle: &Bundle, index: SnippetIndex, score: f32) -> Result<FoundSnippet, SearchError> {
+    let snippet = bundle.snippet(index)?;
     let page = bundle.page(snippet.page)?;
     let url = match snippet.anchors.first() {
         Some(anchor) if !page.url.is_empty() => format!("{}#{anchor}", page.url),
         _ => page.url.clone(),
     };
     Ok(FoundSnippet {
-        id: bundle.id(ranked.snippet)?.to_string(),
-        score: ranked.score,
+        id: bundle.id(index)?.to_string(),
+        score,
         snippet,
         page_path: page.path,
         page_title: page.title,

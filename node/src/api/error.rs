@@ -1,13 +1,13 @@
-//! Errors on their way out: one type inside, three shapes outside.
+//! Errors on their way out: one type inside, four shapes outside.
 //!
-//! Context7's two paths answer `{error, message}`, `/mcp` answers JSON-RPC errors, everything else
-//! RFC 9457 problem details. Each has a stable `code` for programs and a sentence for people that
+//! Context7's two paths answer `{error, message}`, `/mcp` answers JSON-RPC errors, a browser gets a page,
+//! everything else RFC 9457 problem details. Each has a stable `code` for programs and a sentence for people that
 //! says what to do. Whatever poem refuses by itself comes through [`ApiError::from_poem`].
 
 use std::fmt;
 
 use poem::error::ResponseError;
-use poem::http::{HeaderValue, StatusCode, header};
+use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -38,17 +38,22 @@ impl std::error::Error for ApiError {
     }
 }
 
-/// Which shape an error takes, by the path that was asked for.
+/// Which shape an error takes, by the path that was asked for and by who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
     Context7,
     JsonRpc,
     Problem,
+    Page,
 }
 
 impl Shape {
-    pub(crate) fn of(path: &str) -> Self {
-        if path == "/mcp" {
+    pub(crate) fn of(path: &str, headers: &HeaderMap) -> Self {
+        let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+        let is_for_people = accept.is_some_and(|accept| accept.contains("text/html"));
+        if is_for_people && !path.starts_with("/api/") && path != "/mcp" {
+            Self::Page
+        } else if path == "/mcp" {
             Self::JsonRpc
         } else if path.starts_with("/api/v2/") {
             Self::Context7
@@ -152,13 +157,15 @@ impl ApiError {
             let cause = self.0.cause.as_deref().map(chain).unwrap_or_default();
             tracing::error!(code = self.0.code, message = self.0.message, cause, "request failed");
         }
-        let (content_type, body) = match shape {
-            Shape::Context7 => ("application/json", self.context7()),
-            Shape::JsonRpc => ("application/json", self.json_rpc(request_id)),
-            Shape::Problem => ("application/problem+json", self.problem(request_id)),
+        let json = |content_type, body: Value| {
+            Response::builder().status(self.0.status).content_type(content_type).body(body.to_string())
         };
-        let mut response =
-            Response::builder().status(self.0.status).content_type(content_type).body(body.to_string());
+        let mut response = match shape {
+            Shape::Context7 => json("application/json", self.context7()),
+            Shape::JsonRpc => json("application/json", self.json_rpc(request_id)),
+            Shape::Problem => json("application/problem+json", self.problem(request_id)),
+            Shape::Page => crate::ui::error_page(self.0.status, self.0.code, &self.0.message, request_id),
+        };
         let headers = response.headers_mut();
         if let Some(seconds) = self.0.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -255,7 +262,7 @@ mod tests {
     use super::*;
 
     async fn body(error: ApiError, path: &str) -> Value {
-        let response = error.respond(Shape::of(path), "0af7651916cd43dd8448eb211c80319c");
+        let response = error.respond(Shape::of(path, &HeaderMap::new()), "0af7651916cd43dd8448eb211c80319c");
         serde_json::from_slice(&response.into_body().into_vec().await.unwrap()).unwrap()
     }
 
@@ -280,7 +287,8 @@ mod tests {
 
     #[tokio::test]
     async fn other_paths_answer_problem_details_with_the_request_id() {
-        let response = refused().respond(Shape::of("/api/jobs"), "0af7651916cd43dd8448eb211c80319c");
+        let response =
+            refused().respond(Shape::of("/api/jobs", &HeaderMap::new()), "0af7651916cd43dd8448eb211c80319c");
         assert_eq!(response.headers()["content-type"], "application/problem+json");
         assert_eq!(response.headers()["retry-after"], "3");
         let body = body(refused(), "/api/jobs").await;

@@ -83,7 +83,7 @@ fn service(apis: Option<Apis>) -> OpenApiService<Described, ()> {
 }
 
 /// All routes of the API, its document and its pages.
-pub(crate) fn routes(apis: Apis, mcp: impl Endpoint + 'static) -> Route {
+pub(crate) fn routes(apis: Apis, mcp: impl Endpoint + 'static, pages: Route) -> Route {
     let document = bytes::Bytes::from(openapi_document());
     let page = bytes::Bytes::from(document::swagger_page());
     Route::new()
@@ -91,6 +91,7 @@ pub(crate) fn routes(apis: Apis, mcp: impl Endpoint + 'static) -> Route {
         .at("/api/openapi.json", fixed("application/json", document))
         .at("/api/docs", fixed("text/html; charset=utf-8", page))
         .nest_no_strip("/api", service(Some(apis)))
+        .nest_no_strip("/", pages)
 }
 
 /// An endpoint that answers GET with the same bytes each time.

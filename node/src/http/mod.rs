@@ -82,8 +82,11 @@ struct Class {
 impl Class {
     fn of(path: &str) -> Self {
         let probe = path.starts_with("/api/health") || path == "/api/metrics";
-        let page = path == "/api/openapi.json" || path == "/api/docs" || path.starts_with("/api/docs/");
-        let limited = path == "/mcp" || (path.starts_with("/api/") && !probe && !page);
+        let fixed = path == "/api/openapi.json"
+            || path == "/api/docs"
+            || path.starts_with("/api/docs/")
+            || crate::ui::is_asset(path);
+        let limited = !probe && !fixed;
         Self { limited, probe, upload: path == "/api/jobs/uploads" }
     }
 }
@@ -286,7 +289,7 @@ impl<E: Endpoint> Endpoint for Front<E> {
         let method = request.method().clone();
         let active = self.metrics.begin(&method);
         let Trace { span, id } = Trace::begin(request.headers(), method.as_str(), &*self.config.entropy);
-        let shape = Shape::of(request.uri().path());
+        let shape = Shape::of(request.uri().path(), request.headers());
         let class = Class::of(request.uri().path());
         let origin = request.headers().get(header::ORIGIN).cloned();
         let is_http1 = request.version() <= Version::HTTP_11;

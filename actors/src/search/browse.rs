@@ -1,0 +1,41 @@
+//! Leafing through a version: its snippets in the order of the bundle, without a question.
+
+use twinmcp_storage::bundle::SnippetIndex;
+use twinmcp_storage::ids::{LibraryRef, Version};
+
+use super::query::found;
+use super::{FoundSnippet, SNIPPETS_MAX, Search, SearchError};
+
+/// Some snippets of a version.
+#[derive(Debug, Clone)]
+pub struct Browsed {
+    /// The version they are of.
+    pub version: Version,
+    /// Snippets the version has in all.
+    pub snippets_total: usize,
+    /// Those asked for, in the order of the bundle; each with score 0, as nothing was asked.
+    pub snippets: Vec<FoundSnippet>,
+}
+
+impl Search {
+    /// Up to `limit` snippets (at most [`SNIPPETS_MAX`]) of a version from the one at `from`, counted from 0.
+    ///
+    /// # Errors
+    /// As [`Search::docs`], for the library and the version.
+    pub async fn browse(
+        &self,
+        library: &LibraryRef,
+        from: usize,
+        limit: usize,
+    ) -> Result<Browsed, SearchError> {
+        let (_, manifest) = self.version(library)?;
+        let bundle = self.open(&manifest).await?;
+        let total = bundle.meta().snippets;
+        let from = u32::try_from(from).unwrap_or(u32::MAX).min(total);
+        let limit = u32::try_from(limit.min(SNIPPETS_MAX)).unwrap_or(u32::MAX);
+        let shown = from..from.saturating_add(limit).min(total);
+        let snippets =
+            shown.map(|index| found(&bundle, SnippetIndex(index), 0.0)).collect::<Result<_, _>>()?;
+        Ok(Browsed { version: manifest.version, snippets_total: total as usize, snippets })
+    }
+}

@@ -1,0 +1,73 @@
+//! The pages in a real browser: Debian's Chromium, driven by Playwright, with axe for what people with
+//! assistive technology meet.
+
+use serde_json::{Value, json};
+use twinmcp_tests::docs::{self, BASE_URL, QUESTIONS};
+use twinmcp_tests::{NodeSetup, TestNode};
+
+use super::Clients;
+
+/// Fewer stories than that, and the script has lost some.
+const STORIES_MIN: usize = 50;
+
+/// What somebody may write into documentation that others read in a browser.
+const HOSTILE: &str = "# Hostile widget\n\nThe hostile widget <script>window.ran = 1</script> says \
+    <img src=x onerror=\"window.ran = 2\"> and <svg onload=\"window.ran = 3\"></svg>.\n\n\
+    [click](javascript:window.ran=4) [data](data:text/html;base64,PHNjcmlwdD4=) \
+    [fine](https://kiln.example/) <a href=\"javascript:window.ran=5\">html</a>\n\n\
+    | <b onclick=\"window.ran = 6\">a</b> | b |\n| --- | --- |\n| <iframe src=\"//a.example\"></iframe> | c |\n\n\
+    ```html\n<script>window.ran = 7</script>\n```\n\n\
+    ## </code></pre><script>window.ran = 8</script>\n\nA heading of the hostile widget that closes tags.\n";
+
+async fn index(node: &TestNode, library: &str, version: &str, files: &[(String, Vec<u8>)]) {
+    let folder = node.folder().join(library.replace('/', "_")).join(version);
+    docs::write_to(&folder, files);
+    let folder = folder.display().to_string();
+    let arguments = ["index", &folder, "--library", library, "--version", version, "--base-url", BASE_URL];
+    node.cli().run(&arguments).await.expect(0);
+}
+
+fn chromium() -> String {
+    let known = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+    let found = known.into_iter().find(|path| std::path::Path::new(path).is_file());
+    found.expect("Chromium is not installed: `apt-get install chromium`").to_owned()
+}
+
+#[tokio::test]
+async fn people_find_read_and_follow_everything_in_a_browser() {
+    let clients = Clients::installed();
+    let node = NodeSetup::default().start().await;
+    let page = |text: &str| vec![("index.md".to_owned(), text.as_bytes().to_vec())];
+    for version in ["1.0", "2.0"] {
+        index(&node, "/acme/kiln", version, &docs::kiln(version)).await;
+    }
+    index(&node, "/acme/hostile", "1.0", &page(HOSTILE)).await;
+    index(&node, "/acme/large", "1.0", &docs::made_up(10, 5)).await;
+    index(&node, "/npm/@acme/glaze", "3.1.0", &page("# Glaze\n\nColours of celadon.\n")).await;
+    let archive = node.folder().join("live.tar");
+    std::fs::write(&archive, docs::tar(&docs::made_up(1_500, 4))).expect("a temporary folder takes files");
+    node.client().until_resolved("kiln", "/acme/kiln").await;
+
+    let question = &QUESTIONS[0];
+    let told = clients
+        .script(
+            "browser.mjs",
+            &json!({
+                "url": node.url(),
+                "key": node.key(),
+                "chromium": chromium(),
+                "archive": archive.display().to_string(),
+                "question": question.text,
+                "says": question.says,
+                "base": BASE_URL,
+                "screenshots": std::env::var("TWINMCP_SCREENSHOTS").ok(),
+            }),
+        )
+        .await;
+    let stories = told.as_array().cloned().unwrap_or_default();
+    assert!(stories.len() >= STORIES_MIN, "{} stories: {told}", stories.len());
+    let failed: Vec<&Value> = stories.iter().filter(|story| !story["problem"].is_null()).collect();
+    let sentence =
+        |story: &&Value| format!("{}: {}", story["name"].as_str().unwrap_or_default(), story["problem"]);
+    assert!(failed.is_empty(), "{}", failed.iter().map(sentence).collect::<Vec<_>>().join("\n\n"));
+}
