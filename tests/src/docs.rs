@@ -183,3 +183,45 @@ pub fn cargo_project(folder: &Path) {
         files.into_iter().map(|(path, text)| (path, text.as_bytes().to_vec())).collect();
     write_to(folder, &files);
 }
+
+/// An npm project at `folder/web`: a lockfile, and one of its two packages in `node_modules`.
+pub fn npm_project(folder: &Path) {
+    let lock = r#"{"name": "web", "lockfileVersion": 3, "packages": {"": {"name": "web"},
+        "node_modules/@acme/kiln": {"version": "3.1.0"}, "node_modules/gone": {"version": "1.0.0"}}}"#;
+    let manifest = r#"{"name": "@acme/kiln", "version": "3.1.0", "description": "Fires pots.", "types": "./lib/index.d.ts"}"#;
+    let types = "export { Kiln } from './kiln';\n";
+    let kiln = "export interface Schedule { steps: number }\nexport interface Report { peak: number }\n/** Heats. */\n\
+        export declare class Kiln {\n  /**\n   * Fires what is inside with a schedule.\n   * @param schedule - How hot, how long.\n   */\n  \
+        fire(schedule: Schedule): Promise<Report>;\n}\n";
+    let package = "node_modules/@acme/kiln";
+    let files = [
+        ("package-lock.json".to_owned(), lock),
+        (format!("{package}/package.json"), manifest),
+        (format!("{package}/lib/index.d.ts"), types),
+        (format!("{package}/lib/kiln.d.ts"), kiln),
+    ];
+    write_to(&folder.join("web"), &files.map(|(path, text)| (path, text.as_bytes().to_vec())));
+}
+
+/// A Python project at `folder/py`: three lockfiles that name one package, and an environment that holds it.
+pub fn python_project(folder: &Path) {
+    let site = "venv/lib/python3.12/site-packages";
+    let source = "\"\"\"Kilns.\"\"\"\nfrom ._time import cooling_time\n__all__ = ['cooling_time']\n";
+    let time = "def cooling_time(peak: float, *, slow: bool = False) -> float:\n    \"\"\"How long it takes to cool.\n\n    Args:\n        peak: Degrees.\n    \"\"\"\n";
+    let metadata = "Name: kiln.py\nVersion: 0.9.0\nSummary: Fires pots.\n";
+    let record = "kilnlib/__init__.py,,\nkilnlib/_time.py,,\nkiln_py-0.9.0.dist-info/METADATA,,\nkiln_py-0.9.0.dist-info/RECORD,,\n";
+    let uv = "version = 1\n[[package]]\nname = \"kiln-py\"\nversion = \"0.9.0\"\nsource = { registry = \"https://index.example\" }\n";
+    let files = [
+        ("requirements.txt".to_owned(), "Kiln.py==0.9\nabsent==2.0\n"),
+        ("uv.lock".to_owned(), uv),
+        (
+            "poetry.lock".to_owned(),
+            "[[package]]\nname = \"kiln-py\"\nversion = \"0.9.0\"\noptional = false\n",
+        ),
+        (format!("{site}/kilnlib/__init__.py"), source),
+        (format!("{site}/kilnlib/_time.py"), time),
+        (format!("{site}/kiln_py-0.9.0.dist-info/METADATA"), metadata),
+        (format!("{site}/kiln_py-0.9.0.dist-info/RECORD"), record),
+    ];
+    write_to(&folder.join("py"), &files.map(|(path, text)| (path, text.as_bytes().to_vec())));
+}

@@ -106,6 +106,40 @@ async fn a_lockfile_makes_one_library_of_each_package_found_on_this_machine() {
 }
 
 #[tokio::test]
+async fn npm_and_python_lockfiles_index_what_lies_beside_them() {
+    let node = TestNode::empty().await;
+    let folder = node.folder();
+    docs::npm_project(&folder);
+    docs::python_project(&folder);
+    for (lock, indexed, missing) in [
+        ("web/package-lock.json", "/npm/@acme/kiln 3.1.0", "gone 1.0.0"),
+        ("py/requirements.txt", "/pypi/kiln-py 0.9.0", "absent 2.0"),
+        ("py/uv.lock", "", ""),
+        ("py/poetry.lock", "", ""),
+    ] {
+        let lock = folder.join(lock).display().to_string();
+        let ended = node.cli().run(&["index", &lock]).await.expect(0);
+        assert!(ended.stdout.contains(indexed) && ended.stderr.contains(missing), "{lock}: {ended:?}");
+        // Both lockfiles of Python name what the requirements brought already.
+        assert_eq!(ended.stdout.is_empty(), indexed.is_empty(), "{lock}: {ended:?}");
+    }
+    for (library, question, answer) in [
+        ("/npm/@acme/kiln", "fire with a schedule", "fire(schedule: Schedule): Promise<Report>"),
+        (
+            "/pypi/kiln-py/0.9.0",
+            "how long does it take to cool",
+            "def cooling_time(peak: float, *, slow: bool = False) -> float",
+        ),
+    ] {
+        let found = node.client().context(library, question, &[]).await.expect(200);
+        assert!(found.text.contains(answer), "{library}: {}", found.text);
+    }
+    // Known under the name that programs import it by, and without the scope.
+    node.client().until_resolved("kilnlib", "/pypi/kiln-py").await;
+    node.client().until_resolved("kiln", "/npm/@acme/kiln").await;
+}
+
+#[tokio::test]
 async fn a_job_is_cancelled_when_its_command_is_interrupted() {
     let node = TestNode::empty().await;
     let folder = node.folder().join("big");

@@ -28,6 +28,9 @@ const OWNERS: &[(&str, &[&str])] = &[
     // Documentation is read in `actors` and shown by the pages of `node`.
     ("pulldown-cmark", &["actors", "node"]),
     ("syn", &["actors"]),
+    ("tree-sitter", &["actors"]),
+    ("tree-sitter-python", &["actors"]),
+    ("tree-sitter-typescript", &["actors"]),
     ("poem", &["node"]),
     ("poem-openapi", &["node"]),
     ("rmcp", &["node"]),

@@ -1,5 +1,5 @@
-//! What a source says about itself: a Rust package by its manifest, any other by `context7.json`;
-//! and where its pages can be opened.
+//! What a source says about itself: packages by their manifests, any source by `context7.json`; and where its pages
+//! can be opened.
 
 use twinmcp_storage::ids::{LibraryId, Version};
 use twinmcp_storage::libraries::{DESCRIPTION_BYTES_MAX, Facts, LIST_ITEMS_MAX, TITLE_BYTES_MAX};
@@ -7,8 +7,8 @@ use twinmcp_storage::libraries::{DESCRIPTION_BYTES_MAX, Facts, LIST_ITEMS_MAX, T
 use super::build::Material;
 use super::context7_json::Context7Json;
 use super::parse::page_url;
-use super::source::cargo_home::PackageSource;
-use super::source::cargo_manifest::PackageManifest;
+use super::source::cargo_home;
+use super::source::package::{Ecosystem, Package};
 use super::source::{Kind, root_file};
 
 /// A larger `context7.json` is not read.
@@ -17,15 +17,11 @@ const CONTEXT7_BYTES_MAX: u64 = 256 * 1024;
 /// What is known of a source before its first page is read.
 pub(super) struct About {
     pub(super) facts: Facts,
-    package: Option<Package>,
+    /// The one that the library is named after comes first.
+    packages: Vec<Package>,
+    version: Version,
     context7: Option<Context7Json>,
     base_url: String,
-}
-
-/// A Rust package, as published.
-pub(super) struct Package {
-    pub(super) manifest: PackageManifest,
-    source: PackageSource,
 }
 
 impl About {
@@ -37,29 +33,24 @@ impl About {
         base_url: Option<&str>,
     ) -> Self {
         let path = material.path();
-        let package = PackageManifest::read(path).ok().map(|manifest| Package {
-            source: PackageSource {
-                name: manifest.name.clone(),
-                version: version.to_string(),
-                path: path.to_owned(),
-            },
-            manifest,
-        });
+        let mut packages = Package::read_all(path);
+        packages.sort_by_key(|package| package.ecosystem.owner() != library.owner());
         let context7 = root_file(path, "context7.json", CONTEXT7_BYTES_MAX)
             .and_then(|bytes| Context7Json::parse(&bytes).ok());
-        let mut facts = package.as_ref().map(|package| package_facts(&package.manifest)).unwrap_or_default();
+        let mut facts = packages.first().map(package_facts).unwrap_or_default();
         if let Some(context7) = &context7 {
             tell(&mut facts, context7);
         }
         if facts.title.is_empty() {
             facts.title = library.name().to_owned();
         }
-        Self { facts: shortened(facts), package, context7, base_url: base_url.unwrap_or_default().to_owned() }
+        let base_url = base_url.unwrap_or_default().to_owned();
+        Self { facts: shortened(facts), packages, version: version.clone(), context7, base_url }
     }
 
-    /// The package, if the source is one.
-    pub(super) fn package(&self) -> Option<&Package> {
-        self.package.as_ref()
+    /// The packages that the source is: one for each language, most often one or none.
+    pub(super) fn packages(&self) -> &[Package] {
+        &self.packages
     }
 
     /// Whether the source's own `context7.json` wants this file indexed.
@@ -67,26 +58,33 @@ impl About {
         self.context7.as_ref().is_none_or(|context7| context7.includes(path))
     }
 
+    /// Adds names that the library goes by in code, found while it was read.
+    pub(super) fn called(&mut self, names: Vec<String>) {
+        for name in names {
+            if name != self.facts.title && !self.facts.aliases.contains(&name) {
+                self.facts.aliases.push(name);
+            }
+        }
+        self.facts = shortened(std::mem::take(&mut self.facts));
+    }
+
     /// Where a person can open the page at `path`; the path itself where nobody said.
     pub(super) fn url(&self, kind: Kind, path: &str) -> String {
-        match &self.package {
-            Some(package) if self.base_url.is_empty() => page_url(&package.source.page_base(kind), path),
+        match self.packages.first() {
+            Some(package) if self.base_url.is_empty() && package.ecosystem == Ecosystem::Crates => {
+                page_url(&cargo_home::page_base(&package.name, self.version.as_str(), kind), path)
+            }
             _ => page_url(&self.base_url, path),
         }
     }
 }
 
-fn package_facts(manifest: &PackageManifest) -> Facts {
-    let mut aliases = Vec::new();
-    if manifest.crate_name != manifest.name {
-        aliases.push(manifest.crate_name.clone());
-    }
-    let sources = [&manifest.repository, &manifest.documentation, &manifest.homepage];
+fn package_facts(package: &Package) -> Facts {
     Facts {
-        title: manifest.name.clone(),
-        description: manifest.description.clone().unwrap_or_default().trim().to_owned(),
-        aliases,
-        source_url: sources.into_iter().flatten().next().cloned(),
+        title: package.name.clone(),
+        description: package.description.clone(),
+        aliases: package.aliases.clone(),
+        source_url: package.source_url.clone(),
         rules: Vec::new(),
     }
 }

@@ -17,9 +17,10 @@ use twinmcp_storage::ids::{LibraryId, Version};
 use twinmcp_storage::libraries::{Built, Facts};
 
 use super::about::About;
+use super::code::{Code, Pages};
 use super::metrics::Metrics;
-use super::parse::rust::{self, RustCrate};
-use super::parse::{self, Document, ParseError, ParseLimits, Parsed};
+use super::parse::{self, Document, ParseError, ParseLimits, Parsed, rust};
+use super::source::package::Ecosystem;
 use super::source::{Kind, Source, SourceError, SourceFile, SourceLimits};
 use super::split::{SplitSettings, split};
 use crate::embedding::Embedder;
@@ -98,7 +99,7 @@ pub(crate) enum IngestError {
     /// Nothing to show.
     #[error(
         "found no documentation: {skipped} files were left out and {failed} could not be read; \
-         documentation is Markdown, HTML, plain text, or doc comments of Rust sources"
+         documentation is Markdown, HTML, plain text, or the doc comments of a Rust, TypeScript or Python package"
     )]
     Nothing {
         /// Files left out.
@@ -144,8 +145,9 @@ struct Run<'a> {
     task: &'a Task<'a>,
     about: About,
     source: Source,
-    /// The Rust sources so far: only all of them together tell what is public, and under which path.
-    rust: Option<RustCrate>,
+    code: Code,
+    /// Whether the source has a readme of its own, which its metadata may repeat.
+    has_readme: bool,
     bundle: BundleBuilder,
     progress: Progress,
     started: Instant,
@@ -157,15 +159,13 @@ impl<'a> Run<'a> {
         (task.report)(Progress { stage: Stage::Fetch, ..Progress::default() });
         let about = About::read(task.material, task.library, task.version, task.base_url);
         let (path, limits) = (task.material.path(), task.limits.source.clone());
-        let source = match (about.package(), task.material) {
-            (Some(_), _) => Source::open_package(path, limits)?,
-            (None, Material::Archive { name, .. }) => Source::open_named(path, name, limits)?,
-            (None, Material::Folder { .. }) => Source::open(path, limits)?,
+        let is_crate = about.packages().iter().any(|package| package.ecosystem == Ecosystem::Crates);
+        let source = match task.material {
+            _ if is_crate => Source::open_package(path, limits)?,
+            Material::Archive { name, .. } => Source::open_named(path, name, limits)?,
+            Material::Folder { .. } => Source::open(path, limits)?,
         };
-        let rust = about.package().map(|package| {
-            let manifest = &package.manifest;
-            RustCrate::new(&manifest.crate_name, &manifest.library_path, task.limits.page.clone())
-        });
+        let code = Code::of(about.packages(), &task.limits.page);
         let embedder = BundleEmbedder {
             id: task.embedder.id().to_owned(),
             dimensions: u32::try_from(task.embedder.dimensions()).unwrap_or(u32::MAX),
@@ -180,7 +180,7 @@ impl<'a> Run<'a> {
             pages_total: Some(source.files_total() as u64),
             ..Progress::default()
         };
-        Ok(Self { task, about, source, rust, bundle, progress, started })
+        Ok(Self { task, about, source, code, has_readme: false, bundle, progress, started })
     }
 
     fn finish(mut self) -> Result<(Facts, Built), IngestError> {
@@ -193,7 +193,8 @@ impl<'a> Run<'a> {
                 self.page(&file?)?;
                 self.tell();
             }
-            self.rust_pages()?;
+            self.readme()?;
+            self.code_pages()?;
         }
         let left_out: usize = self.source.report().counts().values().sum();
         self.progress.skipped += left_out as u64;
@@ -225,9 +226,10 @@ impl<'a> Run<'a> {
             self.progress.skipped += 1;
             return Ok(());
         }
-        let (rust, limits) = (self.rust.as_mut(), &self.task.limits.page);
+        let (code, limits) = (&mut self.code, &self.task.limits.page);
         // The parsers do not panic as far as tests and fuzzing can tell; if one does, it costs a page.
-        let parsed = catch_unwind(AssertUnwindSafe(|| read(file, rust, limits)));
+        let parsed = catch_unwind(AssertUnwindSafe(|| read(file, code, limits)));
+        self.has_readme |= file.path.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("readme"));
         match parsed {
             Ok(Ok(Read::Page(document))) => {
                 self.progress.pages += 1;
@@ -241,18 +243,26 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Adds the pages of the package's doc comments.
-    fn rust_pages(&mut self) -> Result<(), IngestError> {
-        let Some(rust) = self.rust.take() else { return Ok(()) };
-        match catch_unwind(AssertUnwindSafe(|| rust.finish())) {
-            Ok(documents) => {
-                documents.iter().try_for_each(|document| self.document(Kind::RustSource, document))
-            }
-            Err(_) => {
-                self.problem("doc comments", "the parser gave up");
-                Ok(())
+    /// Adds the readme that is part of a package's metadata, when no file holds it.
+    fn readme(&mut self) -> Result<(), IngestError> {
+        let readme = self.about.packages().iter().find_map(|package| package.readme.clone());
+        let Some((name, text)) = readme.filter(|_| !self.has_readme) else { return Ok(()) };
+        self.page(&SourceFile { path: name.to_owned(), kind: Kind::Page, bytes: text.into_bytes() })
+    }
+
+    /// Adds the pages made of doc comments.
+    fn code_pages(&mut self) -> Result<(), IngestError> {
+        let code = std::mem::take(&mut self.code);
+        self.about.called(code.import_names());
+        for Pages { kind, documents } in code.finish() {
+            match documents {
+                Some(documents) => {
+                    documents.iter().try_for_each(|document| self.document(kind, document))?;
+                }
+                None => self.problem("doc comments", "the parser gave up"),
             }
         }
+        Ok(())
     }
 
     fn document(&mut self, kind: Kind, document: &Document) -> Result<(), IngestError> {
@@ -300,25 +310,23 @@ impl<'a> Run<'a> {
 /// What became of a file.
 enum Read {
     Page(Document),
-    /// A Rust source, whose documentation follows with the whole package's.
+    /// A source, whose documentation follows with the whole package's.
     Module,
     /// Nothing to index, for a reason that is no fault.
     Nothing,
 }
 
-fn read(file: &SourceFile, rust: Option<&mut RustCrate>, limits: &ParseLimits) -> Result<Read, ParseError> {
-    match (file.kind, rust) {
-        (Kind::Page, _) => Ok(match parse::parse(&file.path, &file.bytes, limits)? {
+fn read(file: &SourceFile, code: &mut Code, limits: &ParseLimits) -> Result<Read, ParseError> {
+    match file.kind {
+        Kind::Page => Ok(match parse::parse(&file.path, &file.bytes, limits)? {
             Parsed::Document(document) => Read::Page(document),
             Parsed::Skipped(_) => Read::Nothing,
         }),
-        (Kind::RustSource, Some(rust)) => {
-            rust.add(&file.path, &String::from_utf8_lossy(&file.bytes))?;
-            Ok(Read::Module)
-        }
-        (Kind::RustSource, None) => Ok(Read::Nothing),
-        (Kind::RustExample, _) => {
+        Kind::RustExample => {
             rust::example(&file.path, &String::from_utf8_lossy(&file.bytes), limits).map(Read::Page)
+        }
+        Kind::RustSource | Kind::TypeScript | Kind::Python => {
+            Ok(if code.add(file)? { Read::Module } else { Read::Nothing })
         }
     }
 }

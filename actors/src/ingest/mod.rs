@@ -6,6 +6,7 @@
 
 mod about;
 mod build;
+mod code;
 pub mod context7_json;
 mod metrics;
 pub mod parse;

@@ -1,20 +1,19 @@
 //! `index`: packs documentation, sends it to a node, and shows the job until it ends.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use futures_util::StreamExt;
 use reqwest::Method;
 use serde_json::{Value, json};
-use twinmcp_actors::ingest::source::cargo_home::{CargoHome, PackageSource};
-use twinmcp_actors::ingest::source::cargo_lock::CargoLock;
+use twinmcp_actors::ingest::source::locked::{Lockfile, PackageSource};
 use twinmcp_actors::ingest::source::{Location, locate};
 use twinmcp_storage::clock::{Clock, SystemClock};
 use twinmcp_storage::ids::{LibraryId, Version};
 
 use super::client::{ClientArgs, Node};
-use super::pack::{Packed, pack};
+use super::pack::{Packed, pack, pack_package};
 use super::progress::Bar;
 use super::{CliError, print, stop_signal, tell};
 
@@ -25,11 +24,12 @@ const EVENT_BYTES_MAX: usize = 1024 * 1024;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  twinmcp index ./docs --library /acme/handbook --version 2.1\n  \
-                        twinmcp index Cargo.lock\n\nCtrl-C cancels the job.")]
+                        twinmcp index Cargo.lock\n  twinmcp index package-lock.json\n  twinmcp index requirements.txt\n\nCtrl-C cancels the job.")]
 pub(super) struct IndexArgs {
-    /// A folder, an archive (.zip, .tar, .tar.gz, .tar.zst, .tar.xz, .crate), one document, or a Cargo.lock
+    /// A folder, an archive (.zip, .whl, .tar, .tar.gz, .tar.zst, .tar.xz, .crate), one document, or a lockfile
+    /// (Cargo.lock, package-lock.json, requirements.txt, uv.lock, poetry.lock)
     source: String,
-    /// Library ID: /org/name. A Cargo.lock makes one library for each package: /crates/name
+    /// Library ID: /org/name. A lockfile makes one library for each package: /crates/name, /npm/name, /pypi/name
     #[arg(long, value_name = "/ORG/NAME")]
     library: Option<LibraryId>,
     /// Version; today's date when left out
@@ -38,7 +38,7 @@ pub(super) struct IndexArgs {
     /// Where the pages are published, so that answers link to them
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
-    /// Index packages of a Cargo.lock again that are there already
+    /// Index packages of a lockfile again that are there already
     #[arg(long)]
     again: bool,
     /// Print the ended job as JSON
@@ -50,11 +50,16 @@ pub(super) struct IndexArgs {
 
 /// One thing to index.
 struct Item {
-    path: PathBuf,
+    what: What,
     library: String,
     version: String,
     base_url: Option<String>,
-    package: bool,
+}
+
+/// Where its documents are.
+enum What {
+    Documents(PathBuf),
+    Package(PackageSource),
 }
 
 pub(super) async fn run(args: IndexArgs) -> Result<(), CliError> {
@@ -68,26 +73,32 @@ pub(super) async fn run(args: IndexArgs) -> Result<(), CliError> {
             let today = || SystemClock.now().to_string().chars().take(10).collect();
             let version = args.version.as_ref().map_or_else(today, ToString::to_string);
             let base_url = args.base_url.clone();
-            let item = Item { path, library: library.to_string(), version, base_url, package: false };
+            let item = Item { what: What::Documents(path), library: library.to_string(), version, base_url };
             let job = index(&node, item).await?;
             report(&job, args.json)
         }
-        Location::CargoLock(path) => {
+        Location::Lockfile(kind, path) => {
             if args.library.is_some() || args.version.is_some() || args.base_url.is_some() {
-                let message = "a Cargo.lock names its libraries and versions itself: leave out --library, --version \
+                let message = "a lockfile names its libraries and versions itself: leave out --library, --version \
                                and --base-url";
                 return Err(CliError::Usage(message.to_owned()));
             }
-            lockfile(&node, &path, args.again, args.json).await
+            lockfile(&node, kind, path, args.again, args.json).await
         }
     }
 }
 
 /// Indexes each locked package that is on this machine and not on the node.
-async fn lockfile(node: &Node, path: &Path, again: bool, as_json: bool) -> Result<(), CliError> {
-    let lock = CargoLock::read(path).map_err(|error| CliError::Failed(whole(&error)))?;
-    let home = cargo_home()?;
-    let sources = home.find_all(&lock);
+async fn lockfile(
+    node: &Node,
+    kind: Lockfile,
+    path: PathBuf,
+    again: bool,
+    as_json: bool,
+) -> Result<(), CliError> {
+    let sources = tokio::task::spawn_blocking(move || kind.sources(&path)).await;
+    let sources = sources.map_err(|error| CliError::failed(&error))?;
+    let sources = sources.map_err(|error| CliError::Failed(whole(&error)))?;
     if let Some(way_out) = sources.way_out() {
         tell(&way_out);
     }
@@ -98,11 +109,10 @@ async fn lockfile(node: &Node, path: &Path, again: bool, as_json: bool) -> Resul
             continue;
         }
         let item = Item {
-            path: package.path.clone(),
+            what: What::Package(package.clone()),
             library: package.library_id(),
             version: package.version.clone(),
             base_url: None,
-            package: true,
         };
         match index(node, item).await {
             Ok(job) if as_json => jobs.push(job),
@@ -126,15 +136,11 @@ async fn lockfile(node: &Node, path: &Path, again: bool, as_json: bool) -> Resul
     Ok(())
 }
 
-/// Where Cargo keeps its sources on this machine.
-pub(super) fn cargo_home() -> Result<CargoHome, CliError> {
-    let home = CargoHome::from_environment();
-    let home = home.ok_or_else(|| CliError::Failed("neither CARGO_HOME nor HOME is set".to_owned()))?;
-    home.map_err(|error| CliError::failed(&error))
-}
-
 async fn is_indexed(node: &Node, package: &PackageSource) -> Result<bool, CliError> {
-    let path = format!("/api/libraries{}", package.library_id());
+    let id = package.library_id();
+    let Some((owner, name)) = id.trim_start_matches('/').split_once('/') else { return Ok(false) };
+    // `@scope/name` is one part of the path.
+    let path = format!("/api/libraries/{owner}/{}", name.replace('/', "%2F"));
     match node.get::<Value>(&path).await {
         Ok(library) => {
             let versions = library["versions"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -151,8 +157,12 @@ const CANCELLED: &str = "cancelled";
 async fn index(node: &Node, item: Item) -> Result<Value, CliError> {
     let bar = Bar::new(&format!("{} {}", item.library, item.version));
     bar.say("packing");
-    let (path, package) = (item.path.clone(), item.package);
-    let packed = tokio::task::spawn_blocking(move || pack(&path, package)).await;
+    let what = item.what;
+    let packed = tokio::task::spawn_blocking(move || match what {
+        What::Documents(path) => pack(&path),
+        What::Package(package) => pack_package(&package),
+    });
+    let packed = packed.await;
     let packed = packed.map_err(|error| CliError::failed(&error))?;
     let packed = packed.map_err(|error| CliError::Failed(whole(&error)))?;
     bar.say("sending");

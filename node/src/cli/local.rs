@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use twinmcp_actors::ingest::source::cargo_home::{CargoHome, PackageSource};
+use twinmcp_actors::ingest::source::cargo_home::CargoHome;
 use twinmcp_actors::ingest::source::cargo_lock::CargoLock;
+use twinmcp_actors::ingest::source::locked::PackageSource;
 use twinmcp_storage::libraries::compare_versions;
 
 /// Parents of a folder that are looked at.

@@ -6,12 +6,14 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use twinmcp_actors::ingest::source::locked::PackageSource;
 use twinmcp_actors::ingest::source::{Source, SourceError, SourceLimits, root_file};
 use twinmcp_storage::clock::{Entropy, SystemEntropy};
 
 /// Files that say what a source is, read from its root beside its documents.
-const ABOUT_FILES: &[&str] = &["Cargo.toml", "context7.json"];
-const ABOUT_BYTES_MAX: u64 = 1024 * 1024;
+const ABOUT_FILES: &[&str] =
+    &["Cargo.toml", "package.json", "pyproject.toml", "setup.cfg", PYTHON_METADATA, "context7.json"];
+const ABOUT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 const LEVEL: i32 = 3;
 
 /// Why a folder could not be packed.
@@ -42,14 +44,30 @@ impl Drop for Packed {
     }
 }
 
-/// The archive of a folder, or the file itself. A published `package` has no ignore files.
-pub(super) fn pack(path: &Path, package: bool) -> Result<Packed, PackError> {
+/// Core metadata of a Python distribution, under the name it has at the root of an archive of one.
+const PYTHON_METADATA: &str = "PKG-INFO";
+
+/// The archive of a folder, or the file itself.
+pub(super) fn pack(path: &Path) -> Result<Packed, PackError> {
     if path.is_file() {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         return Ok(Packed { path: path.to_owned(), name, temporary: false });
     }
-    let limits = SourceLimits::default();
-    let source = if package { Source::open_package(path, limits)? } else { Source::open(path, limits)? };
+    archive(Source::open(path, SourceLimits::default())?, path, None)
+}
+
+/// The archive of a published package, which has no ignore files, or the packed package itself.
+pub(super) fn pack_package(package: &PackageSource) -> Result<Packed, PackError> {
+    if package.path.is_file() {
+        return pack(&package.path);
+    }
+    let source = package.open(SourceLimits::default())?;
+    archive(source, &package.path, package.listed.as_ref().map(|listed| listed.metadata.as_str()))
+}
+
+/// Packs the documents of `source` and what the folder `path` says about them; `metadata` names the file that does,
+/// where the folder is shared.
+fn archive(source: Source, path: &Path, metadata: Option<&str>) -> Result<Packed, PackError> {
     let (file, packed) = temporary()?;
     let mut archive = tar::Builder::new(zstd::Encoder::new(file, LEVEL)?);
     let mut documents = 0_usize;
@@ -63,8 +81,9 @@ pub(super) fn pack(path: &Path, package: bool) -> Result<Packed, PackError> {
     if documents == 0 {
         return Err(PackError::Empty { path: path.to_owned() });
     }
-    for name in ABOUT_FILES {
-        if let Some(bytes) = root_file(path, name, ABOUT_BYTES_MAX) {
+    let own = ABOUT_FILES.iter().map(|name| (*name, *name)).filter(|_| metadata.is_none());
+    for (name, from) in own.chain(metadata.map(|metadata| (PYTHON_METADATA, metadata))) {
+        if let Some(bytes) = root_file(path, from, ABOUT_BYTES_MAX) {
             append(&mut archive, name, &bytes)?;
         }
     }
@@ -101,7 +120,7 @@ mod tests {
         std::fs::write(folder.path().join("guide/start.md"), "# Start\n\nText.").unwrap();
         std::fs::write(folder.path().join("context7.json"), "{\"projectTitle\": \"Guide\"}").unwrap();
         std::fs::write(folder.path().join("photo.png"), [0_u8; 16]).unwrap();
-        let packed = pack(folder.path(), false).unwrap();
+        let packed = pack(folder.path()).unwrap();
         let file = File::open(&packed.path).unwrap();
         let mut archive = tar::Archive::new(zstd::Decoder::new(file).unwrap());
         let mut names: Vec<String> = archive
@@ -121,7 +140,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("docs.zip");
         std::fs::write(&file, "zip").unwrap();
-        assert_eq!(pack(&file, false).unwrap().name, "docs.zip");
+        assert_eq!(pack(&file).unwrap().name, "docs.zip");
         assert!(file.exists());
     }
 
@@ -129,6 +148,6 @@ mod tests {
     fn a_folder_without_documentation_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("photo.png"), [0_u8; 16]).unwrap();
-        assert!(matches!(pack(folder.path(), false), Err(PackError::Empty { .. })));
+        assert!(matches!(pack(folder.path()), Err(PackError::Empty { .. })));
     }
 }

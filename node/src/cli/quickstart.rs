@@ -11,7 +11,8 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use twinmcp_actors::Actors;
 use twinmcp_actors::accounts::Owner;
-use twinmcp_actors::ingest::source::cargo_home::PackageSource;
+use twinmcp_actors::ingest::source::cargo_home::CargoHome;
+use twinmcp_actors::ingest::source::locked::PackageSource;
 use twinmcp_actors::jobs::{JobView, Submission};
 use twinmcp_storage::accounts::Account;
 use twinmcp_storage::api_keys::Scope;
@@ -196,7 +197,9 @@ fn words(told: &Quickstart, is_new: bool, file: &Path, example: Option<&str>) ->
 
 /// What is found on this machine, from the current folder upwards and then from the program's.
 async fn find(registry: PathBuf, crates_max: usize) -> Result<Crates, CliError> {
-    let home = super::index::cargo_home()?;
+    let home = CargoHome::from_environment();
+    let home = home.ok_or_else(|| CliError::Failed("neither CARGO_HOME nor HOME is set".to_owned()))?;
+    let home = home.map_err(|error| CliError::failed(&error))?;
     let folder_of = |path: io::Result<PathBuf>| path.ok().and_then(|path| path.parent().map(Path::to_owned));
     let here = std::env::current_dir().ok();
     let starts: Vec<PathBuf> = here.into_iter().chain(folder_of(std::env::current_exe())).collect();

@@ -8,6 +8,7 @@
 //! that is not understood is an error value or [`Parsed::Skipped`], never a panic.
 
 mod charset;
+mod code;
 mod document;
 mod format;
 pub mod html;
@@ -15,9 +16,11 @@ mod limits;
 pub mod markdown;
 mod outline;
 mod prose;
+pub mod python;
 pub mod rust;
 mod slug;
 pub mod text;
+pub mod typescript;
 
 pub use document::{Document, Piece, Section, page_url};
 pub use format::Format;

@@ -9,9 +9,10 @@ use std::{
 };
 
 use super::{
-    Kind, Source, SourceError, SourceLimits,
-    cargo_lock::{CargoLock, LockedPackage, Origin, is_name, is_version},
-    cargo_manifest::{ManifestError, PackageManifest},
+    Kind,
+    cargo_lock::{CargoLock, is_name, is_version},
+    locked::{LockedSources, Origin, PackageSource},
+    package::Ecosystem,
 };
 
 /// Registries looked through; a machine has one or two.
@@ -23,28 +24,6 @@ pub struct CargoHome {
     /// Unpacked packages first: they need no unpacking.
     folders: Vec<PathBuf>,
     caches: Vec<PathBuf>,
-}
-
-/// A package found on this machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackageSource {
-    /// As the registry knows it.
-    pub name: String,
-    /// Exact version.
-    pub version: String,
-    /// The unpacked folder or the packed `.crate` file, for [`Source::open_package`].
-    pub path: PathBuf,
-}
-
-/// What became of the packages of a lockfile.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LockedSources {
-    /// Found, in the order of the lockfile.
-    pub found: Vec<PackageSource>,
-    /// From a registry, but not on this machine: `cargo fetch` in the project's folder brings them.
-    pub missing: Vec<LockedPackage>,
-    /// From git or a folder: no registry package that a library could be named after.
-    pub skipped: Vec<LockedPackage>,
 }
 
 impl CargoHome {
@@ -78,12 +57,18 @@ impl CargoHome {
             .map(|folder| folder.join(format!("{package}.crate")))
             .filter(|file| file.is_file());
         let path = unpacked.chain(packed).next()?;
-        Some(PackageSource { name: name.to_owned(), version: version.to_owned(), path })
+        Some(PackageSource {
+            ecosystem: Ecosystem::Crates,
+            name: name.to_owned(),
+            version: version.to_owned(),
+            path,
+            listed: None,
+        })
     }
 
     /// Finds every registry package of a lockfile, and says which are missing.
     pub fn find_all(&self, lock: &CargoLock) -> LockedSources {
-        let mut sources = LockedSources::default();
+        let mut sources = LockedSources { remedy: "cargo fetch", ..LockedSources::default() };
         for package in &lock.packages {
             if package.origin != Origin::Registry {
                 sources.skipped.push(package.clone());
@@ -97,47 +82,12 @@ impl CargoHome {
     }
 }
 
-impl PackageSource {
-    /// The id of the library: `/crates/<name>`.
-    pub fn library_id(&self) -> String {
-        format!("/crates/{}", self.name)
-    }
-
-    /// What the package says about itself.
-    pub fn manifest(&self) -> Result<PackageManifest, ManifestError> {
-        PackageManifest::read(&self.path)
-    }
-
-    /// The package's documents.
-    pub fn open(&self, limits: SourceLimits) -> Result<Source, SourceError> {
-        Source::open_package(&self.path, limits)
-    }
-
-    /// Where a person can open a page: `path` is the document's path, which for [`Kind::RustSource`]
-    /// is the one the documentation generator gives it.
-    pub fn page_base(&self, kind: Kind) -> String {
-        let Self { name, version, .. } = self;
-        match kind {
-            Kind::RustSource => format!("https://docs.rs/{name}/{version}/"),
-            Kind::Page | Kind::RustExample => format!("https://docs.rs/crate/{name}/{version}/source/"),
-        }
-    }
-}
-
-impl LockedSources {
-    /// What to do about the missing packages, as one sentence; `None` when none is missing.
-    pub fn way_out(&self) -> Option<String> {
-        let shown = 10;
-        let names: Vec<String> = self.missing.iter().take(shown).map(ToString::to_string).collect();
-        let more = self.missing.len().saturating_sub(shown);
-        (!names.is_empty()).then(|| {
-            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-            format!(
-                "{} packages are not on this machine ({}{more}): run `cargo fetch` in the project's folder and index again",
-                self.missing.len(),
-                names.join(", ")
-            )
-        })
+/// Where a person can open a page of an exact version: what its path is joined with, which for
+/// [`Kind::RustSource`] is the one the documentation generator gives it.
+pub(in crate::ingest) fn page_base(name: &str, version: &str, kind: Kind) -> String {
+    match kind {
+        Kind::RustSource => format!("https://docs.rs/{name}/{version}/"),
+        _ => format!("https://docs.rs/crate/{name}/{version}/source/"),
     }
 }
 
@@ -164,6 +114,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::ingest::source::{SourceLimits, cargo_manifest::PackageManifest, locked::LockedPackage};
 
     const MANIFEST: &str = "[package]\nname = \"alpha\"\nversion = \"1.2.3\"\ndescription = \"First of all.\"\n\
                             repository = \"https://git.example/alpha\"\nlicense = \"MIT\"\n[lib]\nname = \"alpha_core\"\n";
@@ -276,8 +227,10 @@ mod tests {
             ("src/lib.rs", Kind::RustSource),
         ];
         assert_eq!(paths, expected.map(|(path, kind)| (path.to_owned(), kind)));
-        assert_eq!(unpacked.manifest().unwrap(), packed.manifest().unwrap());
-        assert_eq!(packed.manifest().unwrap().crate_name, "alpha_core");
+        let [unpacked, packed] =
+            [unpacked, packed].map(|package| PackageManifest::read(&package.path).unwrap());
+        assert_eq!(unpacked, packed);
+        assert_eq!(packed.crate_name, "alpha_core");
     }
 
     #[test]
@@ -291,8 +244,7 @@ mod tests {
 
     #[test]
     fn pages_link_to_the_exact_version() {
-        let package = PackageSource { name: "alpha".into(), version: "1.2.3".into(), path: PathBuf::new() };
-        assert_eq!(package.page_base(Kind::RustSource), "https://docs.rs/alpha/1.2.3/");
-        assert_eq!(package.page_base(Kind::Page), "https://docs.rs/crate/alpha/1.2.3/source/");
+        assert_eq!(page_base("alpha", "1.2.3", Kind::RustSource), "https://docs.rs/alpha/1.2.3/");
+        assert_eq!(page_base("alpha", "1.2.3", Kind::Page), "https://docs.rs/crate/alpha/1.2.3/source/");
     }
 }

@@ -1,7 +1,6 @@
 //! `Cargo.lock`: the exact packages a Rust project is built from.
 
 use std::{
-    fmt,
     fs::File,
     io,
     path::{Path, PathBuf},
@@ -9,7 +8,10 @@ use std::{
 
 use serde::Deserialize;
 
-use super::folder::read_bounded;
+use super::{
+    folder::read_bounded,
+    locked::{LockedPackage, Origin},
+};
 
 /// A larger lockfile is refused; the largest public projects have about 1 MiB.
 const LOCKFILE_BYTES_MAX: u64 = 16 << 20;
@@ -25,34 +27,6 @@ const VERSION_MAX: u32 = 4;
 pub struct CargoLock {
     /// Sorted by name and version, each once.
     pub packages: Vec<LockedPackage>,
-}
-
-/// One exact package of a lockfile.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LockedPackage {
-    /// Letters, digits, `-` and `_` only.
-    pub name: String,
-    /// Exact version, without path separators.
-    pub version: String,
-    /// Where Cargo takes it from.
-    pub origin: Origin,
-}
-
-/// Where a locked package comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Origin {
-    /// A registry: name and version tell its contents.
-    Registry,
-    /// A git repository.
-    Git,
-    /// A folder: the project itself or a neighbour.
-    Path,
-}
-
-impl fmt::Display for LockedPackage {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} {}", self.name, self.version)
-    }
 }
 
 /// Why a lockfile could not be read.

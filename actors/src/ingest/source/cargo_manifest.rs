@@ -77,7 +77,8 @@ impl PackageManifest {
             .map_err(|source| ManifestError::Syntax { path: package.to_owned(), source: Box::new(source) })
     }
 
-    fn parse(text: &str) -> Result<Self, toml::de::Error> {
+    /// Reads the text of a manifest.
+    pub fn parse(text: &str) -> Result<Self, toml::de::Error> {
         let manifest: Manifest = toml::from_str(text)?;
         let library = manifest.lib.unwrap_or_default();
         let package = manifest.package;

@@ -1,7 +1,7 @@
 //! Which files of a source are documentation, told by their path alone.
 //!
 //! Documentation are pages (Markdown, HTML, reStructuredText, plain text) wherever they lie, the
-//! library sources of Rust packages and their examples; not what a project says about itself
+//! library sources of Rust, TypeScript and Python packages and examples in Rust; not what a project says about itself
 //! (licence, change log, contributing), its tests, what it built, or what it copied from others.
 
 use super::Skip;
@@ -15,6 +15,10 @@ pub enum Kind {
     RustSource,
     /// An example program of a Rust package, shown as code.
     RustExample,
+    /// Declarations or source of an npm package, read for its exports and their JSDoc.
+    TypeScript,
+    /// A module of a Python distribution or its stub, read for its docstrings.
+    Python,
 }
 
 /// Tells what the file at `path` (relative, with `/`) is read for, or why it is not read.
@@ -37,6 +41,8 @@ pub fn classify(path: &str) -> Result<Kind, Skip> {
     }
     match extension {
         "rs" => rust(folders, stem),
+        "ts" | "mts" | "cts" => typescript(folders, stem, in_documentation),
+        "py" | "pyi" => python(folders, stem, in_documentation),
         "html" | "htm" | "xhtml" => Ok(Kind::Page),
         "md" | "markdown" | "mdown" | "mkd" | "mkdn" | "mdx" | "rst" | "rest" | "adoc" | "asciidoc" => {
             prose(stem).map_or(Ok(Kind::Page), Err)
@@ -83,7 +89,7 @@ fn excluded_folder(name: &str, in_documentation: bool) -> Option<Skip> {
         }
         _ if name.starts_with('.') => Some(Skip::Hidden),
         _ if in_documentation => None,
-        "target" | "vendor" | "vendored" | "third_party" | "third-party" => Some(Skip::Vendored),
+        "target" | "vendor" | "vendored" | "_vendor" | "third_party" | "third-party" => Some(Skip::Vendored),
         "test" | "tests" | "__tests__" | "testdata" | "test_data" | "fixtures" | "benches" | "fuzz" => {
             Some(Skip::Tests)
         }
@@ -107,6 +113,44 @@ fn rust(folders: &str, stem: &str) -> Result<Kind, Skip> {
         "main" if parts.next().is_none() => Err(Skip::NotDocumentation),
         _ if parts.next() == Some("bin") => Err(Skip::NotDocumentation),
         _ => Ok(Kind::RustSource),
+    }
+}
+
+/// Folders of a package whose code is not its interface.
+fn is_aside(folders: &str) -> bool {
+    let aside = [
+        "example",
+        "examples",
+        "demo",
+        "demos",
+        "script",
+        "scripts",
+        "bench",
+        "benchmark",
+        "benchmarks",
+        "e2e",
+        "spec",
+    ];
+    folders.split('/').any(|folder| aside.iter().any(|known| folder.eq_ignore_ascii_case(known)))
+}
+
+fn typescript(folders: &str, stem: &str, in_documentation: bool) -> Result<Kind, Skip> {
+    let about = stem.rsplit_once('.').map_or("", |(_, about)| about);
+    match about {
+        "test" | "spec" | "bench" | "e2e" | "stories" | "test-d" => Err(Skip::Tests),
+        "config" => Err(Skip::NotDocumentation),
+        _ if in_documentation || is_aside(folders) => Err(Skip::NotDocumentation),
+        _ => Ok(Kind::TypeScript),
+    }
+}
+
+fn python(folders: &str, stem: &str, in_documentation: bool) -> Result<Kind, Skip> {
+    match stem {
+        "test" | "tests" | "conftest" => Err(Skip::Tests),
+        _ if stem.starts_with("test_") || stem.ends_with("_test") => Err(Skip::Tests),
+        "setup" | "noxfile" | "fabfile" | "manage" if folders.is_empty() => Err(Skip::NotDocumentation),
+        _ if in_documentation || is_aside(folders) => Err(Skip::NotDocumentation),
+        _ => Ok(Kind::Python),
     }
 }
 
@@ -170,7 +214,7 @@ mod tests {
 
     #[test]
     fn documentation_is_told_by_its_path() {
-        use Kind::{Page, RustExample, RustSource};
+        use Kind::{Page, Python, RustExample, RustSource, TypeScript};
         for (path, kind) in [
             ("README.md", Page),
             ("README", Page),
@@ -187,6 +231,11 @@ mod tests {
             ("src/sync/mpsc/mod.rs", RustSource),
             ("lib.rs", RustSource),
             ("tokio/src/task/spawn.rs", RustSource),
+            ("index.d.ts", TypeScript),
+            ("dist/types/client.d.mts", TypeScript),
+            ("src/client.ts", TypeScript),
+            ("httpx/_client.py", Python),
+            ("src/kit/__init__.pyi", Python),
             ("examples/echo.rs", RustExample),
             ("examples/chat/main.rs", RustExample),
         ] {
@@ -226,6 +275,16 @@ mod tests {
             ("requirements.txt", Skip::NotDocumentation),
             ("CMakeLists.txt", Skip::NotDocumentation),
             ("logo.png", Skip::NotDocumentation),
+            ("src/client.test.ts", Skip::Tests),
+            ("vite.config.ts", Skip::NotDocumentation),
+            ("docs/site.ts", Skip::NotDocumentation),
+            ("examples/server.ts", Skip::NotDocumentation),
+            ("kit/test_client.py", Skip::Tests),
+            ("conftest.py", Skip::Tests),
+            ("setup.py", Skip::NotDocumentation),
+            ("docs/conf.py", Skip::NotDocumentation),
+            ("pip/_vendor/rich/box.py", Skip::Vendored),
+            ("index.js", Skip::NotDocumentation),
             ("Makefile", Skip::NotDocumentation),
             ("", Skip::NotDocumentation),
             ("../README.md", Skip::UnsafePath),

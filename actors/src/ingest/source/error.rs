@@ -22,7 +22,7 @@ pub enum SourceError {
         url: String,
     },
     /// A file that is neither an archive nor a document.
-    #[error("`{}` is {found}; a source is a folder, a document, a Cargo.lock, or an archive (zip, whl, crate, tar, tar.gz, tar.zst, tar.xz)", path.display())]
+    #[error("`{}` is {found}; a source is a folder, a document, a lockfile (Cargo.lock, package-lock.json, requirements.txt, uv.lock, poetry.lock), or an archive (zip, whl, crate, tar, tar.gz, tar.zst, tar.xz)", path.display())]
     Unsupported {
         /// What was asked for.
         path: PathBuf,

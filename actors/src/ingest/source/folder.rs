@@ -69,6 +69,32 @@ pub(super) fn survey(
     Ok(survey.plan(false))
 }
 
+/// The documents among `files`, sorted by path. A list may name anything: what leads out of `root` is left out.
+pub(super) fn listed(
+    root: &Path,
+    files: &[String],
+    limits: &SourceLimits,
+) -> Result<(Vec<Planned>, SkipReport), SourceError> {
+    let mut files: Vec<&String> = files.iter().collect();
+    files.sort();
+    files.dedup();
+    let mut survey = Survey::new(limits);
+    for path in files {
+        let entry = survey.count()?;
+        let file = root.join(path);
+        let inside = fs::canonicalize(&file).is_ok_and(|real| real.starts_with(root));
+        match fs::symlink_metadata(&file) {
+            Ok(metadata) if metadata.is_file() && inside => {
+                survey.add_file(entry, path.as_bytes(), metadata.len());
+            }
+            Ok(metadata) if metadata.is_symlink() => survey.skip(path.as_bytes(), Skip::Link),
+            Ok(_) => survey.skip(path.as_bytes(), Skip::UnsafePath),
+            Err(_) => survey.skip(path.as_bytes(), Skip::Unreadable),
+        }
+    }
+    Ok(survey.plan(false))
+}
+
 /// Reads one file that was a regular file of at most `bytes_max` bytes when the folder was listed.
 pub(super) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Skip> {
     // Listed long ago, perhaps: a link put there since must not lead out of the folder.

@@ -5,15 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::SourceError;
+use super::{SourceError, locked::Lockfile};
 
 /// A local source, told apart by what it is read with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
     /// A folder, an archive or one document, for [`super::Source::open`].
     Documents(PathBuf),
-    /// A `Cargo.lock`, for [`super::cargo_lock::CargoLock::read`].
-    CargoLock(PathBuf),
+    /// A lockfile, for [`Lockfile::sources`].
+    Lockfile(Lockfile, PathBuf),
 }
 
 /// Tells what `source`, as typed, stands for. A URL is refused with what to do instead.
@@ -31,8 +31,9 @@ pub fn locate(source: &str) -> Result<Location, SourceError> {
     if let Some(found) = other_lockfile(&path).filter(|_| metadata.is_file()) {
         return Err(SourceError::Unsupported { path, found });
     }
-    if metadata.is_file() && path.file_name().is_some_and(|name| name == "Cargo.lock") {
-        return Ok(Location::CargoLock(path));
+    let name = path.file_name().and_then(|name| name.to_str()).filter(|_| metadata.is_file());
+    if let Some(lockfile) = name.and_then(Lockfile::of_name) {
+        return Ok(Location::Lockfile(lockfile, path));
     }
     Ok(Location::Documents(path))
 }
@@ -53,8 +54,12 @@ fn is_remote(source: &str) -> bool {
 /// Lockfiles that this version does not read.
 fn other_lockfile(path: &Path) -> Option<&'static str> {
     match path.file_name()?.to_str()? {
-        "package-lock.json" | "npm-shrinkwrap.json" => Some("an npm lockfile, which is not read yet"),
-        "requirements.txt" => Some("a Python requirements file, which is not read yet"),
+        "yarn.lock" | "pnpm-lock.yaml" | "bun.lock" | "bun.lockb" => {
+            Some("a lockfile that is not read; `npm install --package-lock-only` makes one that is")
+        }
+        "Pipfile.lock" | "pdm.lock" | "pylock.toml" => {
+            Some("a lockfile that is not read; `pip freeze > requirements.txt` makes one that is")
+        }
         _ => None,
     }
 }
@@ -83,16 +88,19 @@ mod tests {
         let lock = folder.path().join("Cargo.lock");
         fs::write(&lock, "version = 4\n").unwrap();
         let npm = folder.path().join("package-lock.json");
+        let other = folder.path().join("yarn.lock");
         fs::write(&npm, "{}").unwrap();
+        fs::write(&other, "").unwrap();
         let as_text = |path: &Path| path.to_str().unwrap().to_owned();
 
-        assert_eq!(locate(&as_text(&lock)).unwrap(), Location::CargoLock(lock.clone()));
+        assert_eq!(locate(&as_text(&lock)).unwrap(), Location::Lockfile(Lockfile::Cargo, lock.clone()));
+        assert_eq!(locate(&as_text(&npm)).unwrap(), Location::Lockfile(Lockfile::Npm, npm.clone()));
         assert_eq!(locate(&as_text(folder.path())).unwrap(), Location::Documents(folder.path().to_owned()));
         assert_eq!(
             locate(&format!("file://{}", as_text(folder.path()))).unwrap(),
             Location::Documents(folder.path().to_owned())
         );
-        assert!(matches!(locate(&as_text(&npm)), Err(SourceError::Unsupported { .. })));
+        assert!(matches!(locate(&as_text(&other)), Err(SourceError::Unsupported { .. })));
         assert!(matches!(locate("/nonexistent/place"), Err(SourceError::Open { .. })));
     }
 }

@@ -1,8 +1,7 @@
 //! Sources: where documents come from, read one at a time.
 //!
 //! [`locate()`] tells what a person means by a source; [`Source::open`] reads a folder, an archive or
-//! one document; [`cargo_lock`] finds the exact packages a Rust project uses in Cargo's local
-//! sources. A source is surveyed when it is opened (paths and sizes, no contents), so the number of
+//! one document; [`locked`] finds the exact packages that a project's lockfile names on this machine. A source is surveyed when it is opened (paths and sizes, no contents), so the number of
 //! documents is known and a damaged archive fails before anything is ingested. Then it is an
 //! iterator that holds one document at a time.
 //!
@@ -18,8 +17,15 @@ mod error;
 mod folder;
 mod limits;
 mod locate;
+pub mod locked;
+pub mod npm_lock;
+pub mod npm_manifest;
+pub mod package;
+pub mod python_lock;
+pub mod python_metadata;
 mod report;
 mod root;
+pub mod site_packages;
 mod survey;
 
 use std::{
@@ -86,6 +92,20 @@ impl Source {
     /// Opens a published package, in which ignore files say nothing: what was published counts.
     pub fn open_package(path: &Path, limits: SourceLimits) -> Result<Self, SourceError> {
         Self::open_with(path, None, false, limits)
+    }
+
+    /// Opens the files of one package among others in a folder, by their paths below it.
+    pub fn open_listed(root: &Path, files: &[String], limits: SourceLimits) -> Result<Self, SourceError> {
+        let root =
+            fs::canonicalize(root).map_err(|source| SourceError::Open { path: root.to_owned(), source })?;
+        let (planned, report) = folder::listed(&root, files, &limits)?;
+        Ok(Self {
+            reader: Reader::Folder(root),
+            planned_total: planned.len(),
+            planned: planned.into(),
+            limits,
+            report,
+        })
     }
 
     fn open_with(

@@ -68,12 +68,13 @@ impl<'limits> Survey<'limits> {
     /// `strip` leaves out the leading folder that all files share.
     pub(super) fn plan(mut self, strip: bool) -> (Vec<Planned>, SkipReport) {
         let stripped = if strip { shared_folder(&self.files) } else { 0 };
+        let packages = Packages::at_root(self.files.iter().filter_map(|file| file.path.get(stripped..)));
         let mut taken = HashSet::new();
         let mut planned = Vec::new();
         let mut total = 0_u64;
         for Candidate { entry, path, bytes } in self.files {
             let path = path.get(stripped..).unwrap_or("");
-            let kind = classify(path).and_then(|kind| {
+            let kind = classify(path).and_then(|kind| packages.admit(kind)).and_then(|kind| {
                 let within = total.checked_add(bytes).filter(|total| *total <= self.limits.total_bytes_max);
                 if path.matches('/').count() > self.limits.depth_max {
                     Err(Skip::TooDeep)
@@ -98,6 +99,33 @@ impl<'limits> Survey<'limits> {
             }
         }
         (planned, self.report)
+    }
+}
+
+/// Of which languages the source is a package: their code is read, that of others is an example or a tool.
+#[derive(Default)]
+struct Packages {
+    npm: bool,
+    python: bool,
+}
+
+impl Packages {
+    fn at_root<'a>(paths: impl Iterator<Item = &'a str>) -> Self {
+        let mut packages = Self::default();
+        for path in paths {
+            packages.npm |= path == "package.json";
+            packages.python |= matches!(path, "pyproject.toml" | "setup.cfg" | "PKG-INFO")
+                || path.strip_suffix(".dist-info/METADATA").is_some_and(|folder| !folder.contains('/'));
+        }
+        packages
+    }
+
+    fn admit(&self, kind: Kind) -> Result<Kind, Skip> {
+        match kind {
+            Kind::TypeScript if !self.npm => Err(Skip::NotDocumentation),
+            Kind::Python if !self.python => Err(Skip::NotDocumentation),
+            _ => Ok(kind),
+        }
     }
 }
 
@@ -167,6 +195,22 @@ mod tests {
             (vec![("docs/x.md", 1)], vec!["docs/x.md"]),
         ] {
             assert_eq!(plan(&limits, &files).0, expected, "{files:?}");
+        }
+    }
+
+    #[test]
+    fn code_is_read_where_its_package_is() {
+        let limits = SourceLimits::default();
+        let code = [("kit/__init__.py", 1), ("index.d.ts", 1), ("README.md", 1)];
+        for (manifest, expected) in [
+            ("other.json", vec!["README.md"]),
+            ("package.json", vec!["index.d.ts", "README.md"]),
+            ("pyproject.toml", vec!["kit/__init__.py", "README.md"]),
+            ("kit-1.0.dist-info/METADATA", vec!["kit/__init__.py", "README.md"]),
+            ("inner/package.json", vec!["README.md"]),
+        ] {
+            let files: Vec<(&str, u64)> = code.into_iter().chain([(manifest, 1)]).collect();
+            assert_eq!(plan(&limits, &files).0, expected, "{manifest}");
         }
     }
 

@@ -11,6 +11,7 @@ use super::ArchiveFile;
 use crate::ingest::source::{
     Skip, SkipReport, SourceError, SourceLimits,
     folder::read_bounded,
+    python_metadata::WHEEL_METADATA,
     survey::{Planned, Survey},
 };
 
@@ -84,7 +85,8 @@ impl Zip {
         });
         let wanted = wrapper.map_or_else(|| name.to_owned(), |folder| format!("{folder}/{name}"));
         // A name that could not be read would shift the places.
-        let place = names.iter().position(|name| *name == wanted).filter(|_| names.len() == zip.len());
+        let is_wanted = |found: &String| *found == wanted || is_wheel_metadata(name, found);
+        let place = names.iter().position(is_wanted).filter(|_| names.len() == zip.len());
         let Some(place) = place else { return Ok(None) };
         let entry = zip.by_index(place).map_err(|error| archive.damaged(zip_error(error)))?;
         if !entry.is_file() || entry.is_symlink() {
@@ -121,6 +123,12 @@ impl Zip {
             }
         }
     }
+}
+
+/// Whether `found` is the metadata of a wheel, asked for by a name whose folder is left open.
+fn is_wheel_metadata(wanted: &str, found: &str) -> bool {
+    let in_folder = |(folder, file): (&str, &str)| file == "METADATA" && folder.ends_with(".dist-info");
+    wanted == WHEEL_METADATA && found.split_once('/').is_some_and(in_folder)
 }
 
 /// Reads the archive's directory, once it is known to be of an allowed length.
