@@ -170,6 +170,15 @@ fn commands_are_written_as_they_always_were() {
     check("command-libraries-remove-version", &Command::Libraries(remove_version));
     let remove = libraries::Command::Remove { id: library(), account: None };
     check("command-libraries-remove", &Command::Libraries(remove));
+    let upgrade = libraries::Command::Upgrade {
+        id: library(),
+        version: version(),
+        replaces: "ab".repeat(32),
+        bundle: "cd".repeat(32),
+        bundle_bytes: 1_000_001,
+        embedder: "static-128+better".into(),
+    };
+    check("command-libraries-upgrade", &Command::Libraries(upgrade));
     let submit = jobs::Command::Submit {
         id: job(),
         account: account(),

@@ -155,6 +155,23 @@ pub enum Command {
         /// Whose it must be; anybody's when absent, for operators.
         account: Option<AccountId>,
     },
+    /// Answers a version from another bundle: the same documentation with other vectors.
+    /// [`Outcome::Stale`] when the version was published anew meanwhile, [`Outcome::NotFound`] when it
+    /// is gone.
+    Upgrade {
+        /// Which library.
+        id: LibraryId,
+        /// Which version.
+        version: Version,
+        /// The bundle, in hex, whose documentation was taken: the version must still be answered from it.
+        replaces: String,
+        /// The bundle that answers from now on, in hex.
+        bundle: String,
+        /// Its size.
+        bundle_bytes: u64,
+        /// The embedder its vectors come from.
+        embedder: String,
+    },
 }
 
 pub(crate) fn apply(
@@ -192,6 +209,20 @@ pub(crate) fn apply(
                 transaction.remove(Keyspace::Libraries, version_key(id, &manifest.version));
             }
             transaction.remove(Keyspace::Libraries, key(id));
+            transaction.changed(Change::Library(id.clone()));
+            Ok(Outcome::Done)
+        }
+        Command::Upgrade { id, version, replaces, bundle, bundle_bytes, embedder } => {
+            let Some(manifest) = manifest(transaction, id, version)? else {
+                return Ok(Outcome::NotFound);
+            };
+            if manifest.bundle != *replaces {
+                return Ok(Outcome::Stale);
+            }
+            let (bundle, embedder) = (bundle.clone(), embedder.clone());
+            let upgraded = VersionManifest { bundle, bundle_bytes: *bundle_bytes, embedder, ..manifest };
+            transaction.put(Keyspace::Libraries, version_key(id, version), &upgraded)?;
+            // Its facts are the same: `updated_at` stays.
             transaction.changed(Change::Library(id.clone()));
             Ok(Outcome::Done)
         }

@@ -4,7 +4,6 @@
 //! segment being written, the finished word index, quantised vectors, and 40 bytes a snippet.
 
 use std::collections::{HashMap, HashSet};
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Instant;
 
@@ -12,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::BundleError;
 use super::facts::{self, SnippetFacts, SnippetId, SnippetIndex};
-use super::graph::{GRAPH_MIN, VectorGraph};
+use super::graph::GRAPH_MIN;
 use super::hash::BundleHash;
 use super::layout::Section;
 use super::metrics::Metrics;
@@ -21,6 +20,7 @@ use super::records::Offsets;
 use super::simhash::simhash;
 use super::snippet::{Page, Snippet};
 use super::tokens::Tokens;
+use super::vector_set::{self, FIRST};
 use super::vectors::RowsBuilder;
 use super::words_directory;
 use super::words_writer::WordsWriter;
@@ -35,9 +35,6 @@ pub const SNIPPET_BYTES_MAX: usize = 1 << 20;
 pub const PAGE_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a library id, version or embedder id.
 pub const NAME_BYTES_MAX: usize = 512;
-
-/// Seed of graphs in bundles: fixed, so that equal rows give equal graphs.
-const GRAPH_SEED: u64 = 0x7477_696e_6d63_7001;
 
 /// What is known of a bundle before anything is added to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -223,7 +220,7 @@ impl BundleBuilder {
         write_pages(out, &self.pages)?;
         out.section(Section::Facts, &facts::encode(&self.facts))?;
         write_words(out, self.words)?;
-        let vectors = write_vectors(out, self.rows, self.graph_min)?;
+        let vectors = vector_set::write(out, self.rows, self.graph_min, FIRST)?;
         let meta = BundleMeta {
             library: self.draft.library,
             version: self.draft.version,
@@ -243,7 +240,7 @@ impl BundleBuilder {
 impl BundleMeta {
     const FORMAT: u8 = 1;
 
-    fn to_bytes(&self) -> Result<Vec<u8>, BundleError> {
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, BundleError> {
         postcard::to_extend(self, vec![Self::FORMAT])
             .map_err(|source| BundleError::Encode { section: Section::Meta, source })
     }
@@ -295,24 +292,4 @@ fn write_words(out: &mut SectionWriter, words: WordsWriter) -> Result<(), Bundle
         .map_err(|source| BundleError::Encode { section: Section::Words, source })?;
     out.section(Section::Words, &table)?;
     files.iter().try_for_each(|file| out.write(&file.bytes))
-}
-
-/// Writes the rows, and the graph if there are enough; returns how many snippets have a vector.
-fn write_vectors(
-    out: &mut SectionWriter,
-    rows: Option<RowsBuilder>,
-    graph_min: usize,
-) -> Result<u32, BundleError> {
-    let Some(rows) = rows.filter(|rows| rows.vectors() > 0) else {
-        return Ok(0);
-    };
-    let vectors = rows.vectors();
-    let rows = rows.finish();
-    out.section(Section::VectorScales, rows.scale_bytes())?;
-    out.section(Section::VectorRows, rows.row_bytes())?;
-    if vectors as usize >= graph_min {
-        let graph = VectorGraph::build(&rows, GRAPH_SEED, NonZeroUsize::MIN)?;
-        out.section(Section::Graph, &graph.to_bytes()?)?;
-    }
-    Ok(vectors)
 }

@@ -13,8 +13,9 @@
 
 use std::fmt;
 
-/// The format this build writes, and the newest it reads.
-pub const FORMAT: u32 = 1;
+/// The newest format this build reads and writes. 2 brought the sections of a second set of vectors; a bundle
+/// without one is still written as format 1, so that the version before reads it.
+pub const FORMAT: u32 = 2;
 
 pub(super) const HEADER_BYTES: usize = 1024;
 /// Sections start at multiples of this.
@@ -51,10 +52,18 @@ pub enum Section {
     VectorRows,
     /// The graph over the vectors.
     Graph,
+    /// Embedder and number of the second set of vectors.
+    SecondMeta,
+    /// One scale a vector of the second set.
+    SecondScales,
+    /// One row of signed bytes a vector of the second set.
+    SecondRows,
+    /// The graph over the second set.
+    SecondGraph,
 }
 
 impl Section {
-    const STORED: [Self; 10] = [
+    const STORED: [Self; 14] = [
         Self::Meta,
         Self::PageOffsets,
         Self::Pages,
@@ -65,7 +74,16 @@ impl Section {
         Self::VectorScales,
         Self::VectorRows,
         Self::Graph,
+        Self::SecondMeta,
+        Self::SecondScales,
+        Self::SecondRows,
+        Self::SecondGraph,
     ];
+
+    /// The first format that knows this section.
+    fn format(self) -> u32 {
+        if self > Self::Graph { 2 } else { 1 }
+    }
 
     fn code(self) -> u32 {
         self as u32
@@ -90,6 +108,10 @@ impl fmt::Display for Section {
             Self::VectorScales => "vector scales",
             Self::VectorRows => "vector rows",
             Self::Graph => "vector graph",
+            Self::SecondMeta => "meta section of the second vectors",
+            Self::SecondScales => "second vector scales",
+            Self::SecondRows => "second vector rows",
+            Self::SecondGraph => "second vector graph",
         })
     }
 }
@@ -122,7 +144,8 @@ pub(super) fn encode(entries: &[Entry]) -> [u8; HEADER_BYTES] {
     debug_assert!(entries.len() <= SECTIONS_MAX);
     let mut header = [0_u8; HEADER_BYTES];
     header[..8].copy_from_slice(MAGIC);
-    header[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+    let format = entries.iter().map(|entry| entry.section.format()).max().unwrap_or(1);
+    header[8..12].copy_from_slice(&format.to_le_bytes());
     header[12..16].copy_from_slice(&(entries.len() as u32).to_le_bytes());
     for (place, entry) in header[ENTRIES_START..].chunks_exact_mut(ENTRY_BYTES).zip(entries) {
         place[..4].copy_from_slice(&entry.section.code().to_le_bytes());
@@ -200,6 +223,15 @@ mod tests {
     fn a_header_reads_back() {
         assert_eq!(decode(&encode(&entries()), 1152), Ok(entries()));
         assert_eq!(decode(&encode(&[]), 1024), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_header_names_the_oldest_format_that_knows_its_sections() {
+        let format = |section| encode(&[Entry { section, ..entries()[0] }])[8];
+        assert_eq!(
+            (format(Section::Graph), format(Section::SecondMeta), format(Section::SecondGraph)),
+            (1, 2, 2)
+        );
     }
 
     #[test]

@@ -49,6 +49,11 @@ impl Sections {
         (start <= end && end <= self.map.len()).then(|| self.map.slice(start..end))
     }
 
+    /// Every section there is, in the order of the file.
+    pub(super) fn names(&self) -> impl Iterator<Item = Section> {
+        self.entries.iter().map(|entry| entry.section)
+    }
+
     /// Bytes of one section; 0 when it is absent.
     pub(super) fn length(&self, section: Section) -> u64 {
         self.entries.iter().find(|entry| entry.section == section).map_or(0, |entry| entry.length)

@@ -8,13 +8,13 @@ use std::time::Instant;
 use super::build::BundleMeta;
 use super::error::BundleError;
 use super::facts::{FactsTable, SnippetFacts, SnippetId, SnippetIndex};
-use super::graph::{GRAPH_RESULTS_MAX, VectorGraph};
+use super::graph::VectorGraph;
 use super::layout::Section;
 use super::map::Sections;
 use super::metrics::Metrics;
 use super::records::Records;
 use super::snippet::{Page, Snippet};
-use super::vectors::Rows;
+use super::vector_set::VectorSet;
 use super::words::Words;
 
 /// Snippets with their scores, best first.
@@ -31,8 +31,8 @@ pub struct Bundle {
     snippets: Records,
     facts: FactsTable,
     words: Option<Words>,
-    rows: Option<Rows>,
-    graph: Option<VectorGraph>,
+    vectors: Option<VectorSet>,
+    second: Option<VectorSet>,
 }
 
 /// How large a bundle is, in bytes.
@@ -88,19 +88,10 @@ impl Bundle {
             None if meta.snippets == 0 => None,
             None => return Err(damaged(Section::Words)),
         };
-        let rows = if meta.vectors > 0 {
-            Some(open_rows(&sections, &meta).ok_or_else(|| damaged(Section::VectorRows))?)
-        } else {
-            None
-        };
-        let graph = match (&rows, sections.get(Section::Graph)) {
-            (Some(rows), Some(bytes)) => {
-                Some(open_graph(rows, &bytes).ok_or_else(|| damaged(Section::Graph))?)
-            }
-            _ => None,
-        };
-        let sizes = sizes(&sections, words.is_some(), graph.as_ref());
-        Ok(Self { path, meta, sizes, pages, snippets, facts, words, rows, graph })
+        let vectors = VectorSet::open_first(&sections, &meta, &path)?;
+        let second = VectorSet::open_second(&sections, &meta, &path)?;
+        let sizes = sizes(&sections, words.is_some(), [vectors.as_ref(), second.as_ref()]);
+        Ok(Self { path, meta, sizes, pages, snippets, facts, words, vectors, second })
     }
 
     /// What the bundle says of itself.
@@ -179,20 +170,17 @@ impl Bundle {
     /// [`BundleError::Dimensions`] and [`BundleError::NotFinite`] for a query that the bundle's embedder
     /// did not make.
     pub fn nearest(&self, query: &[f32], limit: usize) -> Result<Scored, BundleError> {
-        let Some(rows) = &self.rows else {
-            return Ok(Vec::new());
-        };
-        // A graph keeps a fixed number of candidates, so it answers well only for a part of them.
-        let near = match &self.graph {
-            Some(graph) if limit <= GRAPH_RESULTS_MAX / 2 => graph.search(query, limit)?,
-            _ => rows.nearest(query, limit)?,
-        };
-        Ok(near.into_iter().map(|(index, cosine)| (SnippetIndex(index), cosine)).collect())
+        self.vectors.as_ref().map_or_else(|| Ok(Vec::new()), |vectors| vectors.nearest(query, limit))
     }
 
     /// The unit vector of a snippet; `None` when it has none.
-    pub fn vector(&self, SnippetIndex(index): SnippetIndex) -> Option<Vec<f32>> {
-        self.rows.as_ref()?.vector(index as usize)
+    pub fn vector(&self, index: SnippetIndex) -> Option<Vec<f32>> {
+        self.vectors.as_ref()?.vector(index)
+    }
+
+    /// The vectors of a service, beside those the bundle was built with.
+    pub fn second(&self) -> Option<&VectorSet> {
+        self.second.as_ref()
     }
 
     /// Cosines of `query` with given snippets, in the order given; 0 for those without a vector. For
@@ -201,8 +189,10 @@ impl Bundle {
     /// # Errors
     /// [`BundleError::Dimensions`] and [`BundleError::NotFinite`] as in [`nearest`](Self::nearest).
     pub fn cosines(&self, query: &[f32], snippets: &[SnippetIndex]) -> Result<Vec<f32>, BundleError> {
-        let indexes = snippets.iter().map(|SnippetIndex(index)| *index as usize);
-        self.rows.as_ref().map_or_else(|| Ok(vec![0.0; snippets.len()]), |rows| rows.cosines(query, indexes))
+        match &self.vectors {
+            Some(vectors) => vectors.cosines(query, snippets),
+            None => Ok(vec![0.0; snippets.len()]),
+        }
     }
 }
 
@@ -212,29 +202,20 @@ impl fmt::Debug for Bundle {
     }
 }
 
-fn open_rows(sections: &Sections, meta: &BundleMeta) -> Option<Rows> {
-    let dimensions = meta.embedder.as_ref()?.dimensions as usize;
-    let rows = Rows::from_mapped(
-        dimensions,
-        sections.get(Section::VectorRows)?,
-        sections.get(Section::VectorScales)?,
-    )?;
-    (rows.len() == meta.snippets as usize).then_some(rows)
-}
-
-fn open_graph(rows: &Rows, bytes: &[u8]) -> Option<VectorGraph> {
-    let graph = VectorGraph::from_bytes(bytes).ok()?;
-    (graph.dimensions() == rows.dimensions() && graph.largest_index() < rows.len()).then_some(graph)
-}
-
-fn sizes(sections: &Sections, words: bool, graph: Option<&VectorGraph>) -> BundleSizes {
+fn sizes(sections: &Sections, words: bool, sets: [Option<&VectorSet>; 2]) -> BundleSizes {
+    let graphs = sets.into_iter().flatten().filter_map(VectorSet::graph);
     let sum = |parts: &[Section]| parts.iter().map(|part| sections.length(*part)).sum();
     BundleSizes {
         file: sections.file_bytes(),
         text: sum(&[Section::Pages, Section::PageOffsets, Section::Snippets, Section::SnippetOffsets]),
         words: sum(&[Section::Words]),
-        vectors: sum(&[Section::VectorRows, Section::VectorScales]),
-        graph: sum(&[Section::Graph]),
-        heap: graph.map_or(0, VectorGraph::memory_bytes) + if words { WORDS_HEAP_BYTES } else { 0 },
+        vectors: sum(&[
+            Section::VectorRows,
+            Section::VectorScales,
+            Section::SecondRows,
+            Section::SecondScales,
+        ]),
+        graph: sum(&[Section::Graph, Section::SecondGraph]),
+        heap: graphs.map(VectorGraph::memory_bytes).sum::<u64>() + if words { WORDS_HEAP_BYTES } else { 0 },
     }
 }

@@ -7,6 +7,7 @@ use super::*;
 
 mod any;
 mod damage;
+mod revise;
 
 fn draft(dimensions: Option<u32>) -> BundleDraft {
     BundleDraft {
@@ -294,17 +295,6 @@ fn a_bundle_is_read_from_many_threads_at_once() {
             });
         }
     });
-}
-
-#[test]
-#[ignore = "writes the fixture of a format when that format is new"]
-fn write_the_fixture_of_this_format() {
-    let dir = tempfile::tempdir().unwrap();
-    let built = build(dir.path(), draft(Some(3)), &sample(), 1);
-    let fixture = format!("src/bundle/fixtures/format-{FORMAT}.bundle");
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join(fixture);
-    fs::create_dir_all(fixture.parent().unwrap()).unwrap();
-    fs::copy(path_of(dir.path(), &built), fixture).unwrap();
 }
 
 /// Peak memory of this process in KiB.

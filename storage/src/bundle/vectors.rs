@@ -62,6 +62,21 @@ impl RowsBuilder {
         Ok(())
     }
 
+    /// Rows so far, with and without a vector.
+    pub fn len(&self) -> usize {
+        self.scales.len() / SCALE_BYTES
+    }
+
+    /// Whether there is no row yet.
+    pub fn is_empty(&self) -> bool {
+        self.scales.is_empty()
+    }
+
+    /// Numbers in a row.
+    pub fn dimensions(&self) -> usize {
+        self.dimensions
+    }
+
     /// Rows that hold a vector.
     pub fn vectors(&self) -> u32 {
         self.vectors

@@ -237,6 +237,41 @@ fn removing_the_current_version_makes_the_next_one_current() {
 }
 
 #[test]
+fn better_vectors_replace_only_the_bundle_they_were_made_for() {
+    let mut world = World::new();
+    world.index(1, 1, "/org/lib", "1.0");
+    let (id, version): (LibraryId, Version) = ("/org/lib".parse().unwrap(), "1.0".parse().unwrap());
+    let upgrade = |replaces: u8, version: &str| {
+        Command::Libraries(libraries::Command::Upgrade {
+            id: "/org/lib".parse().unwrap(),
+            version: version.parse().unwrap(),
+            replaces: built(replaces).bundle,
+            bundle: "f".repeat(64),
+            bundle_bytes: 11,
+            embedder: "e+better".into(),
+        })
+    };
+    let manifest = |world: &World| libraries::manifest(&world.engine, &id, &version).unwrap().unwrap();
+    let before = manifest(&world);
+    assert_eq!(world.apply(upgrade(1, "9.9")), Outcome::NotFound);
+    assert_eq!(world.apply(upgrade(2, "1.0")), Outcome::Stale);
+    let (outcome, changes) = world.apply_telling(upgrade(1, "1.0"));
+    assert_eq!((outcome, changes), (Outcome::Done, vec![Change::Library(id.clone())]));
+    let after = manifest(&world);
+    assert_eq!(
+        (after.bundle.as_str(), after.bundle_bytes, after.embedder.as_str()),
+        (&*"f".repeat(64), 11, "e+better")
+    );
+    assert_eq!(
+        (after.job, after.indexed_at, after.snippets),
+        (before.job, before.indexed_at, before.snippets)
+    );
+    assert_eq!(world.apply(upgrade(1, "1.0")), Outcome::Stale, "once");
+    world.index(2, 1, "/org/lib", "1.0");
+    assert_eq!(manifest(&world).embedder, "e", "documentation published anew is upgraded anew");
+}
+
+#[test]
 fn a_source_that_says_nothing_keeps_what_is_known() {
     let mut world = World::new();
     world.index(1, 1, "/org/lib", "1");

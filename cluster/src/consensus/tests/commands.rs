@@ -113,6 +113,16 @@ fn library_command() -> impl Strategy<Value = libraries::Command> {
         1 => (library(), version(), owner())
             .prop_map(|(id, version, account)| libraries::Command::RemoveVersion { id, version, account }),
         1 => (library(), owner()).prop_map(|(id, account)| libraries::Command::Remove { id, account }),
+        2 => (library(), version(), text(), text()).prop_map(|(id, version, replaces, bundle)| {
+            libraries::Command::Upgrade {
+                id,
+                version,
+                replaces,
+                bundle,
+                bundle_bytes: 7,
+                embedder: "words+better".to_owned(),
+            }
+        }),
     ]
 }
 
