@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use twinmcp_actors::embedding::{Embedder as _, StaticTable};
+use twinmcp_actors::embedding::{DocumentEmbedder as _, DocumentText, Embedder as _, Upgraded};
 use twinmcp_actors::ingest::parse::{Document, ParseLimits, Parsed, page_url, parse};
 use twinmcp_actors::ingest::split::{Cut, SplitSettings, cuts};
-use twinmcp_storage::bundle::{Bundle, BundleDraft, BundleStore, Embedder, Page, SnippetIndex};
+use twinmcp_storage::bundle::{Bundle, BundleDraft, BundleStore, Embedder, Page, Snippet, SnippetIndex};
 
-use crate::Failure;
 use crate::score::Answer;
+use crate::{Failure, table};
 
 /// Name of a library in the questions, its folder in the package, and the parts of it that count.
 pub(crate) const LIBRARIES: [(&str, &str, &[&str]); 5] = [
@@ -59,8 +59,9 @@ pub(crate) fn build(
     parts: &[&str],
     settings: &SplitSettings,
     store: &BundleStore,
+    model: Option<&Upgraded>,
 ) -> Result<Library, Failure> {
-    let table = StaticTable::builtin();
+    let table = table();
     let embedder = Embedder { id: table.id().to_owned(), dimensions: table.dimensions() as u32 };
     let draft =
         BundleDraft { library: format!("/eval/{name}"), version: "1".to_owned(), embedder: Some(embedder) };
@@ -103,10 +104,10 @@ pub(crate) fn build(
         let lengths = lengths(&document);
         for cut in &cuts {
             let started = Instant::now();
-            let embedding = table.embed_snippet(&cut.snippet.heading_path, &cut.snippet.text());
+            let vector = embed(&cut.snippet, model)?;
             times.embed += started.elapsed();
             let started = Instant::now();
-            builder.add_snippet(&cut.snippet, embedding.as_ref().map(|embedding| &*embedding.vector))?;
+            builder.add_snippet(&cut.snippet, vector.as_deref())?;
             times.build += started.elapsed();
             answers.push(answer(&path, &document, cut, &lengths));
         }
@@ -116,6 +117,15 @@ pub(crate) fn build(
     times.build += started.elapsed();
     let bundle = store.open(built.hash)?;
     Ok(Library { bundle, answers, pages, skipped, bytes: read, times })
+}
+
+/// The vector the node would give a snippet, at once or after an upgrade.
+fn embed(snippet: &Snippet, model: Option<&Upgraded>) -> Result<Option<Vec<f32>>, Failure> {
+    let (heading_path, text) = (snippet.heading_path.clone(), snippet.text());
+    let Some(model) = model else {
+        return Ok(table().embed_snippet(&heading_path, &text).map(|embedding| embedding.vector));
+    };
+    Ok(model.embed(&[DocumentText { heading_path, text }])?.pop().flatten())
 }
 
 /// The facts of one snippet for the judge.

@@ -2,17 +2,25 @@
 //!
 //! [`Embedder`] is the seam. Built in is [`StaticTable`]: a sum of token rows, without a transformer,
 //! a network call or a second process, so that a node ranks by meaning from its first second and also
-//! when it is cut off. An index names the [`Embedder::id`] its vectors were made with; vectors of two
-//! ids are never compared with one another.
+//! when it is cut off. [`DocumentEmbedder`] makes better vectors of documents in the background. An index names the
+//! id its vectors were made with; vectors of two [`space`]s are never compared with one another.
 //!
 //! Invariant: the same text gives the same vector on every node of one architecture, because vectors
 //! are part of content-addressed bundles.
 
+mod documents;
 mod static_table;
+mod transformer;
 mod vocabulary;
 mod wordpiece;
 
+pub use documents::{
+    Batch, DocumentEmbedder, DocumentText, EmbedError, Upgraded, both, first_of, second_of, space,
+};
 pub use static_table::StaticTable;
+#[cfg(test)]
+pub(crate) use transformer::tiny;
+pub use transformer::{ModelError, Transformer};
 
 /// Makes vectors of queries and snippets, all in one space.
 pub trait Embedder: Send + Sync + 'static {

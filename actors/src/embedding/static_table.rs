@@ -5,6 +5,10 @@
 //! 0.672 at more than a hundred times the cost, and words alone 0.562. The rows lie in the binary and are paged
 //! in as they are used.
 
+use std::borrow::Cow;
+use std::fs;
+use std::io;
+use std::path::Path;
 use std::sync::LazyLock;
 
 use half::f16;
@@ -31,6 +35,8 @@ const HEADING_WEIGHT: f32 = 0.3;
 /// A table of token vectors with its tokenizer.
 pub struct StaticTable {
     tokenizer: Tokenizer,
+    /// One signed byte a number, [`DIMENSIONS`] a row.
+    rows: Cow<'static, [u8]>,
     scales: Box<[f32]>,
     bias: Vector,
 }
@@ -45,18 +51,42 @@ impl StaticTable {
     }
 
     fn build() -> Self {
+        Self::of(Cow::Borrowed(ROWS), SCALES, BIAS)
+    }
+
+    /// A table as `model/train/train.py` writes it, to be measured before it is built in. It goes by the id of
+    /// the built-in one, so its vectors belong into no bundle that is kept.
+    ///
+    /// # Errors
+    /// When one of the three files is not there, or has another length.
+    pub fn read(folder: &Path) -> io::Result<Self> {
+        let file = |name: &str, length: usize| {
+            let bytes = fs::read(folder.join(name))?;
+            let fits = bytes.len() == length;
+            fits.then_some(bytes)
+                .ok_or_else(|| io::Error::other(format!("`{name}` must have {length} bytes")))
+        };
+        let rows = file("static-128.i8", ROWS.len())?;
+        let (scales, bias) =
+            (file("static-128.scale.f16", SCALES.len())?, file("static-128.bias.f32", BIAS.len())?);
+        Ok(Self::of(Cow::Owned(rows), &scales, &bias))
+    }
+
+    fn of(rows: Cow<'static, [u8]>, scale_bytes: &[u8], bias_bytes: &[u8]) -> Self {
         let mut bias = [0.0; DIMENSIONS];
-        for (value, bytes) in bias.iter_mut().zip(BIAS.as_chunks().0) {
+        for (value, bytes) in bias.iter_mut().zip(bias_bytes.as_chunks().0) {
             *value = f32::from_le_bytes(*bytes);
         }
-        let scales = SCALES.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect();
-        Self { tokenizer: Tokenizer::build(), scales, bias }
+        let scales =
+            scale_bytes.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect();
+        Self { tokenizer: Tokenizer::builtin(), rows, scales, bias }
     }
 
     /// Adds `weight` times the row of `id`.
     fn add(&self, sum: &mut Vector, id: u16, weight: f32) {
         let id = usize::from(id);
-        let (Some(row), Some(scale)) = (ROWS.as_chunks::<DIMENSIONS>().0.get(id), self.scales.get(id)) else {
+        let (Some(row), Some(scale)) = (self.rows.as_chunks::<DIMENSIONS>().0.get(id), self.scales.get(id))
+        else {
             return;
         };
         let weight = weight * scale;
@@ -206,6 +236,24 @@ mod tests {
         }
         let seen = (ID, hasher.finalize().to_hex()[..16].to_owned());
         assert_eq!(seen, ("twinmcp-static-128-v1", "7c38134777c4dbe2".to_owned()), "new files need a new id");
+    }
+
+    #[test]
+    fn a_table_from_a_folder_embeds_as_the_one_built_in() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in [
+            ("static-128.i8", &ROWS[..]),
+            ("static-128.scale.f16", &SCALES[..]),
+            ("static-128.bias.f32", &BIAS[..]),
+        ] {
+            fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        let text = "Spawns a blocking task on the runtime.";
+        let read = StaticTable::read(folder.path()).unwrap();
+        assert_eq!(read.embed_query(text), StaticTable::builtin().embed_query(text));
+        fs::write(folder.path().join("static-128.i8"), "short").unwrap();
+        let error = StaticTable::read(folder.path()).err().unwrap().to_string();
+        assert!(error.contains("`static-128.i8` must have"), "{error}");
     }
 
     #[test]

@@ -5,14 +5,19 @@
 //! one run over a word gives the hashes of all its prefixes. 256 KiB of slots and 119 KiB of
 //! offsets are all that lives on the heap; building them takes about a millisecond.
 
-/// The vocabulary file: one piece a line, the line number is the token id.
+use std::borrow::Cow;
+
+/// The built-in vocabulary file: one piece a line, the line number is the token id.
 const PIECES: &str = include_str!("model/vocab.txt");
 
-/// Number of pieces, which is also the number of rows of every table trained on this vocabulary.
+/// Number of built-in pieces, which is also the number of rows of every table trained on them.
 pub(super) const PIECE_COUNT: usize = 30_522;
 
+/// Pieces a vocabulary may have: an id is below 0x8000, so that no slot looks like [`EMPTY`].
+pub(super) const PIECES_MAX: usize = 0x8000;
+
 /// The piece that stands for a word that cannot be spelled with the others.
-pub(super) const UNKNOWN: u16 = 100;
+const UNKNOWN_PIECE: &str = "[UNK]";
 
 /// No piece is longer; longer prefixes are not looked up. The longest in the file has 18 bytes.
 const PIECE_BYTES_MAX: usize = 24;
@@ -39,20 +44,38 @@ pub(super) struct Piece {
 
 /// The pieces, ready to be searched.
 pub(super) struct Vocabulary {
-    /// `tag << 16 | id`; an id is below 0x8000, so no slot looks like [`EMPTY`].
+    pieces: Cow<'static, str>,
+    /// `tag << 16 | id`.
     slots: Box<[u32]>,
-    /// Where the key of each id starts in [`PIECES`], its `##` left out.
+    /// Where the key of each id starts in `pieces`, its `##` left out.
     starts: Box<[u32]>,
+    unknown: u16,
 }
 
 impl Vocabulary {
-    pub(super) fn build() -> Self {
+    /// The vocabulary in the binary.
+    pub(super) fn builtin() -> Self {
+        Self::build(Cow::Borrowed(PIECES), PIECE_COUNT)
+    }
+
+    /// The vocabulary of a model of its own, one piece a line; `None` for more than [`PIECES_MAX`]
+    /// pieces, or none at all.
+    pub(super) fn from_lines(pieces: String) -> Option<Self> {
+        let count = pieces.lines().count();
+        (1..=PIECES_MAX)
+            .contains(&count)
+            .then(|| Self::build(Cow::Owned(pieces.replace("\r\n", "\n")), count))
+    }
+
+    fn build(pieces: Cow<'static, str>, count: usize) -> Self {
         let mut vocabulary = Self {
+            pieces: Cow::Borrowed(""),
             slots: vec![EMPTY; 1 << SLOT_BITS].into_boxed_slice(),
-            starts: vec![0; PIECE_COUNT].into_boxed_slice(),
+            starts: vec![0; count].into_boxed_slice(),
+            unknown: 0,
         };
         let mut line_start = 0;
-        for (id, line) in (0_u16..).zip(PIECES.split('\n').take(PIECE_COUNT)) {
+        for (id, line) in (0_u16..).zip(pieces.split('\n').take(count)) {
             let (place, key) = match line.strip_prefix("##") {
                 Some(key) if !key.is_empty() => (Place::Continuation, key),
                 _ => (Place::Start, line),
@@ -66,7 +89,26 @@ impl Vocabulary {
                 vocabulary.insert(hash(place, key.as_bytes()), id);
             }
         }
+        vocabulary.pieces = pieces;
+        vocabulary.unknown = vocabulary.id_of(UNKNOWN_PIECE).unwrap_or(0);
         vocabulary
+    }
+
+    /// How many pieces there are.
+    pub(super) fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// The piece that stands for a word that cannot be spelled.
+    pub(super) fn unknown(&self) -> u16 {
+        self.unknown
+    }
+
+    /// The id of a piece that opens a word, `[CLS]` for one, or `None` when there is none.
+    pub(super) fn id_of(&self, piece: &str) -> Option<u16> {
+        self.longest_prefix(Place::Start, piece.as_bytes())
+            .filter(|found| found.len == piece.len())
+            .map(|found| found.id)
     }
 
     /// The longest piece that `text` starts with; `None` also for an empty text.
@@ -119,7 +161,7 @@ impl Vocabulary {
             return false;
         };
         let start = start as usize;
-        let bytes = PIECES.as_bytes();
+        let bytes = self.pieces.as_bytes();
         let ends_there = bytes.get(start + key.len()).is_none_or(|&byte| byte == b'\n');
         let continues = start >= 2 && bytes.get(start - 2..start) == Some(b"##");
         ends_there
@@ -160,7 +202,7 @@ mod tests {
 
     #[test]
     fn every_piece_of_the_file_is_found_under_its_own_line_number() {
-        let vocabulary = Vocabulary::build();
+        let vocabulary = Vocabulary::builtin();
         let lines: Vec<&str> = PIECES.lines().collect();
         assert_eq!(lines.len(), PIECE_COUNT);
         for (id, line) in lines.iter().enumerate() {
@@ -176,12 +218,24 @@ mod tests {
     #[test]
     fn no_piece_is_longer_than_the_prefixes_looked_up() {
         assert!(PIECES.lines().all(|line| line.trim_start_matches("##").len() <= PIECE_BYTES_MAX));
-        assert_eq!(PIECES.lines().nth(usize::from(UNKNOWN)), Some("[UNK]"));
+        assert_eq!(Vocabulary::builtin().unknown(), 100);
+    }
+
+    #[test]
+    fn a_vocabulary_of_its_own_is_read_by_line_and_has_a_limit() {
+        let own = Vocabulary::from_lines("[PAD]\n[UNK]\nwidget\n##s".to_owned()).unwrap();
+        assert_eq!(
+            (own.len(), own.unknown(), own.id_of("widget"), own.id_of("widge")),
+            (4, 1, Some(2), None)
+        );
+        assert_eq!(own.longest_prefix(Place::Continuation, b"s"), Some(Piece { id: 3, len: 1 }));
+        assert!(Vocabulary::from_lines(String::new()).is_none());
+        assert!(Vocabulary::from_lines("a\n".repeat(PIECES_MAX + 1)).is_none());
     }
 
     #[test]
     fn the_longest_piece_wins() {
-        let vocabulary = Vocabulary::build();
+        let vocabulary = Vocabulary::builtin();
         let piece = |place, text: &str| {
             let found = vocabulary.longest_prefix(place, text.as_bytes())?;
             PIECES.lines().nth(usize::from(found.id)).map(|line| (line, found.len))

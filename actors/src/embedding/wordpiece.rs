@@ -13,7 +13,7 @@
 use unicode_general_category::{GeneralCategory, get_general_category};
 use unicode_normalization::char::decompose_canonical;
 
-use super::vocabulary::{Place, UNKNOWN, Vocabulary};
+use super::vocabulary::{Place, Vocabulary};
 
 /// Longer words are `[UNK]`, as in BERT.
 const WORD_CHARS_MAX: usize = 100;
@@ -24,8 +24,14 @@ pub(super) struct Tokenizer {
 }
 
 impl Tokenizer {
-    pub(super) fn build() -> Self {
-        Self { vocabulary: Vocabulary::build() }
+    /// Over the vocabulary in the binary.
+    pub(super) fn builtin() -> Self {
+        Self { vocabulary: Vocabulary::builtin() }
+    }
+
+    /// Over another vocabulary.
+    pub(super) fn new(vocabulary: Vocabulary) -> Self {
+        Self { vocabulary }
     }
 
     /// Calls `emit` with each token id in order; no special tokens are added.
@@ -98,7 +104,7 @@ impl Tokenizer {
             return;
         }
         if word.chars > WORD_CHARS_MAX {
-            emit(UNKNOWN);
+            emit(self.vocabulary.unknown());
         } else {
             self.spell(word.as_bytes(), emit);
         }
@@ -107,7 +113,7 @@ impl Tokenizer {
 
     fn spell(&self, word: &[u8], emit: &mut impl FnMut(u16)) {
         let Some(first) = self.vocabulary.longest_prefix(Place::Start, word) else {
-            return emit(UNKNOWN);
+            return emit(self.vocabulary.unknown());
         };
         if first.len == word.len() {
             return emit(first.id);
@@ -119,7 +125,7 @@ impl Tokenizer {
         while let Some(rest) = word.get(at..).filter(|rest| !rest.is_empty()) {
             let piece = self.vocabulary.longest_prefix(Place::Continuation, rest);
             let (Some(piece), Some(id)) = (piece, ids.get_mut(count)) else {
-                return emit(UNKNOWN);
+                return emit(self.vocabulary.unknown());
             };
             *id = piece.id;
             count += 1;
@@ -234,9 +240,11 @@ mod tests {
 
     use super::*;
 
+    const UNKNOWN: u16 = 100;
+
     fn ids(text: &str) -> Vec<u16> {
         let mut ids = Vec::new();
-        Tokenizer::build().tokenize(text, |id| ids.push(id));
+        Tokenizer::builtin().tokenize(text, |id| ids.push(id));
         ids
     }
 
