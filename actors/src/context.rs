@@ -8,6 +8,7 @@ use twinmcp_storage::bundle::BundleStore;
 use twinmcp_storage::clock::{Clock, Entropy};
 
 use crate::embedding::Embedder;
+use crate::upgrade::Activity;
 
 /// What every actor is handed.
 pub(crate) struct Context {
@@ -18,6 +19,8 @@ pub(crate) struct Context {
     pub(crate) bundles: Arc<BundleStore>,
     /// Lives as long as the process: a table in the binary, or a client of a service.
     pub(crate) embedder: &'static dyn Embedder,
+    /// Counts the questions asked.
+    pub(crate) activity: Arc<Activity>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
 }

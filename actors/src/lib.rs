@@ -16,6 +16,7 @@ pub mod libraries;
 pub mod search;
 mod slot;
 pub mod supervisor;
+pub mod upgrade;
 pub mod usage;
 
 use std::path::PathBuf;
@@ -34,6 +35,7 @@ pub use libraries::Libraries;
 pub use search::Search;
 pub use slot::Unanswered;
 pub use supervisor::{SupervisionConfig, Supervisor};
+pub use upgrade::{UpgradeConfig, Upgrades};
 
 use context::Context;
 use embedding::StaticTable;
@@ -47,6 +49,8 @@ pub struct ActorsConfig {
     pub data_dir: PathBuf,
     /// How index jobs run.
     pub jobs: JobsConfig,
+    /// How published documentation gets better vectors.
+    pub upgrade: UpgradeConfig,
     /// When a dead actor is started again.
     pub supervision: SupervisionConfig,
 }
@@ -69,6 +73,8 @@ pub struct Actors {
     pub jobs: Jobs,
     /// What the documentation says.
     pub search: Search,
+    /// Which documentation gets better vectors.
+    pub upgrades: Upgrades,
     /// How the actors are.
     pub supervisor: Supervisor,
 }
@@ -95,6 +101,7 @@ impl Actors {
             cluster,
             bundles,
             embedder: StaticTable::builtin(),
+            activity: Arc::default(),
             clock,
             entropy,
         });
@@ -103,10 +110,12 @@ impl Actors {
         let (libraries_child, libraries) = Libraries::child(&context);
         let (jobs_child, jobs) = Jobs::child(&context, &config.jobs);
         let (search_child, search) = Search::child(&context, &jobs);
-        let children = vec![accounts_child, api_keys_child, libraries_child, search_child, jobs_child];
+        let (upgrade_child, upgrades) = Upgrades::child(&context, &config.upgrade);
+        let mut children = vec![accounts_child, api_keys_child, libraries_child, search_child, jobs_child];
+        children.extend(upgrade_child);
         let supervisor =
             Supervisor::start(format!("{node}/supervisor"), children, config.supervision).await?;
-        Ok(Self { accounts, api_keys, libraries, jobs, search, supervisor })
+        Ok(Self { accounts, api_keys, libraries, jobs, search, upgrades, supervisor })
     }
 
     /// Ends every actor. A job that runs is interrupted, and goes on at the next start.

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use twinmcp_actors::embedding::{Embedder, StaticTable};
 use twinmcp_actors::usage::{self, Limits};
-use twinmcp_actors::{Actors, ActorsConfig, JobsConfig, SupervisionConfig};
+use twinmcp_actors::{Actors, ActorsConfig, JobsConfig, SupervisionConfig, UpgradeConfig};
 use twinmcp_cluster::{Cluster, ClusterConfig, ClusterError};
 use twinmcp_storage::bundle::{BundleError, BundleStore};
 use twinmcp_storage::clock::{Clock, Entropy, SystemClock, SystemEntropy};
@@ -243,11 +243,12 @@ fn apis(
         supervisor: actors.supervisor.clone(),
         readiness: Arc::clone(readiness),
         embedder: StaticTable::builtin().id().to_owned(),
+        upgrades: actors.upgrades.clone(),
     };
     (
         Context7Api { tools: tools.clone() },
         ToolsApi { tools },
-        LibrariesApi { libraries: actors.libraries.clone() },
+        LibrariesApi { libraries: actors.libraries.clone(), upgrades: actors.upgrades.clone() },
         JobsApi { jobs: actors.jobs.clone(), streams: Arc::clone(streams), stop: stop.clone() },
         ApiKeysApi { api_keys: actors.api_keys.clone(), clock: Arc::clone(clock) },
         HealthApi { health },
@@ -264,6 +265,11 @@ fn actors_config(config: &Config, address: SocketAddr) -> ActorsConfig {
             folders: config.ingest.folders.clone(),
             upload_bytes_max: config.ingest.upload_bytes_max,
             ..JobsConfig::default()
+        },
+        upgrade: UpgradeConfig {
+            model: Some(config.ingest.upgrade_model.clone()).filter(|folder| !folder.as_os_str().is_empty()),
+            cpu_percent: config.ingest.upgrade_cpu_percent,
+            cache_bytes_max: config.ingest.upgrade_cache_bytes,
         },
         supervision: SupervisionConfig::default(),
     }

@@ -15,3 +15,7 @@ mod publishing;
 mod quickstart;
 mod stdio;
 mod stopping;
+// The same tiny transformer as in the tests of its forward pass.
+#[path = "../../actors/src/embedding/transformer/tiny.rs"]
+mod tiny_model;
+mod upgrade;

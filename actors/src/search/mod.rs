@@ -30,6 +30,7 @@ use crate::context::Context;
 use crate::embedding::Embedder;
 use crate::jobs::Jobs;
 use crate::supervisor::Child;
+use crate::upgrade::Activity;
 use catalogue::SharedCatalogue;
 use metrics::Metrics;
 
@@ -165,6 +166,7 @@ pub struct Search {
     jobs: Jobs,
     catalogue: SharedCatalogue,
     metrics: Arc<Metrics>,
+    activity: Arc<Activity>,
 }
 
 impl Search {
@@ -178,6 +180,7 @@ impl Search {
             jobs: jobs.clone(),
             catalogue,
             metrics: Arc::new(Metrics::new()),
+            activity: Arc::clone(&context.activity),
         };
         (child, search)
     }
@@ -190,6 +193,7 @@ impl Search {
         if name.len() > QUERY_BYTES_MAX || query.len() > QUERY_BYTES_MAX {
             return Err(SearchError::QueryLength);
         }
+        self.activity.asked();
         let timer = self.metrics.resolve_started();
         let matches = self.catalogue.resolve(name, query, limit.min(MATCHES_MAX));
         timer.done(matches.len());

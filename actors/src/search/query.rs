@@ -6,6 +6,8 @@ use twinmcp_storage::bundle::{Bundle, BundleHash, Scored, SnippetIndex};
 use twinmcp_storage::ids::{LibraryId, LibraryRef, Version};
 use twinmcp_storage::libraries::{self, Library, VersionManifest, compare_versions};
 
+use crate::embedding::space;
+
 use super::rank::{self, Ranked};
 use super::{Docs, DocsQuery, FoundSnippet, QUERY_BYTES_MAX, SNIPPETS_MAX, Search, SearchError, TOKENS_MAX};
 
@@ -24,6 +26,7 @@ impl Search {
         }
         let (library, manifest) = self.version(query.library)?;
         let bundle = self.open(&manifest).await?;
+        self.activity.asked();
         let timer = self.metrics.query_started();
         let ranked = self.rank(&bundle, text)?;
         let tokens_max = query.tokens_max.min(TOKENS_MAX);
@@ -100,8 +103,9 @@ impl Search {
         };
         let vector = {
             let _timer = self.metrics.stage("embed");
-            // Vectors of another embedder say nothing about this one's.
-            let same = bundle.meta().embedder.as_ref().is_some_and(|used| used.id == self.embedder.id());
+            // Vectors of another space say nothing about this one's.
+            let used = bundle.meta().embedder.as_ref();
+            let same = used.is_some_and(|used| space(&used.id) == space(self.embedder.id()));
             same.then(|| self.embedder.embed_query(text)).flatten()
         };
         let nearest = {

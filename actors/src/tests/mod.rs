@@ -13,7 +13,7 @@ use crate::libraries::LibrariesError;
 use crate::search::SearchError;
 use crate::supervisor::ActorState;
 use crate::{Actors, Owner};
-use world::World;
+pub(crate) use world::World;
 
 /// Sections long enough to be snippets of their own.
 const GUIDE: (&str, &str) = (

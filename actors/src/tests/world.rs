@@ -16,15 +16,17 @@ use twinmcp_storage::jobs::{JobState, Source};
 
 use crate::jobs::{JobView, JobsError, Submission};
 use crate::search::{Docs, DocsQuery, SearchError};
-use crate::{Actors, ActorsConfig, JobsConfig, Owner, SupervisionConfig};
+use crate::{Actors, ActorsConfig, JobsConfig, Owner, SupervisionConfig, UpgradeConfig};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) struct World {
-    pub(super) actors: Actors,
-    pub(super) account: Account,
-    pub(super) node: String,
-    pub(super) cluster: Cluster,
+pub(crate) struct World {
+    pub(crate) actors: Actors,
+    pub(crate) account: Account,
+    pub(crate) node: String,
+    pub(crate) cluster: Cluster,
+    bundles: Arc<BundleStore>,
+    upgrade: UpgradeConfig,
     disk: Disk,
 }
 
@@ -37,14 +39,20 @@ struct Disk {
 }
 
 impl World {
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
+        Self::with_upgrades(|_| UpgradeConfig::default()).await
+    }
+
+    /// A node that is told of a model; `upgrades` gets the folder that the node's data lies in.
+    pub(crate) async fn with_upgrades(upgrades: impl FnOnce(&Path) -> UpgradeConfig) -> Self {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         std::fs::create_dir(folder.path().join("sources")).unwrap();
         let (state, raft) = (MemoryEngine::new(Keyspace::STATE), MemoryEngine::new(Keyspace::RAFT));
-        Self::on(Disk { folder, state, raft }).await
+        let upgrades = upgrades(folder.path());
+        Self::on(Disk { folder, state, raft }, upgrades).await
     }
 
-    async fn on(disk: Disk) -> Self {
+    async fn on(disk: Disk, upgrade: UpgradeConfig) -> Self {
         static NODES: AtomicUsize = AtomicUsize::new(0);
         let node = format!("test-{}", NODES.fetch_add(1, Ordering::SeqCst));
         let (state, raft) = (Arc::new(disk.state.clone()), Arc::new(disk.raft.clone()));
@@ -58,36 +66,50 @@ impl World {
             node: node.clone(),
             data_dir: disk.folder.path().to_owned(),
             jobs: JobsConfig { folders: vec![disk.folder.path().join("sources")], ..JobsConfig::default() },
+            upgrade: upgrade.clone(),
             supervision: SupervisionConfig {
                 backoff_min: Duration::from_millis(1),
                 ..SupervisionConfig::default()
             },
         };
         let actors =
-            Actors::start(config, cluster.clone(), bundles, clock, Arc::new(SystemEntropy)).await.unwrap();
+            Actors::start(config, cluster.clone(), Arc::clone(&bundles), clock, Arc::new(SystemEntropy))
+                .await
+                .unwrap();
         let account = match actors.accounts.first().unwrap() {
             Some(account) => account,
             None => actors.accounts.create("owner").await.unwrap(),
         };
-        Self { actors, account, node, cluster, disk }
+        Self { actors, account, node, cluster, bundles, upgrade, disk }
     }
 
     /// Ends everything at once and starts a node on what the disk kept.
-    pub(super) async fn crash_and_restart(self) -> Self {
+    pub(crate) async fn crash_and_restart(self) -> Self {
+        let upgrade = self.upgrade.clone();
+        self.crash_and_restart_with(|_| upgrade).await
+    }
+
+    /// The same, with another configuration of upgrades.
+    pub(crate) async fn crash_and_restart_with(self, upgrades: impl FnOnce(&Path) -> UpgradeConfig) -> Self {
         let Self { actors, cluster, disk, .. } = self;
         actors.stop().await;
         cluster.shutdown().await.unwrap();
         disk.state.crash();
         disk.raft.crash();
-        Self::on(disk).await
+        let upgrades = upgrades(disk.folder.path());
+        Self::on(disk, upgrades).await
     }
 
-    pub(super) fn folder(&self) -> PathBuf {
+    pub(crate) fn bundles(&self) -> &BundleStore {
+        &self.bundles
+    }
+
+    pub(crate) fn folder(&self) -> PathBuf {
         self.disk.folder.path().join("sources")
     }
 
     /// Writes a source and names its folder.
-    pub(super) fn source(&self, name: &str, pages: &[(&str, &str)]) -> Source {
+    pub(crate) fn source(&self, name: &str, pages: &[(&str, &str)]) -> Source {
         let folder = self.folder().join(name);
         for (path, text) in pages {
             let path = folder.join(path);
@@ -97,7 +119,7 @@ impl World {
         as_source(&folder)
     }
 
-    pub(super) fn submission(&self, library: &str, version: &str, source: Source) -> Submission {
+    pub(crate) fn submission(&self, library: &str, version: &str, source: Source) -> Submission {
         Submission {
             account: self.account.id.clone(),
             library: library.parse().unwrap(),
@@ -107,7 +129,7 @@ impl World {
         }
     }
 
-    pub(super) async fn submit(
+    pub(crate) async fn submit(
         &self,
         library: &str,
         version: &str,
@@ -117,21 +139,21 @@ impl World {
     }
 
     /// Follows a job to its end.
-    pub(super) async fn ended(&self, id: &JobId) -> JobView {
+    pub(crate) async fn ended(&self, id: &JobId) -> JobView {
         let mut view = self.actors.jobs.watch(&Owner::Operator, id).unwrap();
         let ended = view.wait_for(|view| view.job.state.is_ended());
         tokio::time::timeout(PATIENCE, ended).await.expect("the job ends").unwrap().clone()
     }
 
     /// Indexes a version and expects that to work.
-    pub(super) async fn index(&self, library: &str, version: &str, source: Source) -> JobView {
+    pub(crate) async fn index(&self, library: &str, version: &str, source: Source) -> JobView {
         let job = self.submit(library, version, source).await.unwrap();
         let view = self.ended(&job.job.id).await;
         assert_eq!(view.job.state, JobState::Done);
         view
     }
 
-    pub(super) async fn docs(&self, library: &str, text: &str) -> Result<Docs, SearchError> {
+    pub(crate) async fn docs(&self, library: &str, text: &str) -> Result<Docs, SearchError> {
         let library: LibraryRef = library.parse().unwrap();
         self.actors
             .search
@@ -140,13 +162,13 @@ impl World {
     }
 
     /// Ends one of the node's actors as a crash would.
-    pub(super) fn kill(&self, actor: &str) {
+    pub(crate) fn kill(&self, actor: &str) {
         let name = format!("{}/{actor}", self.node);
         ractor::registry::where_is(name).expect("the actor is there").kill();
     }
 
     /// Waits until something is true.
-    pub(super) async fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
+    pub(crate) async fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
         let reached = async {
             while !holds() {
                 tokio::time::sleep(Duration::from_millis(2)).await;

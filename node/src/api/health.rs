@@ -7,13 +7,14 @@ use poem::Request;
 use poem_openapi::payload::{Json, PlainText};
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
-use twinmcp_actors::Supervisor;
 use twinmcp_actors::supervisor::ActorState;
+use twinmcp_actors::{Supervisor, Upgrades};
 use twinmcp_cluster::Cluster;
 use twinmcp_storage::api_keys::Scope;
 
 use super::Tag;
 use super::error::ApiError;
+use super::upgrade::UpgradeRecord;
 use crate::http::{Identity, address_of};
 use crate::telemetry::{self, Readiness};
 
@@ -26,6 +27,7 @@ pub(crate) struct Health {
     pub(crate) supervisor: Supervisor,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) embedder: String,
+    pub(crate) upgrades: Upgrades,
 }
 
 impl Health {
@@ -108,6 +110,8 @@ pub(crate) struct HealthRecord {
     search_mode: String,
     /// The embedder of queries.
     embedder: String,
+    /// How far the documentation has better vectors.
+    upgrade: UpgradeRecord,
     /// The node's view of its cluster.
     cluster: ClusterRecord,
     /// The supervised actors.
@@ -124,6 +128,7 @@ impl Example for HealthRecord {
             region: "local".to_owned(),
             search_mode: "words+vectors".to_owned(),
             embedder: "twinmcp-static-128-v1".to_owned(),
+            upgrade: UpgradeRecord::example(),
             cluster: ClusterRecord::example(),
             actors: vec![ActorRecord::example()],
         }
@@ -194,6 +199,7 @@ impl HealthApi {
             region: health.region.clone(),
             search_mode: "words+vectors".to_owned(),
             embedder: health.embedder.clone(),
+            upgrade: health.upgrades.status().into(),
             cluster: ClusterRecord {
                 id: status.cluster_id.to_string(),
                 role: format!("{:?}", status.role).to_lowercase(),

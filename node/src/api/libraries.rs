@@ -5,8 +5,9 @@ use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
-use twinmcp_actors::Libraries;
 use twinmcp_actors::libraries::LibraryView;
+use twinmcp_actors::upgrade::UpgradeStatus;
+use twinmcp_actors::{Libraries, Upgrades};
 use twinmcp_storage::api_keys::Scope;
 use twinmcp_storage::ids::LibraryId;
 use twinmcp_storage::libraries::VersionManifest;
@@ -14,6 +15,7 @@ use twinmcp_storage::libraries::VersionManifest;
 use super::Tag;
 use super::error::ApiError;
 use super::failures::invalid_id;
+use super::upgrade::search_mode;
 use crate::http::{Caller, Reader};
 
 /// Libraries of one answer, at most.
@@ -37,14 +39,16 @@ pub(crate) struct VersionRecord {
     bundle_bytes: u64,
     /// The embedder its vectors come from.
     embedder: String,
+    /// Which vectors it is searched by: `static`, `upgraded`, or `upgrading 63 %` while this node makes better ones.
+    search_mode: String,
     /// The job that built it.
     job: String,
     /// When it was published, RFC 3339.
     indexed_at: String,
 }
 
-impl From<&VersionManifest> for VersionRecord {
-    fn from(manifest: &VersionManifest) -> Self {
+impl VersionRecord {
+    fn of(manifest: &VersionManifest, upgrades: &UpgradeStatus) -> Self {
         Self {
             version: manifest.version.to_string(),
             pages: manifest.pages,
@@ -53,6 +57,7 @@ impl From<&VersionManifest> for VersionRecord {
             bundle: manifest.bundle.clone(),
             bundle_bytes: manifest.bundle_bytes,
             embedder: manifest.embedder.clone(),
+            search_mode: search_mode(manifest, upgrades),
             job: manifest.job.to_string(),
             indexed_at: manifest.indexed_at.to_string(),
         }
@@ -69,6 +74,7 @@ impl Example for VersionRecord {
             bundle: "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262".to_owned(),
             bundle_bytes: 18_350_080,
             embedder: "twinmcp-static-128-v1".to_owned(),
+            search_mode: "upgrading 63 %".to_owned(),
             job: "job_01jdcq0vz3k8w6m5r2t9y4x7ab".to_owned(),
             indexed_at: "2026-11-23T12:46:10.123Z".to_owned(),
         }
@@ -106,8 +112,8 @@ pub(crate) struct LibraryRecord {
     updated_at: String,
 }
 
-impl From<&LibraryView> for LibraryRecord {
-    fn from(view: &LibraryView) -> Self {
+impl LibraryRecord {
+    fn of(view: &LibraryView, upgrades: &UpgradeStatus) -> Self {
         let library = &view.library;
         Self {
             id: library.id.to_string(),
@@ -118,7 +124,7 @@ impl From<&LibraryView> for LibraryRecord {
             rules: library.facts.rules.clone(),
             trust: library.trust_tenths.map(|tenths| f64::from(tenths) / 10.0),
             current_version: library.current.as_ref().map(ToString::to_string),
-            versions: view.versions.iter().map(VersionRecord::from).collect(),
+            versions: view.versions.iter().map(|manifest| VersionRecord::of(manifest, upgrades)).collect(),
             created_at: library.created_at.to_string(),
             updated_at: library.updated_at.to_string(),
         }
@@ -207,6 +213,7 @@ pub(crate) enum Removed {
 /// `/api/libraries`.
 pub(crate) struct LibrariesApi {
     pub(crate) libraries: Libraries,
+    pub(crate) upgrades: Upgrades,
 }
 
 #[OpenApi(prefix_path = "/api/libraries", tag = "Tag::Libraries")]
@@ -229,7 +236,9 @@ impl LibrariesApi {
         let limit = limit.0.map_or(PAGE_ITEMS_MAX, |limit| limit as usize).min(PAGE_ITEMS_MAX);
         // One more than shown tells whether there is a next page.
         let views = self.libraries.list(after.as_ref(), limit + 1)?;
-        let libraries: Vec<LibraryRecord> = views.iter().take(limit).map(LibraryRecord::from).collect();
+        let upgrades = self.upgrades.status();
+        let shown = views.iter().take(limit).map(|view| LibraryRecord::of(view, &upgrades));
+        let libraries: Vec<LibraryRecord> = shown.collect();
         let next =
             (views.len() > limit).then(|| libraries.last().map(|library| library.id.clone())).flatten();
         Ok(Json(LibraryPage { libraries, next }))
@@ -250,7 +259,7 @@ impl LibrariesApi {
         name: Path<String>,
     ) -> Result<Json<LibraryRecord>, ApiError> {
         let id = id(&org, &name)?;
-        Ok(Json(LibraryRecord::from(&self.found(&id)?)))
+        Ok(Json(LibraryRecord::of(&self.found(&id)?, &self.upgrades.status())))
     }
 
     /// Changes what is told about a library.
@@ -287,7 +296,7 @@ impl LibrariesApi {
             None => known.trust_tenths,
         };
         let view = self.libraries.describe(caller.owner(), &id, facts, trust_tenths).await?;
-        Ok(Json(LibraryRecord::from(&view)))
+        Ok(Json(LibraryRecord::of(&view, &self.upgrades.status())))
     }
 
     /// Removes a library with all its versions.

@@ -16,6 +16,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 mod tools;
+mod upgrade;
 
 use poem::http::Method;
 use poem::{Endpoint, EndpointExt, IntoResponse, Route};

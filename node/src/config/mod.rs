@@ -180,6 +180,13 @@ section! {
         upload_bytes_max: u64 = 1024 * 1024 * 1024,
         /// Folders on this machine that jobs may read, with everything below them; none allows no folder.
         folders: Vec<PathBuf> = Vec::new(),
+        /// Folder of a sentence transformer, all-MiniLM-L6-v2, that gives published documentation better vectors in
+        /// the background; empty for none.
+        upgrade_model: PathBuf = PathBuf::new(),
+        /// Share of one core that upgrades may use, in percent.
+        upgrade_cpu_percent: u8 = 50,
+        /// Vectors of upgrades remembered on disk, in bytes.
+        upgrade_cache_bytes: u64 = 128 * 1024 * 1024,
     }
 }
 
@@ -270,6 +277,11 @@ impl Config {
         require(upload, "ingest", "upload_bytes_max", "must be 1024 bytes to 1 TiB");
         let absolute = ingest.folders.iter().all(|folder| folder.is_absolute());
         require(absolute, "ingest", "folders", "must be absolute paths");
+
+        let share = (1..=100).contains(&ingest.upgrade_cpu_percent);
+        require(share, "ingest", "upgrade_cpu_percent", "must be 1 to 100");
+        let cache = (mebibyte..=1024 * 1024 * mebibyte).contains(&ingest.upgrade_cache_bytes);
+        require(cache, "ingest", "upgrade_cache_bytes", "must be 1048576 bytes (1 MiB) to 1 TiB");
 
         let search = &self.search;
         let tokens_max = (100..=1_000_000).contains(&search.tokens_max);

@@ -1,0 +1,170 @@
+//! Stories of upgrades, over a node in memory and a tiny model.
+
+use std::path::PathBuf;
+
+use twinmcp_storage::bundle::BundleHash;
+use twinmcp_storage::libraries::{self, VersionManifest};
+
+use super::{UpgradeConfig, UpgradeState};
+use crate::embedding::tiny;
+use crate::tests::World;
+
+/// A page of many sections, each a snippet of its own.
+fn guide(sections: usize) -> Vec<(String, String)> {
+    let section = |number: usize| {
+        format!(
+            "## Step {number}\n\nPolish the widget number {number} with a soft dry cloth until it shines, start at the \
+             rim and never use a brush. Let it rest in a box {number} days long, away from sunlight and magnets; \
+             calibrate it after {number} years, and store it with paper between the layers so that nothing scratches \
+             anything else. Write the date and the number {number} on the lid of the box before it is stacked.\n\n"
+        )
+    };
+    let text: String = (0..sections).map(section).collect();
+    vec![("docs/guide.md".to_owned(), format!("# Widget guide\n\n{text}"))]
+}
+
+async fn world(model: impl FnOnce(&std::path::Path) -> PathBuf) -> World {
+    World::with_upgrades(|folder| UpgradeConfig {
+        model: Some(model(folder)),
+        cpu_percent: 100,
+        ..UpgradeConfig::default()
+    })
+    .await
+}
+
+fn tiny_model(folder: &std::path::Path) -> PathBuf {
+    let model = folder.join("model");
+    tiny::write(&model, 7).unwrap();
+    model
+}
+
+async fn index(world: &World, version: &str, sections: usize) {
+    let pages = guide(sections);
+    let pages: Vec<(&str, &str)> = pages.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let source = world.source(version, &pages);
+    world.index("/acme/widget", version, source).await;
+}
+
+fn manifest(world: &World, version: &str) -> VersionManifest {
+    let (id, version) = ("/acme/widget".parse().unwrap(), version.parse().unwrap());
+    libraries::manifest(world.cluster.reader(), &id, &version).unwrap().unwrap()
+}
+
+fn is_upgraded(world: &World, version: &str) -> bool {
+    manifest(world, version).embedder.contains("+transformer-v1-")
+}
+
+fn hash(manifest: &VersionManifest) -> BundleHash {
+    manifest.bundle.parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_answers_at_once_and_from_better_vectors_later() {
+    let world = world(tiny_model).await;
+    index(&world, "1.0", 12).await;
+    let docs = world.docs("/acme/widget", "how do I polish widget number 7").await.unwrap();
+    assert!(!docs.snippets.is_empty());
+    world.until("it is upgraded", || is_upgraded(&world, "1.0")).await;
+    let after = manifest(&world, "1.0");
+    let docs = world.docs("/acme/widget", "how do I polish widget number 7").await.unwrap();
+    assert!(docs.snippets[0].snippet.text().contains("widget number 7"));
+    let status = world.actors.upgrades.status();
+    assert_eq!(status.embedder.as_deref(), Some(after.embedder.as_str()));
+    world.until("nothing is left to do", || world.actors.upgrades.status().state == UpgradeState::Idle).await;
+    assert_eq!(world.actors.upgrades.status().trouble, None);
+    let bundle = world.bundles().open(hash(&after)).unwrap();
+    assert_eq!((bundle.meta().snippets, bundle.meta().vectors), (after.snippets, after.snippets));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_published_before_the_model_was_named_is_upgraded_too() {
+    let world = World::new().await;
+    index(&world, "1.0", 3).await;
+    index(&world, "2.0", 3).await;
+    let before = manifest(&world, "1.0");
+    let world = world
+        .crash_and_restart_with(|folder| UpgradeConfig {
+            model: Some(tiny_model(folder)),
+            ..Default::default()
+        })
+        .await;
+    world.until("both are upgraded", || is_upgraded(&world, "1.0") && is_upgraded(&world, "2.0")).await;
+    let after = manifest(&world, "1.0");
+    assert_eq!(
+        (after.job, after.indexed_at, after.snippets),
+        (before.job, before.indexed_at, before.snippets)
+    );
+    assert_ne!(after.bundle, before.bundle);
+    assert!(world.bundles().contains(before.bundle.parse().unwrap()), "a bundle never changes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_upgrade_goes_on_with_what_it_has_and_gives_the_same_bundle() {
+    let whole = world(tiny_model).await;
+    index(&whole, "1.0", 30).await;
+    whole.until("it is upgraded", || is_upgraded(&whole, "1.0")).await;
+
+    let world = world(tiny_model).await;
+    index(&world, "1.0", 30).await;
+    let done = || world.actors.upgrades.status().current.map_or(0, |current| current.done);
+    world.until("some snippets are done", || done() > 3 || is_upgraded(&world, "1.0")).await;
+    let world = world.crash_and_restart().await;
+    world.until("it is upgraded", || is_upgraded(&world, "1.0")).await;
+    assert_eq!(manifest(&world, "1.0").bundle, manifest(&whole, "1.0").bundle);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_published_anew_is_upgraded_from_its_new_documentation() {
+    let world = world(tiny_model).await;
+    index(&world, "1.0", 60).await;
+    let first = manifest(&world, "1.0");
+    index(&world, "1.0", 5).await;
+    world
+        .until("the new one is upgraded", || {
+            is_upgraded(&world, "1.0") && manifest(&world, "1.0").snippets < 10
+        })
+        .await;
+    assert!(first.snippets > 20);
+    world.until("nothing is left to do", || world.actors.upgrades.status().state == UpgradeState::Idle).await;
+    assert!(manifest(&world, "1.0").snippets < 10, "the old upgrade was thrown away");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_cannot_be_used_is_told_and_answers_go_on() {
+    let world = world(|folder| folder.join("nowhere")).await;
+    let unusable = || matches!(world.actors.upgrades.status().state, UpgradeState::Unusable(_));
+    world.until("the model was tried", unusable).await;
+    index(&world, "1.0", 3).await;
+    assert!(world.docs("/acme/widget", "polish").await.is_ok());
+    let UpgradeState::Unusable(reason) = world.actors.upgrades.status().state else { panic!("it is usable") };
+    assert!(reason.contains("failed to read") && reason.contains("config.json"), "{reason}");
+    assert!(!is_upgraded(&world, "1.0"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_that_is_gone_is_told_and_the_next_version_is_upgraded() {
+    let world = World::new().await;
+    index(&world, "1.0", 3).await;
+    let gone = manifest(&world, "1.0");
+    std::fs::remove_file(world.bundles().path(hash(&gone))).unwrap();
+    let world = world
+        .crash_and_restart_with(|folder| UpgradeConfig {
+            model: Some(tiny_model(folder)),
+            ..Default::default()
+        })
+        .await;
+    let trouble = || world.actors.upgrades.status().trouble;
+    world.until("the failure is told", || trouble().is_some()).await;
+    assert!(trouble().unwrap().contains("no bundle"), "{:?}", trouble());
+    index(&world, "2.0", 4).await;
+    world.until("the next one is upgraded", || is_upgraded(&world, "2.0")).await;
+    assert!(!is_upgraded(&world, "1.0"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_model_there_is_no_actor_and_nothing_changes() {
+    let world = World::new().await;
+    index(&world, "1.0", 3).await;
+    assert_eq!(world.actors.upgrades.status().state, UpgradeState::Off);
+    assert!(!world.actors.supervisor.health().iter().any(|actor| actor.name == "upgrade"));
+}
