@@ -7,6 +7,7 @@
 mod api;
 pub mod cli;
 mod config;
+mod files;
 mod http;
 mod mcp;
 mod node;

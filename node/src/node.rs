@@ -11,8 +11,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use poem::Server;
-use poem::listener::TcpAcceptor;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +26,8 @@ use crate::api::{
     ApiKeysApi, Context7Api, Health, HealthApi, JobsApi, LibrariesApi, Tools, ToolsApi, routes,
 };
 use crate::config::Config;
-use crate::http::{Front, FrontConfig};
+use crate::files;
+use crate::http::{Front, FrontConfig, Server};
 use crate::mcp;
 use crate::telemetry::{self, Readiness};
 use crate::ui;
@@ -38,10 +37,6 @@ const DATA_FORMAT: u32 = 1;
 const VERSION_FILE: &str = "VERSION";
 /// Connections wait so many to be accepted.
 const BACKLOG: u32 = 1024;
-/// A connection that says nothing for so long is closed.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
-/// Requests at once on one HTTP/2 connection.
-const HTTP2_STREAMS_MAX: u32 = 256;
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +103,7 @@ pub struct Node {
     readiness: Arc<Readiness>,
     stop: CancellationToken,
     stop_grace: Duration,
-    server: JoinHandle<io::Result<()>>,
+    server: JoinHandle<()>,
 }
 
 impl Node {
@@ -117,6 +112,25 @@ impl Node {
     /// # Errors
     /// A sentence for the person who started it: what failed, and what to do.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_speaking(config, mcp::tools).await
+    }
+
+    /// As [`Node::start`], but `/mcp` speaks to `handler`, behind the same front and with the same settings
+    /// of the protocol: for programs that bring tools of their own.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_with<H: rmcp::ServerHandler + Clone>(
+        config: Config,
+        handler: H,
+    ) -> Result<Self, StartError> {
+        Self::start_speaking(config, move |_| handler).await
+    }
+
+    async fn start_speaking<H: rmcp::ServerHandler + Clone>(
+        config: Config,
+        handler: impl FnOnce(Tools) -> H,
+    ) -> Result<Self, StartError> {
         telemetry::metrics();
         crate::tls::install();
         let readiness = Arc::new(Readiness::new());
@@ -158,7 +172,7 @@ impl Node {
             streams,
             stop: stop.clone(),
         };
-        let mcp = mcp::endpoint(apis.1.tools.clone(), config.http.body_bytes_max);
+        let mcp = mcp::endpoint(handler(apis.1.tools.clone()), config.http.body_bytes_max);
         let api_keys = actors.api_keys.clone();
         let front = FrontConfig {
             http: config.http.clone(),
@@ -170,14 +184,10 @@ impl Node {
             readiness: Arc::clone(&readiness),
         };
         let endpoint = Front::new(routes(apis, mcp, ui::routes(pages)), front);
-        let acceptor = TcpAcceptor::from_std(listener).map_err(|source| listen_error(address, source))?;
-        let server = Server::new_with_acceptor(acceptor)
-            .idle_timeout(IDLE_TIMEOUT)
-            .http2_max_concurrent_streams(HTTP2_STREAMS_MAX);
-        let (stopped, drain) = (stop.clone(), Duration::from_millis(config.http.drain_timeout_ms));
-        let server = tokio::spawn(async move {
-            server.run_with_graceful_shutdown(endpoint, stopped.cancelled_owned(), Some(drain)).await
-        });
+        let connections_max = files::connections(config.http.connections_max);
+        let server = Server::new(listener, endpoint, &config.http, connections_max, stop.clone())
+            .map_err(|source| listen_error(address, source))?;
+        let server = tokio::spawn(server.run());
         readiness.set(true);
         tracing::info!(%address, "node ready");
         Ok(Self { address, actors, cluster, readiness, stop, stop_grace, server })
@@ -215,10 +225,8 @@ impl Node {
         self.readiness.set(false);
         tokio::time::sleep(self.stop_grace).await;
         self.stop.cancel();
-        match self.server.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(error = %error, "the listener ended with an error"),
-            Err(error) => tracing::warn!(error = %error, "the listener was interrupted"),
+        if let Err(error) = self.server.await {
+            tracing::warn!(error = %error, "the listener was interrupted");
         }
         self.actors.stop().await;
         self.cluster.shutdown().await?;

@@ -10,10 +10,12 @@ mod cli;
 mod client;
 pub mod docs;
 mod node;
+mod raw;
 mod wait;
 
 pub use binary::twinmcp;
 pub use cli::{Cli, Finished, run};
 pub use client::{Answer, Events, TestClient, with_parameters};
 pub use node::{NodeSetup, TestNode};
+pub use raw::{Raw, RawAnswer, raise_file_limit};
 pub use wait::{DEADLINE, eventually};

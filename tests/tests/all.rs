@@ -6,6 +6,7 @@ mod command_line;
 mod crash;
 mod document;
 mod errors;
+mod hostile;
 mod jobs;
 mod limits;
 mod main_job;

@@ -68,6 +68,15 @@ async fn what_is_not_there_or_not_valid_is_a_problem_with_a_code() {
         assert_eq!(answer.status, status, "{method} {path} {body}: {}", answer.text);
         assert_problem(&answer, code);
     }
+    for (method, path, allowed) in [
+        (Method::PUT, "/api/keys", "GET, HEAD, POST"),
+        (Method::TRACE, "/api/docs", "GET, HEAD"),
+        (Method::POST, "/api/jobs/job_00000000000000000000000000", "GET, HEAD"),
+        (Method::GET, "/mcp", "POST"),
+    ] {
+        let answer = client.answer(client.request(method, path)).await.expect(405);
+        assert_eq!(answer.header("allow"), allowed, "{path}");
+    }
     let typed = client.request(Method::POST, "/api/keys").header("content-type", "text/plain").body("name");
     let answer = client.answer(typed).await;
     assert_eq!((answer.status, answer.code().as_str()), (415, "unsupported_media_type"), "{}", answer.text);

@@ -33,10 +33,15 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tree-sitter-typescript", &["actors"]),
     ("ndarray", &["actors"]),
     ("safetensors", &["actors"]),
-    ("rustix", &["actors"]),
+    // Priorities of threads, and the limit of open files.
+    ("rustix", &["actors", "node", "tests"]),
     ("poem", &["node"]),
     ("poem-openapi", &["node"]),
-    ("rmcp", &["node"]),
+    // The tools that the conformance suite calls by name.
+    ("rmcp", &["node", "tests"]),
+    // The listener, and clients that are told byte by byte what to send.
+    ("hyper", &["node", "tests"]),
+    ("hyper-util", &["node", "tests"]),
     ("askama", &["node"]),
     // The load harness in `tests` is a program too.
     ("clap", &["node", "tests"]),

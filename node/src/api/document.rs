@@ -1,6 +1,8 @@
 //! The OpenAPI document: what poem-openapi derives from the endpoints, completed where it cannot
 //! know better, and written down the same way each time.
 
+use std::sync::LazyLock;
+
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 use serde_json::{Map, Value, json};
 
@@ -10,7 +12,11 @@ use super::service;
 const DESCRIPTION: &str = "TwinMCP answers AI agents from real documentation: exact versions, from this node's own data.\n\n\
     **Limits.** Requests are counted by API key, or by address without one; every answer of a limited path carries \
     `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (Unix time), 429 and 503 also `Retry-After` (seconds). \
-    A body may have 1 MiB, an upload 1 GiB, a question 500 characters; the operator may set other limits.\n\n\
+    A URL may have 8 KiB, all headers 32 KiB, a body 1 MiB, an upload 1 GiB, a question 500 characters. A head has to \
+    come within 10 s, a body within 10 s or at 1 KiB a second, an answer has to be taken without a pause of 30 s. One \
+    request may take 30 s, an upload 10 minutes, and 1,024 may be in progress at once; a connection may be idle for 120 s, \
+    one HTTP/2 connection may have 256 requests at once. What is over a limit is refused with the status of that limit, \
+    what does not keep up with a time is cut off. The operator may set other limits.\n\n\
     **Errors.** Context7's two paths answer `{error, message}`, `/mcp` answers JSON-RPC errors, everything else answers \
     problem details (RFC 9457) with a stable `code`.\n\n\
     **Requests** have an id, in `X-Request-Id`; it is also the trace id, and a `traceparent` is continued.";
@@ -37,6 +43,29 @@ pub fn openapi_document() -> String {
     let mut text = serde_json::to_string_pretty(&sorted(document)).unwrap_or_default();
     text.push('\n');
     text
+}
+
+/// The methods that are taken at `path`, as `Allow` lists them (RFC 9110, 10.2.1); nothing where nothing is.
+pub(crate) fn allowed_methods(path: &str) -> Option<String> {
+    static PATHS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
+        let document: Value = serde_json::from_str(&openapi_document()).unwrap_or_default();
+        let paths = document["paths"].as_object().cloned().unwrap_or_default();
+        let methods = |item: &Value| {
+            let methods =
+                item.as_object().into_iter().flat_map(Map::keys).map(|method| match method.as_str() {
+                    "get" => "GET, HEAD".to_owned(),
+                    method => method.to_ascii_uppercase(),
+                });
+            methods.collect::<Vec<_>>().join(", ")
+        };
+        paths.iter().map(|(path, item)| (path.clone(), methods(item))).collect()
+    });
+    let is_same = |(named, asked): (&str, &str)| named.starts_with('{') || named == asked;
+    let fits = |named: &str| {
+        named.split('/').count() == path.split('/').count()
+            && named.split('/').zip(path.split('/')).all(is_same)
+    };
+    PATHS.iter().find(|(named, _)| fits(named)).map(|(_, methods)| methods.clone())
 }
 
 /// Swagger UI with the document inside: one page that needs no other host.
@@ -67,7 +96,7 @@ fn complete(document: &mut Value) {
 
 fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
-    if let Some(parameters) = operation["parameters"].as_array_mut() {
+    if let Some(parameters) = operation.get_mut("parameters").and_then(Value::as_array_mut) {
         for parameter in parameters {
             let name = parameter["name"].as_str().unwrap_or_default();
             if REQUIRED.contains(&(id.as_str(), name)) {
@@ -82,13 +111,13 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
         return;
     };
     if id == "get_metrics" {
-        responses.retain(|status, _| matches!(status.as_str(), "200" | "404"));
+        responses.retain(|status, _| matches!(status.as_str(), "200" | "404" | "414" | "431"));
     }
     responses.retain(|status, _| match status.as_str() {
         "401" | "403" => protected,
         "404" => named || id == "get_metrics",
         "409" => method != "get",
-        "413" => has_body,
+        "408" | "413" | "415" => has_body,
         "202" => id == "context7_get_context",
         _ => true,
     });
@@ -184,9 +213,17 @@ fn by_hand() -> [(&'static str, Value); 3] {
             "403": rpc_error("The origin or the host is not allowed."),
             "404": rpc_error("There is no such method."),
             "405": rpc_error("Only POST is answered here."),
+            "406": rpc_error("`Accept` does not list both types."),
+            "408": rpc_error("The body came more slowly than the limit."),
             "413": rpc_error("The body is larger than the limit."),
+            "414": rpc_error("The URL is longer than the limit."),
+            "415": rpc_error("The body is not said to be JSON."),
+            "422": rpc_error("The message is not one that can be answered."),
             "429": rpc_error("The limit of requests is reached."),
-            "503": rpc_error("The node cannot do this now.")
+            "431": rpc_error("The headers are larger than the limit."),
+            "500": rpc_error("The node failed."),
+            "503": rpc_error("The node cannot do this now."),
+            "504": rpc_error("The request took longer than the limit.")
         }
     } });
     let document = json!({ "get": {

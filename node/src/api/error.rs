@@ -174,9 +174,6 @@ impl ApiError {
             let challenge = HeaderValue::from_static("Bearer realm=\"twinmcp\"");
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
-        if self.0.status == StatusCode::METHOD_NOT_ALLOWED && shape == Shape::JsonRpc {
-            headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
-        }
         response
     }
 

@@ -25,6 +25,7 @@ use poem_openapi::{OpenApi, OpenApiService, Tags};
 
 pub(crate) use self::answer::{docs_text, libraries_text};
 pub(crate) use self::api_keys::ApiKeysApi;
+pub(crate) use self::document::allowed_methods;
 pub use self::document::openapi_document;
 pub(crate) use self::error::{ApiError, Shape};
 pub(crate) use self::health::{Health, HealthApi};

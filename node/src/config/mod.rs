@@ -63,10 +63,28 @@ section! {
         allowed_hosts: Vec<String> = Vec::new(),
         /// Origins whose pages may call besides loopback ones, e.g. `https://app.example.com`; `*` allows all.
         allowed_origins: Vec<String> = Vec::new(),
+        /// Connections open at once; one more is told 503 and closed, and idle ones are closed to make room. Fewer
+        /// when the process may not open so many files.
+        connections_max: usize = 16_384,
         /// Requests in progress beyond which new ones get 503 with `Retry-After`.
         in_flight_max: usize = 1024,
         /// Event streams (job progress) open at once.
         event_streams_max: usize = 256,
+        /// Longest URL in bytes, without scheme and host.
+        url_bytes_max: usize = 8 * 1024,
+        /// All headers of a request, in bytes.
+        head_bytes_max: usize = 32 * 1024,
+        /// Time from the first byte of a request's head to its last, in milliseconds.
+        head_timeout_ms: u64 = 10_000,
+        /// Time a connection may be open without a request, in milliseconds. Longer than a load balancer's, so that
+        /// it is the balancer who closes.
+        idle_timeout_ms: u64 = 120_000,
+        /// Time a client may take no byte of an answer, in milliseconds.
+        send_timeout_ms: u64 = 30_000,
+        /// Time a body may take for its first bytes, in milliseconds.
+        body_grace_ms: u64 = 10_000,
+        /// Least bytes a second of a body after that; 0 asks for nothing.
+        body_bytes_per_s_min: u64 = 1024,
         /// Largest request body in bytes, uploads aside.
         body_bytes_max: usize = 1024 * 1024,
         /// Time one request may take, in milliseconds, uploads aside.
@@ -250,11 +268,23 @@ impl Config {
             "in_flight_max",
             "must be 1 to 1000000",
         );
+        let connections = (1..=1_000_000).contains(&http.connections_max);
+        require(connections, "http", "connections_max", "must be 1 to 1000000");
+        let url = (256..=65_534).contains(&http.url_bytes_max);
+        require(url, "http", "url_bytes_max", "must be 256 to 65534 bytes");
+        let head = (4096..=1024 * 1024).contains(&http.head_bytes_max);
+        require(head, "http", "head_bytes_max", "must be 4096 to 1048576 bytes");
+        let pace = http.body_bytes_per_s_min <= 1024 * 1024 * 1024;
+        require(pace, "http", "body_bytes_per_s_min", "must be 0 to 1073741824 bytes a second");
         let streams = (1..=100_000).contains(&http.event_streams_max);
         require(streams, "http", "event_streams_max", "must be 1 to 100000");
         let bytes = (1024..=64 * 1024 * 1024).contains(&http.body_bytes_max);
         require(bytes, "http", "body_bytes_max", "must be 1024 to 67108864 bytes");
         for (key, value) in [
+            ("head_timeout_ms", http.head_timeout_ms),
+            ("idle_timeout_ms", http.idle_timeout_ms),
+            ("send_timeout_ms", http.send_timeout_ms),
+            ("body_grace_ms", http.body_grace_ms),
             ("request_timeout_ms", http.request_timeout_ms),
             ("upload_timeout_ms", http.upload_timeout_ms),
             ("drain_timeout_ms", http.drain_timeout_ms),

@@ -10,12 +10,20 @@ use poem::http::{HeaderMap, Method};
 const DURATION_BOUNDS_S: &[f64] =
     &[0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
-/// Why a request went no further than the front.
+/// Why a request went no further than the front, or a connection no further than the listener.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Rejected {
     RateLimit,
     BodyTooLarge,
+    BodyTooSlow,
+    UrlTooLong,
+    HeadTooLarge,
+    HeadTimeout,
+    SendTimeout,
+    Malformed,
     Overload,
+    Connections,
+    Accept,
     Host,
     Origin,
 }
@@ -25,10 +33,60 @@ impl Rejected {
         match self {
             Self::RateLimit => "rate_limit",
             Self::BodyTooLarge => "body_too_large",
+            Self::BodyTooSlow => "body_too_slow",
+            Self::UrlTooLong => "url_too_long",
+            Self::HeadTooLarge => "head_too_large",
+            Self::HeadTimeout => "head_timeout",
+            Self::SendTimeout => "send_timeout",
+            Self::Malformed => "malformed",
             Self::Overload => "overload",
+            Self::Connections => "connections",
+            Self::Accept => "accept",
             Self::Host => "host",
             Self::Origin => "origin",
         }
+    }
+}
+
+fn rejections() -> Counter<u64> {
+    global::meter("twinmcp")
+        .u64_counter("twinmcp.http.rejected")
+        .with_description("Requests that went no further than the front, and connections that were refused.")
+        .build()
+}
+
+/// What the listener counts.
+pub(super) struct Connections {
+    open: UpDownCounter<i64>,
+    rejected: Counter<u64>,
+}
+
+impl Connections {
+    pub(super) fn new() -> Self {
+        let open = global::meter("twinmcp")
+            .i64_up_down_counter("twinmcp.http.connections")
+            .with_description("Connections that are open.")
+            .build();
+        Self { open, rejected: rejections() }
+    }
+
+    /// Counts a connection as open until the guard is dropped.
+    pub(super) fn open(&self) -> Open {
+        self.open.add(1, &[]);
+        Open(self.open.clone())
+    }
+
+    pub(super) fn rejected(&self, reason: Rejected) {
+        self.rejected.add(1, &[KeyValue::new("reason", reason.label())]);
+    }
+}
+
+/// A connection that is open.
+pub(super) struct Open(UpDownCounter<i64>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.add(-1, &[]);
     }
 }
 
@@ -54,10 +112,7 @@ impl Metrics {
                 .i64_up_down_counter("http.server.active_requests")
                 .with_description("Requests in progress.")
                 .build(),
-            rejected: meter
-                .u64_counter("twinmcp.http.rejected")
-                .with_description("Requests that went no further than the front.")
-                .build(),
+            rejected: rejections(),
             decisions: meter
                 .u64_counter("twinmcp.usage.ratelimit.decisions")
                 .with_description("Decisions of the rate limits.")

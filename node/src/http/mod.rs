@@ -11,7 +11,9 @@ mod cors;
 mod credentials;
 mod metrics;
 mod origin;
+mod pace;
 mod rate;
+mod server;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -39,6 +41,8 @@ use self::credentials::Credentials;
 use self::metrics::{Metrics, Rejected};
 pub(crate) use self::origin::Origin;
 use self::origin::{Allowed, Foreign};
+use self::pace::Pace;
+pub(crate) use self::server::Server;
 use self::trace::Trace;
 use crate::api::{ApiError, Shape};
 use crate::config::HttpConfig;
@@ -116,6 +120,9 @@ impl<E: Endpoint> Front<E> {
 
     /// Everything that may refuse a request, then the request itself.
     async fn admit(&self, request: Request, class: Class) -> Outcome {
+        if let Err(refused) = self.check_head(&request) {
+            return refused.into();
+        }
         let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
         if !class.probe
             && let Err(foreign) = self.allowed.check(authority.as_deref(), request.headers())
@@ -154,6 +161,25 @@ impl<E: Endpoint> Front<E> {
             }
         }
         Outcome { result: self.forward(request, class, caller).await, decision }
+    }
+
+    /// Refuses what hyper has read but is longer than anybody needs.
+    fn check_head(&self, request: &Request) -> Result<(), ApiError> {
+        let http = &self.config.http;
+        let url_bytes = request.uri().path_and_query().map_or(0, |url| url.as_str().len());
+        if url_bytes > http.url_bytes_max {
+            self.metrics.rejected(Rejected::UrlTooLong);
+            let message = format!("The URL may have {} bytes.", http.url_bytes_max);
+            return Err(ApiError::new(StatusCode::URI_TOO_LONG, "url_too_long", message));
+        }
+        let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+        if fields.sum::<usize>() > http.head_bytes_max {
+            self.metrics.rejected(Rejected::HeadTooLarge);
+            let message = format!("The headers may have {} bytes.", http.head_bytes_max);
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            return Err(ApiError::new(status, "headers_too_large", message));
+        }
+        Ok(())
     }
 
     fn refuse_foreign(&self, foreign: Foreign) -> ApiError {
@@ -227,6 +253,7 @@ impl<E: Endpoint> Front<E> {
         }
         let deadline_ms = if class.upload { http.upload_timeout_ms } else { http.request_timeout_ms };
         let work = async {
+            self.pace_body(&mut request);
             if !class.upload {
                 self.buffer_body(&mut request).await?;
             }
@@ -235,13 +262,41 @@ impl<E: Endpoint> Front<E> {
         let caught = AssertUnwindSafe(work).catch_unwind();
         match tokio::time::timeout(Duration::from_millis(deadline_ms), caught).await {
             Ok(Ok(Ok(response))) => Ok(response),
-            Ok(Ok(Err(error))) => Err(keep_route(error)),
+            Ok(Ok(Err(error))) => {
+                let error = keep_route(error);
+                let is_slow = std::error::Error::source(&error).is_some_and(pace::is_too_slow);
+                Err(if is_slow { self.too_slow(&error) } else { error })
+            }
             Ok(Err(panic)) => Err(ApiError::internal(Panicked::from(panic))),
             Err(_) => {
                 let message =
                     format!("The request took longer than {deadline_ms} ms. Try again with less, or later.");
                 Err(ApiError::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message))
             }
+        }
+    }
+
+    /// Whoever sends a body has to keep up a pace.
+    fn pace_body(&self, request: &mut Request) {
+        let http = &self.config.http;
+        let grace = Duration::from_millis(http.body_grace_ms);
+        let pace = Pace { grace, bytes_per_s_min: http.body_bytes_per_s_min };
+        let body = request.take_body();
+        request.set_body(if body.is_empty() { body } else { pace.keep(body) });
+    }
+
+    /// The refusal of a body that fell behind, whichever endpoint was reading it.
+    fn too_slow(&self, broken_off: &ApiError) -> ApiError {
+        self.metrics.rejected(Rejected::BodyTooSlow);
+        let http = &self.config.http;
+        let message = format!(
+            "The body came too slowly: after {} ms it has to have come at {} bytes a second.",
+            http.body_grace_ms, http.body_bytes_per_s_min
+        );
+        let refused = ApiError::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", message);
+        match broken_off.route() {
+            Some(route) => refused.on_route(route),
+            None => refused,
         }
     }
 
@@ -289,8 +344,8 @@ impl<E: Endpoint> Endpoint for Front<E> {
         let method = request.method().clone();
         let active = self.metrics.begin(&method);
         let Trace { span, id } = Trace::begin(request.headers(), method.as_str(), &*self.config.entropy);
-        let shape = Shape::of(request.uri().path(), request.headers());
-        let class = Class::of(request.uri().path());
+        let path = request.uri().path().to_owned();
+        let (shape, class) = (Shape::of(&path, request.headers()), Class::of(&path));
         let origin = request.headers().get(header::ORIGIN).cloned();
         let is_http1 = request.version() <= Version::HTTP_11;
 
@@ -309,6 +364,9 @@ impl<E: Endpoint> Endpoint for Front<E> {
                 (refused.route().map(str::to_owned), refused.respond(shape, &id))
             }
         };
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            tell_methods(&mut response, &path);
+        }
         if let Some(decision) = &decision {
             rate::tell(&mut response, decision, self.config.clock.now());
         }
@@ -319,7 +377,7 @@ impl<E: Endpoint> Endpoint for Front<E> {
             response.headers_mut().insert("x-request-id", id);
         }
         // What is left of a body that was not read would be taken for the next request (RFC 9112, 9.6).
-        let is_unread = error == Some("body_too_large");
+        let is_unread = matches!(error, Some("body_too_large" | "body_too_slow"));
         if is_http1 && (is_unread || !self.config.readiness.is_ready()) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -337,6 +395,14 @@ impl<E: Endpoint> Endpoint for Front<E> {
             _ => tracing::debug!(method = %method, route, status, seconds, "request answered"),
         }
         Ok(response)
+    }
+}
+
+/// `Allow`, which an answer 405 has to carry (RFC 9110, 15.5.6).
+fn tell_methods(response: &mut Response, path: &str) {
+    let methods = crate::api::allowed_methods(path).and_then(|methods| HeaderValue::try_from(methods).ok());
+    if let Some(methods) = methods {
+        response.headers_mut().insert(header::ALLOW, methods);
     }
 }
 

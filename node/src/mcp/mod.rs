@@ -15,6 +15,7 @@ use std::sync::Arc;
 use poem::endpoint::TowerCompatExt;
 use poem::http::StatusCode;
 use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response};
+use rmcp::ServerHandler;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use serde_json::Value;
@@ -28,13 +29,17 @@ use crate::http::Identity;
 /// Longest refusal of rmcp that is read to be put into our shape, in bytes.
 const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 
-/// The endpoint `/mcp`: POST only, no sessions, plain JSON answers, so no stream is left behind by a
-/// client that goes away. Host and origin were checked by the front.
-pub(crate) fn endpoint(tools: Tools, body_bytes_max: usize) -> impl Endpoint + 'static {
-    mount(Server::new(Local::new(tools)), body_bytes_max)
+/// What `/mcp` speaks to: the two tools, answered from this node's own index.
+pub(crate) fn tools(tools: Tools) -> impl ServerHandler + Clone {
+    Server::new(Local::new(tools))
 }
 
-fn mount<B: Backend>(server: Server<B>, body_bytes_max: usize) -> impl Endpoint<Output = Response> + 'static {
+/// The endpoint `/mcp`: POST only, no sessions, plain JSON answers, so no stream is left behind by a
+/// client that goes away. Host and origin were checked by the front.
+pub(crate) fn endpoint<H: ServerHandler + Clone>(
+    handler: H,
+    body_bytes_max: usize,
+) -> impl Endpoint<Output = Response> + 'static {
     let config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true)
@@ -44,7 +49,7 @@ fn mount<B: Backend>(server: Server<B>, body_bytes_max: usize) -> impl Endpoint<
         .disable_allowed_hosts()
         .disable_allowed_origins();
     let service = StreamableHttpService::new(
-        move || Ok(server.clone()),
+        move || Ok(handler.clone()),
         Arc::new(NeverSessionManager::default()),
         config,
     );
