@@ -13,6 +13,7 @@ use super::error::BundleError;
 use super::facts::{self, SnippetFacts, SnippetId, SnippetIndex};
 use super::graph::GRAPH_MIN;
 use super::hash::BundleHash;
+use super::labels::Labels;
 use super::layout::Section;
 use super::metrics::Metrics;
 use super::partial::SectionWriter;
@@ -162,7 +163,20 @@ impl BundleBuilder {
         Ok(self.pages.len() as u32 - 1)
     }
 
-    /// Adds a snippet of a page that was added before, with its vector if it has one.
+    /// As [`add_labelled`](Self::add_labelled), for a snippet without labels.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn add_snippet(
+        &mut self,
+        snippet: &Snippet,
+        vector: Option<&[f32]>,
+    ) -> Result<SnippetIndex, BundleError> {
+        self.add_labelled(snippet, vector, Labels::NONE)
+    }
+
+    /// Adds a snippet of a page that was added before, with its vector if it has one and what was
+    /// found suspicious about it.
     ///
     /// After an error of this call the builder holds part of the snippet: drop it.
     ///
@@ -170,10 +184,11 @@ impl BundleBuilder {
     /// [`BundleError::NoSuchPage`]; [`BundleError::Limit`] for a snippet too large, or one too many;
     /// [`BundleError::Dimensions`] for a vector the draft's embedder does not make;
     /// [`BundleError::NotFinite`]; [`BundleError::Io`] when the disk refuses.
-    pub fn add_snippet(
+    pub fn add_labelled(
         &mut self,
         snippet: &Snippet,
         vector: Option<&[f32]>,
+        labels: Labels,
     ) -> Result<SnippetIndex, BundleError> {
         BundleError::check_limit("number of snippets", self.facts.len() + 1, SNIPPETS_MAX)?;
         let page = self
@@ -203,6 +218,7 @@ impl BundleBuilder {
             tokens: snippet.tokens,
             link_percent: snippet.link_percent,
             has_code: snippet.has_code(),
+            labels,
         });
         Ok(SnippetIndex(self.facts.len() as u32 - 1))
     }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tantivy::directory::OwnedBytes;
 
 use super::error::BundleError;
+use super::labels::Labels;
 use super::layout::Section;
 use super::snippet::{Page, Snippet};
 
@@ -80,6 +81,8 @@ pub struct SnippetFacts {
     pub link_percent: u8,
     /// As [`Snippet::has_code`].
     pub has_code: bool,
+    /// What the scan at indexing found suspicious about it.
+    pub labels: Labels,
 }
 
 const FACTS_BYTES: usize = 32;
@@ -94,12 +97,13 @@ impl SnippetFacts {
         bytes[20..24].copy_from_slice(&self.tokens.to_le_bytes());
         bytes[24] = self.link_percent;
         bytes[25] = u8::from(self.has_code);
+        bytes[26..28].copy_from_slice(&self.labels.to_bytes());
         bytes
     }
 
     fn from_bytes(bytes: &[u8; FACTS_BYTES]) -> Self {
         let [i0, i1, i2, i3, i4, i5, i6, i7, s0, s1, s2, s3, s4, s5, s6, s7, rest @ ..] = *bytes;
-        let [p0, p1, p2, p3, t0, t1, t2, t3, link_percent, has_code, ..] = rest;
+        let [p0, p1, p2, p3, t0, t1, t2, t3, link_percent, has_code, l0, l1, ..] = rest;
         Self {
             id: SnippetId(u64::from_le_bytes([i0, i1, i2, i3, i4, i5, i6, i7])),
             simhash: u64::from_le_bytes([s0, s1, s2, s3, s4, s5, s6, s7]),
@@ -107,6 +111,7 @@ impl SnippetFacts {
             tokens: u32::from_le_bytes([t0, t1, t2, t3]),
             link_percent,
             has_code: has_code != 0,
+            labels: Labels::from_bytes([l0, l1]),
         }
     }
 }
@@ -143,6 +148,12 @@ impl FactsTable {
             index,
             count: self.count,
         })
+    }
+
+    /// How many snippets have labels.
+    pub(super) fn labelled(&self) -> u32 {
+        let rows = (0..self.count).filter_map(|index| self.row(index));
+        rows.filter(|row| !SnippetFacts::from_bytes(row).labels.is_empty()).count() as u32
     }
 
     pub(super) fn find(&self, id: SnippetId) -> Option<SnippetIndex> {
@@ -235,6 +246,7 @@ mod tests {
                 tokens: at * 7,
                 link_percent: at as u8,
                 has_code: at % 2 == 0,
+                labels: Labels::from_bytes([at as u8, 0]),
             })
             .collect();
         let table = FactsTable::open(OwnedBytes::new(encode(&facts)), 100, Path::new("b")).unwrap();

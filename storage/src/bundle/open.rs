@@ -133,6 +133,11 @@ impl Bundle {
         self.facts.get(index)
     }
 
+    /// How many snippets the scan at indexing labelled as suspicious. Reads the facts of every snippet.
+    pub fn labelled(&self) -> u32 {
+        self.facts.labelled()
+    }
+
     /// The stable id of a snippet.
     ///
     /// # Errors

@@ -224,6 +224,21 @@ fn a_bundle_of_format_one_can_still_be_read_and_searched() {
     for at in (0..4).map(SnippetIndex) {
         assert_eq!(today.facts(at).unwrap(), bundle.facts(at).unwrap());
     }
+    assert_eq!(bundle.labelled(), 0, "bundles of before have no labels");
+}
+
+#[test]
+fn labels_stay_with_their_snippet_and_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut builder = BundleBuilder::new(dir.path(), draft(None)).unwrap();
+    builder.add_page(page("a")).unwrap();
+    let labels: Labels = [Label::RoleMarker, Label::EncodedText].into_iter().collect();
+    builder.add_snippet(&snippet(0, "A", "plain", None), None).unwrap();
+    builder.add_labelled(&snippet(0, "B", "odd", None), None, labels).unwrap();
+    let bundle = Bundle::open(&path_of(dir.path(), &builder.finish().unwrap())).unwrap();
+    assert_eq!(bundle.facts(SnippetIndex(0)).unwrap().labels, Labels::NONE);
+    assert_eq!(bundle.facts(SnippetIndex(1)).unwrap().labels, labels);
+    assert_eq!(bundle.labelled(), 1);
 }
 
 #[test]
