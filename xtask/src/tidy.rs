@@ -33,6 +33,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tree-sitter-typescript", &["actors"]),
     ("ndarray", &["actors"]),
     ("safetensors", &["actors"]),
+    ("saphyr-parser", &["actors"]),
     // Priorities of threads, and the limit of open files.
     ("rustix", &["actors", "node", "tests"]),
     ("poem", &["node"]),

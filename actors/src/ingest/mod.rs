@@ -8,6 +8,7 @@ mod about;
 mod build;
 mod code;
 pub mod context7_json;
+mod invisible;
 mod metrics;
 pub mod parse;
 pub mod source;

@@ -1,5 +1,7 @@
 //! Which language a page is written in: by its name, corrected by its content.
 
+use super::{notebook, openapi, rst};
+
 /// What a page is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
@@ -9,7 +11,15 @@ pub enum Format {
     Mdx,
     /// HTML of any generator.
     Html,
-    /// Plain text, reStructuredText included.
+    /// reStructuredText of docutils and Sphinx.
+    Restructured,
+    /// AsciiDoc.
+    AsciiDoc,
+    /// A Jupyter notebook.
+    Notebook,
+    /// An OpenAPI or Swagger document, told by its content.
+    OpenApi,
+    /// Plain text.
     Text,
     /// Rust source; read for its doc comments.
     Rust,
@@ -24,7 +34,10 @@ impl Format {
             "md" | "markdown" | "mdown" | "mkd" | "mkdn" => Some(Self::Markdown),
             "mdx" => Some(Self::Mdx),
             "html" | "htm" | "xhtml" | "shtml" => Some(Self::Html),
-            "txt" | "text" | "rst" | "rest" | "asciidoc" | "adoc" => Some(Self::Text),
+            "rst" | "rest" => Some(Self::Restructured),
+            "adoc" | "asciidoc" => Some(Self::AsciiDoc),
+            "ipynb" => Some(Self::Notebook),
+            "txt" | "text" => Some(Self::Text),
             "rs" => Some(Self::Rust),
             "" if is_prose_name(stem) => Some(Self::Text),
             _ => None,
@@ -32,9 +45,10 @@ impl Format {
     }
 
     /// The format of a page whose name says `named`: HTML under another name is told by its first
-    /// tag, Markdown in a text file by its headings.
-    pub(super) fn of_content(named: Option<Self>, path: &str, text: &str) -> Option<Self> {
-        if matches!(named, Some(Self::Rust | Self::Html | Self::Mdx | Self::Markdown)) {
+    /// tag, Markdown in a text file by its headings, reStructuredText by its directives, a
+    /// notebook and an OpenAPI document by their keys.
+    pub(super) fn of_content(named: Option<Self>, text: &str) -> Option<Self> {
+        if !matches!(named, None | Some(Self::Text)) {
             return named;
         }
         let start = text.trim_start();
@@ -42,11 +56,13 @@ impl Format {
         if begins("<!doctype html") || begins("<html") {
             return Some(Self::Html);
         }
-        let restructured = path.ends_with(".rst") || path.ends_with(".adoc") || path.ends_with(".asciidoc");
-        if named == Some(Self::Text) && !restructured && is_markdown(start) {
-            return Some(Self::Markdown);
+        match named {
+            Some(Self::Text) if is_markdown(start) => Some(Self::Markdown),
+            Some(Self::Text) if rst::is_restructured(text) => Some(Self::Restructured),
+            None if notebook::is_notebook(start) => Some(Self::Notebook),
+            None if openapi::is_openapi(start) => Some(Self::OpenApi),
+            named => named,
         }
-        named
     }
 }
 

@@ -49,6 +49,21 @@ pub enum SkipReason {
     UnknownFormat,
 }
 
+impl SkipReason {
+    /// A stable name for programs.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::GeneratedIndex => "generated_index",
+            Self::Redirect => "redirect",
+            Self::NotFoundPage => "not_found_page",
+            Self::SourceListing => "source_listing",
+            Self::NoText => "no_text",
+            Self::Binary => "binary",
+            Self::UnknownFormat => "unknown_format",
+        }
+    }
+}
+
 /// Why a page was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
@@ -66,4 +81,14 @@ pub enum ParseError {
         /// What stood where.
         reason: String,
     },
+}
+
+impl ParseError {
+    /// A stable name for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "too_large",
+            Self::Syntax { .. } => "syntax",
+        }
+    }
 }

@@ -1,22 +1,27 @@
 //! From bytes to sections: every format ends as the same flat [`Document`].
 //!
 //! [`parse`] is the way in. It tells the format by name and content, decodes the bytes, and hands
-//! the text to [`markdown`], [`html`] or [`text`]. Pages that only list other pages are recognised
-//! and skipped with a reason.
+//! the text to [`markdown`], [`html`], [`rst`], [`asciidoc`], [`notebook`], [`openapi`] or [`text`]. Pages that
+//! only list other pages are recognised and skipped with a reason.
 //!
 //! Invariant: pure and linear in the input. No clock, no IO, no recursion over the input; a page
 //! that is not understood is an error value or [`Parsed::Skipped`], never a panic.
 
+pub mod asciidoc;
 mod charset;
 mod code;
 mod document;
+mod ends;
 mod format;
 pub mod html;
 mod limits;
 pub mod markdown;
+pub mod notebook;
+pub mod openapi;
 mod outline;
 mod prose;
 pub mod python;
+pub mod rst;
 pub mod rust;
 mod slug;
 pub mod text;
@@ -39,13 +44,20 @@ pub fn parse(path: &str, bytes: &[u8], limits: &ParseLimits) -> Result<Parsed, P
         return Ok(Parsed::Skipped(SkipReason::Binary));
     }
     let text = charset::decode(bytes);
-    let Some(format) = Format::of_content(named, path, &text) else {
+    let Some(format) = Format::of_content(named, &text) else {
         return Ok(Parsed::Skipped(SkipReason::UnknownFormat));
     };
     let document = match format {
         Format::Markdown => markdown::parse(path, &text, limits),
         Format::Mdx => markdown::parse_mdx(path, &text, limits),
         Format::Html => match html::parse(path, &text, limits)? {
+            Parsed::Document(document) => document,
+            skipped @ Parsed::Skipped(_) => return Ok(skipped),
+        },
+        Format::Restructured => rst::parse(path, &text, limits),
+        Format::AsciiDoc => asciidoc::parse(path, &text, limits),
+        Format::Notebook => notebook::parse(path, &text, limits)?,
+        Format::OpenApi => match openapi::parse(path, &text, limits)? {
             Parsed::Document(document) => document,
             skipped @ Parsed::Skipped(_) => return Ok(skipped),
         },

@@ -27,7 +27,8 @@ fn the_format_is_told_by_name_and_corrected_by_content() {
         ("a.txt", "<!DOCTYPE html><p>x</p>", "x"),
         ("llms.txt", "# H\n\n- [x](y)\n", "- x"),
         ("README", "plain *x*", "plain *x*"),
-        ("a.rst", "# H\n## y", "# H\n## y"),
+        ("a.rst", "*x* ``y``", "x `y`"),
+        ("topics/db.txt", "DB\n==\n\n.. note:: *x*\n", "Note: x"),
         ("unknown.bin", "x", "UnknownFormat"),
         ("a.md", "# only a heading", "NoText"),
     ] {
@@ -134,6 +135,41 @@ fn markup() -> impl Strategy<Value = String> {
         "=====\n",
         "::\n\n    x",
         ".. code:: py\n",
+        ".. note:: x\n",
+        ".. function:: f(x)\n",
+        ".. _a:\n",
+        "..\n",
+        "   ",
+        ":name: x\n",
+        ":role:`",
+        "``",
+        "*",
+        "|",
+        "|a| ",
+        "a_",
+        "+--+--+\n",
+        "== ==\n",
+        ">>> ",
+        "== H\n",
+        "----\n",
+        "====\n",
+        "[source,x]\n",
+        "|===\n",
+        "<<a,b>>",
+        "https://x[y]",
+        "{a}",
+        ":a: b\n",
+        "term:: x\n",
+        "* ",
+        ". ",
+        "+\n",
+        "ifdef::env-x[]\n",
+        "openapi: 3.0.0\n",
+        "paths:\n",
+        "  /a: {get: {}}\n",
+        "{",
+        "}",
+        "\"cells\":[",
         "ü",
         "\u{200b}",
         "<section class=\"method\" id=\"method.x\">",
@@ -148,7 +184,7 @@ proptest! {
     #[test]
     fn any_bytes_under_any_name_give_bounded_text_and_never_a_panic(
         bytes in prop::collection::vec(any::<u8>(), 0..2000),
-        name in prop::sample::select(vec!["a.md", "a.mdx", "a.html", "a.txt", "a.rst", "b", "README"]),
+        name in prop::sample::select(vec!["a.md", "a.mdx", "a.html", "a.txt", "a.rst", "a.adoc", "a.ipynb", "a.yaml", "b", "README"]),
     ) {
         if let Ok(Parsed::Document(document)) = parse(name, &bytes, &ParseLimits::default()) {
             let length: usize = document.sections.iter().map(super::Section::len).sum();
@@ -160,12 +196,41 @@ proptest! {
     #[test]
     fn any_markup_under_any_name_gives_bounded_text_and_never_a_panic(
         text in markup(),
-        name in prop::sample::select(vec!["a.md", "a.mdx", "a.html", "a.txt", "a.rst"]),
+        name in prop::sample::select(vec!["a.md", "a.mdx", "a.html", "a.txt", "a.rst", "a.adoc", "a.ipynb", "a.yaml"]),
     ) {
         if let Ok(Parsed::Document(document)) = parse(name, text.as_bytes(), &ParseLimits::default()) {
             let length: usize = document.sections.iter().map(super::Section::len).sum();
             prop_assert!(length <= text.len() * 12 + 64, "{} of {}", length, text.len());
             prop_assert!(!document.title.is_empty());
+        }
+    }
+}
+
+/// Prints path, level, heading and anchors of every section below `READ_DOCS`, to be compared with what a generator made of the
+/// same sources: `READ_DOCS=folder cargo nextest run -p twinmcp-actors --run-ignored only --no-capture sections_of_documentation_of_this_machine`.
+#[test]
+#[ignore = "reads documentation that lies on this machine"]
+#[expect(clippy::print_stdout, reason = "it is read by a person or a script")]
+fn sections_of_documentation_of_this_machine() {
+    use crate::ingest::source::{Source, SourceLimits};
+    let folder = std::env::var("READ_DOCS").unwrap();
+    for file in Source::open(std::path::Path::new(&folder), SourceLimits::default()).unwrap().flatten() {
+        match parse(&file.path, &file.bytes, &ParseLimits::default()) {
+            Ok(Parsed::Document(document)) => {
+                for section in &document.sections {
+                    println!(
+                        "{}\t{}\t{}\t{}",
+                        file.path,
+                        section.level,
+                        section.heading,
+                        section.anchors.join(" ")
+                    );
+                    if std::env::var_os("READ_TEXT").is_some() {
+                        section.pieces.iter().for_each(|piece| println!("{}\n", piece.text()));
+                    }
+                }
+            }
+            other => println!("{}\t{other:?}", file.path),
         }
     }
 }

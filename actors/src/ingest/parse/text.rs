@@ -1,13 +1,9 @@
-//! Plain text and the skeleton of reStructuredText: underlined titles, literal blocks, paragraphs.
+//! Plain text: underlined titles, literal blocks, paragraphs.
 //!
 //! Headings are guessed conservatively: a line underlined by one repeated sign at least as long as
 //! itself, or a short line in capitals at the margin above indented text, as in manual pages.
 
-use super::{
-    Document, ParseLimits,
-    outline::{Outline, language},
-    slug::Slugs,
-};
+use super::{Document, ParseLimits, outline::Outline, slug::Slugs};
 
 /// Longest line that may be a heading.
 const HEADING_MAX: usize = 120;
@@ -19,8 +15,7 @@ pub fn parse(path: &str, text: &str, limits: &ParseLimits) -> Document {
         slugs: Slugs::default(),
         signs: Vec::new(),
         paragraph: Vec::new(),
-        literal: None,
-        pending: Vec::new(),
+        literal: false,
     };
     let lines: Vec<&str> = text.split('\n').map(str::trim_end).collect();
     let mut at = 0;
@@ -34,13 +29,11 @@ pub fn parse(path: &str, text: &str, limits: &ParseLimits) -> Document {
 struct Reader<'a> {
     outline: Outline,
     slugs: Slugs,
-    /// Underline signs in the order they came up: the order gives their level, as in docutils.
+    /// Underline signs in the order they came up: the order gives their level.
     signs: Vec<(char, bool)>,
     paragraph: Vec<&'a str>,
-    /// Language of the literal block that may follow.
-    literal: Option<String>,
-    /// Targets `.. _name:` that wait for a heading.
-    pending: Vec<String>,
+    /// Whether a literal block may follow.
+    literal: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -55,14 +48,11 @@ impl<'a> Reader<'a> {
             return at + 1;
         }
         let indent = indent(line);
-        if self.paragraph.is_empty() && indent > 0 && self.literal.is_some() {
+        if self.paragraph.is_empty() && indent > 0 && self.literal {
             return self.literal_block(lines, at, indent);
         }
-        if let Some(directive) = line.trim_start().strip_prefix(".. ") {
-            return self.directive(directive, at);
-        }
         if indent == 0 {
-            self.literal = None;
+            self.literal = false;
         }
         self.paragraph.push(line);
         at + 1
@@ -110,46 +100,16 @@ impl<'a> Reader<'a> {
 
     fn open(&mut self, sign: (char, bool), title: &str) {
         self.end_paragraph();
-        self.literal = None;
+        self.literal = false;
         let level = self.signs.iter().position(|&seen| seen == sign).unwrap_or_else(|| {
             self.signs.push(sign);
             self.signs.len() - 1
         });
-        let mut anchors = vec![self.slugs.anchor(title)];
-        anchors.append(&mut self.pending);
+        let anchors = vec![self.slugs.anchor(title)];
         self.outline.open(u8::try_from(level + 1).unwrap_or(6).min(6), title, anchors);
     }
 
-    fn directive(&mut self, directive: &'a str, at: usize) -> usize {
-        self.end_paragraph();
-        let block = ["code-block::", "code::", "sourcecode::", "highlight::"];
-        if let Some(name) = block.iter().find_map(|name| directive.strip_prefix(name)) {
-            self.literal = Some(language(name.trim()));
-        } else if let Some(target) = directive.strip_prefix('_').and_then(|target| target.strip_suffix(':')) {
-            self.pending.push(target.trim_matches('`').to_owned());
-        } else if let Some((kind, title)) = directive.split_once("::")
-            && matches!(
-                kind,
-                "note"
-                    | "warning"
-                    | "tip"
-                    | "important"
-                    | "caution"
-                    | "seealso"
-                    | "versionadded"
-                    | "versionchanged"
-                    | "deprecated"
-            )
-        {
-            let mut note = kind.to_owned();
-            note.push_str(": ");
-            note.push_str(title.trim());
-            self.outline.prose(note, 0);
-        }
-        at + 1
-    }
-
-    /// Indented lines after `::` or a code directive, without their common indentation.
+    /// Indented lines after `::`, without their common indentation.
     fn literal_block(&mut self, lines: &[&'a str], at: usize, base: usize) -> usize {
         let mut code = String::new();
         let mut end = at;
@@ -170,18 +130,15 @@ impl<'a> Reader<'a> {
             .min()
             .unwrap_or(base);
         for line in &lines[at..end] {
-            // Options of the directive stand before the first line of code.
-            if code.is_empty()
-                && (line.trim_start().starts_with(':') && line.trim_start()[1..].contains(": ")
-                    || line.is_empty())
-            {
+            if code.is_empty() && line.is_empty() {
                 continue;
             }
             code.push_str(line.get(least..).unwrap_or_default());
             code.push('\n');
         }
         code.truncate(code.trim_end().len());
-        self.outline.code(self.literal.take().unwrap_or_default(), code);
+        self.literal = false;
+        self.outline.code(String::new(), code);
         end.max(at + 1)
     }
 
@@ -198,7 +155,7 @@ impl<'a> Reader<'a> {
         }
         text.truncate(text.trim_end().len());
         if let Some(before) = text.strip_suffix("::") {
-            self.literal = Some(String::new());
+            self.literal = true;
             text = format!("{}:", before.trim_end());
             if text == ":" {
                 return;
@@ -225,21 +182,21 @@ mod tests {
 
     #[test]
     fn underlined_titles_are_headings_and_their_signs_are_levels() {
-        let text = "=====\nTitle\n=====\n\nIntro.\n\nFirst\n-----\n\n.. _here:\n\nDeep\n~~~~\n\nText a\nText b\n\nSecond\n------\nmore\n";
-        let document = parse("a.rst", text, &ParseLimits::default());
+        let text = "=====\nTitle\n=====\n\nIntro.\n\nFirst\n-----\n\nDeep\n~~~~\n\nText a\nText b\n\nSecond\n------\nmore\n";
+        let document = parse("a.txt", text, &ParseLimits::default());
         let found: Vec<_> =
             document.sections.iter().map(|section| (section.level, section.heading.as_str())).collect();
         assert_eq!(found, [(1, "Title"), (2, "First"), (3, "Deep"), (2, "Second")]);
-        assert_eq!(document.sections[2].anchors, ["deep", "here"]);
+        assert_eq!(document.sections[2].anchors, ["deep"]);
         assert_eq!(document.title, "Title");
     }
 
     #[test]
     fn literal_blocks_become_code_without_their_indentation() {
-        let text = "Run this::\n\n    $ make\n\n      $ make install\n\nthen\n\n.. code-block:: python\n   :linenos: yes\n\n   x = 1\n";
-        let document = parse("a.rst", text, &ParseLimits::default());
+        let text = "Run this::\n\n    $ make\n\n      $ make install\n\nthen\n";
+        let document = parse("a.txt", text, &ParseLimits::default());
         let pieces: Vec<_> = document.sections[0].pieces.iter().map(super::super::Piece::text).collect();
-        assert_eq!(pieces, ["Run this:", "$ make\n\n  $ make install", "then", "x = 1"]);
+        assert_eq!(pieces, ["Run this:", "$ make\n\n  $ make install", "then"]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Which files of a source are documentation, told by their path alone.
 //!
-//! Documentation are pages (Markdown, HTML, reStructuredText, plain text) wherever they lie, the
-//! library sources of Rust, TypeScript and Python packages and examples in Rust; not what a project says about itself
+//! Documentation are pages (Markdown, HTML, reStructuredText, AsciiDoc, notebooks, plain text) wherever
+//! they lie, JSON and YAML whose name or folder says OpenAPI (their content decides), the library
+//! sources of Rust, TypeScript and Python packages and examples in Rust; not what a project says about itself
 //! (licence, change log, contributing), its tests, what it built, or what it copied from others.
 
 use super::Skip;
@@ -9,7 +10,7 @@ use super::Skip;
 /// What a document is read for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// A page: Markdown, MDX, HTML, reStructuredText or plain text.
+    /// A page: Markdown, MDX, HTML, reStructuredText, AsciiDoc, a notebook, an OpenAPI document or plain text.
     Page,
     /// Library source of a Rust package, read for its doc comments.
     RustSource,
@@ -44,9 +45,8 @@ pub fn classify(path: &str) -> Result<Kind, Skip> {
         "ts" | "mts" | "cts" => typescript(folders, stem, in_documentation),
         "py" | "pyi" => python(folders, stem, in_documentation),
         "html" | "htm" | "xhtml" => Ok(Kind::Page),
-        "md" | "markdown" | "mdown" | "mkd" | "mkdn" | "mdx" | "rst" | "rest" | "adoc" | "asciidoc" => {
-            prose(stem).map_or(Ok(Kind::Page), Err)
-        }
+        "md" | "markdown" | "mdown" | "mkd" | "mkdn" | "mdx" | "rst" | "rest" | "adoc" | "asciidoc"
+        | "ipynb" => prose(stem).map_or(Ok(Kind::Page), Err),
         "txt" | "text" => match prose(stem) {
             Some(skip) => Err(skip),
             None if is_data(stem) => Err(Skip::NotDocumentation),
@@ -57,9 +57,27 @@ pub fn classify(path: &str) -> Result<Kind, Skip> {
             None if stem == "readme" => Ok(Kind::Page),
             None => Err(Skip::NotDocumentation),
         },
+        "json" | "yaml" | "yml" if describes_api(folders, stem) => Ok(Kind::Page),
         // `LICENSE-MIT`, `LICENSE.APACHE2`: the end of the name is not an extension.
         _ => Err(prose(stem).unwrap_or(Skip::NotDocumentation)),
     }
+}
+
+/// As [`classify`], for a document that was sent alone: then any JSON or YAML may be an OpenAPI document.
+pub(super) fn classify_alone(name: &str) -> Result<Kind, Skip> {
+    match name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase().as_str() {
+        "json" | "yaml" | "yml" => Ok(Kind::Page),
+        _ => classify(name),
+    }
+}
+
+/// Whether JSON or YAML at this place is likely an OpenAPI document: most of it is data of programs, and
+/// to open all of it would cost more than it brings.
+fn describes_api(folders: &str, stem: &str) -> bool {
+    let named = |name: &str| name.contains("openapi") || name.contains("swagger");
+    named(stem)
+        || named(&folders.to_ascii_lowercase())
+        || matches!(stem, "api" | "api-spec" | "api_spec" | "apispec")
 }
 
 /// Why nothing below the folder at `path` is read, so that it need not be opened.
@@ -226,6 +244,12 @@ mod tests {
             ("library/json.html", Page),
             ("whatsnew/changelog.html", Page),
             ("topics/db.txt", Page),
+            ("guide/intro.adoc", Page),
+            ("tutorials/First Steps.ipynb", Page),
+            ("openapi.yaml", Page),
+            ("spec/petstore.swagger.json", Page),
+            ("OpenAPI/v2/pets.yml", Page),
+            ("api.json", Page),
             ("packages/core/README.md", Page),
             ("src/lib.rs", RustSource),
             ("src/sync/mpsc/mod.rs", RustSource),
@@ -272,6 +296,8 @@ mod tests {
             ("build.rs", Skip::NotDocumentation),
             ("main.rs", Skip::NotDocumentation),
             ("ci/tool.rs", Skip::NotDocumentation),
+            ("package.json", Skip::NotDocumentation),
+            ("mkdocs.yml", Skip::NotDocumentation),
             ("requirements.txt", Skip::NotDocumentation),
             ("CMakeLists.txt", Skip::NotDocumentation),
             ("logo.png", Skip::NotDocumentation),
@@ -291,6 +317,13 @@ mod tests {
         ] {
             assert_eq!(classify(path), Err(skip), "{path}");
         }
+    }
+
+    #[test]
+    fn a_document_that_is_sent_alone_is_told_by_its_content() {
+        assert_eq!(classify_alone("pets.YAML"), Ok(Kind::Page));
+        assert_eq!(classify_alone("pets.md"), Ok(Kind::Page));
+        assert_eq!(classify_alone("logo.png"), Err(Skip::NotDocumentation));
     }
 
     #[test]

@@ -68,3 +68,19 @@ pub enum SourceError {
         path: PathBuf,
     },
 }
+
+impl SourceError {
+    /// A stable name for programs, from a closed list.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Open { .. } => "unreadable",
+            Self::Remote { .. } => "remote",
+            Self::Unsupported { .. } => "unsupported",
+            Self::TooLarge { .. } => "too_large",
+            Self::UnpacksTooFar { .. } => "unpacks_too_far",
+            Self::TooManyEntries { .. } => "too_many_entries",
+            Self::Damaged { .. } => "damaged",
+            Self::Changed { .. } => "changed",
+        }
+    }
+}

@@ -42,6 +42,7 @@ pub use report::{Skip, SkipReport};
 pub use root::root_file;
 
 use archive::{ArchiveFile, Packing, Tar, Zip};
+use classify::classify_alone;
 use survey::{Planned, Survey};
 
 /// One document as its source holds it.
@@ -162,7 +163,7 @@ impl Source {
     ) -> Result<(Reader, Vec<Planned>, SkipReport), SourceError> {
         // Whatever folders the sender's name has, a document stands alone.
         let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
-        if classify(name) != Ok(Kind::Page) {
+        if classify_alone(name) != Ok(Kind::Page) {
             return Err(SourceError::Unsupported {
                 path: path.to_owned(),
                 found: "neither an archive nor a document",
@@ -171,7 +172,7 @@ impl Source {
         let mut survey = Survey::new(limits);
         let entry = survey.count()?;
         survey.add_file(entry, name.as_bytes(), bytes);
-        let (planned, report) = survey.plan(false);
+        let (planned, report) = survey.plan_by(false, classify_alone);
         Ok((Reader::Document(path.to_owned()), planned, report))
     }
 

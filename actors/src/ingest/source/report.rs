@@ -29,7 +29,7 @@ pub enum Skip {
     TooManyFiles,
     /// The source would give more bytes than it may.
     TooManyBytes,
-    /// A path that leaves the source, is absolute, or is not plain UTF-8.
+    /// A path that leaves the source, is absolute, is not plain UTF-8, or has characters nobody sees.
     UnsafePath,
     /// A symbolic or hard link; links are never followed.
     Link,

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 
 use super::{Kind, Skip, SkipReport, SourceError, SourceLimits, classify::classify};
+use crate::ingest::invisible::is_deceptive_name;
 
 /// Longer paths are no place a person put documentation in.
 const PATH_BYTES_MAX: usize = 1024;
@@ -66,7 +67,16 @@ impl<'limits> Survey<'limits> {
     /// The documents in the order their entries were added, and what was left out.
     ///
     /// `strip` leaves out the leading folder that all files share.
-    pub(super) fn plan(mut self, strip: bool) -> (Vec<Planned>, SkipReport) {
+    pub(super) fn plan(self, strip: bool) -> (Vec<Planned>, SkipReport) {
+        self.plan_by(strip, classify)
+    }
+
+    /// As [`plan`](Self::plan), with another rule for what a file is read for.
+    pub(super) fn plan_by(
+        mut self,
+        strip: bool,
+        classify: fn(&str) -> Result<Kind, Skip>,
+    ) -> (Vec<Planned>, SkipReport) {
         let stripped = if strip { shared_folder(&self.files) } else { 0 };
         let packages = Packages::at_root(self.files.iter().filter_map(|file| file.path.get(stripped..)));
         let mut taken = HashSet::new();
@@ -158,7 +168,8 @@ fn plain_path(path: &[u8]) -> Option<String> {
     let plain = |part: &str| {
         !matches!(part, "" | "." | "..") && !part.contains(['\\', ':']) && !part.chars().any(char::is_control)
     };
-    (path.len() <= PATH_BYTES_MAX && path.split('/').all(plain)).then(|| path.to_owned())
+    let sound = path.len() <= PATH_BYTES_MAX && path.split('/').all(plain) && !is_deceptive_name(path);
+    sound.then(|| path.to_owned())
 }
 
 /// A path for a report: bounded, without control characters.
@@ -166,7 +177,10 @@ fn printable(path: &[u8]) -> String {
     let text = String::from_utf8_lossy(path);
     text.chars()
         .take(200)
-        .map(|character| if character.is_control() { '\u{fffd}' } else { character })
+        .map(|character| {
+            let hidden = character.is_control() || is_deceptive_name(character.encode_utf8(&mut [0; 4]));
+            if hidden { '\u{fffd}' } else { character }
+        })
         .collect()
 }
 
@@ -262,6 +276,8 @@ mod tests {
             "C:/a.md",
             "a\\..\\b.md",
             "a\0.md",
+            "gui\u{202e}dm.exe",
+            "zero\u{200b}width.md",
             "a/./b.md",
             "",
             "a/",
