@@ -7,6 +7,7 @@ mod crash;
 mod document;
 mod errors;
 mod hostile;
+mod hostile_files;
 mod jobs;
 mod limits;
 mod main_job;

@@ -6,6 +6,7 @@ use twinmcp_storage::libraries::{DESCRIPTION_BYTES_MAX, Facts, LIST_ITEMS_MAX, T
 
 use super::build::Material;
 use super::context7_json::Context7Json;
+use super::invisible;
 use super::parse::page_url;
 use super::source::cargo_home;
 use super::source::package::{Ecosystem, Package};
@@ -114,6 +115,7 @@ fn shortened(facts: Facts) -> Facts {
 }
 
 fn cut(mut text: String, bytes_max: usize) -> String {
+    invisible::clean(&mut text);
     text.truncate(text.floor_char_boundary(bytes_max));
     text
 }

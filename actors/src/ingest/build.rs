@@ -11,15 +11,18 @@ use std::time::Instant;
 use opentelemetry::KeyValue;
 use tracing::info_span;
 use twinmcp_storage::bundle::{
-    BundleBuilder, BundleDraft, BundleError, BundleStore, Embedder as BundleEmbedder, Page,
+    Block, BundleBuilder, BundleDraft, BundleError, BundleStore, Embedder as BundleEmbedder, Label, Labels,
+    Page, Snippet,
 };
 use twinmcp_storage::ids::{LibraryId, Version};
 use twinmcp_storage::libraries::{Built, Facts};
 
 use super::about::About;
 use super::code::{Code, Pages};
+use super::invisible;
 use super::metrics::Metrics;
-use super::parse::{self, Document, ParseError, ParseLimits, Parsed, rust};
+use super::parse::{self, Document, ParseError, ParseLimits, Parsed, SkipReason, rust};
+use super::scan::scan;
 use super::source::package::Ecosystem;
 use super::source::{Kind, Source, SourceError, SourceFile, SourceLimits};
 use super::split::{SplitSettings, split};
@@ -99,7 +102,8 @@ pub(crate) enum IngestError {
     /// Nothing to show.
     #[error(
         "found no documentation: {skipped} files were left out and {failed} could not be read; \
-         documentation is Markdown, HTML, plain text, or the doc comments of a Rust, TypeScript or Python package"
+         documentation is Markdown, HTML, reStructuredText, AsciiDoc, plain text, Jupyter notebooks, OpenAPI documents, \
+         or the doc comments of a Rust, TypeScript or Python package"
     )]
     Nothing {
         /// Files left out.
@@ -123,7 +127,7 @@ pub(crate) fn build(task: &Task<'_>) -> Result<(Facts, Built), IngestError> {
     match &result {
         Ok(_) => metrics.built(started.elapsed()),
         Err(IngestError::Cancelled) => {}
-        Err(error) => metrics.failed(stage_of(error)),
+        Err(error) => metrics.failed(stage_of(error), reason_of(error)),
     }
     result
 }
@@ -138,6 +142,17 @@ fn stage_of(error: &IngestError) -> KeyValue {
             IngestError::Cancelled | IngestError::Interrupted { .. } => "interrupted",
         },
     )
+}
+
+/// Why a job failed, from a closed list.
+fn reason_of(error: &IngestError) -> &'static str {
+    match error {
+        IngestError::Source(error) => error.code(),
+        IngestError::Bundle(_) => "bundle",
+        IngestError::Nothing { .. } => "no_documentation",
+        IngestError::Cancelled => "cancelled",
+        IngestError::Interrupted { .. } => "interrupted",
+    }
 }
 
 /// The state of a job between pages.
@@ -196,8 +211,12 @@ impl<'a> Run<'a> {
             self.readme()?;
             self.code_pages()?;
         }
-        let left_out: usize = self.source.report().counts().values().sum();
-        self.progress.skipped += left_out as u64;
+        for (skip, count) in self.source.report().counts() {
+            self.progress.skipped += *count as u64;
+            *self.progress.left_out.entry(skip.code()).or_default() += *count as u64;
+        }
+        self.task_metrics();
+        (self.task.report)(self.progress.clone());
         if self.progress.snippets == 0 {
             let Progress { skipped, failed, .. } = self.progress;
             return Err(IngestError::Nothing { skipped, failed });
@@ -223,7 +242,7 @@ impl<'a> Run<'a> {
     /// Adds one page; a page that cannot be read is noted, not an error.
     fn page(&mut self, file: &SourceFile) -> Result<(), IngestError> {
         if !self.about.includes(&file.path) {
-            self.progress.skipped += 1;
+            self.skip("not_wanted");
             return Ok(());
         }
         let (code, limits) = (&mut self.code, &self.task.limits.page);
@@ -236,11 +255,23 @@ impl<'a> Run<'a> {
                 self.document(file.kind, &document)?;
             }
             Ok(Ok(Read::Module)) => self.progress.pages += 1,
-            Ok(Ok(Read::Nothing)) => self.progress.skipped += 1,
-            Ok(Err(error)) => self.problem(&file.path, &error.to_string()),
-            Err(_) => self.problem(&file.path, "the parser gave up"),
+            Ok(Ok(Read::Nothing(reason))) => self.skip(reason),
+            Ok(Err(error)) => self.problem(&file.path, error.code(), &error.to_string()),
+            Err(_) => self.problem(&file.path, "parser", "the parser gave up"),
         }
         Ok(())
+    }
+
+    fn skip(&mut self, reason: &'static str) {
+        self.progress.skipped += 1;
+        *self.progress.left_out.entry(reason).or_default() += 1;
+    }
+
+    /// Tells the metrics what was left out and what was labelled.
+    fn task_metrics(&self) {
+        let metrics = Metrics::new();
+        self.progress.left_out.iter().for_each(|(reason, count)| metrics.left_out(reason, *count));
+        self.progress.labelled.iter().for_each(|(label, count)| metrics.labelled(label, *count));
     }
 
     /// Adds the readme that is part of a package's metadata, when no file holds it.
@@ -259,40 +290,47 @@ impl<'a> Run<'a> {
                 Some(documents) => {
                     documents.iter().try_for_each(|document| self.document(kind, document))?;
                 }
-                None => self.problem("doc comments", "the parser gave up"),
+                None => self.problem("doc comments", "parser", "the parser gave up"),
             }
         }
         Ok(())
     }
 
     fn document(&mut self, kind: Kind, document: &Document) -> Result<(), IngestError> {
-        let page = Page {
-            path: document.path.clone(),
-            url: self.about.url(kind, &document.path),
-            title: document.title.clone(),
-        };
+        let mut title = document.title.clone();
+        invisible::clean(&mut title);
+        let page = Page { path: document.path.clone(), url: self.about.url(kind, &document.path), title };
         let embedder = self.task.embedder;
         let count_tokens = |text: &str| embedder.count_tokens(text);
         let number = self.bundle.add_page(page)?;
         for mut snippet in split(document, number, &SplitSettings::default(), &count_tokens) {
+            let labels = cleaned(&mut snippet);
             let embedding = embedder.embed_snippet(&snippet.heading_path, &snippet.text());
             if let Some(embedding) = &embedding {
                 snippet.tokens = u32::try_from(embedding.tokens).unwrap_or(u32::MAX);
             }
             let vector = embedding.as_ref().map(|embedding| embedding.vector.as_slice());
-            match self.bundle.add_snippet(&snippet, vector) {
-                Ok(_) => self.progress.snippets += 1,
-                Err(BundleError::Limit { .. }) => self.problem(&document.path, "one snippet is too large"),
+            match self.bundle.add_labelled(&snippet, vector, labels) {
+                Ok(_) => {
+                    self.progress.snippets += 1;
+                    labels
+                        .iter()
+                        .for_each(|label| *self.progress.labelled.entry(label.name()).or_default() += 1);
+                }
+                Err(BundleError::Limit { .. }) => {
+                    self.problem(&document.path, "too_large", "one snippet is too large");
+                }
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(())
     }
 
-    fn problem(&mut self, path: &str, reason: &str) {
+    fn problem(&mut self, path: &str, reason: &'static str, sentence: &str) {
         self.progress.failed += 1;
+        *self.progress.left_out.entry(reason).or_default() += 1;
         if self.progress.problems.len() < PROBLEMS_MAX {
-            self.progress.problems.push(format!("{path}: {reason}"));
+            self.progress.problems.push(format!("{path}: {sentence}"));
         }
     }
 
@@ -313,20 +351,36 @@ enum Read {
     /// A source, whose documentation follows with the whole package's.
     Module,
     /// Nothing to index, for a reason that is no fault.
-    Nothing,
+    Nothing(&'static str),
+}
+
+/// Takes out what nobody sees, and says what is suspicious about the rest.
+pub(super) fn cleaned(snippet: &mut Snippet) -> Labels {
+    let mut deceptive = 0;
+    let texts = snippet.blocks.iter_mut().map(|block| match block {
+        Block::Prose(text) | Block::Code { code: text, .. } => text,
+    });
+    for text in texts.chain(&mut snippet.heading_path).chain(&mut snippet.anchors) {
+        deceptive += invisible::clean(text).deceptive;
+    }
+    let mut labels = scan(snippet);
+    if deceptive > 0 {
+        labels.insert(Label::HiddenText);
+    }
+    labels
 }
 
 fn read(file: &SourceFile, code: &mut Code, limits: &ParseLimits) -> Result<Read, ParseError> {
     match file.kind {
         Kind::Page => Ok(match parse::parse(&file.path, &file.bytes, limits)? {
             Parsed::Document(document) => Read::Page(document),
-            Parsed::Skipped(_) => Read::Nothing,
+            Parsed::Skipped(reason) => Read::Nothing(reason.code()),
         }),
         Kind::RustExample => {
             rust::example(&file.path, &String::from_utf8_lossy(&file.bytes), limits).map(Read::Page)
         }
         Kind::RustSource | Kind::TypeScript | Kind::Python => {
-            Ok(if code.add(file)? { Read::Module } else { Read::Nothing })
+            Ok(if code.add(file)? { Read::Module } else { Read::Nothing(SkipReason::UnknownFormat.code()) })
         }
     }
 }

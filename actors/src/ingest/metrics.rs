@@ -8,6 +8,8 @@ use opentelemetry::{KeyValue, global};
 pub(super) struct Metrics {
     build_duration: Histogram<f64>,
     failures: Counter<u64>,
+    left_out: Counter<u64>,
+    labelled: Counter<u64>,
 }
 
 impl Metrics {
@@ -22,7 +24,17 @@ impl Metrics {
                 .build(),
             failures: meter
                 .u64_counter("twinmcp.ingest.failures")
-                .with_description("Index jobs that ended without a bundle, by the stage that failed.")
+                .with_description("Index jobs that ended without a bundle, by the stage that failed and why.")
+                .build(),
+            left_out: meter
+                .u64_counter("twinmcp.ingest.left_out")
+                .with_unit("{file}")
+                .with_description("Files of sources that were not indexed, by reason.")
+                .build(),
+            labelled: meter
+                .u64_counter("twinmcp.ingest.labelled")
+                .with_unit("{snippet}")
+                .with_description("Snippets that the scan for text aimed at models labelled, by label.")
                 .build(),
         }
     }
@@ -31,7 +43,16 @@ impl Metrics {
         self.build_duration.record(duration.as_secs_f64(), &[]);
     }
 
-    pub(super) fn failed(&self, stage: KeyValue) {
-        self.failures.add(1, &[stage]);
+    pub(super) fn failed(&self, stage: KeyValue, reason: &'static str) {
+        self.failures.add(1, &[stage, KeyValue::new("reason", reason)]);
+    }
+
+    /// `reason` is a code of the parsers or of the source: a closed list.
+    pub(super) fn left_out(&self, reason: &'static str, files: u64) {
+        self.left_out.add(files, &[KeyValue::new("reason", reason)]);
+    }
+
+    pub(super) fn labelled(&self, label: &'static str, snippets: u64) {
+        self.labelled.add(snippets, &[KeyValue::new("label", label)]);
     }
 }

@@ -1,18 +1,24 @@
 //! Ingest: from a source to the snippets of a bundle.
 //!
 //! A source is read ([`source`]), its files become documents ([`parse`]), these are cut into snippets
-//! ([`split`]), embedded and written into a bundle. All of it is plain functions
+//! ([`split`]), cleaned of characters nobody sees, scanned for text that speaks to a model ([`scan`]),
+//! embedded and written into a bundle. All of it is plain functions
 //! on one thread; the actor that runs it is in [`crate::jobs`].
 
 mod about;
 mod build;
 mod code;
 pub mod context7_json;
+#[cfg(test)]
+mod hostile;
 mod invisible;
 mod metrics;
 pub mod parse;
+mod scan;
 pub mod source;
 pub mod split;
 
+#[cfg(test)]
+use build::cleaned;
 pub(crate) use build::{IngestError, Task, build};
 pub use build::{IngestLimits, Material};

@@ -1,6 +1,6 @@
 //! How far a job is: soft state that lives with the job's actor and is watched by whoever asks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -49,6 +49,11 @@ pub struct Progress {
     pub seconds_left: Option<f64>,
     /// The first pages that could not be read, and why; at most 20.
     pub problems: Vec<String>,
+    /// Why files were left out or could not be read: how many for each reason, from a closed list. What
+    /// the source itself left out is added once its last page was read.
+    pub left_out: BTreeMap<&'static str, u64>,
+    /// Snippets that the scan for text aimed at models labelled, by label.
+    pub labelled: BTreeMap<&'static str, u64>,
 }
 
 /// A job and how far it is.

@@ -17,7 +17,7 @@ pub mod resolve;
 use std::sync::Arc;
 
 use twinmcp_cluster::Cluster;
-use twinmcp_storage::bundle::{BundleError, BundleStore, Snippet};
+use twinmcp_storage::bundle::{BundleError, BundleStore, Labels, Snippet};
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::engine::StorageError;
 use twinmcp_storage::ids::{JobId, LibraryId, LibraryRef, Version};
@@ -73,6 +73,8 @@ pub struct Docs {
     pub tokens: u32,
     /// What the library's own source tells agents.
     pub rules: Vec<String>,
+    /// Where the library's source lives, as it says itself.
+    pub source_url: Option<String>,
 }
 
 /// One snippet of an answer.
@@ -92,6 +94,8 @@ pub struct FoundSnippet {
     pub page_url: String,
     /// The same, at the snippet's anchor.
     pub url: String,
+    /// What the scan at indexing found suspicious about it; mostly nothing.
+    pub labels: Labels,
 }
 
 /// One library that may be meant.

@@ -49,6 +49,7 @@ impl Search {
             tokens: snippets.iter().map(|found| found.snippet.tokens).sum(),
             snippets,
             rules: library.facts.rules,
+            source_url: library.facts.source_url,
         })
     }
 
@@ -148,8 +149,10 @@ pub(super) fn found(bundle: &Bundle, index: SnippetIndex, score: f32) -> Result<
         Some(anchor) if !page.url.is_empty() => format!("{}#{anchor}", page.url),
         _ => page.url.clone(),
     };
+    let facts = bundle.facts(index)?;
     Ok(FoundSnippet {
-        id: bundle.id(index)?.to_string(),
+        id: facts.id.to_string(),
+        labels: facts.labels,
         score,
         snippet,
         page_path: page.path,

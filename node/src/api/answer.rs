@@ -28,7 +28,11 @@ pub(crate) fn keep_budget(docs: &mut Docs, tokens_max: u32) {
     for found in &docs.snippets {
         let blocks = u32::try_from(found.snippet.blocks.len()).unwrap_or(u32::MAX);
         let link = u32::try_from(table.count_tokens(&found.url)).unwrap_or(u32::MAX);
-        let marks = link.saturating_add(MARK_TOKENS).saturating_add(blocks.saturating_mul(FENCE_TOKENS));
+        let mut marks = link.saturating_add(MARK_TOKENS).saturating_add(blocks.saturating_mul(FENCE_TOKENS));
+        if !found.labels.is_empty() {
+            let line = table.count_tokens(&labels(found).join(", "));
+            marks = marks.saturating_add(u32::try_from(line).unwrap_or(u32::MAX)).saturating_add(MARK_TOKENS);
+        }
         spent = spent.saturating_add(found.snippet.tokens).saturating_add(marks);
         if spent > tokens_max && kept > 0 {
             break;
@@ -57,6 +61,9 @@ pub(crate) fn docs_text(docs: &Docs) -> String {
 
 fn write_snippet(text: &mut String, found: &FoundSnippet) {
     let _ = write!(text, "### {}\n\nSource: {}", title(found), found.url);
+    if !found.labels.is_empty() {
+        let _ = write!(text, "\nLabels: {}", labels(found).join(", "));
+    }
     for block in &found.snippet.blocks {
         text.push_str("\n\n");
         match block {
@@ -67,6 +74,11 @@ fn write_snippet(text: &mut String, found: &FoundSnippet) {
             }
         }
     }
+}
+
+/// What the scan at indexing found suspicious about a passage, by name: a fact about it, not an instruction.
+pub(crate) fn labels(found: &FoundSnippet) -> Vec<String> {
+    found.labels.iter().map(|label| label.name().to_owned()).collect()
 }
 
 /// The headings from the page down to the snippet: a section's own heading alone often says little.
@@ -149,7 +161,7 @@ fn reputation(trust_tenths: Option<u8>) -> &'static str {
 pub(crate) mod tests {
     use std::sync::Arc;
 
-    use twinmcp_storage::bundle::Snippet;
+    use twinmcp_storage::bundle::{Label, Labels, Snippet};
 
     use super::*;
 
@@ -170,6 +182,7 @@ pub(crate) mod tests {
             page_path: "library/json.html".to_owned(),
             url: "https://docs.example.com/library/json.html#json.dumps".to_owned(),
             page_url: "https://docs.example.com/library/json.html".to_owned(),
+            labels: Labels::NONE,
         }
     }
 
@@ -187,6 +200,7 @@ pub(crate) mod tests {
             ],
             tokens: 80,
             rules: vec!["Prefer json.dumps.".to_owned()],
+            source_url: Some("https://github.com/python/cpython".to_owned()),
         }
     }
 
@@ -213,6 +227,18 @@ pub(crate) mod tests {
             ### json > Notes\n\nSource: https://docs.example.com/library/json.html#json.dumps\n\n\
             Keys are strings.\n\nVersion: v3.11 of /python/cpython · indexed 2023-11-14\n";
         assert_eq!(docs_text(&docs()), expected);
+    }
+
+    #[test]
+    fn a_labelled_passage_says_so_below_its_source_and_changes_no_other() {
+        let plain = docs_text(&docs());
+        let mut labelled = docs();
+        labelled.snippets[1].labels = [Label::HiddenText, Label::InstructionOverride].into_iter().collect();
+        let text = docs_text(&labelled);
+        let line = "\nLabels: instruction_override, hidden_text";
+        assert_eq!(text.matches("Labels:").count(), 1);
+        assert_eq!(text.replace(line, ""), plain);
+        assert!(text.contains(&format!("json.html#json.dumps{line}\n\nKeys are strings.")), "{text}");
     }
 
     #[test]

@@ -257,6 +257,15 @@ fn report(job: &Value, as_json: bool) -> Result<(), CliError> {
             tell(&format!("left out: {}", problem.as_str().unwrap_or_default()));
         }
     }
+    if let Some(labelled) =
+        progress["labelled"].as_object().filter(|labelled| !labelled.is_empty() && !as_json)
+    {
+        let counts: Vec<String> = labelled.iter().map(|(label, count)| format!("{count} {label}")).collect();
+        tell(&format!(
+            "passages that seem to speak to a model are labelled in answers: {}",
+            counts.join(", ")
+        ));
+    }
     let name = format!("{} {}", text(job, "library"), text(job, "version"));
     match job["state"].as_str() {
         Some("done") if as_json => Ok(()),

@@ -1,5 +1,7 @@
 //! Jobs, their progress and their sources, as clients see and send them.
 
+use std::collections::BTreeMap;
+
 use poem_openapi::Object;
 use poem_openapi::types::Example;
 use twinmcp_actors::jobs::{JobView, Stage, Upload};
@@ -34,6 +36,11 @@ pub(crate) struct ProgressRecord {
     seconds_left: Option<f64>,
     /// The first pages that could not be read, and why.
     problems: Vec<String>,
+    /// How many files were left out or could not be read, for each reason: `licence`, `too_large`, `link`,
+    /// `unsafe_path`, `no_text`, `syntax` and others.
+    left_out: BTreeMap<String, u64>,
+    /// How many snippets the scan for text aimed at models labelled, for each label.
+    labelled: BTreeMap<String, u64>,
 }
 
 impl Example for ProgressRecord {
@@ -48,6 +55,8 @@ impl Example for ProgressRecord {
             pages_per_second: 210.5,
             seconds_left: Some(1.8),
             problems: Vec::new(),
+            left_out: BTreeMap::from([("licence".to_owned(), 2), ("not_documentation".to_owned(), 10)]),
+            labelled: BTreeMap::new(),
         }
     }
 }
@@ -115,6 +124,8 @@ impl From<&JobView> for JobRecord {
                 pages_per_second: finite(progress.pages_per_second).unwrap_or_default(),
                 seconds_left: progress.seconds_left.and_then(finite),
                 problems: progress.problems.clone(),
+                left_out: owned(&progress.left_out),
+                labelled: owned(&progress.labelled),
             },
             attempt: job.attempt,
             created_at: job.created_at.to_string(),
@@ -122,6 +133,10 @@ impl From<&JobView> for JobRecord {
             ended_at: job.ended_at.map(|at| at.to_string()),
         }
     }
+}
+
+fn owned(counts: &BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
+    counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
 }
 
 /// JSON knows no infinity.

@@ -142,6 +142,11 @@ pub(crate) struct CodeSnippet {
     page_title: String,
     /// The code blocks, in the order of the page.
     code_list: Vec<Code>,
+    /// What the scan at indexing found suspicious, where it found something: `instruction_override`,
+    /// `role_marker`, `tool_call`, `exfiltration`, `remote_command`, `concealment`, `hidden_text` or
+    /// `encoded_text`. Our extension.
+    #[oai(skip_serializing_if_is_none)]
+    labels: Option<Vec<String>>,
 }
 
 impl Example for CodeSnippet {
@@ -154,6 +159,7 @@ impl Example for CodeSnippet {
             code_id: "https://docs.example.com/library/json.html#json.dumps".to_owned(),
             page_title: "json: JSON encoder and decoder".to_owned(),
             code_list: vec![Code::example()],
+            labels: None,
         }
     }
 }
@@ -170,6 +176,9 @@ pub(crate) struct InfoSnippet {
     content: String,
     /// Tokens of the snippet.
     content_tokens: u32,
+    /// As in `codeSnippets`. Our extension.
+    #[oai(skip_serializing_if_is_none)]
+    labels: Option<Vec<String>>,
 }
 
 impl Example for InfoSnippet {
@@ -179,6 +188,7 @@ impl Example for InfoSnippet {
             breadcrumb: "json > Notes".to_owned(),
             content: "Keys of objects are always strings.".to_owned(),
             content_tokens: 41,
+            labels: None,
         }
     }
 }
@@ -266,6 +276,7 @@ impl From<&FoundSnippet> for CodeSnippet {
             code_id: found.url.clone(),
             page_title: found.page_title.clone(),
             code_list,
+            labels: labels(found),
         }
     }
 }
@@ -277,8 +288,14 @@ impl From<&FoundSnippet> for InfoSnippet {
             breadcrumb: answer::title(found),
             content: prose(found),
             content_tokens: found.snippet.tokens,
+            labels: labels(found),
         }
     }
+}
+
+/// Unlabelled snippets have Context7's fields alone.
+fn labels(found: &FoundSnippet) -> Option<Vec<String>> {
+    (!found.labels.is_empty()).then(|| answer::labels(found))
 }
 
 fn prose(found: &FoundSnippet) -> String {

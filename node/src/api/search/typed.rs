@@ -212,6 +212,9 @@ pub(crate) struct RankedSnippet {
     blocks: Vec<SnippetBlock>,
     /// Tokens of headings and blocks.
     tokens: u32,
+    /// What the scan at indexing found suspicious; mostly nothing. `instruction_override`, `role_marker`,
+    /// `tool_call`, `exfiltration`, `remote_command`, `concealment`, `hidden_text` or `encoded_text`.
+    labels: Vec<String>,
 }
 
 impl From<&FoundSnippet> for RankedSnippet {
@@ -227,6 +230,7 @@ impl From<&FoundSnippet> for RankedSnippet {
             anchors: found.snippet.anchors.clone(),
             blocks: found.snippet.blocks.iter().map(SnippetBlock::from).collect(),
             tokens: found.snippet.tokens,
+            labels: answer::labels(found),
         }
     }
 }
@@ -244,6 +248,7 @@ impl Example for RankedSnippet {
             anchors: vec!["json.dumps".to_owned()],
             blocks: vec![SnippetBlock::example()],
             tokens: 96,
+            labels: Vec::new(),
         }
     }
 }
@@ -258,6 +263,9 @@ pub(crate) struct Answer {
     version: String,
     /// When that version was indexed, RFC 3339.
     indexed_at: String,
+    /// Where the library's source lives.
+    #[oai(skip_serializing_if_is_none)]
+    source_url: Option<String>,
     /// Passages in rank order.
     snippets: Vec<RankedSnippet>,
     /// Tokens of all passages.
@@ -274,6 +282,7 @@ impl Example for Answer {
             library_id: "/python/cpython".to_owned(),
             version: "v3.11".to_owned(),
             indexed_at: "2026-11-23T12:46:10.123Z".to_owned(),
+            source_url: Some("https://github.com/python/cpython".to_owned()),
             snippets: vec![RankedSnippet::example()],
             tokens: 96,
             rules: Vec::new(),
@@ -318,6 +327,7 @@ impl ToolsApi {
             library_id: docs.library.to_string(),
             version: docs.version.to_string(),
             indexed_at: docs.indexed_at.to_string(),
+            source_url: docs.source_url.clone(),
             snippets: docs.snippets.iter().map(RankedSnippet::from).collect(),
             tokens: docs.tokens,
             rules: docs.rules.clone(),
