@@ -26,10 +26,13 @@ pub(super) fn item(line: &str) -> Option<Item<'_>> {
         b'*' | b'.' => line.bytes().take(8).take_while(|&byte| byte == sign).count(),
         b'-' => 1,
         b'<' => {
-            let (number, text) = line[1..].split_once("> ")?;
-            let sound =
-                number == "." || (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
-            return sound.then_some(Item { mark: "<", term: "", text, number });
+            let callout = line[1..].split_once("> ").filter(|(number, _)| {
+                *number == "." || (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+            });
+            return match callout {
+                Some((number, text)) => Some(Item { mark: "<", term: "", text, number }),
+                None => term(line),
+            };
         }
         b'0'..=b'9' => {
             let digits = line.bytes().take(5).take_while(u8::is_ascii_digit).count();

@@ -100,13 +100,13 @@ fn attributes_are_put_in_and_cannot_make_a_page_grow() {
 
 #[test]
 fn lists_stay_whole_and_nested() {
-    let text = "* one\ngoes on\n** inner\n*** deepest\n* two\n+\nmore of two\n\n. first\n. second\n\nAfter.\n\nterm:: What it means.\nother::\nElse.\n\n* [x] done\n";
+    let text = "* one\ngoes on\n** inner\n*** deepest\n* two\n+\nmore of two\n\n. first\n. second\n\nAfter.\n\nterm:: What it means.\nother::\nElse.\n<path>...:: Where.\n\n* [x] done\n";
     assert_eq!(
         pieces(&read(text)),
         [
             "- one goes on\n  - inner\n    - deepest\n- two\n\n  more of two\n  - first\n  - second",
             "After.",
-            "- term: What it means.\n- other: Else.\n  - [x] done"
+            "- term: What it means.\n- other: Else.\n- <path>...: Where.\n  - [x] done"
         ]
     );
 }
