@@ -8,6 +8,7 @@
 
 pub mod accounts;
 pub mod api_keys;
+mod background;
 mod context;
 pub mod embedding;
 pub mod ingest;

@@ -86,9 +86,9 @@ pub(crate) fn score(question: &Question, run: &Run) -> Figures {
 }
 
 /// Means over all questions, over those of each library and of each kind.
-pub(crate) fn means(scored: &[(&Question, Figures)]) -> Vec<(String, usize, Figures)> {
+pub(crate) fn means(scored: &[(&Question, Run, Figures)]) -> Vec<(String, usize, Figures)> {
     let mut groups: BTreeMap<String, Vec<Figures>> = BTreeMap::new();
-    for (question, figures) in scored {
+    for (question, _, figures) in scored {
         for group in ["ALL".to_owned(), format!("lib {}", question.lib), format!("type {}", question.kind)] {
             groups.entry(group).or_default().push(*figures);
         }

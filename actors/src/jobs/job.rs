@@ -16,6 +16,7 @@ use twinmcp_storage::libraries;
 
 use super::Board;
 use super::progress::{Progress, Stage};
+use crate::background;
 use crate::context::Context;
 use crate::ingest::{self, IngestError, IngestLimits, Material, Task};
 
@@ -111,7 +112,7 @@ async fn build(arguments: &Arguments) -> Result<(libraries::Facts, libraries::Bu
     let (context, board, job) = (Arc::clone(context), board.clone(), job.clone());
     let (limits, material, cancel) = (limits.clone(), material.clone(), cancel.clone());
     let span = tracing::Span::current();
-    let built = tokio::task::spawn_blocking(move || {
+    let built = background::run("index-job", move || {
         let _in_span = span.enter();
         let report = |progress: Progress| board.progress(&job.id, progress);
         let task = Task {
@@ -131,7 +132,7 @@ async fn build(arguments: &Arguments) -> Result<(libraries::Facts, libraries::Bu
         }
         result
     });
-    built.await.map_err(|panic| IngestError::Interrupted { reason: panic.to_string() })?
+    built.await.map_err(|error| IngestError::Interrupted { reason: sentence(&error) })?
 }
 
 async fn fail(context: &Context, job: &Job, attempt: u32, message: String) -> Result<(), ActorProcessingErr> {

@@ -10,6 +10,7 @@
 mod browse;
 mod catalogue;
 mod metrics;
+pub mod passages;
 mod query;
 pub mod rank;
 pub mod resolve;

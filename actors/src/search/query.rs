@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use twinmcp_storage::bundle::{Bundle, BundleHash, Scored, SnippetIndex};
+use twinmcp_storage::bundle::{Bundle, BundleHash, SnippetIndex};
 use twinmcp_storage::ids::{LibraryId, LibraryRef, Version};
 use twinmcp_storage::libraries::{self, Library, VersionManifest, compare_versions};
 
-use crate::embedding::space;
-
-use super::rank::{self, Ranked};
-use super::{Docs, DocsQuery, FoundSnippet, QUERY_BYTES_MAX, SNIPPETS_MAX, Search, SearchError, TOKENS_MAX};
-
-/// Candidates taken from each of words and vectors.
-const CANDIDATES: usize = 100;
+use super::rank;
+use super::{
+    Docs, DocsQuery, FoundSnippet, QUERY_BYTES_MAX, SNIPPETS_MAX, Search, SearchError, TOKENS_MAX, passages,
+};
 
 impl Search {
     /// The snippets of one library version that answer a question, best first.
@@ -28,7 +25,7 @@ impl Search {
         let bundle = self.open(&manifest).await?;
         self.activity.asked();
         let timer = self.metrics.query_started();
-        let ranked = self.rank(&bundle, text)?;
+        let ranked = passages::ranked(&bundle, self.embedder, text, |stage| self.metrics.stage(stage))?;
         let tokens_max = query.tokens_max.min(TOKENS_MAX);
         let snippets_max = query.snippets_max.min(SNIPPETS_MAX);
         let tokens = |index| bundle.facts(index).map_or(u32::MAX, |facts| facts.tokens);
@@ -95,50 +92,6 @@ impl Search {
         let opened = tokio::task::spawn_blocking(move || bundles.open(hash)).await;
         Ok(opened.map_err(|_| SearchError::Interrupted)??)
     }
-
-    /// Words and vectors, fused, with link lists and near-duplicates damped.
-    fn rank(&self, bundle: &Bundle, text: &str) -> Result<Vec<Ranked>, SearchError> {
-        let words = {
-            let _timer = self.metrics.stage("words");
-            bundle.words(text, CANDIDATES)?
-        };
-        let vector = {
-            let _timer = self.metrics.stage("embed");
-            // Vectors of another space say nothing about this one's.
-            let used = bundle.meta().embedder.as_ref();
-            let same = used.is_some_and(|used| space(&used.id) == space(self.embedder.id()));
-            same.then(|| self.embedder.embed_query(text)).flatten()
-        };
-        let nearest = {
-            let _timer = self.metrics.stage("vectors");
-            vector.as_ref().map_or_else(|| Ok(Vec::new()), |vector| bundle.nearest(vector, CANDIDATES))?
-        };
-        let _timer = self.metrics.stage("rerank");
-        let nearest = match &vector {
-            Some(vector) => with_all_cosines(bundle, vector, &words, nearest)?,
-            None => nearest,
-        };
-        let mut ranked = rank::fuse(&words, &nearest, self.embedder.fusion_weight());
-        rank::damp_links(&mut ranked, |index| bundle.facts(index).map_or(0, |facts| facts.link_percent));
-        rank::damp_duplicates(&mut ranked, |index| bundle.facts(index).map_or(0, |facts| facts.simhash));
-        rank::damp_repeats(&mut ranked, |index| {
-            bundle.snippet(index).ok().and_then(|snippet| rank::section_of(&snippet))
-        });
-        Ok(ranked)
-    }
-}
-
-/// The nearest snippets, and those that words found beside them: each candidate has a cosine.
-fn with_all_cosines(
-    bundle: &Bundle,
-    vector: &[f32],
-    words: &Scored,
-    mut nearest: Scored,
-) -> Result<Scored, SearchError> {
-    let missing = rank::without_cosine(words, &nearest);
-    let cosines = bundle.cosines(vector, &missing)?;
-    nearest.extend(missing.into_iter().zip(cosines));
-    Ok(nearest)
 }
 
 /// A snippet with its page and its links.

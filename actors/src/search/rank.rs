@@ -1,14 +1,17 @@
 //! From two lists of candidates to an order, and from an order to an answer.
 //!
-//! Pure: what a snippet's score is made of is passed in, so that the node and the evaluation
-//! (`examples/retrieval_eval`) rank by the same lines of code.
+//! Pure: what a snippet's score is made of is passed in. What each rule gave, and what was tried and
+//! gave nothing, is in `docs/performance.md`.
 
-use std::collections::hash_map::DefaultHasher;
 use std::collections::{HashMap, HashSet};
-use std::hash::{Hash, Hasher};
+use std::hash::Hash;
 
-use twinmcp_storage::bundle::{Snippet, SnippetIndex, similarity};
+use twinmcp_storage::bundle::{SnippetIndex, similarity};
 
+/// What a page counts beside the snippet itself.
+const PAGE_WEIGHT: f32 = 0.25;
+/// Snippets of a page that speak for it: the best ones.
+const PAGE_WITNESSES: usize = 5;
 /// Link text beyond this share, in percent, starts to count against a snippet.
 const LINKS_FREE: u8 = 50;
 /// What is left of the score of a snippet that is all links.
@@ -75,6 +78,31 @@ pub fn fuse(words: &[(SnippetIndex, f32)], vectors: &[(SnippetIndex, f32)], weig
     ranked
 }
 
+/// Lifts the snippets of pages that have several good ones: a page about the subject beats a passing
+/// mention on another.
+///
+/// What speaks for a page is the sum of its best snippets' scores, over that of the best page; `page`
+/// says where a snippet stands. Scores stay at most 1. The weights are those of
+/// the middle of a plateau: with others between 0.1 and 0.3 and 2 to 5 the figures differ by noise.
+pub fn lift_pages(ranked: &mut [Ranked], page: impl Fn(SnippetIndex) -> u32) {
+    let pages: Vec<u32> = ranked.iter().map(|candidate| page(candidate.snippet)).collect();
+    let mut sums: HashMap<u32, (usize, f32)> = HashMap::with_capacity(pages.len());
+    // Best first, so the first ones of a page are its best.
+    for (candidate, page) in ranked.iter().zip(&pages) {
+        let (witnesses, sum) = sums.entry(*page).or_insert((0, 0.0));
+        if *witnesses < PAGE_WITNESSES {
+            *witnesses += 1;
+            *sum += candidate.score;
+        }
+    }
+    let best = sums.values().map(|(_, sum)| *sum).fold(f32::EPSILON, f32::max);
+    for (candidate, page) in ranked.iter_mut().zip(&pages) {
+        let sum = sums.get(page).map_or(0.0, |(_, sum)| *sum);
+        candidate.score = (candidate.score + PAGE_WEIGHT * sum / best) / (1.0 + PAGE_WEIGHT);
+    }
+    sort(ranked);
+}
+
 /// Lowers snippets that are mostly links: tables of contents hold every word and answer nothing.
 pub fn damp_links(ranked: &mut [Ranked], link_percent: impl Fn(SnippetIndex) -> u8) {
     for candidate in ranked.iter_mut() {
@@ -103,23 +131,14 @@ pub fn damp_duplicates(ranked: &mut [Ranked], simhash: impl Fn(SnippetIndex) -> 
 /// Lowers a further stretch of a section of which a better stretch is there: the first leads to the
 /// rest, and another section may hold another half of the answer. `section` names the section, the
 /// same for all its stretches; `None` for a snippet that belongs to none.
-pub fn damp_repeats(ranked: &mut [Ranked], section: impl Fn(SnippetIndex) -> Option<u64>) {
-    let mut seen: HashSet<u64> = HashSet::with_capacity(REPEAT_RANKS);
+pub fn damp_repeats<S: Eq + Hash>(ranked: &mut [Ranked], section: impl Fn(SnippetIndex) -> Option<S>) {
+    let mut seen: HashSet<S> = HashSet::with_capacity(REPEAT_RANKS);
     for candidate in ranked.iter_mut().take(REPEAT_RANKS) {
         if section(candidate.snippet).is_some_and(|section| !seen.insert(section)) {
             candidate.score *= REPEAT_REST;
         }
     }
     sort(ranked);
-}
-
-/// What a snippet's section is called in [`damp_repeats`]: its page and first anchor. Means nothing
-/// outside this process.
-pub fn section_of(snippet: &Snippet) -> Option<u64> {
-    let anchor = snippet.anchors.first()?;
-    let mut hasher = DefaultHasher::new();
-    (snippet.page, anchor).hash(&mut hasher);
-    Some(hasher.finish())
 }
 
 /// The snippets of an answer: in order of rank, whole, at most `snippets_max` of them with at most
@@ -151,7 +170,10 @@ fn sort(ranked: &mut [Ranked]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ranked, SnippetIndex, cut, damp_duplicates, damp_links, damp_repeats, fuse, without_cosine};
+    use super::{
+        Ranked, SnippetIndex, cut, damp_duplicates, damp_links, damp_repeats, fuse, lift_pages,
+        without_cosine,
+    };
 
     fn scored(list: &[(u32, f32)]) -> Vec<(SnippetIndex, f32)> {
         list.iter().map(|&(index, score)| (SnippetIndex(index), score)).collect()
@@ -186,6 +208,18 @@ mod tests {
     }
 
     #[test]
+    fn a_page_with_several_good_snippets_passes_a_lone_better_one() {
+        let mut ranked = fuse(&scored(&[(10, 10.0), (20, 9.5), (21, 9.0), (30, 5.0), (22, 1.0)]), &[], 0.5);
+        lift_pages(&mut ranked, |snippet| snippet.0 / 10);
+        assert_eq!(order(&ranked), [20, 21, 10, 30, 22]);
+        // The best page counts whole; 1 / 1.95 of it stands behind the lone one.
+        assert!((ranked[0].score - (0.95 + 0.25) / 1.25).abs() < 1e-6);
+        assert!((ranked[2].score - (1.0 + 0.25 / 1.95) / 1.25).abs() < 1e-6);
+        assert!(ranked.iter().all(|candidate| candidate.score <= 1.0));
+        lift_pages(&mut [], |snippet| snippet.0);
+    }
+
+    #[test]
     fn link_lists_fall_behind_text() {
         let mut ranked = fuse(&scored(&[(1, 10.0), (2, 8.0)]), &[], 0.5);
         damp_links(&mut ranked, |snippet| if snippet.0 == 1 { 95 } else { 40 });
@@ -204,7 +238,7 @@ mod tests {
     #[test]
     fn a_further_stretch_of_a_section_falls_behind_and_the_first_stays() {
         let mut ranked = fuse(&scored(&[(1, 10.0), (2, 9.9), (3, 9.0), (4, 8.9)]), &[], 0.5);
-        damp_repeats(&mut ranked, |snippet| (snippet.0 < 3).then_some(77));
+        damp_repeats(&mut ranked, |snippet| (snippet.0 < 3).then_some("section"));
         assert_eq!(order(&ranked), [1, 3, 4, 2]);
     }
 

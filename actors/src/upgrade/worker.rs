@@ -23,6 +23,7 @@ use super::cache::Cache;
 use super::metrics::Metrics;
 use super::run::{Done, Run, RunError, Tools};
 use super::{UpgradeConfig, UpgradeProgress, UpgradeState, Upgrades, find, sentence};
+use crate::background;
 use crate::context::Context;
 use crate::embedding::{DocumentEmbedder, both, first_of, second_of};
 
@@ -70,8 +71,6 @@ struct Running {
     stop: Option<Sender<()>>,
 }
 
-/// What the system calls the thread's priority: the least.
-const NICE: i32 = 19;
 const RETRY_PAUSE: Duration = Duration::from_secs(30);
 /// The pause doubles so often.
 const RETRY_DOUBLINGS: u32 = 6;
@@ -309,7 +308,7 @@ impl Worker {
         let (load, myself) = (Arc::clone(&self.load), myself.clone());
         let folder = self.context.data_dir.join("upgrades");
         let bytes_max = self.config.cache_bytes_max;
-        spawn(move || {
+        background::spawn("upgrade", move || {
             let loaded = catch_unwind(AssertUnwindSafe(|| {
                 let embedder = load()?;
                 let cache = Cache::open(&folder, embedder.id(), embedder.dimensions(), bytes_max);
@@ -339,7 +338,7 @@ impl Worker {
         let (library, version) = wanted.clone();
         status.lock().current = Some(UpgradeProgress { library, version, done: 0, total: 0 });
         let myself = myself.clone();
-        spawn(move || {
+        background::spawn("upgrade", move || {
             let ended = catch_unwind(AssertUnwindSafe(move || {
                 let report = reporter(&status, &metrics);
                 let run = Run {
@@ -378,14 +377,4 @@ fn reporter(status: &Upgrades, metrics: &Metrics) -> impl Fn(Done) {
             (current.done, current.total) = (finished, done.total);
         }
     }
-}
-
-/// A thread that gets what no other wants.
-fn spawn(work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-    let low = move || {
-        // Where the system does not allow it the pauses are all there is.
-        let _ = rustix::process::nice(NICE);
-        work();
-    };
-    std::thread::Builder::new().name("upgrade".to_owned()).spawn(low).map(drop)
 }

@@ -15,9 +15,10 @@ use instant_distance::{Builder, HnswMap, Point, Search};
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::best::best_first;
 use super::dot;
 use super::error::BundleError;
-use super::vectors::{self, DIMENSIONS_MAX, Rows};
+use super::vectors::{DIMENSIONS_MAX, Rows};
 
 /// Rows below which a scan is better than a graph in every respect (measured between 20,000, where the
 /// scan wins, and 100,000, where they are at par).
@@ -87,7 +88,7 @@ impl VectorGraph {
         let mut found: Vec<(u32, f32)> = SEARCH.with_borrow_mut(|search| {
             self.map.search(&point, search).map(|item| (*item.value, exact(item.point))).collect()
         });
-        found.sort_unstable_by(vectors::best_first);
+        found.sort_unstable_by(best_first);
         found.truncate(limit);
         Ok(found)
     }

@@ -9,6 +9,8 @@
 //! before it is mapped; text of queries is never read as syntax. `tantivy`, `instant-distance` and
 //! `memmap2` are named only here, and only `map.rs` may be unsafe.
 
+mod best;
+mod bm25;
 mod build;
 mod dot;
 mod error;

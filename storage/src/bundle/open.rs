@@ -117,6 +117,16 @@ impl Bundle {
         self.snippets.get(index)
     }
 
+    /// Page and first anchor of a snippet, which all stretches of one section share, without decoding
+    /// the rest of it.
+    ///
+    /// # Errors
+    /// [`BundleError::NoSuchRecord`] for an index of another bundle.
+    pub fn section(&self, SnippetIndex(index): SnippetIndex) -> Result<(u32, Option<&str>), BundleError> {
+        let (page, anchors): (u32, Vec<&str>) = self.snippets.start(index)?;
+        Ok((page, anchors.first().copied()))
+    }
+
     /// Decodes one page.
     ///
     /// # Errors

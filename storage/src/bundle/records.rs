@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tantivy::directory::OwnedBytes;
 
@@ -64,16 +65,24 @@ impl Records {
     }
 
     pub(super) fn get<T: DeserializeOwned>(&self, index: u32) -> Result<T, BundleError> {
+        postcard::from_bytes(self.record(index)?).map_err(|_| BundleError::damaged(&self.path, self.section))
+    }
+
+    /// The first fields of a record, borrowed from the map; what follows is not read.
+    pub(super) fn start<'a, T: Deserialize<'a>>(&'a self, index: u32) -> Result<T, BundleError> {
+        let decoded = postcard::take_from_bytes(self.record(index)?);
+        decoded.map(|(start, _)| start).map_err(|_| BundleError::damaged(&self.path, self.section))
+    }
+
+    fn record(&self, index: u32) -> Result<&[u8], BundleError> {
         let count = (self.offsets.len() / OFFSET_BYTES - 1) as u32;
         if index >= count {
             return Err(BundleError::NoSuchRecord { what: self.what, index, count });
         }
-        let bytes = self
-            .offset(index as usize)
+        self.offset(index as usize)
             .zip(self.offset(index as usize + 1))
             .and_then(|(start, end)| self.bytes.get(start..end))
-            .ok_or_else(|| BundleError::damaged(&self.path, self.section))?;
-        postcard::from_bytes(bytes).map_err(|_| BundleError::damaged(&self.path, self.section))
+            .ok_or_else(|| BundleError::damaged(&self.path, self.section))
     }
 
     fn offset(&self, place: usize) -> Option<usize> {

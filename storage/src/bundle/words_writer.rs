@@ -12,7 +12,7 @@ use tantivy::{Directory, Index, IndexSettings, SingleSegmentIndexWriter, Tantivy
 
 use super::error::BundleError;
 use super::tokens::Tokens;
-use super::words::{Fields, TOKENIZER, schema};
+use super::words::{Fields, HEADINGS_REPEATED, TOKENIZER, schema};
 use super::words_directory::WordFile;
 
 /// Memory of one segment's words beyond which the next one is started.
@@ -56,7 +56,9 @@ impl WordsWriter {
             None => self.open.insert(OpenSegment::start().map_err(&build)?),
         };
         let mut document = TantivyDocument::default();
-        document.add_text(segment.fields.heading, heading);
+        for _ in 0..HEADINGS_REPEATED {
+            document.add_text(segment.fields.text, heading);
+        }
         document.add_text(segment.fields.text, text);
         segment.writer.add_document(document).map_err(&build)?;
         segment.snippets += 1;
