@@ -210,7 +210,6 @@ proptest! {
 /// same sources: `READ_DOCS=folder cargo nextest run -p twinmcp-actors --run-ignored only --no-capture sections_of_documentation_of_this_machine`.
 #[test]
 #[ignore = "reads documentation that lies on this machine"]
-#[expect(clippy::print_stdout, reason = "it is read by a person or a script")]
 fn sections_of_documentation_of_this_machine() {
     use crate::ingest::source::{Source, SourceLimits};
     let folder = std::env::var("READ_DOCS").unwrap();

@@ -87,7 +87,6 @@ proptest! {
 /// --run-ignored only --no-capture labels_on_documentation_of_this_machine`. Every label on documentation that nobody forged is one too many.
 #[test]
 #[ignore = "measures documentation that lies on this machine"]
-#[expect(clippy::print_stdout, reason = "it is read by a person")]
 fn labels_on_documentation_of_this_machine() {
     use crate::ingest::parse::{ParseLimits, Parsed, parse};
     use crate::ingest::source::{Kind, Source, SourceLimits};

@@ -154,7 +154,7 @@ impl Style {
 /// How many columns `cols` names: `1,2`, `3*`, `2*,1`.
 fn columns(value: &str) -> usize {
     let count = |column: &str| match column.trim().split_once('*') {
-        Some((times, _)) => times.trim().parse().unwrap_or(1),
+        Some((times, _)) => times.trim().parse::<usize>().map_or(1, |times| times.min(64)),
         None => 1,
     };
     value.split([',', ';']).map(count).sum::<usize>().min(64)

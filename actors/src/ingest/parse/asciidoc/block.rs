@@ -63,6 +63,11 @@ pub(super) fn title<'a>(line: &'a str, next: &str) -> Option<(u8, &'a str, usize
     (plain && fits).then_some((u8::try_from(level + 1).unwrap_or(5), line, 2))
 }
 
+/// Comments, marks of continued items, and macros that are no text.
+pub(super) fn is_silent(line: &str) -> bool {
+    line == "+" || (line.starts_with("//") && !line.starts_with("////")) || is_block_macro(line)
+}
+
 /// Macros of a whole line that are no text: pictures, included files, tables of contents.
 pub(super) fn is_block_macro(line: &str) -> bool {
     let Some((name, rest)) = line.split_once("::") else { return false };

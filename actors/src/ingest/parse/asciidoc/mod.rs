@@ -1,7 +1,7 @@
 //! AsciiDoc, as Asciidoctor reads it: sections, attributes, delimited blocks, lists, tables.
 //!
 //! [`parse`] is the way in. A page is read line by line; blocks that hold other blocks (examples,
-//! sidebars, quotes) are read in place, so nothing is nested in memory. Inline markup is in [`inline`].
+//! sidebars, quotes) are read in place, so nothing is nested in memory. Inline markup is in `inline`.
 //!
 //! `include::` is not followed and macros fetch nothing. Of conditions only those about the program
 //! that shows the page (`env-github`) are decided; else the text of every branch is documentation.
@@ -106,11 +106,9 @@ impl<'a> Reader<'a> {
 
     /// What is no text: comments, attributes, macros of a whole line, what is said about the next block.
     fn aside(&mut self, line: &'a str) -> bool {
-        if let Some(attribute) = attributes::entry(line) {
-            let (name, value) = attribute;
+        if let Some((name, value)) = attributes::entry(line) {
             let value = value.map(|value| self.inline.references(value, &self.attributes));
             self.attributes.set(name, value);
-        } else if line.starts_with("//") && !line.starts_with("////") {
         } else if let Some(id) = line.strip_prefix("[[").and_then(|rest| rest.strip_suffix("]]")) {
             self.anchor(id.split(',').next().unwrap_or(id));
         } else if line.starts_with('[') && line.ends_with(']') && !line.contains("](") {
@@ -125,11 +123,10 @@ impl<'a> Reader<'a> {
             self.title = Some(&line[1..]);
         } else if matches!(line, "'''" | "<<<" | "---" | "***" | "- - -" | "* * *") {
             self.flush();
-        } else if line == "+" {
         } else if let Some(skipped) = block::conditional(self.lines, self.at) {
             self.at += skipped;
             return true;
-        } else if !block::is_block_macro(line) {
+        } else if !block::is_silent(line) {
             return false;
         }
         self.at += 1;

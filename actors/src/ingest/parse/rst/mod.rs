@@ -1,8 +1,8 @@
 //! reStructuredText, as docutils and Sphinx read it: titles, targets, directives, tables, objects.
 //!
 //! [`parse`] is the way in. A page is read line by line: what stands inside a directive is read in
-//! place, so nothing is nested in memory however deep a page nests. Text becomes Markdown ([`inline`]),
-//! directives are in [`directive`], what a Sphinx domain documents is in [`object`].
+//! place, so nothing is nested in memory however deep a page nests. Text becomes Markdown (`inline`),
+//! directives are in `directive`, what a Sphinx domain documents is in `object`.
 //!
 //! Nothing is fetched or executed: `include`, `raw` and the like are left out, and lists of pages
 //! (`toctree`) say nothing by themselves.
