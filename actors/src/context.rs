@@ -8,6 +8,7 @@ use twinmcp_storage::bundle::BundleStore;
 use twinmcp_storage::clock::{Clock, Entropy};
 
 use crate::embedding::Embedder;
+use crate::outbound::Outbound;
 use crate::upgrade::Activity;
 
 /// What every actor is handed.
@@ -17,6 +18,8 @@ pub(crate) struct Context {
     pub(crate) data_dir: PathBuf,
     pub(crate) cluster: Cluster,
     pub(crate) bundles: Arc<BundleStore>,
+    /// The only way to other hosts.
+    pub(crate) outbound: Outbound,
     /// Lives as long as the process: a table in the binary, or a client of a service.
     pub(crate) embedder: &'static dyn Embedder,
     /// Counts the questions asked.

@@ -14,6 +14,7 @@ pub mod embedding;
 pub mod ingest;
 pub mod jobs;
 pub mod libraries;
+pub mod outbound;
 pub mod search;
 mod slot;
 pub mod supervisor;
@@ -40,14 +41,17 @@ pub use upgrade::{UpgradeConfig, Upgrades};
 
 use context::Context;
 use embedding::StaticTable;
+use outbound::{Outbound, OutboundConfig, OutboundError, SystemResolver};
 
 /// How the actors of a node run.
 #[derive(Debug, Clone, Default)]
 pub struct ActorsConfig {
     /// The node's name, unique in the process.
     pub node: String,
-    /// Where uploads are kept.
+    /// Where uploads and fetched pages are kept.
     pub data_dir: PathBuf,
+    /// What may be asked of other hosts.
+    pub outbound: OutboundConfig,
     /// How index jobs run.
     pub jobs: JobsConfig,
     /// How published documentation gets better vectors.
@@ -58,8 +62,14 @@ pub struct ActorsConfig {
 
 /// The actors could not be started.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to start the actors")]
-pub struct StartError(#[from] SpawnErr);
+pub enum StartError {
+    /// An actor ended while it started.
+    #[error("failed to start the actors")]
+    Spawn(#[from] SpawnErr),
+    /// Other hosts cannot be asked.
+    #[error(transparent)]
+    Outbound(#[from] OutboundError),
+}
 
 /// Everything that lives in a node, by noun.
 #[derive(Clone)]
@@ -101,6 +111,7 @@ impl Actors {
             data_dir: config.data_dir,
             cluster,
             bundles,
+            outbound: Outbound::new(config.outbound, Arc::new(SystemResolver))?,
             embedder: StaticTable::builtin(),
             activity: Arc::default(),
             clock,

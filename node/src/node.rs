@@ -15,6 +15,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use twinmcp_actors::embedding::{Embedder, StaticTable};
+use twinmcp_actors::ingest::fetch::FetchConfig;
+use twinmcp_actors::outbound::OutboundConfig;
 use twinmcp_actors::usage::{self, Limits};
 use twinmcp_actors::{Actors, ActorsConfig, JobsConfig, SupervisionConfig, UpgradeConfig};
 use twinmcp_cluster::{Cluster, ClusterConfig, ClusterError};
@@ -272,6 +274,7 @@ fn actors_config(config: &Config, address: SocketAddr) -> ActorsConfig {
             workers: config.ingest.jobs_running_max,
             folders: config.ingest.folders.clone(),
             upload_bytes_max: config.ingest.upload_bytes_max,
+            fetch: fetch_config(config),
             ..JobsConfig::default()
         },
         upgrade: UpgradeConfig {
@@ -279,7 +282,41 @@ fn actors_config(config: &Config, address: SocketAddr) -> ActorsConfig {
             cpu_percent: config.ingest.upgrade_cpu_percent,
             cache_bytes_max: config.ingest.upgrade_cache_bytes,
         },
+        outbound: outbound_config(config),
         supervision: SupervisionConfig::default(),
+    }
+}
+
+fn outbound_config(config: &Config) -> OutboundConfig {
+    let outbound = &config.outbound;
+    // Checked with the configuration: each of them is a network.
+    let networks = outbound.allowed_networks.iter().filter_map(|network| network.parse().ok());
+    OutboundConfig {
+        contact_url: outbound.contact_url.clone(),
+        allowed_hosts: outbound.allowed_hosts.clone(),
+        allowed_networks: networks.collect(),
+        allow_http: outbound.allow_http,
+        connect_timeout: Duration::from_millis(outbound.connect_timeout_ms),
+        request_timeout: Duration::from_millis(outbound.request_timeout_ms),
+        idle_timeout: Duration::from_millis(outbound.idle_timeout_ms),
+        body_bytes_max: outbound.body_bytes_max,
+        redirects_max: outbound.redirects_max,
+        ..OutboundConfig::default()
+    }
+}
+
+fn fetch_config(config: &Config) -> FetchConfig {
+    let fetch = &config.fetch;
+    FetchConfig {
+        pages_max: fetch.pages_max,
+        bytes_max: fetch.bytes_max,
+        depth_max: fetch.depth_max,
+        timeout: Duration::from_millis(fetch.timeout_ms),
+        requests_per_second: fetch.requests_per_second,
+        in_flight_max: fetch.in_flight_max,
+        cache_bytes_max: fetch.cache_bytes_max,
+        git_bytes_max: fetch.git_bytes_max,
+        git_timeout: Duration::from_millis(fetch.git_timeout_ms),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::api_keys::{self, ApiKey, Scope, SecretHash};
 use crate::clock::Timestamp;
 use crate::command::Command;
 use crate::ids::{AccountId, ApiKeyId, JobId, LibraryId, Version};
-use crate::jobs::{self, Job, JobState, Source};
+use crate::jobs::{self, Job, JobState, Revision, Source};
 use crate::libraries::{self, Built, Facts, Library, VersionManifest};
 use crate::record::{self, Record};
 
@@ -188,6 +188,24 @@ fn commands_are_written_as_they_always_were() {
         base_url: None,
     };
     check("command-jobs-submit", &Command::Jobs(submit));
+    let git = |revision| Source::Git { url: "https://example.org/kiln.git".into(), revision };
+    for (name, source) in [
+        ("web", Source::Web { url: "https://example.org/docs/".into() }),
+        ("git", git(Revision::Head)),
+        ("git-tag", git(Revision::Tag("v1.0".into()))),
+        ("git-branch", git(Revision::Branch("main".into()))),
+        ("git-commit", git(Revision::Commit("ef".repeat(20)))),
+    ] {
+        let submit = jobs::Command::Submit {
+            id: job(),
+            account: account(),
+            library: library(),
+            version: version(),
+            source,
+            base_url: None,
+        };
+        check(&format!("command-jobs-submit-{name}"), &Command::Jobs(submit));
+    }
     check("command-jobs-start", &Command::Jobs(jobs::Command::Start { id: job(), attempt: 1 }));
     let fail = jobs::Command::Fail { id: job(), attempt: 1, message: "no documentation".into() };
     check("command-jobs-fail", &Command::Jobs(fail));

@@ -18,6 +18,10 @@ pub const OPEN_JOBS_MAX: usize = 2_000;
 pub const JOBS_MAX: usize = 5_000;
 /// Longest URL of a job's pages, in bytes.
 pub const BASE_URL_BYTES_MAX: usize = 500;
+/// Longest URL of a source, in bytes.
+pub const SOURCE_URL_BYTES_MAX: usize = 2_000;
+/// Longest name of a tag or branch, in bytes.
+pub const REVISION_BYTES_MAX: usize = 200;
 /// Attempts before a job that keeps ending its node's actor is given up.
 pub const ATTEMPTS_MAX: u32 = 5;
 
@@ -36,6 +40,31 @@ pub enum Source {
         /// Absolute path.
         path: String,
     },
+    /// A web site, or one document on the web.
+    Web {
+        /// Where to begin: a page, an `llms.txt`, a sitemap or a document. Nothing above its folder is read.
+        url: String,
+    },
+    /// A git repository, as it is at one revision.
+    Git {
+        /// The repository, as `git clone` takes it: `https://host/owner/name.git`.
+        url: String,
+        /// What of it.
+        revision: Revision,
+    },
+}
+
+/// One state of a git repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Revision {
+    /// What the repository shows by default.
+    Head,
+    /// A tag, e.g. `v1.2.0`.
+    Tag(String),
+    /// The newest commit of a branch.
+    Branch(String),
+    /// A commit, by its whole id in hex.
+    Commit(String),
 }
 
 /// How far a job is.

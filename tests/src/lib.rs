@@ -1,7 +1,7 @@
 //! Whole nodes from outside: the program `twinmcp` as a child process, asked over HTTP and from its command line.
 //!
 //! [`TestNode`] starts, stops, kills and restarts a node; [`TestClient`] asks it; [`Cli`] runs the commands; [`docs`]
-//! writes documentation whose right answers are known. The stories are in `tests/`, one module each.
+//! writes documentation whose right answers are known; [`site`] and [`git`] serve it. The stories are in `tests/`, one module each.
 //!
 //! Invariant: nothing here leaves the machine, listens on a fixed port or writes outside a temporary folder.
 
@@ -9,8 +9,10 @@ mod binary;
 mod cli;
 mod client;
 pub mod docs;
+pub mod git;
 mod node;
 mod raw;
+pub mod site;
 mod wait;
 
 pub use binary::twinmcp;

@@ -6,6 +6,7 @@ mod command_line;
 mod crash;
 mod document;
 mod errors;
+mod fetched;
 mod hostile;
 mod hostile_files;
 mod jobs;

@@ -45,7 +45,12 @@ impl About {
         if facts.title.is_empty() {
             facts.title = library.name().to_owned();
         }
-        let base_url = base_url.unwrap_or_default().to_owned();
+        if let Some(origin) = material.origin() {
+            facts.source_url.get_or_insert_with(|| origin.to_owned());
+        }
+        // A package's pages are published with it, whichever repository it came from.
+        let published = base_url.or(material.files_at().filter(|_| packages.is_empty()));
+        let base_url = published.unwrap_or_default().to_owned();
         Self { facts: shortened(facts), packages, version: version.clone(), context7, base_url }
     }
 

@@ -6,6 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use opentelemetry::KeyValue;
@@ -19,6 +20,7 @@ use twinmcp_storage::libraries::{Built, Facts};
 
 use super::about::About;
 use super::code::{Code, Pages};
+use super::fetch::Spool;
 use super::invisible;
 use super::metrics::Metrics;
 use super::parse::{self, Document, ParseError, ParseLimits, Parsed, SkipReason, rust};
@@ -53,12 +55,49 @@ pub enum Material {
         /// Where it lies.
         path: PathBuf,
     },
+    /// Pages of a web site, fetched before.
+    Pages {
+        /// Where they lie; goes with the last of its holders.
+        spool: Arc<Spool>,
+        /// Where the site begins.
+        site: String,
+    },
+    /// Files of a git repository, fetched before.
+    Repository {
+        /// Where the archive lies; goes with the last of its holders.
+        spool: Arc<Spool>,
+        /// The files as an archive.
+        archive: PathBuf,
+        /// The repository, as a person opens it.
+        url: String,
+        /// Where its files can be opened, on hosts that are known.
+        pages_at: Option<String>,
+    },
 }
 
 impl Material {
     pub(super) fn path(&self) -> &Path {
         match self {
             Self::Archive { path, .. } | Self::Folder { path } => path,
+            Self::Pages { spool, .. } => spool.folder(),
+            Self::Repository { archive, .. } => archive,
+        }
+    }
+
+    /// Where it was fetched from.
+    pub(super) fn origin(&self) -> Option<&str> {
+        match self {
+            Self::Archive { .. } | Self::Folder { .. } => None,
+            Self::Pages { site, .. } => Some(site),
+            Self::Repository { url, .. } => Some(url),
+        }
+    }
+
+    /// Where its files can be opened, when that follows from where it was fetched.
+    pub(super) fn files_at(&self) -> Option<&str> {
+        match self {
+            Self::Repository { pages_at, .. } => pages_at.as_deref(),
+            Self::Archive { .. } | Self::Folder { .. } | Self::Pages { .. } => None,
         }
     }
 
@@ -67,6 +106,8 @@ impl Material {
         match self {
             Self::Archive { path, name } => message.replace(&*path.to_string_lossy(), name),
             Self::Folder { .. } => message.to_owned(),
+            Self::Pages { spool, site } => message.replace(&*spool.folder().to_string_lossy(), site),
+            Self::Repository { archive, url, .. } => message.replace(&*archive.to_string_lossy(), url),
         }
     }
 }
@@ -76,6 +117,8 @@ pub(crate) struct Task<'a> {
     pub(crate) library: &'a LibraryId,
     pub(crate) version: &'a Version,
     pub(crate) material: &'a Material,
+    /// What fetching said about pages that were left out or failed.
+    pub(crate) fetched: &'a Progress,
     /// Where the pages are published, if anybody said.
     pub(crate) base_url: Option<&'a str>,
     pub(crate) limits: &'a IngestLimits,
@@ -171,14 +214,15 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn open(task: &'a Task<'a>, started: Instant) -> Result<Self, IngestError> {
         let _span = info_span!("ingest.fetch").entered();
-        (task.report)(Progress { stage: Stage::Fetch, ..Progress::default() });
+        (task.report)(Progress { stage: Stage::Fetch, ..task.fetched.clone() });
         let about = About::read(task.material, task.library, task.version, task.base_url);
         let (path, limits) = (task.material.path(), task.limits.source.clone());
         let is_crate = about.packages().iter().any(|package| package.ecosystem == Ecosystem::Crates);
         let source = match task.material {
+            Material::Pages { .. } => Source::open_pages(path, limits)?,
             _ if is_crate => Source::open_package(path, limits)?,
             Material::Archive { name, .. } => Source::open_named(path, name, limits)?,
-            Material::Folder { .. } => Source::open(path, limits)?,
+            Material::Folder { .. } | Material::Repository { .. } => Source::open(path, limits)?,
         };
         let code = Code::of(about.packages(), &task.limits.page);
         let embedder = BundleEmbedder {
@@ -193,6 +237,9 @@ impl<'a> Run<'a> {
         let progress = Progress {
             stage: Stage::Index,
             pages_total: Some(source.files_total() as u64),
+            skipped: task.fetched.skipped,
+            failed: task.fetched.failed,
+            problems: task.fetched.problems.clone(),
             ..Progress::default()
         };
         Ok(Self { task, about, source, code, has_readme: false, bundle, progress, started })
@@ -252,7 +299,7 @@ impl<'a> Run<'a> {
         match parsed {
             Ok(Ok(Read::Page(document))) => {
                 self.progress.pages += 1;
-                self.document(file.kind, &document)?;
+                self.document(file.kind, &document, file.url.as_deref())?;
             }
             Ok(Ok(Read::Module)) => self.progress.pages += 1,
             Ok(Ok(Read::Nothing(reason))) => self.skip(reason),
@@ -278,7 +325,8 @@ impl<'a> Run<'a> {
     fn readme(&mut self) -> Result<(), IngestError> {
         let readme = self.about.packages().iter().find_map(|package| package.readme.clone());
         let Some((name, text)) = readme.filter(|_| !self.has_readme) else { return Ok(()) };
-        self.page(&SourceFile { path: name.to_owned(), kind: Kind::Page, bytes: text.into_bytes() })
+        let (path, bytes) = (name.to_owned(), text.into_bytes());
+        self.page(&SourceFile { path, kind: Kind::Page, bytes, url: None })
     }
 
     /// Adds the pages made of doc comments.
@@ -288,7 +336,7 @@ impl<'a> Run<'a> {
         for Pages { kind, documents } in code.finish() {
             match documents {
                 Some(documents) => {
-                    documents.iter().try_for_each(|document| self.document(kind, document))?;
+                    documents.iter().try_for_each(|document| self.document(kind, document, None))?;
                 }
                 None => self.problem("doc comments", "parser", "the parser gave up"),
             }
@@ -296,10 +344,11 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn document(&mut self, kind: Kind, document: &Document) -> Result<(), IngestError> {
+    fn document(&mut self, kind: Kind, document: &Document, url: Option<&str>) -> Result<(), IngestError> {
         let mut title = document.title.clone();
         invisible::clean(&mut title);
-        let page = Page { path: document.path.clone(), url: self.about.url(kind, &document.path), title };
+        let url = url.map_or_else(|| self.about.url(kind, &document.path), str::to_owned);
+        let page = Page { path: document.path.clone(), url, title };
         let embedder = self.task.embedder;
         let count_tokens = |text: &str| embedder.count_tokens(text);
         let number = self.bundle.add_page(page)?;
@@ -336,7 +385,8 @@ impl<'a> Run<'a> {
 
     fn tell(&mut self) {
         let progress = &mut self.progress;
-        let looked_at = progress.pages + progress.skipped + progress.failed;
+        let fetched = self.task.fetched.skipped + self.task.fetched.failed;
+        let looked_at = (progress.pages + progress.skipped + progress.failed).saturating_sub(fetched);
         let elapsed = self.started.elapsed().as_secs_f64();
         progress.pages_per_second = if elapsed > 0.0 { progress.pages as f64 / elapsed } else { 0.0 };
         let left = progress.pages_total.map(|total| total.saturating_sub(looked_at) as f64);

@@ -1,14 +1,15 @@
 //! Ingest: from a source to the snippets of a bundle.
 //!
-//! A source is read ([`source`]), its files become documents ([`parse`]), these are cut into snippets
-//! ([`split`]), cleaned of characters nobody sees, scanned for text that speaks to a model (`scan`),
-//! embedded and written into a bundle. All of it is plain functions
-//! on one thread; the actor that runs it is in [`crate::jobs`].
+//! What lies elsewhere is fetched first ([`fetch`]). Then a source is read ([`source`]), its files
+//! become documents ([`parse`]), these are cut into snippets ([`split`]), cleaned of characters nobody
+//! sees, scanned for text that speaks to a model (`scan`), embedded and written into a bundle. All but
+//! fetching is plain functions on one thread; the actor that runs it is in [`crate::jobs`].
 
 mod about;
 mod build;
 mod code;
 pub mod context7_json;
+pub mod fetch;
 #[cfg(test)]
 mod hostile;
 mod invisible;

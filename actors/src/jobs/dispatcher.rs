@@ -20,6 +20,7 @@ use super::uploads::Uploads;
 use super::{JobsError, Submission, job};
 use crate::context::Context;
 use crate::ingest::IngestLimits;
+use crate::ingest::fetch::Fetcher;
 use crate::slot::answer;
 
 /// One variant per thing the dispatcher can be asked; the reply port comes last.
@@ -44,6 +45,7 @@ pub(super) struct Dispatcher {
     pub(super) context: Arc<Context>,
     pub(super) board: Board,
     pub(super) uploads: Uploads,
+    pub(super) fetcher: Arc<Fetcher>,
     pub(super) workers: usize,
     pub(super) limits: IngestLimits,
 }
@@ -175,7 +177,7 @@ impl Dispatcher {
             if job.state.is_ended() {
                 continue;
             }
-            let Some(material) = job::material(&self.uploads, &job) else {
+            let Some(input) = job::input(&self.uploads, &job) else {
                 self.give_up(&job, "the uploaded archive is not on this node any more; send it again")
                     .await?;
                 continue;
@@ -186,7 +188,8 @@ impl Dispatcher {
                 board: self.board.clone(),
                 limits: self.limits.clone(),
                 job,
-                material,
+                input,
+                fetcher: Arc::clone(&self.fetcher),
                 cancel: cancel.clone(),
             };
             let (actor, _) = Actor::spawn_linked(None, job::JobActor, arguments, myself.get_cell()).await?;
@@ -261,14 +264,21 @@ impl Dispatcher {
 
     fn sweep(&self) -> Result<(), StorageError> {
         let jobs = jobs::list(self.context.cluster.reader(), None, JOBS_MAX)?;
-        let open = jobs.iter().filter(|job| !job.state.is_ended());
+        let open: Vec<&Job> = jobs.iter().filter(|job| !job.state.is_ended()).collect();
         let needed: Vec<_> = open
+            .iter()
             .filter_map(|job| match &job.source {
                 Source::Upload { hash, .. } => Some(hash.clone()),
-                Source::Folder { .. } => None,
+                Source::Folder { .. } | Source::Web { .. } | Source::Git { .. } => None,
             })
             .collect();
         self.uploads.sweep(|hash| needed.iter().any(|needed| needed == hash));
+        let (fetcher, open) = (Arc::clone(&self.fetcher), open.iter().map(|job| job.id.clone()).collect());
+        // Thousands of files, perhaps: not on a thread that others wait for.
+        tokio::task::spawn_blocking(move || {
+            let open: Vec<JobId> = open;
+            fetcher.sweep(|name| open.iter().any(|id| id.as_str() == name));
+        });
         Ok(())
     }
 }

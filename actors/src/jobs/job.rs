@@ -1,5 +1,5 @@
-//! The actor of one index job: begins an attempt, has the bundle built off the async threads, and
-//! publishes it.
+//! The actor of one index job: begins an attempt, fetches what lies elsewhere, has the bundle built
+//! off the async threads, and publishes it.
 //!
 //! The actor ends with its job. One that panics, or cannot reach a quorum, is noticed by the
 //! dispatcher, which starts another attempt; only the newest attempt can publish.
@@ -18,6 +18,7 @@ use super::Board;
 use super::progress::{Progress, Stage};
 use crate::background;
 use crate::context::Context;
+use crate::ingest::fetch::Fetcher;
 use crate::ingest::{self, IngestError, IngestLimits, Material, Task};
 
 /// What one attempt needs.
@@ -26,9 +27,26 @@ pub(super) struct Arguments {
     pub(super) board: Board,
     pub(super) limits: IngestLimits,
     pub(super) job: Job,
-    /// The archive or folder on this node.
-    pub(super) material: Material,
+    pub(super) input: Input,
+    pub(super) fetcher: Arc<Fetcher>,
     pub(super) cancel: CancellationToken,
+}
+
+/// Where a job's documentation is.
+#[derive(Clone)]
+pub(super) enum Input {
+    /// An archive or folder on this node.
+    Here(Material),
+    /// To be fetched first.
+    Elsewhere,
+}
+
+/// How an attempt ended without a bundle.
+enum Ended {
+    /// Somebody cancelled it.
+    Cancelled,
+    /// What to tell the person who started it.
+    Failed(String),
 }
 
 pub(super) struct JobActor;
@@ -85,9 +103,9 @@ async fn run(arguments: &Arguments) -> Result<(), ActorProcessingErr> {
             let publish = libraries::Command::Publish { job: job.id.clone(), attempt, facts, built };
             context.cluster.propose(Command::Libraries(publish)).await?.outcome
         }
-        Err(IngestError::Cancelled) => return Ok(()),
-        Err(error) => {
-            fail(context, job, attempt, arguments.material.public(&sentence(&error))).await?;
+        Err(Ended::Cancelled) => return Ok(()),
+        Err(Ended::Failed(message)) => {
+            fail(context, job, attempt, message).await?;
             Outcome::Done
         }
     };
@@ -107,10 +125,28 @@ async fn run(arguments: &Arguments) -> Result<(), ActorProcessingErr> {
     Ok(())
 }
 
-async fn build(arguments: &Arguments) -> Result<(libraries::Facts, libraries::Built), IngestError> {
-    let Arguments { context, board, limits, job, material, cancel } = arguments;
+/// What is to be read, fetched where it has to be, and what fetching said about it.
+async fn material(arguments: &Arguments) -> Result<(Material, Progress), Ended> {
+    let Arguments { board, job, fetcher, cancel, .. } = arguments;
+    if let Input::Here(material) = &arguments.input {
+        return Ok((material.clone(), Progress::default()));
+    }
+    let report = |progress: Progress| board.progress(&job.id, progress);
+    let fetching = Box::pin(fetcher.fetch(&job.id, &job.source, &report));
+    let fetched = tokio::select! {
+        () = cancel.cancelled() => return Err(Ended::Cancelled),
+        fetched = fetching => fetched.map_err(|error| Ended::Failed(sentence(&error)))?,
+    };
+    info!(pages = fetched.progress.pages, "source fetched");
+    Ok((fetched.material, fetched.progress))
+}
+
+async fn build(arguments: &Arguments) -> Result<(libraries::Facts, libraries::Built), Ended> {
+    // On the way to the other thread, which deletes what was fetched.
+    let (material, fetched) = material(arguments).await?;
+    let Arguments { context, board, limits, job, cancel, .. } = arguments;
     let (context, board, job) = (Arc::clone(context), board.clone(), job.clone());
-    let (limits, material, cancel) = (limits.clone(), material.clone(), cancel.clone());
+    let (limits, cancel) = (limits.clone(), cancel.clone());
     let span = tracing::Span::current();
     let built = background::run("index-job", move || {
         let _in_span = span.enter();
@@ -119,6 +155,7 @@ async fn build(arguments: &Arguments) -> Result<(libraries::Facts, libraries::Bu
             library: &job.library,
             version: &job.version,
             material: &material,
+            fetched: &fetched,
             base_url: job.base_url.as_deref(),
             limits: &limits,
             embedder: context.embedder,
@@ -130,9 +167,16 @@ async fn build(arguments: &Arguments) -> Result<(libraries::Facts, libraries::Bu
         if let Ok((_, built)) = &result {
             info!(pages = built.pages, snippets = built.snippets, bytes = built.bundle_bytes, "bundle built");
         }
-        result
+        result.map_err(|error| match error {
+            IngestError::Cancelled => Ended::Cancelled,
+            error => Ended::Failed(material.public(&sentence(&error))),
+        })
     });
-    built.await.map_err(|error| IngestError::Interrupted { reason: sentence(&error) })?
+    let interrupted = |error: background::BackgroundError| {
+        let error = IngestError::Interrupted { reason: sentence(&error) };
+        Ended::Failed(sentence(&error))
+    };
+    built.await.map_err(interrupted)?
 }
 
 async fn fail(context: &Context, job: &Job, attempt: u32, message: String) -> Result<(), ActorProcessingErr> {
@@ -148,13 +192,14 @@ fn sentence(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// Where the job's material lies on this node, if it does.
-pub(super) fn material(uploads: &super::Uploads, job: &Job) -> Option<Material> {
+/// Where the job's documentation is; nothing when it should be on this node and is not.
+pub(super) fn input(uploads: &super::Uploads, job: &Job) -> Option<Input> {
     match &job.source {
         Source::Upload { hash, name } => {
             let path = uploads.path(&job.account, hash)?;
-            Some(Material::Archive { path, name: name.clone() })
+            Some(Input::Here(Material::Archive { path, name: name.clone() }))
         }
-        Source::Folder { path } => Some(Material::Folder { path: PathBuf::from(path) }),
+        Source::Folder { path } => Some(Input::Here(Material::Folder { path: PathBuf::from(path) })),
+        Source::Web { .. } | Source::Git { .. } => Some(Input::Elsewhere),
     }
 }

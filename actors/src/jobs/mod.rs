@@ -29,6 +29,7 @@ pub use uploads::{Upload, UploadError, UploadWriter, Uploads};
 use crate::accounts::Owner;
 use crate::context::Context;
 use crate::ingest::IngestLimits;
+use crate::ingest::fetch::{FetchConfig, FetchError, Fetcher};
 use crate::slot::{REPLY_DEADLINE, Slot, Unanswered};
 use crate::supervisor::Child;
 use dispatcher::{Dispatcher, Message};
@@ -44,6 +45,8 @@ pub struct JobsConfig {
     pub upload_bytes_max: u64,
     /// Limits of what one source may hold.
     pub limits: IngestLimits,
+    /// Limits of what is fetched.
+    pub fetch: FetchConfig,
 }
 
 impl Default for JobsConfig {
@@ -53,6 +56,7 @@ impl Default for JobsConfig {
             folders: Vec::new(),
             upload_bytes_max: 1024 * 1024 * 1024,
             limits: IngestLimits::default(),
+            fetch: FetchConfig::default(),
         }
     }
 }
@@ -105,6 +109,9 @@ pub enum JobsError {
         /// The folder asked for.
         path: String,
     },
+    /// A URL that nothing is fetched from.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// The library belongs to somebody else.
     #[error("library `{library}` belongs to another account; choose another id")]
     OtherOwner {
@@ -132,6 +139,7 @@ pub struct Jobs {
     cluster: Cluster,
     board: Board,
     uploads: Uploads,
+    fetcher: Arc<Fetcher>,
     folders: Arc<[PathBuf]>,
 }
 
@@ -144,13 +152,22 @@ impl Jobs {
             Arc::clone(&context.clock),
             Arc::clone(&context.entropy),
         );
+        let fetcher = Arc::new(Fetcher::new(
+            &config.fetch,
+            context.outbound.clone(),
+            &context.data_dir,
+            Arc::clone(&context.clock),
+            Arc::clone(&context.entropy),
+        ));
         let (for_actor, for_board, for_uploads) = (Arc::clone(context), board.clone(), uploads.clone());
+        let for_fetcher = Arc::clone(&fetcher);
         let (workers, limits) = (config.workers.max(1), config.limits.clone());
         let (child, slot) = Child::new("jobs", &context.node, move || {
             let dispatcher = Dispatcher {
                 context: Arc::clone(&for_actor),
                 board: for_board.clone(),
                 uploads: for_uploads.clone(),
+                fetcher: Arc::clone(&for_fetcher),
                 workers,
                 limits: limits.clone(),
             };
@@ -158,7 +175,7 @@ impl Jobs {
         });
         // A folder that does not exist allows nothing.
         let folders = config.folders.iter().filter_map(|folder| folder.canonicalize().ok()).collect();
-        (child, Self { slot, cluster: context.cluster.clone(), board, uploads, folders })
+        (child, Self { slot, cluster: context.cluster.clone(), board, uploads, fetcher, folders })
     }
 
     /// The way to uploads.
@@ -187,6 +204,10 @@ impl Jobs {
             }
             Source::Upload { .. } => source,
             Source::Folder { path } => Source::Folder { path: self.allowed_folder(path)? },
+            Source::Web { .. } | Source::Git { .. } => {
+                self.fetcher.check(&source)?;
+                source
+            }
         };
         Ok(Submission { account, library, version, source, base_url })
     }

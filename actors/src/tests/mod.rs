@@ -1,5 +1,12 @@
 //! Stories over all actors of one node.
 
+// The same site and the same git server as in the tests of whole nodes.
+#[path = "../../../tests/src/git.rs"]
+#[expect(unreachable_pub, reason = "public there")]
+pub(crate) mod git;
+#[path = "../../../tests/src/site.rs"]
+#[expect(unreachable_pub, reason = "public there")]
+pub(crate) mod site;
 mod world;
 
 use twinmcp_storage::api_keys::Scope;

@@ -15,6 +15,7 @@ use twinmcp_storage::ids::{JobId, LibraryRef};
 use twinmcp_storage::jobs::{JobState, Source};
 
 use crate::jobs::{JobView, JobsError, Submission};
+use crate::outbound::OutboundConfig;
 use crate::search::{Docs, DocsQuery, SearchError};
 use crate::{Actors, ActorsConfig, JobsConfig, Owner, SupervisionConfig, UpgradeConfig};
 
@@ -65,6 +66,7 @@ impl World {
         let config = ActorsConfig {
             node: node.clone(),
             data_dir: disk.folder.path().to_owned(),
+            outbound: OutboundConfig::default(),
             jobs: JobsConfig { folders: vec![disk.folder.path().join("sources")], ..JobsConfig::default() },
             upgrade: upgrade.clone(),
             supervision: SupervisionConfig {

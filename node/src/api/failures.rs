@@ -91,6 +91,7 @@ impl From<JobsError> for ApiError {
             }
             JobsError::OtherOwner { .. } => Self::new(StatusCode::CONFLICT, "library_taken", told(&error)),
             JobsError::BaseUrl => Self::bad_request(told(&error)),
+            JobsError::Fetch(_) => Self::new(StatusCode::BAD_REQUEST, "url_refused", told(&error)),
             JobsError::Busy(error) => error.into(),
             JobsError::Replicate(error) => error.into(),
             JobsError::Storage(error) => Self::internal(error),

@@ -1,4 +1,5 @@
-//! `index`: packs documentation, sends it to a node, and shows the job until it ends.
+//! `index`: packs documentation and sends it to a node, or names a URL that the node fetches, and shows
+//! the job until it ends.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use twinmcp_storage::clock::{Clock, SystemClock};
 use twinmcp_storage::ids::{LibraryId, Version};
 
 use super::client::{ClientArgs, Node};
-use super::pack::{Packed, pack, pack_package};
+use super::pack::{PackError, Packed, pack, pack_package};
 use super::progress::Bar;
 use super::{CliError, print, stop_signal, tell};
 
@@ -24,17 +25,30 @@ const EVENT_BYTES_MAX: usize = 1024 * 1024;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  twinmcp index ./docs --library /acme/handbook --version 2.1\n  \
-                        twinmcp index Cargo.lock\n  twinmcp index package-lock.json\n  twinmcp index requirements.txt\n\nCtrl-C cancels the job.")]
+                        twinmcp index Cargo.lock\n  twinmcp index package-lock.json\n  twinmcp index requirements.txt\n  \
+                        twinmcp index https://docs.example/ --library /websites/example\n  \
+                        twinmcp index https://host.example/org/name.git --version v1.2\n\nCtrl-C cancels the job.")]
 pub(super) struct IndexArgs {
-    /// A folder, an archive (.zip, .whl, .tar, .tar.gz, .tar.zst, .tar.xz, .crate), one document, or a lockfile
-    /// (Cargo.lock, package-lock.json, requirements.txt, uv.lock, poetry.lock)
+    /// A folder, an archive (.zip, .whl, .tar, .tar.gz, .tar.zst, .tar.xz, .crate), one document, a lockfile
+    /// (Cargo.lock, package-lock.json, requirements.txt, uv.lock, poetry.lock), or the URL of a web site, an llms.txt
+    /// or a git repository (git+https://… when it does not look like one)
     source: String,
-    /// Library ID: /org/name. A lockfile makes one library for each package: /crates/name, /npm/name, /pypi/name
+    /// Library ID: /org/name. A lockfile makes one library for each package: /crates/name, /npm/name, /pypi/name; a git
+    /// repository is called as its URL ends
     #[arg(long, value_name = "/ORG/NAME")]
     library: Option<LibraryId>,
-    /// Version; today's date when left out
+    /// Version; today's date when left out. Of a git repository, the tag
     #[arg(long, value_name = "VERSION")]
     version: Option<Version>,
+    /// Tag of a git repository; the version when that is left out
+    #[arg(long, value_name = "TAG", conflicts_with_all = ["branch", "commit"])]
+    tag: Option<String>,
+    /// Branch of a git repository
+    #[arg(long, value_name = "BRANCH", conflicts_with = "commit")]
+    branch: Option<String>,
+    /// Commit of a git repository, by its whole id
+    #[arg(long, value_name = "ID")]
+    commit: Option<String>,
     /// Where the pages are published, so that answers link to them
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
@@ -58,23 +72,82 @@ struct Item {
 
 /// Where its documents are.
 enum What {
+    /// On this machine: packed and sent.
     Documents(PathBuf),
+    /// A package on this machine.
     Package(PackageSource),
+    /// Elsewhere: the node fetches what this field of the job names.
+    Elsewhere { field: &'static str, value: Value },
+}
+
+impl IndexArgs {
+    fn names_a_revision(&self) -> bool {
+        self.tag.is_some() || self.branch.is_some() || self.commit.is_some()
+    }
+
+    /// The version asked for, or today.
+    fn version(&self) -> String {
+        let today = || SystemClock.now().to_string().chars().take(10).collect();
+        self.version.as_ref().map_or_else(today, ToString::to_string)
+    }
+
+    /// The library asked for.
+    fn library(&self) -> Result<String, CliError> {
+        let unnamed = || CliError::Usage("name the library: --library /org/name".to_owned());
+        self.library.as_ref().map(ToString::to_string).ok_or_else(unnamed)
+    }
+
+    /// A repository's revision, and the library and version that it stands for.
+    fn repository(&self, url: String) -> Result<Item, CliError> {
+        let version = self.version.as_ref().map(ToString::to_string);
+        // A version alone is the tag of that name.
+        let tag = self.tag.clone().or_else(|| version.clone().filter(|_| !self.names_a_revision()));
+        let library = match &self.library {
+            Some(library) => library.to_string(),
+            None => library_of(&url).map_or_else(|| self.library(), Ok)?,
+        };
+        let version = version.or_else(|| tag.clone()).unwrap_or_else(|| self.version());
+        let value = json!({ "url": url, "tag": tag, "branch": self.branch, "commit": self.commit });
+        let what = What::Elsewhere { field: "git", value };
+        Ok(Item { what, library, version, base_url: self.base_url.clone() })
+    }
+}
+
+/// `https://host/org/name.git` is the library `/org/name`.
+fn library_of(url: &str) -> Option<String> {
+    let path = reqwest::Url::parse(url).ok()?.path().trim_matches('/').trim_end_matches(".git").to_owned();
+    let mut names = path.rsplit('/');
+    let (name, org) = (names.next()?, names.next()?);
+    format!("/{org}/{name}").parse::<LibraryId>().ok().map(|library| library.to_string())
 }
 
 pub(super) async fn run(args: IndexArgs) -> Result<(), CliError> {
     let location = locate(&args.source).map_err(|error| CliError::Usage(whole(&error)))?;
+    let location = match location {
+        Location::Web(url) if args.names_a_revision() => Location::Git(url),
+        location => location,
+    };
+    if args.names_a_revision() && !matches!(location, Location::Git(_)) {
+        return Err(CliError::Usage("only a git repository has tags, branches and commits".to_owned()));
+    }
     let node = Node::new(&args.client, "twinmcp-cli")?;
     match location {
         Location::Documents(path) => {
-            let Some(library) = &args.library else {
-                return Err(CliError::Usage("name the library: --library /org/name".to_owned()));
-            };
-            let today = || SystemClock.now().to_string().chars().take(10).collect();
-            let version = args.version.as_ref().map_or_else(today, ToString::to_string);
-            let base_url = args.base_url.clone();
-            let item = Item { what: What::Documents(path), library: library.to_string(), version, base_url };
+            let what = What::Documents(path);
+            let (library, base_url) = (args.library()?, args.base_url.clone());
+            let item = Item { what, library, version: args.version(), base_url };
             let job = index(&node, item).await?;
+            report(&job, args.json)
+        }
+        Location::Web(url) => {
+            let what = What::Elsewhere { field: "website", value: Value::String(url) };
+            let (library, base_url) = (args.library()?, args.base_url.clone());
+            let item = Item { what, library, version: args.version(), base_url };
+            let job = index(&node, item).await?;
+            report(&job, args.json)
+        }
+        Location::Git(url) => {
+            let job = index(&node, args.repository(url)?).await?;
             report(&job, args.json)
         }
         Location::Lockfile(kind, path) => {
@@ -153,28 +226,18 @@ async fn is_indexed(node: &Node, package: &PackageSource) -> Result<bool, CliErr
 
 const CANCELLED: &str = "cancelled";
 
-/// Sends one source and follows its job to the end.
+/// Starts the job of one source and follows it to the end.
 async fn index(node: &Node, item: Item) -> Result<Value, CliError> {
     let bar = Bar::new(&format!("{} {}", item.library, item.version));
-    bar.say("packing");
-    let what = item.what;
-    let packed = tokio::task::spawn_blocking(move || match what {
-        What::Documents(path) => pack(&path),
-        What::Package(package) => pack_package(&package),
-    });
-    let packed = packed.await;
-    let packed = packed.map_err(|error| CliError::failed(&error))?;
-    let packed = packed.map_err(|error| CliError::Failed(whole(&error)))?;
-    bar.say("sending");
-    let upload = send(node, &packed).await?;
+    let (field, value) = match item.what {
+        What::Documents(path) => ("upload", sent(node, &bar, move || pack(&path)).await?),
+        What::Package(package) => ("upload", sent(node, &bar, move || pack_package(&package)).await?),
+        What::Elsewhere { field, value } => (field, value),
+    };
     let asked = json!({
-        "library": item.library,
-        "version": item.version,
-        "upload": { "hash": upload["hash"], "name": packed.name },
-        "base_url": item.base_url,
+        "library": item.library, "version": item.version, "base_url": item.base_url, field: value,
     });
     let job: Value = node.post("/api/jobs", &asked).await?;
-    drop(packed);
     let id = job["id"].as_str().unwrap_or_default().to_owned();
     let job = tokio::select! {
         job = follow(node, &id, &bar) => job?,
@@ -187,6 +250,21 @@ async fn index(node: &Node, item: Item) -> Result<Value, CliError> {
     };
     bar.finish();
     Ok(job)
+}
+
+/// Packs and sends what is on this machine; what a job names it by.
+async fn sent(
+    node: &Node,
+    bar: &Bar,
+    pack: impl FnOnce() -> Result<Packed, PackError> + Send + 'static,
+) -> Result<Value, CliError> {
+    bar.say("packing");
+    let packed = tokio::task::spawn_blocking(pack).await;
+    let packed = packed.map_err(|error| CliError::failed(&error))?;
+    let packed = packed.map_err(|error| CliError::Failed(whole(&error)))?;
+    bar.say("sending");
+    let upload = send(node, &packed).await?;
+    Ok(json!({ "hash": upload["hash"], "name": packed.name }))
 }
 
 async fn send(node: &Node, packed: &Packed) -> Result<Value, CliError> {
@@ -289,7 +367,38 @@ fn whole(error: &(dyn std::error::Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        index: IndexArgs,
+    }
+
+    fn repository(arguments: &[&str]) -> (String, String, Value) {
+        let line = Line::try_parse_from([&["twinmcp", "url"], arguments].concat()).unwrap();
+        let item = line.index.repository("https://host.example/group/acme/kiln.git".to_owned()).unwrap();
+        let What::Elsewhere { field: "git", value } = item.what else { panic!("a repository") };
+        (item.library, item.version, value)
+    }
+
+    #[test]
+    fn a_repository_tells_its_library_and_a_tag_its_version() {
+        let (library, version, git) = repository(&["--version", "v1"]);
+        assert_eq!((library.as_str(), version.as_str(), &git["tag"]), ("/acme/kiln", "v1", &json!("v1")));
+        let (_, version, git) = repository(&["--tag", "v2"]);
+        assert_eq!((version.as_str(), &git["tag"]), ("v2", &json!("v2")));
+        let (library, version, git) =
+            repository(&["--library", "/o/r", "--version", "next", "--branch", "main"]);
+        assert_eq!((library.as_str(), version.as_str()), ("/o/r", "next"));
+        assert_eq!((&git["tag"], &git["branch"]), (&Value::Null, &json!("main")));
+        let (_, version, git) = repository(&[]);
+        assert_eq!((version.len(), &git["tag"]), ("2026-01-01".len(), &Value::Null));
+        assert!(Line::try_parse_from(["twinmcp", "url", "--tag", "a", "--branch", "b"]).is_err());
+        assert_eq!(library_of("https://host.example/name"), None);
+    }
 
     #[test]
     fn events_are_read_whole_and_comments_are_passed_over() {

@@ -12,6 +12,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use twinmcp_actors::outbound;
+
 use self::source::Source;
 pub use self::source::{Problem, Problems};
 
@@ -181,6 +183,10 @@ config! {
     storage: StorageConfig,
     /// Section `ingest`.
     ingest: IngestConfig,
+    /// Section `outbound`.
+    outbound: OutboundConfig,
+    /// Section `fetch`.
+    fetch: FetchConfig,
     /// Section `search`.
     search: SearchConfig,
     /// Section `limits`.
@@ -205,6 +211,54 @@ section! {
         upgrade_cpu_percent: u8 = 50,
         /// Vectors of upgrades remembered on disk, in bytes.
         upgrade_cache_bytes: u64 = 128 * 1024 * 1024,
+    }
+}
+
+section! {
+    /// Requests to other hosts, made for the node's users.
+    OutboundConfig = "outbound" {
+        /// Host names that may lead to addresses that are not public.
+        allowed_hosts: Vec<String> = Vec::new(),
+        /// Networks that are not public and may be asked, e.g. `10.20.0.0/16`.
+        allowed_networks: Vec<String> = Vec::new(),
+        /// Whether http may be used besides https.
+        allow_http: bool = true,
+        /// Where sites can reach the people who run this node; told with each request.
+        contact_url: String = String::new(),
+        /// Time to find an address and connect, in milliseconds.
+        connect_timeout_ms: u64 = 10_000,
+        /// Time one request may take, in milliseconds.
+        request_timeout_ms: u64 = 60_000,
+        /// Longest pause within an answer, in milliseconds.
+        idle_timeout_ms: u64 = 15_000,
+        /// Largest answer in bytes, unpacked.
+        body_bytes_max: u64 = 16 * 1024 * 1024,
+        /// Redirects that one request follows.
+        redirects_max: usize = 5,
+    }
+}
+
+section! {
+    /// Web sites and git repositories that are indexed.
+    FetchConfig = "fetch" {
+        /// Pages of one web site.
+        pages_max: usize = 5_000,
+        /// Bytes of all pages of one web site.
+        bytes_max: u64 = 1024 * 1024 * 1024,
+        /// Links from the first page of a web site to its last.
+        depth_max: usize = 20,
+        /// Time after which no further page of a web site is begun, in milliseconds.
+        timeout_ms: u64 = 3_600_000,
+        /// Requests a second to one host.
+        requests_per_second: f64 = 5.0,
+        /// Requests to one host at once.
+        in_flight_max: usize = 2,
+        /// Bytes of the pages kept for the next visit.
+        cache_bytes_max: u64 = 1024 * 1024 * 1024,
+        /// Bytes that a git repository may send, and its files may have together.
+        git_bytes_max: u64 = 1024 * 1024 * 1024,
+        /// Time to fetch a git repository, in milliseconds.
+        git_timeout_ms: u64 = 600_000,
     }
 }
 
@@ -312,6 +366,56 @@ impl Config {
         require(share, "ingest", "upgrade_cpu_percent", "must be 1 to 100");
         let cache = (mebibyte..=1024 * 1024 * mebibyte).contains(&ingest.upgrade_cache_bytes);
         require(cache, "ingest", "upgrade_cache_bytes", "must be 1048576 bytes (1 MiB) to 1 TiB");
+
+        let outbound = &self.outbound;
+        require(
+            outbound.allowed_hosts.iter().all(is_host),
+            "outbound",
+            "allowed_hosts",
+            "must be host names",
+        );
+        let networks =
+            outbound.allowed_networks.iter().all(|network| network.parse::<outbound::Network>().is_ok());
+        let message = "must be networks such as `10.20.0.0/16`, or addresses";
+        require(networks, "outbound", "allowed_networks", message);
+        let contact = outbound.contact_url.is_empty()
+            || outbound::Url::parse(&outbound.contact_url)
+                .is_ok_and(|url| matches!(url.scheme(), "http" | "https" | "mailto"));
+        require(contact, "outbound", "contact_url", "must be empty or an http, https or mailto URL");
+        for (key, value) in [
+            ("connect_timeout_ms", outbound.connect_timeout_ms),
+            ("request_timeout_ms", outbound.request_timeout_ms),
+            ("idle_timeout_ms", outbound.idle_timeout_ms),
+        ] {
+            require(
+                (100..=3_600_000).contains(&value),
+                "outbound",
+                key,
+                "must be 100 to 3600000 milliseconds",
+            );
+        }
+        let body = (1024..=1024 * mebibyte).contains(&outbound.body_bytes_max);
+        require(body, "outbound", "body_bytes_max", "must be 1024 bytes to 1 GiB");
+        require(outbound.redirects_max <= 20, "outbound", "redirects_max", "must be 0 to 20");
+
+        let fetch = &self.fetch;
+        require((1..=50_000).contains(&fetch.pages_max), "fetch", "pages_max", "must be 1 to 50000");
+        require((0..=1_000).contains(&fetch.depth_max), "fetch", "depth_max", "must be 0 to 1000");
+        for (key, value) in [
+            ("bytes_max", fetch.bytes_max),
+            ("cache_bytes_max", fetch.cache_bytes_max),
+            ("git_bytes_max", fetch.git_bytes_max),
+        ] {
+            let bytes = (1024..=1024 * 1024 * mebibyte).contains(&value);
+            require(bytes, "fetch", key, "must be 1024 bytes to 1 TiB");
+        }
+        for (key, value) in [("timeout_ms", fetch.timeout_ms), ("git_timeout_ms", fetch.git_timeout_ms)] {
+            let message = "must be 1000 to 86400000 milliseconds";
+            require((1_000..=86_400_000).contains(&value), "fetch", key, message);
+        }
+        let rate = (0.01..=10_000.0).contains(&fetch.requests_per_second);
+        require(rate, "fetch", "requests_per_second", "must be 0.01 to 10000");
+        require((1..=64).contains(&fetch.in_flight_max), "fetch", "in_flight_max", "must be 1 to 64");
 
         let search = &self.search;
         let tokens_max = (100..=1_000_000).contains(&search.tokens_max);

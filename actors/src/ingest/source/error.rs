@@ -13,10 +13,8 @@ pub enum SourceError {
         /// What the operating system said.
         source: io::Error,
     },
-    /// A URL; sources are local in this version.
-    #[error(
-        "`{url}` is a URL: git repositories and web sites are not read yet; clone or download it and index the folder or archive"
-    )]
+    /// A URL that is neither http nor https.
+    #[error("`{url}` cannot be fetched: web sites and git repositories are named by their https:// URL")]
     Remote {
         /// What was asked for.
         url: String,

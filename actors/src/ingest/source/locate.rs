@@ -1,4 +1,5 @@
-//! What a person means by a source: a folder, an archive, a document or a lockfile.
+//! What a person means by a source: a folder, an archive, a document, a lockfile, a web site or a git
+//! repository.
 
 use std::{
     fs, io,
@@ -7,17 +8,31 @@ use std::{
 
 use super::{SourceError, locked::Lockfile};
 
-/// A local source, told apart by what it is read with.
+/// Hosts whose pages with two names in the path are repositories.
+const FORGES: &[&str] = &["github.com", "gitlab.com", "codeberg.org", "bitbucket.org"];
+
+/// A source, told apart by what it is read with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
     /// A folder, an archive or one document, for [`super::Source::open`].
     Documents(PathBuf),
     /// A lockfile, for [`Lockfile::sources`].
     Lockfile(Lockfile, PathBuf),
+    /// A web site, an `llms.txt`, or one document on the web; the node fetches it.
+    Web(String),
+    /// A git repository by its URL; the node fetches it.
+    Git(String),
 }
 
-/// Tells what `source`, as typed, stands for. A URL is refused with what to do instead.
+/// Tells what `source`, as typed, stands for.
 pub fn locate(source: &str) -> Result<Location, SourceError> {
+    if let Some(url) = source.strip_prefix("git+").filter(|url| is_web(url)) {
+        return Ok(Location::Git(url.to_owned()));
+    }
+    if is_web(source) {
+        let url = source.to_owned();
+        return Ok(if is_repository(source) { Location::Git(url) } else { Location::Web(url) });
+    }
     if is_remote(source) {
         return Err(SourceError::Remote { url: source.to_owned() });
     }
@@ -36,6 +51,19 @@ pub fn locate(source: &str) -> Result<Location, SourceError> {
         return Ok(Location::Lockfile(lockfile, path));
     }
     Ok(Location::Documents(path))
+}
+
+fn is_web(source: &str) -> bool {
+    let scheme = source.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    matches!(scheme.as_deref(), Some("http" | "https"))
+}
+
+/// A URL that ends in `.git`, or names an owner and a repository on a host that has nothing else.
+fn is_repository(url: &str) -> bool {
+    let Ok(url) = url::Url::parse(url) else { return false };
+    let path = url.path().trim_matches('/');
+    let names = path.split('/').filter(|name| !name.is_empty()).count();
+    path.ends_with(".git") || (names == 2 && url.host_str().is_some_and(|host| FORGES.contains(&host)))
 }
 
 /// `scheme://…` and `user@host:path`, the forms git and browsers take.
@@ -69,16 +97,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_refused_with_what_to_do_instead() {
-        for url in [
-            "https://example.com/docs",
-            "git+ssh://git@example.com/a.git",
-            "git@example.com:a/b.git",
-            "http://x",
+    fn sites_and_repositories_are_told_apart_by_their_url() {
+        let web = |url: &str| Location::Web(url.to_owned());
+        let git = |url: &str| Location::Git(url.to_owned());
+        for (source, location) in [
+            ("https://docs.example/", web("https://docs.example/")),
+            ("HTTP://docs.example/guide", web("HTTP://docs.example/guide")),
+            ("https://docs.example/llms.txt", web("https://docs.example/llms.txt")),
+            ("https://host.example/o/r.git", git("https://host.example/o/r.git")),
+            ("https://github.com/o/r", git("https://github.com/o/r")),
+            ("https://github.com/o/r/", git("https://github.com/o/r/")),
+            ("https://github.com/o/r/wiki", web("https://github.com/o/r/wiki")),
+            ("https://host.example/o/r", web("https://host.example/o/r")),
+            ("git+https://host.example/o/r", git("https://host.example/o/r")),
         ] {
+            assert_eq!(locate(source).unwrap(), location, "{source}");
+        }
+    }
+
+    #[test]
+    fn a_url_of_another_kind_is_refused_with_what_to_do_instead() {
+        for url in ["git+ssh://git@example.com/a.git", "git@example.com:a/b.git", "ftp://x", "ssh://x/y.git"]
+        {
             let error = locate(url).unwrap_err();
             assert!(matches!(&error, SourceError::Remote { url: asked } if asked == url), "{error}");
-            assert!(error.to_string().contains("clone or download"), "{error}");
+            assert!(error.to_string().contains("https://"), "{error}");
         }
     }
 

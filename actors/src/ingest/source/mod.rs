@@ -6,7 +6,8 @@
 //! iterator that holds one document at a time.
 //!
 //! Invariant: a source touches no network and writes nothing; it never follows a link. The same bytes
-//! give the same documents in the same order.
+//! give the same documents in the same order. What lies elsewhere was fetched before, by
+//! [`super::fetch`], and is read from where that left it.
 
 mod archive;
 pub mod cargo_home;
@@ -21,6 +22,7 @@ pub mod locked;
 pub mod npm_lock;
 pub mod npm_manifest;
 pub mod package;
+mod pages;
 pub mod python_lock;
 pub mod python_metadata;
 mod report;
@@ -38,6 +40,7 @@ pub use classify::{Kind, classify};
 pub use error::SourceError;
 pub use limits::SourceLimits;
 pub use locate::{Location, locate};
+pub(crate) use pages::SpooledPage;
 pub use report::{Skip, SkipReport};
 pub use root::root_file;
 
@@ -54,6 +57,8 @@ pub struct SourceFile {
     pub kind: Kind,
     /// The whole content.
     pub bytes: Vec<u8>,
+    /// Where a person can open it, when the source knows.
+    pub url: Option<String>,
 }
 
 /// An opened source: an iterator over its documents.
@@ -74,6 +79,8 @@ enum Reader {
     Zip(Zip),
     /// A single document, by its own path.
     Document(PathBuf),
+    /// Fetched pages, in the order of their list.
+    Pages(PathBuf, Vec<SpooledPage>),
 }
 
 impl Source {
@@ -107,6 +114,15 @@ impl Source {
             limits,
             report,
         })
+    }
+
+    /// Opens pages that were fetched into `folder`. They were chosen already: their names say what they
+    /// are, not whether they are wanted.
+    pub(crate) fn open_pages(folder: &Path, limits: SourceLimits) -> Result<Self, SourceError> {
+        let (pages, planned) = pages::survey(folder)?;
+        let reader = Reader::Pages(folder.to_owned(), pages);
+        let planned_total = planned.len();
+        Ok(Self { reader, planned_total, planned: planned.into(), limits, report: SkipReport::default() })
     }
 
     fn open_with(
@@ -186,10 +202,21 @@ impl Source {
         &self.report
     }
 
+    fn url(&self, entry: usize) -> Option<String> {
+        match &self.reader {
+            Reader::Pages(_, pages) => pages.get(entry).map(|page| page.url.clone()),
+            Reader::Folder(_) | Reader::Tar(_) | Reader::Zip(_) | Reader::Document(_) => None,
+        }
+    }
+
     fn read(&mut self, planned: &Planned) -> Result<Result<Vec<u8>, Skip>, SourceError> {
         match &mut self.reader {
             Reader::Folder(root) => Ok(folder::read(&root.join(&planned.path), self.limits.file_bytes_max)),
             Reader::Document(path) => Ok(folder::read(path, self.limits.file_bytes_max)),
+            Reader::Pages(folder, pages) => {
+                let number = pages.get(planned.entry).map_or(planned.entry, |page| page.file);
+                Ok(folder::read(&SpooledPage::file(folder, number), self.limits.file_bytes_max))
+            }
             Reader::Tar(tar) => tar.read(planned, &self.limits).map(Ok),
             Reader::Zip(zip) => zip.read(planned, &self.limits),
         }
@@ -204,7 +231,8 @@ impl Iterator for Source {
             let planned = self.planned.pop_front()?;
             match self.read(&planned) {
                 Ok(Ok(bytes)) => {
-                    return Some(Ok(SourceFile { path: planned.path, kind: planned.kind, bytes }));
+                    let Planned { path, kind, entry } = planned;
+                    return Some(Ok(SourceFile { path, kind, bytes, url: self.url(entry) }));
                 }
                 Ok(Err(skip)) => self.report.add(&planned.path, skip),
                 Err(error) => {

@@ -5,7 +5,7 @@ use twinmcp_storage::api_keys::{Scope, SecretHash};
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::command::Command;
 use twinmcp_storage::ids::{AccountId, ApiKeyId, JobId, LibraryId, Version};
-use twinmcp_storage::jobs::Source;
+use twinmcp_storage::jobs::{Revision, Source};
 use twinmcp_storage::libraries::{Built, Facts};
 use twinmcp_storage::{accounts, api_keys, jobs, libraries};
 
@@ -78,6 +78,8 @@ fn job_command() -> impl Strategy<Value = jobs::Command> {
     let source = prop_oneof![
         text().prop_map(|path| Source::Folder { path }),
         (text(), text()).prop_map(|(hash, name)| Source::Upload { hash, name }),
+        text().prop_map(|url| Source::Web { url }),
+        (text(), text()).prop_map(|(url, tag)| Source::Git { url, revision: Revision::Tag(tag) }),
     ];
     prop_oneof![
         4 => (job(), account(), library(), version(), source, proptest::option::of(text())).prop_map(

@@ -78,7 +78,8 @@ impl JobsApi {
 
     /// Starts an index job.
     ///
-    /// It runs on the node as soon as a worker is free. The version answers once the job is done, all of it at once.
+    /// Its documentation is an archive that was sent, a folder of the node, a web site or a git repository; web sites
+    /// are read as their `robots.txt` allows. It runs on the node as soon as a worker is free. The version answers once the job is done, all of it at once.
     /// Needs `jobs:write`; a library belongs to whoever indexed it first.
     #[oai(path = "/", method = "post", operation_id = "start_job")]
     async fn start(&self, caller: Caller, asked: Json<JobRequest>) -> Result<Started, ApiError> {
@@ -86,7 +87,7 @@ impl JobsApi {
         let submission = Submission {
             account: caller.account().clone(),
             library: asked.library.parse().map_err(|error| invalid_id(&error))?,
-            version: asked.version.parse().map_err(|error| invalid_id(&error))?,
+            version: asked.version()?.parse().map_err(|error| invalid_id(&error))?,
             source: asked.source()?,
             base_url: asked.base_url.clone(),
         };

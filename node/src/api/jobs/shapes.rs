@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use poem_openapi::Object;
 use poem_openapi::types::Example;
 use twinmcp_actors::jobs::{JobView, Stage, Upload};
-use twinmcp_storage::jobs::{JobState, Source};
+use twinmcp_storage::jobs::{JobState, Revision, Source};
 
 use super::super::error::ApiError;
 
@@ -197,6 +197,48 @@ impl Example for UploadSource {
     }
 }
 
+/// A git repository, at its default branch or at one tag, branch or commit.
+#[derive(Debug, Clone, Object)]
+#[oai(example)]
+pub(crate) struct GitSource {
+    /// The repository, as `git clone` takes it, by https and without a password.
+    #[oai(validator(min_length = 1, max_length = 2000))]
+    url: String,
+    /// A tag.
+    #[oai(default, validator(min_length = 1, max_length = 200))]
+    tag: Option<String>,
+    /// A branch.
+    #[oai(default, validator(min_length = 1, max_length = 200))]
+    branch: Option<String>,
+    /// A commit, by its whole id.
+    #[oai(default, validator(min_length = 40, max_length = 64))]
+    commit: Option<String>,
+}
+
+impl Example for GitSource {
+    fn example() -> Self {
+        let url = "https://github.com/python/cpython.git".to_owned();
+        Self { url, tag: Some("v3.12.0".to_owned()), branch: None, commit: None }
+    }
+}
+
+impl GitSource {
+    fn source(&self) -> Result<Source, ApiError> {
+        let revision = match (&self.tag, &self.branch, &self.commit) {
+            (None, None, None) => Revision::Head,
+            (Some(tag), None, None) => Revision::Tag(tag.clone()),
+            (None, Some(branch), None) => Revision::Branch(branch.clone()),
+            (None, None, Some(commit)) => Revision::Commit(commit.clone()),
+            _ => {
+                return Err(ApiError::bad_request(
+                    "Send at most one of `git.tag`, `git.branch` and `git.commit`.",
+                ));
+            }
+        };
+        Ok(Source::Git { url: self.url.clone(), revision })
+    }
+}
+
 /// A job to be started, with exactly one source.
 #[derive(Debug, Object)]
 #[oai(example)]
@@ -204,16 +246,22 @@ pub(crate) struct JobRequest {
     /// The library it is for: `/org/name`.
     #[oai(validator(min_length = 1, max_length = 240))]
     pub(super) library: String,
-    /// The version it makes.
-    #[oai(validator(min_length = 1, max_length = 100))]
-    pub(super) version: String,
+    /// The version it makes; the tag of `git` when left out.
+    #[oai(default, validator(min_length = 1, max_length = 100))]
+    version: Option<String>,
     /// An archive that was sent with `POST /api/jobs/uploads`.
     #[oai(default)]
     upload: Option<UploadSource>,
     /// A folder on the node, inside one of `ingest.folders`.
     #[oai(default, validator(min_length = 1, max_length = 4096))]
     folder: Option<String>,
-    /// Where the pages are published, so that snippets can link to them.
+    /// A web site by the URL where it begins, an `llms.txt`, a site map, or one document on the web.
+    #[oai(default, validator(min_length = 1, max_length = 2000))]
+    website: Option<String>,
+    /// A git repository.
+    #[oai(default)]
+    git: Option<GitSource>,
+    /// Where the pages are published, so that snippets can link to them; a web site knows that itself.
     #[oai(default, validator(max_length = 2000))]
     pub(super) base_url: Option<String>,
 }
@@ -222,18 +270,27 @@ impl Example for JobRequest {
     fn example() -> Self {
         Self {
             library: "/python/cpython".to_owned(),
-            version: "v3.12".to_owned(),
+            version: Some("v3.12".to_owned()),
             upload: Some(UploadSource::example()),
             folder: None,
+            website: None,
+            git: None,
             base_url: Some("https://docs.python.org/3.12/".to_owned()),
         }
     }
 }
 
 impl JobRequest {
+    /// The version asked for, or the tag that is it.
+    pub(super) fn version(&self) -> Result<&str, ApiError> {
+        let tag = self.git.as_ref().and_then(|git| git.tag.as_deref());
+        let message = "Send `version`; only a `git.tag` can stand for it.";
+        self.version.as_deref().or(tag).ok_or_else(|| ApiError::bad_request(message))
+    }
+
     pub(super) fn source(&self) -> Result<Source, ApiError> {
-        match (&self.upload, &self.folder) {
-            (Some(UploadSource { hash, name }), None) => {
+        match (&self.upload, &self.folder, &self.website, &self.git) {
+            (Some(UploadSource { hash, name }), None, None, None) => {
                 if !hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
                     return Err(ApiError::bad_request("`upload.hash` must be 64 lower-case hex digits."));
                 }
@@ -244,8 +301,10 @@ impl JobRequest {
                 }
                 Ok(Source::Upload { hash: hash.clone(), name: name.clone() })
             }
-            (None, Some(path)) => Ok(Source::Folder { path: path.clone() }),
-            _ => Err(ApiError::bad_request("Send exactly one of `upload` and `folder`.")),
+            (None, Some(path), None, None) => Ok(Source::Folder { path: path.clone() }),
+            (None, None, Some(url), None) => Ok(Source::Web { url: url.clone() }),
+            (None, None, None, Some(git)) => git.source(),
+            _ => Err(ApiError::bad_request("Send exactly one of `upload`, `folder`, `website` and `git`.")),
         }
     }
 }
@@ -287,6 +346,25 @@ mod tests {
         assert!(request(None, Some("/srv/docs")).source().is_ok());
         assert!(request(None, None).source().is_err());
         assert!(request(Some(UploadSource::example()), Some("/srv/docs")).source().is_err());
+        let website = Some("https://docs.example/".to_owned());
+        let site = JobRequest { website: website.clone(), ..request(None, None) };
+        assert_eq!(site.source().unwrap(), Source::Web { url: "https://docs.example/".to_owned() });
+        let both = JobRequest { website, git: Some(GitSource::example()), ..request(None, None) };
+        assert!(both.source().is_err());
+    }
+
+    #[test]
+    fn a_repository_is_named_by_one_revision_and_its_tag_is_the_version() {
+        let asked = |git: GitSource| JobRequest { git: Some(git), version: None, ..request(None, None) };
+        let git = GitSource::example();
+        let tagged = asked(git.clone());
+        assert_eq!(tagged.version().unwrap(), "v3.12.0");
+        let Source::Git { revision, .. } = tagged.source().unwrap() else { panic!("a repository") };
+        assert_eq!(revision, Revision::Tag("v3.12.0".to_owned()));
+        let branch = GitSource { tag: None, branch: Some("main".to_owned()), ..git.clone() };
+        assert!(asked(branch.clone()).source().is_ok() && asked(branch).version().is_err());
+        let two = GitSource { commit: Some("ab".repeat(20)), ..git };
+        assert!(asked(two).source().is_err());
     }
 
     #[test]

@@ -6,12 +6,15 @@
 mod code;
 mod entity;
 mod entry;
+mod head;
 mod inline;
 mod site;
 mod table;
 mod tag;
 mod tree;
 mod walk;
+
+pub use head::{Head, head};
 
 use super::{ParseError, ParseLimits, Parsed, Section, outline::Outline};
 use tag::Tag;

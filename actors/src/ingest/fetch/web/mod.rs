@@ -1,0 +1,181 @@
+//! Web sites: found by what they say about themselves, else walked link by link.
+//!
+//! In this order: `llms-full.txt` (the whole documentation), `llms.txt` (a list of its pages), the site
+//! map, the links. What a person names outright, a list or a single document, is taken as that.
+//!
+//! Invariants: nothing is fetched that `robots.txt` forbids, nor faster than the host's pace; nothing
+//! outside the site's folder is read; the same site gives the same pages in the same order.
+
+mod cache;
+mod content;
+mod get;
+mod llms;
+mod pace;
+mod robots;
+mod scope;
+mod sitemap;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use twinmcp_storage::clock::Clock;
+use url::Url;
+
+use super::spool::{PageSpool, Spool};
+use super::{FetchError, Report};
+use crate::jobs::Progress;
+use crate::outbound::Outbound;
+pub(super) use cache::PageCache;
+pub(super) use pace::Hosts;
+
+use content::Content;
+use get::{Getter, Got};
+use scope::{Scope, listed};
+use sitemap::Sitemap;
+use walk::Walk;
+
+/// Site maps read of one site.
+const SITEMAPS_MAX: usize = 50;
+
+/// What one site may cost.
+#[derive(Debug, Clone)]
+pub(super) struct SiteLimits {
+    pub(super) pages_max: usize,
+    pub(super) bytes_max: u64,
+    pub(super) depth_max: usize,
+    pub(super) timeout: Duration,
+    pub(super) in_flight_max: usize,
+}
+
+/// One visit to a site.
+pub(super) struct Visit<'a> {
+    pub(super) outbound: &'a Outbound,
+    pub(super) cache: &'a PageCache,
+    pub(super) hosts: &'a Hosts,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) limits: &'a SiteLimits,
+    pub(super) report: &'a Report<'a>,
+}
+
+impl Visit<'_> {
+    /// Fetches the site that begins at `start` into `spool`.
+    pub(super) async fn run(&self, start: &Url, spool: Spool) -> Result<(Spool, Progress), FetchError> {
+        let Visit { outbound, cache, hosts, clock, limits, report } = *self;
+        let getter = Getter { outbound, cache, hosts, clock, rules: Mutex::new(HashMap::new()) };
+        let first = getter.get(start, None).await?;
+        // A site that sends its visitors on begins where they arrive.
+        let mut walk = Walk::new(&getter, Scope::of(&first.url), limits, report, PageSpool::new(spool));
+        let content = Content::of(&first.url, &first.content_type, &first.body);
+        match Sitemap::parse(&first.body) {
+            _ if content == Content::Html => self.site(&getter, &mut walk, first).await?,
+            Some(map) => {
+                let scope = Scope::origin_of(&first.url);
+                let pages = self.mapped(&getter, &scope, vec![(first.url, map)]).await;
+                walk = Walk::new(&getter, scope, limits, report, walk.finish().0);
+                walk.list(pages).await?;
+            }
+            None if llms::is_list(&first.url) => {
+                let pages = llms::links(&first.url, &String::from_utf8_lossy(&first.body));
+                let scope = Scope::origin_of(&first.url);
+                let pages: Vec<Url> = pages.into_iter().filter(|page| scope.holds(page)).collect();
+                if pages.is_empty() {
+                    walk.keep(first.url, content, first.body).await?;
+                } else {
+                    walk = Walk::new(&getter, scope, limits, report, walk.finish().0);
+                    walk.list(pages).await?;
+                }
+            }
+            None => self.document(&mut walk, first, content).await?,
+        }
+        let (pages, progress) = walk.finish();
+        if pages.pages() == 0 {
+            let Progress { skipped, failed, .. } = progress;
+            let problem = progress.problems.into_iter().next().unwrap_or_default();
+            return Err(FetchError::Nothing { url: start.to_string(), skipped, failed, problem });
+        }
+        let spool = pages.finish().await.map_err(FetchError::Spool)?;
+        Ok((spool, progress))
+    }
+
+    /// One document that somebody named; a `llms-full.txt` is the pages it is made of.
+    async fn document(&self, walk: &mut Walk<'_>, got: Got, content: Content) -> Result<(), FetchError> {
+        if got.url.path().ends_with("/llms-full.txt") && content != Content::Other {
+            return self.full(walk, &got).await;
+        }
+        walk.keep(got.url, content, got.body).await
+    }
+
+    async fn full(&self, walk: &mut Walk<'_>, got: &Got) -> Result<(), FetchError> {
+        for page in llms::full_pages(&got.url, &String::from_utf8_lossy(&got.body)) {
+            let url = page.url.unwrap_or_else(|| got.url.clone());
+            walk.keep(url, Content::Markdown, page.text.into_bytes()).await?;
+        }
+        walk.tell();
+        Ok(())
+    }
+
+    /// A site by its first page.
+    async fn site(&self, getter: &Getter<'_>, walk: &mut Walk<'_>, first: Got) -> Result<(), FetchError> {
+        let scope = walk.scope().clone();
+        // What lies at the root of a larger site is about all of it.
+        if let Some(full) = self.text(getter, scope.file("llms-full.txt")).await
+            && llms::is_full(&String::from_utf8_lossy(&full.body))
+        {
+            return self.full(walk, &full).await;
+        }
+        for list in [scope.file("llms.txt"), scope.root_file("llms.txt")] {
+            let Some(list) = self.text(getter, list).await else { continue };
+            let pages = llms::links(&list.url, &String::from_utf8_lossy(&list.body));
+            let pages: Vec<Url> = pages.into_iter().filter(|page| scope.holds(page)).collect();
+            if !pages.is_empty() {
+                return walk.list(pages).await;
+            }
+        }
+        let mut maps = getter.rules(scope.start()).await?.sitemaps().to_vec();
+        maps.extend(scope.file("sitemap.xml"));
+        maps.extend(scope.root_file("sitemap.xml"));
+        maps.dedup();
+        for map in maps {
+            let Some(found) = self.map(getter, &map).await else { continue };
+            let pages = self.mapped(getter, &scope, vec![(map, found)]).await;
+            if !pages.is_empty() {
+                return walk.list(pages).await;
+            }
+        }
+        walk.crawl(first).await
+    }
+
+    /// A text file that a site may have; a page of HTML in its place is none.
+    async fn text(&self, getter: &Getter<'_>, url: Option<Url>) -> Option<Got> {
+        let got = getter.get(&url?, None).await.ok()?;
+        let content = Content::of(&got.url, &got.content_type, &got.body);
+        matches!(content, Content::Markdown | Content::Text).then_some(got)
+    }
+
+    async fn map(&self, getter: &Getter<'_>, url: &Url) -> Option<Sitemap> {
+        Sitemap::parse(&getter.get(url, None).await.ok()?.body)
+    }
+
+    /// The pages of the site in the lists at hand and in those that they name.
+    async fn mapped(&self, getter: &Getter<'_>, scope: &Scope, maps: Vec<(Url, Sitemap)>) -> Vec<Url> {
+        let (mut waiting, mut maps) = (VecDeque::new(), VecDeque::from(maps));
+        let (mut pages, mut read) = (Vec::new(), 0);
+        loop {
+            if let Some((at, map)) = maps.pop_front() {
+                let found = map.pages.iter().filter_map(|page| listed(&at, page).ok());
+                pages.extend(found.filter(|page| scope.holds(page)));
+                waiting.extend(map.lists.iter().filter_map(|list| listed(&at, list).ok()));
+            }
+            let enough = pages.len() >= self.limits.pages_max || read >= SITEMAPS_MAX;
+            let Some(list) = waiting.pop_front().filter(|_| !enough) else { return pages };
+            read += 1;
+            if let Some(map) = self.map(getter, &list).await {
+                maps.push_back((list, map));
+            }
+        }
+    }
+}
