@@ -19,6 +19,8 @@ const EDGES: &[(&str, &[&str])] = &[
 /// Libraries that belong to one crate (two, where the reason stands beside it).
 const OWNERS: &[(&str, &[&str])] = &[
     ("fjall", &["storage"]),
+    ("sled", &["storage"]),
+    ("xxhash-rust", &["storage"]),
     ("tantivy", &["storage"]),
     ("instant-distance", &["storage"]),
     ("memmap2", &["storage"]),

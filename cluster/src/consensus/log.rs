@@ -127,7 +127,7 @@ fn open_tail(group: GroupId, engine: &dyn Engine) -> Result<Tail, StorageError> 
 }
 
 fn unreadable(error: entry::EntryError) -> StorageError {
-    StorageError::Engine { operation: "read the log", source: error.into() }
+    StorageError::Engine { operation: "read an entry", place: "the log".to_owned(), source: error.into() }
 }
 
 /// The greatest index at or after `first` that has an entry. An engine cannot scan backwards, but the

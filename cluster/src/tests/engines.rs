@@ -123,4 +123,8 @@ impl Engine for Watched {
     fn disk_bytes(&self) -> u64 {
         self.engine.disk_bytes()
     }
+
+    fn fault(&self) -> Option<String> {
+        self.engine.fault()
+    }
 }

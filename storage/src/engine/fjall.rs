@@ -9,6 +9,8 @@ use std::time::Instant;
 
 use fjall::{Database, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 
+use super::fault::{Fault, WayOut};
+use super::journal;
 use super::metrics::Metrics;
 use super::{Batch, Durability, Engine, Keyspace, Pair, Reader, StorageError};
 
@@ -38,6 +40,7 @@ pub struct FjallEngine {
     spaces: &'static [Keyspace],
     database: Database,
     keyspaces: Vec<fjall::Keyspace>,
+    fault: Fault,
     metrics: Metrics,
 }
 
@@ -46,28 +49,22 @@ impl FjallEngine {
     ///
     /// # Errors
     /// [`StorageError::Locked`] while another process has it open; [`StorageError::Engine`] when the
-    /// directory cannot be read or what lies in it is damaged.
+    /// directory cannot be read; [`StorageError::Damaged`] when what lies in it is not what was written.
     pub fn open(
         path: &Path,
         spaces: &'static [Keyspace],
         options: &FjallOptions,
     ) -> Result<Self, StorageError> {
-        let database = Database::builder(path)
-            .cache_size(options.cache_bytes)
-            .max_journaling_size(JOURNALS_BYTES_MAX)
-            .worker_threads(1)
-            .open()
-            .map_err(|error| failed("open the database", error))?;
-        let mut keyspaces = Vec::with_capacity(spaces.len());
-        for space in spaces {
-            let keyspace = database
-                .keyspace(space.name(), || {
-                    KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes)
-                })
-                .map_err(|error| failed("open a keyspace", error))?;
-            keyspaces.push(keyspace);
+        let fault = Fault::new(path, WayOut::of(spaces));
+        let damaged = journal::find_damaged(path).map_err(|error| fault.io("read a journal", error))?;
+        if let Some(journal) = damaged {
+            let cause = "a change in the middle of it is not whole, and others follow";
+            return Err(fault.damaged_file(&journal, "open the database", cause));
         }
-        Ok(Self { path: path.to_owned(), spaces, database, keyspaces, metrics: Metrics::new() })
+        // It asserts, here and there, what a damaged file does not hold.
+        let opened = fault.guard(|| open(path, spaces, options))?;
+        let (database, keyspaces) = opened.map_err(|error| failed(&fault, "open the database", error))?;
+        Ok(Self { path: path.to_owned(), spaces, database, keyspaces, fault, metrics: Metrics::new() })
     }
 
     /// The directory the engine lives in.
@@ -89,18 +86,37 @@ fn find<'a>(
     at.and_then(|at| keyspaces.get(at)).ok_or(StorageError::UnknownKeyspace { space: space.name() })
 }
 
-fn failed(operation: &'static str, error: fjall::Error) -> StorageError {
+fn open(
+    path: &Path,
+    spaces: &[Keyspace],
+    options: &FjallOptions,
+) -> fjall::Result<(Database, Vec<fjall::Keyspace>)> {
+    let database = Database::builder(path)
+        .cache_size(options.cache_bytes)
+        .max_journaling_size(JOURNALS_BYTES_MAX)
+        .worker_threads(1)
+        .open()?;
+    let settings = || KeyspaceCreateOptions::default().max_memtable_size(options.memtable_bytes);
+    let keyspaces =
+        spaces.iter().map(|space| database.keyspace(space.name(), settings)).collect::<Result<_, _>>()?;
+    Ok((database, keyspaces))
+}
+
+fn failed(fault: &Fault, operation: &'static str, error: fjall::Error) -> StorageError {
     match error {
         fjall::Error::Poisoned => StorageError::Halted,
         fjall::Error::Locked => StorageError::Locked,
-        error => StorageError::Engine { operation, source: error.into() },
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => {
+            fault.io(operation, error)
+        }
+        error => fault.damaged(operation, error),
     }
 }
 
 impl Reader for FjallEngine {
     fn get(&self, space: Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         let started = Instant::now();
-        let value = self.keyspace(space)?.get(key).map_err(|error| failed("read", error))?;
+        let value = self.keyspace(space)?.get(key).map_err(|error| failed(&self.fault, "read", error))?;
         self.metrics.operation("get", space, started);
         Ok(value.map(|value| value.to_vec()))
     }
@@ -113,7 +129,7 @@ impl Reader for FjallEngine {
         limit: usize,
     ) -> Result<Vec<Pair>, StorageError> {
         let started = Instant::now();
-        let pairs = take(self.keyspace(space)?.range(range(prefix, after)), prefix, limit);
+        let pairs = take(&self.fault, self.keyspace(space)?.range(range(prefix, after)), prefix, limit);
         self.metrics.operation("scan", space, started);
         pairs
     }
@@ -128,10 +144,10 @@ fn range(prefix: &[u8], after: Option<&[u8]>) -> (std::ops::Bound<Vec<u8>>, std:
     (start, std::ops::Bound::Unbounded)
 }
 
-fn take(pairs: fjall::Iter, prefix: &[u8], limit: usize) -> Result<Vec<Pair>, StorageError> {
+fn take(fault: &Fault, pairs: fjall::Iter, prefix: &[u8], limit: usize) -> Result<Vec<Pair>, StorageError> {
     let mut found = Vec::new();
     for pair in pairs.take(limit) {
-        let (key, value) = pair.into_inner().map_err(|error| failed("scan", error))?;
+        let (key, value) = pair.into_inner().map_err(|error| failed(fault, "scan", error))?;
         if !key.starts_with(prefix) {
             break;
         }
@@ -156,14 +172,15 @@ impl Engine for FjallEngine {
                 None => writes.remove(keyspace, write.key),
             }
         }
-        let done = writes.commit().map_err(|error| failed("commit a batch", error));
+        let done = writes.commit().map_err(|error| failed(&self.fault, "commit a batch", error));
         self.metrics.committed(durability, started, done.is_ok());
         done
     }
 
     fn sync(&self) -> Result<(), StorageError> {
         let started = Instant::now();
-        let done = self.database.persist(PersistMode::SyncData).map_err(|error| failed("sync", error));
+        let done =
+            self.database.persist(PersistMode::SyncData).map_err(|error| failed(&self.fault, "sync", error));
         self.metrics.committed(Durability::Synced, started, done.is_ok());
         done
     }
@@ -173,13 +190,15 @@ impl Engine for FjallEngine {
             spaces: self.spaces,
             keyspaces: self.keyspaces.clone(),
             snapshot: self.database.snapshot(),
+            fault: self.fault.clone(),
         })
     }
 
     fn close(&self) -> Result<(), StorageError> {
         self.sync()?;
         for keyspace in &self.keyspaces {
-            keyspace.rotate_memtable_and_wait().map_err(|error| failed("flush a keyspace", error))?;
+            let flushed = keyspace.rotate_memtable_and_wait();
+            flushed.map_err(|error| failed(&self.fault, "flush a keyspace", error))?;
         }
         Ok(())
     }
@@ -187,18 +206,23 @@ impl Engine for FjallEngine {
     fn disk_bytes(&self) -> u64 {
         self.database.disk_space().unwrap_or(0)
     }
+
+    fn fault(&self) -> Option<String> {
+        self.fault.noticed()
+    }
 }
 
 struct View {
     spaces: &'static [Keyspace],
     keyspaces: Vec<fjall::Keyspace>,
     snapshot: Snapshot,
+    fault: Fault,
 }
 
 impl Reader for View {
     fn get(&self, space: Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         let keyspace = find(self.spaces, &self.keyspaces, space)?;
-        let value = self.snapshot.get(keyspace, key).map_err(|error| failed("read", error))?;
+        let value = self.snapshot.get(keyspace, key).map_err(|error| failed(&self.fault, "read", error))?;
         Ok(value.map(|value| value.to_vec()))
     }
 
@@ -210,7 +234,7 @@ impl Reader for View {
         limit: usize,
     ) -> Result<Vec<Pair>, StorageError> {
         let keyspace = find(self.spaces, &self.keyspaces, space)?;
-        take(self.snapshot.range(keyspace, range(prefix, after)), prefix, limit)
+        take(&self.fault, self.snapshot.range(keyspace, range(prefix, after)), prefix, limit)
     }
 }
 

@@ -59,7 +59,7 @@ impl State {
             self.fail_next_sync = false;
             self.halted = true;
             let source = std::io::Error::other("injected sync failure").into();
-            return Err(StorageError::Engine { operation: "sync", source });
+            return Err(StorageError::Engine { operation: "sync", place: "memory".to_owned(), source });
         }
         self.synced = Arc::clone(&self.current);
         Ok(())
@@ -120,6 +120,10 @@ impl Engine for MemoryEngine {
 
     fn disk_bytes(&self) -> u64 {
         0
+    }
+
+    fn fault(&self) -> Option<String> {
+        None
     }
 }
 

@@ -4,12 +4,21 @@
 
 #[cfg(test)]
 mod contract;
+mod fault;
 mod fjall;
+mod journal;
 mod memory;
 mod metrics;
+mod open;
+mod sled;
 
+use std::path::PathBuf;
+
+pub use fault::WayOut;
 pub use fjall::{FjallEngine, FjallOptions};
 pub use memory::MemoryEngine;
+pub use open::{EngineKind, UnknownEngine};
+pub use sled::SledEngine;
 
 /// One key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
@@ -104,6 +113,9 @@ pub trait Engine: Reader + 'static {
 
     /// Bytes on disk, as far as the engine knows.
     fn disk_bytes(&self) -> u64;
+
+    /// The first thing that went wrong with its files since it was opened, in a sentence.
+    fn fault(&self) -> Option<String>;
 }
 
 /// What must be true when a commit returns.
@@ -180,13 +192,42 @@ impl Batch {
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// The engine could not read or write.
-    #[error("storage failed to {operation}")]
+    #[error("storage failed to {operation} in `{place}`")]
     Engine {
         /// What was being done.
         operation: &'static str,
+        /// The file where it is known, else the database's folder.
+        place: String,
         /// The engine's own error.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Bytes on disk are not the ones that were written.
+    #[error("storage failed to {operation}, because `{}` is damaged: {way_out}", path.display())]
+    Damaged {
+        /// The file where it is known, else the database's folder.
+        path: PathBuf,
+        /// What was being done.
+        operation: &'static str,
+        /// What to do.
+        way_out: WayOut,
+        /// What the engine found.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The database belongs to another engine.
+    #[error(
+        "`{}` was written by the engine `{found}`, and this node is told to use `{wanted}`: set \
+         `storage.engine = \"{found}\"`, or choose another data directory",
+        path.display()
+    )]
+    OtherEngine {
+        /// The database's folder.
+        path: PathBuf,
+        /// The engine that wrote it.
+        found: &'static str,
+        /// The engine that was asked for.
+        wanted: &'static str,
     },
     /// An earlier I/O error closed the store for writing.
     #[error("storage takes no writes since an I/O error; restart the node once the disk is well")]
