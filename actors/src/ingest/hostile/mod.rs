@@ -34,6 +34,7 @@ fn built(material: &Material, bundles: &Path) -> (Result<Built, IngestError>, Pr
         library: &"/hostile/files".parse().unwrap(),
         version: &"1".parse().unwrap(),
         material,
+        fetched: &Progress::default(),
         base_url: None,
         limits: &limits(),
         embedder: StaticTable::builtin(),
