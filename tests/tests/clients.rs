@@ -6,6 +6,8 @@
 mod browser;
 mod conformance;
 mod context7;
+mod inspector;
+mod schemathesis;
 mod sdk;
 
 use std::path::{Path, PathBuf};

@@ -11,6 +11,7 @@ const FAMILIES: &[&str] = &[
     "http_server_request_duration_seconds",
     "http_server_active_requests",
     "mcp_server_operation_duration_seconds",
+    "twinmcp_http_connections",
     "twinmcp_http_rejected_total",
     "twinmcp_usage_requests_total",
     "twinmcp_usage_ratelimit_decisions_total",

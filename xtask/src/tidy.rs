@@ -40,8 +40,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustix", &["actors", "node", "tests"]),
     ("poem", &["node"]),
     ("poem-openapi", &["node"]),
-    // The tools that the conformance suite calls by name.
-    ("rmcp", &["node", "tests"]),
+    ("rmcp", &["node"]),
     // The listener, and clients that are told byte by byte what to send.
     ("hyper", &["node", "tests"]),
     ("hyper-util", &["node", "tests"]),
