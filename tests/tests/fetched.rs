@@ -12,9 +12,9 @@ use twinmcp_tests::{NodeSetup, TestClient, TestNode, eventually};
 /// How a site tells its pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
-    ByLinks,
-    ByMap,
-    ByList,
+    Links,
+    Map,
+    List,
 }
 
 /// A node that may fetch from this machine, and need not be polite to it.
@@ -34,15 +34,15 @@ async fn kiln_site(told: Told, robots: &'static str, changed: Arc<AtomicBool>) -
         };
         match path {
             "/robots.txt" => Page::text(robots),
-            "/docs/" if told == Told::ByLinks => {
+            "/docs/" if told == Told::Links => {
                 Page::html(&each(&|path| format!("<a href='{path}'>{path}</a> ")))
             }
             "/docs/" => Page::html("<p>Kiln fires pots."),
-            "/docs/sitemap.xml" if told == Told::ByMap => {
+            "/docs/sitemap.xml" if told == Told::Map => {
                 let pages = each(&|path| format!("<url><loc>/docs/{path}</loc></url>"));
                 Page::of("application/xml", format!("<urlset>{pages}</urlset>"))
             }
-            "/docs/llms.txt" if told == Told::ByList => {
+            "/docs/llms.txt" if told == Told::List => {
                 Page::text(&format!("# Kiln\n\n{}", each(&|path| format!("- [{path}](/docs/{path})\n"))))
             }
             _ => {
@@ -68,7 +68,7 @@ async fn first_page(client: &TestClient, library: &str, text: &str) -> String {
 #[tokio::test]
 async fn a_web_site_is_found_by_its_list_by_its_map_or_by_its_links_and_answers_link_to_it() {
     let node = node().await;
-    for told in [Told::ByLinks, Told::ByMap, Told::ByList] {
+    for told in [Told::Links, Told::Map, Told::List] {
         let site = kiln_site(told, "", Arc::default()).await;
         let library = format!("/websites/{}", format!("{told:?}").to_lowercase());
         let start = site.url("/docs/");
@@ -85,7 +85,7 @@ async fn a_web_site_is_found_by_its_list_by_its_map_or_by_its_links_and_answers_
 #[tokio::test]
 async fn a_refresh_sends_only_what_changed() {
     let (node, changed) = (node().await, Arc::new(AtomicBool::new(false)));
-    let site = kiln_site(Told::ByLinks, "", Arc::clone(&changed)).await;
+    let site = kiln_site(Told::Links, "", Arc::clone(&changed)).await;
     let start = site.url("/docs/");
     let arguments = ["index", &start, "--library", "/websites/kiln", "--version", "1"];
     node.cli().run(&arguments).await.expect(0);
@@ -106,14 +106,14 @@ async fn a_refresh_sends_only_what_changed() {
 async fn what_robots_txt_forbids_is_not_asked_for() {
     let node = node().await;
     let rules = "User-agent: *\nDisallow: /\n\nUser-agent: TwinMCP\nDisallow: /docs/reference/\n";
-    let site = kiln_site(Told::ByLinks, rules, Arc::default()).await;
+    let site = kiln_site(Told::Links, rules, Arc::default()).await;
     let start = site.url("/docs/");
     node.cli().run(&["index", &start, "--library", "/websites/kiln", "--version", "1"]).await.expect(0);
     let asked = site.asked();
     assert!(asked.iter().any(|path| path == "/docs/guide/retries.md"), "{asked:?}");
     assert!(!asked.iter().any(|path| path.starts_with("/docs/reference/")), "{asked:?}");
 
-    let closed = kiln_site(Told::ByLinks, "User-agent: *\nDisallow: /docs/\n", Arc::default()).await;
+    let closed = kiln_site(Told::Links, "User-agent: *\nDisallow: /docs/\n", Arc::default()).await;
     let start = closed.url("/docs/");
     let refused =
         node.cli().run(&["index", &start, "--library", "/websites/closed", "--version", "1"]).await.expect(1);
@@ -125,7 +125,7 @@ async fn what_robots_txt_forbids_is_not_asked_for() {
 async fn a_node_asks_nobody_inside_unless_its_operator_allows_it() {
     let node = TestNode::empty().await;
     let client = node.client();
-    let site = kiln_site(Told::ByLinks, "", Arc::default()).await;
+    let site = kiln_site(Told::Links, "", Arc::default()).await;
     let ask = |url: &str| json!({ "library": "/websites/kiln", "version": "1", "website": url });
     let port = site.url("").rsplit(':').next().map(str::to_owned).unwrap_or_default();
     for (url, says) in [
@@ -215,7 +215,7 @@ async fn slow_node() -> TestNode {
 async fn a_visit_is_cancelled_between_pages_and_leaves_nothing() {
     let node = slow_node().await;
     let client = node.client();
-    let site = kiln_site(Told::ByList, "", Arc::default()).await;
+    let site = kiln_site(Told::List, "", Arc::default()).await;
     let id = at_work(&client, &site).await;
     client.post(&format!("/api/jobs/{id}/cancel"), &json!({})).await.expect(200);
     eventually("the spool to go", async || node.files("spool").is_empty().then_some(())).await;
@@ -226,7 +226,7 @@ async fn a_visit_is_cancelled_between_pages_and_leaves_nothing() {
 #[tokio::test]
 async fn a_visit_that_a_crash_interrupts_goes_on_after_the_restart() {
     let mut node = slow_node().await;
-    let site = kiln_site(Told::ByList, "", Arc::default()).await;
+    let site = kiln_site(Told::List, "", Arc::default()).await;
     let id = at_work(&node.client(), &site).await;
     node.restart().await;
     let job = node.client().ended_job(&id).await;

@@ -61,6 +61,9 @@ async fn connect(node: &TestNode) -> Raw {
     raw
 }
 
+/// What it is called, how many frames it has, and the frame of a number.
+type Flood<'a> = (&'a str, u32, &'a dyn Fn(u32) -> Vec<u8>);
+
 #[tokio::test]
 async fn a_request_over_http2_is_answered() {
     let node = TestNode::empty().await;
@@ -92,7 +95,7 @@ async fn a_flood_of_frames_ends_that_connection_and_nobody_elses() {
         let huge = [huge, [&[0x40, 1, b'x', 100][..], &[b'y'; 100]].concat().repeat(140)].concat();
         frame(HEADERS, END_HEADERS | END_STREAM, number * 2 + 1, &huge)
     };
-    let floods: [(&str, u32, &dyn Fn(u32) -> Vec<u8>); 6] = [
+    let floods: [Flood<'_>; 6] = [
         ("rapid reset", 2000, &reset),
         ("endless headers", 2000, &endless),
         ("frames of no stream", 2000, &|number| frame(DATA, 0, number * 2 + 1, b"x")),

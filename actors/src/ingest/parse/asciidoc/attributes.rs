@@ -38,7 +38,7 @@ impl Attributes {
             if character.is_alphanumeric() || character == '_' {
                 id.push(character);
             } else if matches!(character, ' ' | '-' | '.')
-                && !(id.ends_with(separator) && !separator.is_empty())
+                && (separator.is_empty() || !id.ends_with(separator))
             {
                 id.push_str(separator);
             }
