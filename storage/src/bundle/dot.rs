@@ -6,8 +6,9 @@ use super::error::BundleError;
 
 /// Numbers multiplied at once, so that the compiler uses vector instructions.
 const LANES: usize = 16;
-/// The same for the scan, where the sums of all lanes are joined once for this many numbers.
-pub(super) const SCAN_LANES: usize = 64;
+/// The same for the scan. 20,000 rows of 128 on baseline x86-64 take 149 µs with 32, 251 with 16, and
+/// 382 with 64, where the compiler gives up on vectors; their first halves 77, 126 and 190.
+pub(super) const SCAN_LANES: usize = 32;
 
 /// Refuses vectors of another length, and those with NaN or infinity.
 pub(super) fn check(vector: &[f32], dimensions: usize) -> Result<(), BundleError> {
