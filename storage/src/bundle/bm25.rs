@@ -1,9 +1,11 @@
 //! BM25 of a query's words, one word after the other.
 //!
 //! tantivy's own search for the best walks the lists of all words together and skips blocks that
-//! cannot matter. That pays in indexes of millions; in those of one library adding every posting to
-//! one number a snippet is faster, allocates once, and costs the same for whatever is asked
-//! (`benches/bundle.rs` measures it). Scores are tantivy's own, but for the last bit.
+//! cannot matter. That pays in indexes of millions. Here every posting is added to one number a
+//! snippet, which allocates once and depends on nothing but how many postings there are: 69 µs for a
+//! question of Python's 12,774 snippets. (Before it was 230 µs on a busier machine, with two fields and
+//! tantivy's search; the two were not measured side by side.) Scores are tantivy's own, but for the
+//! last bit.
 
 use std::sync::Arc;
 
