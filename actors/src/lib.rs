@@ -1,6 +1,6 @@
 //! Live state and decisions: what a node does between a request and the agreed state.
 //!
-//! One handle a noun, each `Clone` and cheap: [`Accounts`], [`ApiKeys`], [`Libraries`], [`Jobs`],
+//! One handle a noun, each `Clone` and cheap: [`Accounts`], [`ApiKeys`], [`Libraries`], [`Catalogue`], [`Jobs`],
 //! [`Search`]. Behind a handle that changes things stands a supervised actor; reads pass no mailbox.
 //!
 //! Invariants: `ractor` is named in this crate only; an error that belongs to a caller travels in the
@@ -9,12 +9,14 @@
 pub mod accounts;
 pub mod api_keys;
 mod background;
+pub mod catalogue;
 mod context;
 pub mod embedding;
 pub mod ingest;
 pub mod jobs;
 pub mod libraries;
 pub mod outbound;
+pub mod refresh;
 pub mod search;
 mod slot;
 pub mod supervisor;
@@ -32,12 +34,15 @@ use twinmcp_storage::clock::{Clock, Entropy};
 
 pub use accounts::{Accounts, Owner};
 pub use api_keys::ApiKeys;
+pub use catalogue::Catalogue;
 pub use jobs::{Jobs, JobsConfig};
 pub use libraries::Libraries;
+pub use refresh::{MasterKey, Refresh};
 pub use search::Search;
 pub use slot::Unanswered;
 pub use supervisor::{SupervisionConfig, Supervisor};
 pub use upgrade::{UpgradeConfig, Upgrades};
+pub use usage::Usage;
 
 use context::Context;
 use embedding::StaticTable;
@@ -58,6 +63,8 @@ pub struct ActorsConfig {
     pub upgrade: UpgradeConfig,
     /// When a dead actor is started again.
     pub supervision: SupervisionConfig,
+    /// What secrets are made from.
+    pub master_key: MasterKey,
 }
 
 /// The actors could not be started.
@@ -80,12 +87,18 @@ pub struct Actors {
     pub api_keys: ApiKeys,
     /// What is documented here.
     pub libraries: Libraries,
+    /// What is known by name.
+    pub catalogue: Catalogue,
     /// What is being indexed.
     pub jobs: Jobs,
     /// What the documentation says.
     pub search: Search,
     /// Which documentation gets better vectors.
     pub upgrades: Upgrades,
+    /// How often it was asked.
+    pub usage: Usage,
+    /// How libraries are read again.
+    pub refresh: Refresh,
     /// How the actors are.
     pub supervisor: Supervisor,
 }
@@ -117,17 +130,39 @@ impl Actors {
             clock,
             entropy,
         });
+        let catalogue = Catalogue::new(context.cluster.clone());
         let (accounts_child, accounts) = Accounts::child(&context);
         let (api_keys_child, api_keys) = ApiKeys::child(&context);
+        let (usage_child, usage) = Usage::child(&context);
         let (libraries_child, libraries) = Libraries::child(&context);
         let (jobs_child, jobs) = Jobs::child(&context, &config.jobs);
+        let (refresh_child, refresh) = Refresh::child(&context, &jobs, config.master_key);
         let (search_child, search) = Search::child(&context, &jobs);
         let (upgrade_child, upgrades) = Upgrades::child(&context, &config.upgrade);
-        let mut children = vec![accounts_child, api_keys_child, libraries_child, search_child, jobs_child];
+        let mut children = vec![
+            accounts_child,
+            api_keys_child,
+            usage_child,
+            libraries_child,
+            search_child,
+            jobs_child,
+            refresh_child,
+        ];
         children.extend(upgrade_child);
         let supervisor =
             Supervisor::start(format!("{node}/supervisor"), children, config.supervision).await?;
-        Ok(Self { accounts, api_keys, libraries, jobs, search, upgrades, supervisor })
+        Ok(Self {
+            accounts,
+            api_keys,
+            libraries,
+            catalogue,
+            jobs,
+            search,
+            upgrades,
+            usage,
+            refresh,
+            supervisor,
+        })
     }
 
     /// Ends every actor. A job that runs is interrupted, and goes on at the next start.

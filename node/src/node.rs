@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use twinmcp_actors::embedding::{Embedder, StaticTable};
 use twinmcp_actors::ingest::fetch::FetchConfig;
 use twinmcp_actors::outbound::OutboundConfig;
+use twinmcp_actors::refresh::MasterKey;
 use twinmcp_actors::usage::{self, Limits};
 use twinmcp_actors::{Actors, ActorsConfig, JobsConfig, SupervisionConfig, UpgradeConfig};
 use twinmcp_cluster::{Cluster, ClusterConfig, ClusterError};
@@ -25,7 +26,8 @@ use twinmcp_storage::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use twinmcp_storage::engine::{Engine, FjallEngine, FjallOptions, Keyspace, StorageError};
 
 use crate::api::{
-    ApiKeysApi, Context7Api, Health, HealthApi, JobsApi, LibrariesApi, Tools, ToolsApi, routes,
+    AddApi, ApiKeysApi, CatalogueApi, Context7Api, Health, HealthApi, JobsApi, LibrariesApi, RefreshApi,
+    Tools, ToolsApi, UsageApi, routes,
 };
 use crate::config::Config;
 use crate::files;
@@ -154,7 +156,7 @@ impl Node {
         )
         .await?;
         let actors = Actors::start(
-            actors_config(&config, address),
+            actors_config(&config, address, master_key(&config.node.data_dir, &*entropy)?),
             cluster.clone(),
             Arc::new(opened.bundles),
             Arc::clone(&clock),
@@ -167,14 +169,14 @@ impl Node {
         let streams = Arc::new(Semaphore::new(config.http.event_streams_max));
         let apis = apis(&config, &actors, &cluster, &readiness, &clock, (&streams, &stop));
         let pages = ui::Pages {
-            tools: apis.1.tools.clone(),
+            tools: apis.2.tools.clone(),
             search: actors.search.clone(),
             libraries: actors.libraries.clone(),
             jobs: actors.jobs.clone(),
             streams,
             stop: stop.clone(),
         };
-        let mcp = mcp::endpoint(handler(apis.1.tools.clone()), config.http.body_bytes_max);
+        let mcp = mcp::endpoint(handler(apis.2.tools.clone()), config.http.body_bytes_max);
         let api_keys = actors.api_keys.clone();
         let front = FrontConfig {
             http: config.http.clone(),
@@ -245,7 +247,7 @@ fn apis(
     clock: &Arc<dyn Clock>,
     (streams, stop): (&Arc<Semaphore>, &CancellationToken),
 ) -> crate::api::Apis {
-    let tools = Tools::new(actors.search.clone(), config.search.clone());
+    let tools = Tools::new(actors.search.clone(), actors.usage.clone(), config.search.clone());
     let health = Health {
         node: config.node.name.clone(),
         region: config.node.region.clone(),
@@ -257,8 +259,17 @@ fn apis(
     };
     (
         Context7Api { tools: tools.clone() },
+        AddApi { jobs: actors.jobs.clone(), libraries: actors.libraries.clone() },
         ToolsApi { tools },
-        LibrariesApi { libraries: actors.libraries.clone(), upgrades: actors.upgrades.clone() },
+        LibrariesApi {
+            libraries: actors.libraries.clone(),
+            catalogue: actors.catalogue.clone(),
+            refresh: actors.refresh.clone(),
+            upgrades: actors.upgrades.clone(),
+        },
+        CatalogueApi { catalogue: actors.catalogue.clone() },
+        RefreshApi { refresh: actors.refresh.clone() },
+        UsageApi { usage: actors.usage.clone(), clock: Arc::clone(clock) },
         JobsApi { jobs: actors.jobs.clone(), streams: Arc::clone(streams), stop: stop.clone() },
         ApiKeysApi { api_keys: actors.api_keys.clone(), clock: Arc::clone(clock) },
         HealthApi { health },
@@ -266,7 +277,7 @@ fn apis(
 }
 
 /// Names of actors are global to the process, which may run several nodes: the port tells them apart.
-fn actors_config(config: &Config, address: SocketAddr) -> ActorsConfig {
+fn actors_config(config: &Config, address: SocketAddr, master_key: MasterKey) -> ActorsConfig {
     ActorsConfig {
         node: format!("{}:{}", config.node.name, address.port()),
         data_dir: config.node.data_dir.clone(),
@@ -284,6 +295,7 @@ fn actors_config(config: &Config, address: SocketAddr) -> ActorsConfig {
         },
         outbound: outbound_config(config),
         supervision: SupervisionConfig::default(),
+        master_key,
     }
 }
 
@@ -347,6 +359,27 @@ fn bind(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
         socket.listen(BACKLOG)?.into_std()
     };
     bound().map_err(|source| listen_error(address, source))
+}
+
+/// The key that secrets of this node are made from; made when there is none.
+fn master_key(data_dir: &Path, entropy: &dyn Entropy) -> Result<MasterKey, StartError> {
+    let (folder, file) = (data_dir.join("keys"), data_dir.join("keys/master.key"));
+    let failed = |source| StartError::DataDir { path: file.clone(), source };
+    private_dir(&folder).map_err(failed)?;
+    match fs::read(&file) {
+        Ok(bytes) => {
+            let wrong = || io::Error::new(io::ErrorKind::InvalidData, "a master key has 32 bytes");
+            let bytes: [u8; 32] = bytes.try_into().map_err(|_| failed(wrong()))?;
+            Ok(MasterKey::new(bytes))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut bytes = [0; 32];
+            entropy.fill(&mut bytes).map_err(|error| failed(io::Error::other(error)))?;
+            write_durably(&file, &bytes).map_err(failed)?;
+            Ok(MasterKey::new(bytes))
+        }
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// What lies in the data directory.

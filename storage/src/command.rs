@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::engine::StorageError;
 use crate::record::Record;
 use crate::transaction::Transaction;
-use crate::{accounts, api_keys, jobs, libraries};
+use crate::{accounts, api_keys, catalogue, jobs, libraries, refresh, usage};
 
 /// One change, by noun. Variants are only ever added at the end: their numbers are on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,12 @@ pub enum Command {
     Libraries(libraries::Command),
     /// A change to index jobs.
     Jobs(jobs::Command),
+    /// A change to what is known by name.
+    Catalogue(catalogue::Command),
+    /// What a node has counted.
+    Usage(usage::Command),
+    /// A change to how libraries are refreshed.
+    Refresh(refresh::Command),
 }
 
 impl Record for Command {
@@ -38,6 +44,9 @@ impl Command {
             Self::ApiKeys(_) => "api_keys",
             Self::Libraries(_) => "libraries",
             Self::Jobs(_) => "jobs",
+            Self::Catalogue(_) => "catalogue",
+            Self::Usage(_) => "usage",
+            Self::Refresh(_) => "refresh",
         }
     }
 }
@@ -71,6 +80,9 @@ pub fn apply(
         Command::ApiKeys(command) => api_keys::apply(transaction, at, command),
         Command::Libraries(command) => libraries::apply(transaction, at, command),
         Command::Jobs(command) => jobs::apply(transaction, at, command),
+        Command::Catalogue(command) => catalogue::apply(transaction, at, command),
+        Command::Usage(command) => usage::apply(transaction, at, command),
+        Command::Refresh(command) => refresh::apply(transaction, at, command),
     }
 }
 

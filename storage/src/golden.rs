@@ -8,12 +8,15 @@ use std::path::PathBuf;
 
 use crate::accounts::{self, Account};
 use crate::api_keys::{self, ApiKey, Scope, SecretHash};
+use crate::catalogue::{self, Entry, Known};
 use crate::clock::Timestamp;
 use crate::command::Command;
 use crate::ids::{AccountId, ApiKeyId, JobId, LibraryId, Version};
 use crate::jobs::{self, Job, JobState, Revision, Source};
 use crate::libraries::{self, Built, Facts, Library, VersionManifest};
 use crate::record::{self, Record};
+use crate::refresh::{self, Hook, Origin, Schedule};
+use crate::usage::{self, Count, Day, DayUse, Sketch, Surface, Tool};
 
 fn check<R: Record + PartialEq + std::fmt::Debug>(name: &str, value: &R) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/{name}-v{}.hex", R::FORMAT));
@@ -70,6 +73,28 @@ fn built() -> Built {
         snippets: 6_000,
         tokens: 900_000,
         embedder: "static-128".into(),
+    }
+}
+
+fn entry() -> Entry {
+    Entry {
+        id: "/pypi/scikit-learn".parse().unwrap(),
+        title: "scikit-learn".into(),
+        description: "Machine learning.".into(),
+        ecosystem: "pypi".into(),
+        popularity: Some(93),
+        versions: vec!["1.7.2".parse().unwrap()],
+        aliases: vec!["sklearn".into()],
+    }
+}
+
+fn using() -> DayUse {
+    let count = |tool, surface| Count { tool, surface, client: "claude-code".into(), requests: 300 };
+    DayUse {
+        day: Day::of(at()),
+        library: library(),
+        counts: vec![count(Tool::Resolve, Surface::Cli), count(Tool::Query, Surface::Mcp)],
+        callers: vec![Sketch { client: "claude-code".into(), registers: vec![0, 3, 1] }],
     }
 }
 
@@ -138,6 +163,22 @@ fn records_are_written_as_they_always_were() {
             ended_at: Some(at()),
         },
     );
+    check("catalogue-entry", &Known { entry: entry(), updated_at: at() });
+    check("usage-day", &using());
+    check(
+        "origin",
+        &Origin {
+            library: library(),
+            version: version(),
+            account: account(),
+            source: upload(),
+            base_url: Some("https://example.org/docs/".into()),
+            built: "ab".repeat(32),
+            checked_at: at(),
+        },
+    );
+    check("schedule", &Schedule { library: library(), every_s: 86_400 });
+    check("hook", &Hook { library: library(), salt: [7; 16], created_at: at() });
 }
 
 #[test]
@@ -211,4 +252,14 @@ fn commands_are_written_as_they_always_were() {
     check("command-jobs-fail", &Command::Jobs(fail));
     let cancel = jobs::Command::Cancel { id: job(), account: Some(account()) };
     check("command-jobs-cancel", &Command::Jobs(cancel));
+    let import = catalogue::Command::Import { entries: vec![entry()] };
+    check("command-catalogue-import", &Command::Catalogue(import));
+    let forget = catalogue::Command::Forget { id: library() };
+    check("command-catalogue-forget", &Command::Catalogue(forget));
+    let flush = usage::Command::Flush { node: "node-1".into(), sequence: 7, uses: vec![using()] };
+    check("command-usage-flush", &Command::Usage(flush));
+    let plan = refresh::Command::Plan { library: library(), account: Some(account()), every_s: Some(86_400) };
+    check("command-refresh-plan", &Command::Refresh(plan));
+    let hook = refresh::Command::Hook { library: library(), account: None, salt: Some([7; 16]) };
+    check("command-refresh-hook", &Command::Refresh(hook));
 }

@@ -83,12 +83,14 @@ pub enum JobState {
     },
     /// Somebody cancelled it.
     Cancelled,
+    /// It built what was published already: the version stays as it is.
+    Unchanged,
 }
 
 impl JobState {
     /// Whether nothing more will happen.
     pub fn is_ended(&self) -> bool {
-        matches!(self, Self::Done | Self::Failed { .. } | Self::Cancelled)
+        matches!(self, Self::Done | Self::Failed { .. } | Self::Cancelled | Self::Unchanged)
     }
 }
 

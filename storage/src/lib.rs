@@ -1,7 +1,7 @@
 //! What TwinMCP keeps: the bottom crate, which depends on nothing of ours.
 //!
 //! Agreed state lies in an [`engine::Engine`] as versioned records, one file a noun ([`accounts`],
-//! [`api_keys`], [`libraries`], [`jobs`]), and changes only by a [`command::Command`] that
+//! [`api_keys`], [`libraries`], [`jobs`], [`catalogue`], [`usage`], [`refresh`]), and changes only by a [`command::Command`] that
 //! [`command::apply`] turns into writes. Documentation lies in [`bundle`]s, one immutable file a
 //! library version.
 //!
@@ -11,6 +11,7 @@
 pub mod accounts;
 pub mod api_keys;
 pub mod bundle;
+pub mod catalogue;
 pub mod clock;
 pub mod command;
 pub mod engine;
@@ -20,4 +21,6 @@ pub mod ids;
 pub mod jobs;
 pub mod libraries;
 pub mod record;
+pub mod refresh;
 pub mod transaction;
+pub mod usage;

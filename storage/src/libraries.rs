@@ -14,6 +14,7 @@ use crate::engine::{Keyspace, Reader, StorageError};
 use crate::ids::{AccountId, JobId, LibraryId, Version};
 use crate::jobs::{self, JobState};
 use crate::record::Record;
+use crate::refresh;
 use crate::transaction::{self, Change, Transaction};
 
 /// Versions one library may have.
@@ -118,6 +119,7 @@ pub enum Command {
     /// Puts a version in force and ends its job, both or neither: until then the version before
     /// answers. Makes the library when it is new. [`Outcome::Stale`] when the job was cancelled or
     /// another attempt has begun, [`Outcome::NotFound`] when the library belongs to another account.
+    /// What was built to the same bundle before stays as it is, and its job ends as unchanged.
     Publish {
         /// The job that built it.
         job: JobId,
@@ -198,6 +200,7 @@ pub(crate) fn apply(
                 return Ok(Outcome::NotFound);
             }
             transaction.remove(Keyspace::Libraries, version_key(id, version));
+            refresh::forget_version(transaction, id, version);
             library.current = greatest(versions(transaction, id)?);
             put(transaction, &Library { updated_at: at, ..library })
         }
@@ -207,7 +210,9 @@ pub(crate) fn apply(
             }
             for manifest in versions(transaction, id)? {
                 transaction.remove(Keyspace::Libraries, version_key(id, &manifest.version));
+                refresh::forget_version(transaction, id, &manifest.version);
             }
+            refresh::forget(transaction, id);
             transaction.remove(Keyspace::Libraries, key(id));
             transaction.changed(Change::Library(id.clone()));
             Ok(Outcome::Done)
@@ -255,9 +260,22 @@ fn publish(
     if is_new && versions(transaction, &job.library)?.len() >= VERSIONS_MAX {
         return Ok(Outcome::LimitReached);
     }
-    match jobs::end_attempt(transaction, at, job_id, attempt, JobState::Done)? {
+    let is_unchanged = refresh::is_unchanged(transaction, &job, built)?;
+    let end = if is_unchanged { JobState::Unchanged } else { JobState::Done };
+    match jobs::end_attempt(transaction, at, job_id, attempt, end)? {
         Outcome::Done => {}
         refused => return Ok(refused),
+    }
+    refresh::note(transaction, at, &job, built)?;
+    let facts = merged(library.facts.clone(), facts);
+    if is_unchanged {
+        // It may be answered from a bundle with more vectors by now, which stays.
+        let is_told = facts == library.facts;
+        return if is_told {
+            Ok(Outcome::Done)
+        } else {
+            put(transaction, &Library { facts, updated_at: at, ..library })
+        };
     }
     let manifest = VersionManifest {
         library: job.library.clone(),
@@ -273,7 +291,6 @@ fn publish(
     };
     transaction.put(Keyspace::Libraries, version_key(&job.library, &job.version), &manifest)?;
     let current = greatest(versions(transaction, &job.library)?);
-    let facts = merged(library.facts.clone(), facts);
     put(transaction, &Library { facts, current, updated_at: at, ..library })
 }
 

@@ -15,6 +15,8 @@ pub enum Change {
     ApiKey(ApiKeyId),
     /// A job was made or moved on.
     Job(JobId),
+    /// Many entries of the catalogue changed.
+    Catalogue,
     /// The whole state was replaced by a snapshot.
     Everything,
 }

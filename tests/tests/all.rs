@@ -1,6 +1,8 @@
 //! Whole nodes from outside: one binary, a module a story. Every story starts nodes of its own.
 
+mod adding;
 mod api_keys;
+mod catalogue;
 mod clients;
 mod command_line;
 mod crash;
@@ -16,9 +18,11 @@ mod mcp;
 mod observed;
 mod publishing;
 mod quickstart;
+mod refresh;
 mod stdio;
 mod stopping;
 // The same tiny transformer as in the tests of its forward pass.
 #[path = "../../actors/src/embedding/transformer/tiny.rs"]
 mod tiny_model;
 mod upgrade;
+mod usage;

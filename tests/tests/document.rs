@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Map, Value};
-use twinmcp_tests::{TestClient, TestNode, with_parameters};
+use twinmcp_tests::{TestClient, TestNode, docs, with_parameters};
 
 /// One operation of the document.
 struct Operation {
@@ -171,6 +171,15 @@ async fn the_examples_of_the_document_are_calls_the_node_understands() {
     let node = TestNode::empty().await;
     let owner = node.client();
     let document = owner.get("/api/openapi.json").await.expect(200).json();
+    // What the examples would add is here already: nothing is fetched from anywhere.
+    for library in [
+        "/acme/kiln",
+        "/openapi/api_example_com_openapi_json",
+        "/llmstxt/docs_example_com_llms_txt",
+        "/websites/docs_example_com_guide",
+    ] {
+        owner.index(library, "1.0", "docs.tar", docs::tar(&docs::kiln("1.0"))).await;
+    }
     for operation in operations(&document) {
         let answer = owner.answer(operation.example(&document, &owner)).await;
         let at = format!("{} {}: {} {}", operation.method, operation.path, answer.status, answer.text);

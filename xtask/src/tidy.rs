@@ -29,6 +29,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("governor", &["actors"]),
     // Documentation is read in `actors` and shown by the pages of `node`.
     ("pulldown-cmark", &["actors", "node"]),
+    ("ring", &["actors", "tests"]),
     ("syn", &["actors"]),
     ("tree-sitter", &["actors"]),
     ("tree-sitter-python", &["actors"]),
@@ -41,8 +42,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("poem", &["node"]),
     ("poem-openapi", &["node"]),
     ("rmcp", &["node"]),
-    // The listener, and clients that are told byte by byte what to send.
-    ("hyper", &["node", "tests"]),
+    // The listener, what goes out to web sites, and clients that are told byte by byte what to send.
+    ("hyper", &["node", "actors", "tests"]),
     ("hyper-util", &["node", "tests"]),
     ("askama", &["node"]),
     // The load harness in `tests` is a program too.

@@ -24,6 +24,7 @@ use super::fetch::Spool;
 use super::invisible;
 use super::metrics::Metrics;
 use super::parse::{self, Document, ParseError, ParseLimits, Parsed, SkipReason, rust};
+use super::reuse::Reuse;
 use super::scan::scan;
 use super::source::package::Ecosystem;
 use super::source::{Kind, Source, SourceError, SourceFile, SourceLimits};
@@ -124,6 +125,8 @@ pub(crate) struct Task<'a> {
     pub(crate) limits: &'a IngestLimits,
     pub(crate) embedder: &'a dyn Embedder,
     pub(crate) bundles: &'a BundleStore,
+    /// The bundle of the version before, in hex: what is the same in it is not embedded again.
+    pub(crate) before: Option<&'a str>,
     /// Asked between pages.
     pub(crate) is_cancelled: &'a dyn Fn() -> bool,
     /// Told between pages.
@@ -207,6 +210,10 @@ struct Run<'a> {
     /// Whether the source has a readme of its own, which its metadata may repeat.
     has_readme: bool,
     bundle: BundleBuilder,
+    reuse: Option<Reuse>,
+    /// Snippets that were embedded, and those whose vectors were there already.
+    embedded: u64,
+    reused: u64,
     progress: Progress,
     started: Instant,
 }
@@ -234,6 +241,7 @@ impl<'a> Run<'a> {
             version: task.version.to_string(),
             embedder: Some(embedder),
         })?;
+        let reuse = task.before.and_then(|before| Reuse::open(task.bundles, before, task.embedder.id()));
         let progress = Progress {
             stage: Stage::Index,
             pages_total: Some(source.files_total() as u64),
@@ -242,7 +250,19 @@ impl<'a> Run<'a> {
             problems: task.fetched.problems.clone(),
             ..Progress::default()
         };
-        Ok(Self { task, about, source, code, has_readme: false, bundle, progress, started })
+        Ok(Self {
+            task,
+            about,
+            source,
+            code,
+            has_readme: false,
+            bundle,
+            reuse,
+            embedded: 0,
+            reused: 0,
+            progress,
+            started,
+        })
     }
 
     fn finish(mut self) -> Result<(Facts, Built), IngestError> {
@@ -271,6 +291,7 @@ impl<'a> Run<'a> {
         self.progress.stage = Stage::Build;
         (self.task.report)(self.progress.clone());
         let _span = info_span!("ingest.build").entered();
+        Metrics::new().snippets(self.embedded, self.reused);
         let built = self.bundle.finish()?;
         if (self.task.is_cancelled)() {
             return Err(IngestError::Cancelled);
@@ -354,7 +375,10 @@ impl<'a> Run<'a> {
         let number = self.bundle.add_page(page)?;
         for mut snippet in split(document, number, &SplitSettings::default(), &count_tokens) {
             let labels = cleaned(&mut snippet);
-            let embedding = embedder.embed_snippet(&snippet.heading_path, &snippet.text());
+            let text = snippet.text();
+            let known = self.reuse.as_ref().and_then(|reuse| reuse.find(&snippet.heading_path, &text));
+            *if known.is_some() { &mut self.reused } else { &mut self.embedded } += 1;
+            let embedding = known.or_else(|| embedder.embed_snippet(&snippet.heading_path, &text));
             if let Some(embedding) = &embedding {
                 snippet.tokens = u32::try_from(embedding.tokens).unwrap_or(u32::MAX);
             }

@@ -10,6 +10,7 @@ pub(super) struct Metrics {
     failures: Counter<u64>,
     left_out: Counter<u64>,
     labelled: Counter<u64>,
+    snippets: Counter<u64>,
 }
 
 impl Metrics {
@@ -36,6 +37,10 @@ impl Metrics {
                 .with_unit("{snippet}")
                 .with_description("Snippets that the scan for text aimed at models labelled, by label.")
                 .build(),
+            snippets: meter
+                .u64_counter("twinmcp.ingest.snippets")
+                .with_description("Snippets of bundles: embedded, or with the vector of the bundle before.")
+                .build(),
         }
     }
 
@@ -54,5 +59,10 @@ impl Metrics {
 
     pub(super) fn labelled(&self, label: &'static str, snippets: u64) {
         self.labelled.add(snippets, &[KeyValue::new("label", label)]);
+    }
+
+    pub(super) fn snippets(&self, embedded: u64, reused: u64) {
+        self.snippets.add(embedded, &[KeyValue::new("vector", "embedded")]);
+        self.snippets.add(reused, &[KeyValue::new("vector", "reused")]);
     }
 }

@@ -15,6 +15,7 @@ mod hostile;
 mod invisible;
 mod metrics;
 pub mod parse;
+mod reuse;
 mod scan;
 pub mod source;
 pub mod split;

@@ -11,6 +11,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{Instrument, info, info_span, warn};
 use twinmcp_storage::command::{Command, Outcome};
+use twinmcp_storage::engine::StorageError;
 use twinmcp_storage::jobs::{self, Job, Source};
 use twinmcp_storage::libraries;
 
@@ -147,6 +148,8 @@ async fn build(arguments: &Arguments) -> Result<(libraries::Facts, libraries::Bu
     let Arguments { context, board, limits, job, cancel, .. } = arguments;
     let (context, board, job) = (Arc::clone(context), board.clone(), job.clone());
     let (limits, cancel) = (limits.clone(), cancel.clone());
+    // It only saves work: a store that cannot be read says so when the version is published.
+    let before = bundle_before(&context, &job).unwrap_or_default();
     let span = tracing::Span::current();
     let built = background::run("index-job", move || {
         let _in_span = span.enter();
@@ -160,6 +163,7 @@ async fn build(arguments: &Arguments) -> Result<(libraries::Facts, libraries::Bu
             limits: &limits,
             embedder: context.embedder,
             bundles: &context.bundles,
+            before: before.as_deref(),
             is_cancelled: &|| cancel.is_cancelled(),
             report: &report,
         };
@@ -177,6 +181,17 @@ async fn build(arguments: &Arguments) -> Result<(libraries::Facts, libraries::Bu
         Ended::Failed(sentence(&error))
     };
     built.await.map_err(interrupted)?
+}
+
+/// The bundle of the version as it is, else of the library's current version.
+fn bundle_before(context: &Context, job: &Job) -> Result<Option<String>, StorageError> {
+    let reader = context.cluster.reader();
+    let mut version = Some(job.version.clone());
+    if libraries::manifest(reader, &job.library, &job.version)?.is_none() {
+        version = libraries::get(reader, &job.library)?.and_then(|library| library.current);
+    }
+    let Some(version) = version else { return Ok(None) };
+    Ok(libraries::manifest(reader, &job.library, &version)?.map(|manifest| manifest.bundle))
 }
 
 async fn fail(context: &Context, job: &Job, attempt: u32, message: String) -> Result<(), ActorProcessingErr> {

@@ -265,6 +265,11 @@ impl Jobs {
         self.board.open_job_for(library)
     }
 
+    /// Whether a job of this library waits or runs.
+    pub fn is_open(&self, library: &LibraryId) -> bool {
+        self.open_job_for(library).is_some()
+    }
+
     /// Follows a job: the receiver holds its newest view, the last one with an ended job.
     pub fn watch(&self, who: &Owner, id: &JobId) -> Result<watch::Receiver<JobView>, JobsError> {
         let view = self.get(who, id)?;

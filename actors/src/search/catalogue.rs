@@ -4,78 +4,32 @@
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use opentelemetry::global;
 use opentelemetry::metrics::Gauge;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use twinmcp_storage::bundle::VectorGraph;
-use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::engine::{Reader, StorageError};
-use twinmcp_storage::ids::{LibraryId, Version};
-use twinmcp_storage::libraries::{self, Library, compare_versions};
+use twinmcp_storage::ids::LibraryId;
 use twinmcp_storage::transaction::Change;
+use twinmcp_storage::{catalogue, libraries};
 
 use super::LibraryMatch;
-use super::resolve::{Catalogue, Entry};
+use super::resolve::Catalogue;
+use super::summary::{LibrarySummary, known_entry, published_entry};
 use crate::context::Context;
 use crate::embedding::Embedder;
 use crate::supervisor::Child;
-
-/// A library as search results show it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LibrarySummary {
-    /// Its id.
-    pub id: LibraryId,
-    /// Name for people.
-    pub title: String,
-    /// One or two sentences.
-    pub description: String,
-    /// Where its source lives.
-    pub source_url: Option<String>,
-    /// How far the operator trusts it, in tenths of a point.
-    pub trust_tenths: Option<u8>,
-    /// The version answered when none is asked for.
-    pub current: Option<Version>,
-    /// Published versions, the greatest first.
-    pub versions: Vec<Version>,
-    /// Pages of the current version.
-    pub pages: u32,
-    /// Snippets of the current version.
-    pub snippets: u32,
-    /// Tokens of the current version.
-    pub tokens: u64,
-    /// When its facts or versions last changed.
-    pub updated_at: Timestamp,
-}
-
-impl LibrarySummary {
-    fn read(reader: &dyn Reader, library: &Library) -> Result<Self, StorageError> {
-        let mut manifests = libraries::versions(reader, &library.id)?;
-        manifests.sort_by(|one, other| compare_versions(&other.version, &one.version));
-        let current = manifests.iter().find(|manifest| Some(&manifest.version) == library.current.as_ref());
-        Ok(Self {
-            id: library.id.clone(),
-            title: library.facts.title.clone(),
-            description: library.facts.description.clone(),
-            source_url: library.facts.source_url.clone(),
-            trust_tenths: library.trust_tenths,
-            current: library.current.clone(),
-            pages: current.map_or(0, |current| current.pages),
-            snippets: current.map_or(0, |current| current.snippets),
-            tokens: current.map_or(0, |current| current.tokens),
-            versions: manifests.into_iter().map(|manifest| manifest.version).collect(),
-            updated_at: library.updated_at,
-        })
-    }
-}
 
 /// What `resolve` reads, shared with the actor that replaces it.
 #[derive(Clone)]
 pub(super) struct SharedCatalogue(Arc<ArcSwap<Known>>);
 
 struct Known {
+    /// Those that are published here. What else the index knows lies in the store, and is read for
+    /// the few that are shown: a hundred thousand summaries would be most of a node's memory.
     libraries: HashMap<LibraryId, Arc<LibrarySummary>>,
     index: Catalogue,
 }
@@ -87,14 +41,27 @@ impl SharedCatalogue {
     }
 
     /// The libraries that may be meant, best first.
-    pub(super) fn resolve(&self, name: &str, query: &str, limit: usize) -> Vec<LibraryMatch> {
+    pub(super) fn resolve(
+        &self,
+        reader: &dyn Reader,
+        name: &str,
+        query: &str,
+        limit: usize,
+    ) -> Result<Vec<LibraryMatch>, StorageError> {
         let known = self.0.load();
-        let matches = known.index.resolve(name, query, limit);
-        let found = matches.into_iter().filter_map(|found| {
-            let library = Arc::clone(known.libraries.get(&found.id)?);
-            Some(LibraryMatch { library, score: found.score, reasons: found.reasons })
-        });
-        found.collect()
+        let mut matches = Vec::with_capacity(limit);
+        for found in known.index.resolve(name, query, limit) {
+            let library = match known.libraries.get(&found.id) {
+                Some(library) => Some(Arc::clone(library)),
+                None => {
+                    catalogue::get(reader, &found.id)?.map(|known| Arc::new(LibrarySummary::known(known)))
+                }
+            };
+            // Forgotten a moment ago: the next index does not know it either.
+            let Some(library) = library else { continue };
+            matches.push(LibraryMatch { library, score: found.score, reasons: found.reasons });
+        }
+        Ok(matches)
     }
 }
 
@@ -110,6 +77,11 @@ pub(super) fn child(context: &Arc<Context>, catalogue: SharedCatalogue) -> Child
 /// Changes that come within this time of each other are taken together: a lockfile's worth of
 /// libraries published one after the other makes a few catalogues, not hundreds.
 const GATHER: Duration = Duration::from_millis(50);
+/// An import comes in many commands, and each would have the index built anew: it is built once none
+/// has come for this time.
+const IMPORT_QUIET: Duration = Duration::from_millis(300);
+/// An import that goes on for longer than this is taken in as far as it is.
+const IMPORT_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Libraries read from the store at a time.
 const PAGE: usize = 1_000;
 /// Libraries from which a graph over their vectors is worth its minutes of building.
@@ -134,6 +106,8 @@ struct CatalogueActor {
 struct State {
     /// What changed since the last catalogue; nothing in it means nothing is planned.
     pending: Pending,
+    /// When the first and the last part of an import came that is not taken in yet.
+    import: Option<(Instant, Instant)>,
     /// How often the catalogue was built anew: a graph belongs to one build.
     builds: u64,
     gauges: Gauges,
@@ -158,7 +132,7 @@ impl Pending {
             (Self::Libraries(ids), Change::Library(id)) => {
                 ids.insert(id.clone());
             }
-            (_, Change::Everything) => *self = Self::Everything,
+            (_, Change::Everything | Change::Catalogue) => *self = Self::Everything,
             (Self::Everything, Change::Library(_)) | (_, Change::ApiKey(_) | Change::Job(_)) => {}
         }
     }
@@ -189,7 +163,7 @@ impl Gauges {
 
     fn record(&self, known: &Known) {
         let libraries = known.libraries.values();
-        self.libraries.record(known.libraries.len() as u64, &[]);
+        self.libraries.record(known.index.len() as u64, &[]);
         self.documents.record(libraries.clone().map(|library| u64::from(library.pages)).sum(), &[]);
         self.snippets.record(libraries.map(|library| u64::from(library.snippets)).sum(), &[]);
         self.memory.record(known.index.memory_bytes() as u64, &[]);
@@ -204,7 +178,8 @@ impl Actor for CatalogueActor {
     async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<State, ActorProcessingErr> {
         // Subscribed before the first reading, so that nothing falls between.
         let mut changes = self.context.cluster.changes();
-        let mut state = State { pending: Pending::Everything, builds: 0, gauges: Gauges::new() };
+        let mut state =
+            State { pending: Pending::Everything, import: None, builds: 0, gauges: Gauges::new() };
         self.refresh(&myself, &mut state).await?;
         tokio::spawn(async move {
             while let Some(changed) = changes.next().await {
@@ -226,9 +201,16 @@ impl Actor for CatalogueActor {
             Message::Changed(changes) => {
                 let was_nothing = state.pending.is_nothing();
                 changes.iter().for_each(|change| state.pending.add(change));
+                if changes.contains(&Change::Catalogue) {
+                    let now = Instant::now();
+                    state.import = Some((state.import.map_or(now, |(first, _)| first), now));
+                }
                 if was_nothing && !state.pending.is_nothing() {
                     myself.send_after(GATHER, || Message::Refresh);
                 }
+            }
+            Message::Refresh if is_importing(state.import) => {
+                myself.send_after(IMPORT_QUIET, || Message::Refresh);
             }
             Message::Refresh => self.refresh(&myself, state).await?,
             Message::Graph(build, graph) if build == state.builds => self.use_graph(graph),
@@ -238,9 +220,15 @@ impl Actor for CatalogueActor {
     }
 }
 
+/// Whether more of an import is likely to come.
+fn is_importing(import: Option<(Instant, Instant)>) -> bool {
+    import.is_some_and(|(first, last)| last.elapsed() < IMPORT_QUIET && first.elapsed() < IMPORT_WAIT_MAX)
+}
+
 impl CatalogueActor {
     /// Takes what changed into the next catalogue, and swaps it in.
     async fn refresh(&self, myself: &ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        state.import = None;
         let changed = match std::mem::replace(&mut state.pending, Pending::nothing()) {
             Pending::Libraries(ids) if !self.catalogue.0.load().index.wants_rebuild() => Some(ids),
             Pending::Libraries(_) | Pending::Everything => None,
@@ -296,9 +284,18 @@ fn all_libraries(context: &Context) -> Result<Known, StorageError> {
         after = Some(last.id.clone());
         for library in page {
             let summary = LibrarySummary::read(&*view, &library)?;
-            entries.push(entry(&library, &summary));
+            let known = catalogue::get(&*view, &library.id)?;
+            entries.push(published_entry(&library, &summary, known.as_ref().map(|known| &known.entry)));
             found.insert(library.id, Arc::new(summary));
         }
+    }
+    after = None;
+    loop {
+        let page = catalogue::list(&*view, after.as_ref(), PAGE)?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.entry.id.clone());
+        let only_known = page.into_iter().filter(|known| !found.contains_key(&known.entry.id));
+        entries.extend(only_known.map(|known| known_entry(known.entry)));
     }
     Ok(Known { libraries: found, index: Catalogue::build(entries, context.embedder) })
 }
@@ -312,39 +309,22 @@ fn changed_libraries(
     let mut found = before.libraries.clone();
     let (mut entries, mut removed) = (Vec::new(), Vec::new());
     for id in ids {
-        match libraries::get(&*view, &id)? {
-            Some(library) => {
+        let known = catalogue::get(&*view, &id)?.map(|known| known.entry);
+        match (libraries::get(&*view, &id)?, known) {
+            (Some(library), known) => {
                 let summary = LibrarySummary::read(&*view, &library)?;
-                entries.push(entry(&library, &summary));
+                entries.push(published_entry(&library, &summary, known.as_ref()));
                 found.insert(id, Arc::new(summary));
             }
-            None => {
+            (None, Some(known)) => {
+                found.remove(&id);
+                entries.push(known_entry(known));
+            }
+            (None, None) => {
                 found.remove(&id);
                 removed.push(id);
             }
         }
     }
     Ok(Known { libraries: found, index: before.index.with_changes(entries, &removed) })
-}
-
-/// Owners that say where a library comes from, not whose it is.
-const ECOSYSTEMS: &[&str] = &["crates", "npm", "pypi", "packages", "docs", "websites", "llmstxt"];
-
-fn entry(library: &Library, summary: &LibrarySummary) -> Entry {
-    let mut aliases = library.facts.aliases.clone();
-    // `/python/cpython` is what somebody means who types `python`.
-    let owner = library.id.owner();
-    if !ECOSYSTEMS.contains(&owner) && !aliases.iter().any(|alias| alias == owner) {
-        aliases.push(owner.to_owned());
-    }
-    Entry {
-        id: library.id.clone(),
-        title: summary.title.clone(),
-        description: summary.description.clone(),
-        aliases,
-        ecosystem: owner.to_owned(),
-        popularity: None,
-        trust_tenths: library.trust_tenths,
-        snippets: u64::from(summary.snippets),
-    }
 }

@@ -14,6 +14,7 @@ pub mod passages;
 mod query;
 pub mod rank;
 pub mod resolve;
+mod summary;
 
 use std::sync::Arc;
 
@@ -24,8 +25,8 @@ use twinmcp_storage::engine::StorageError;
 use twinmcp_storage::ids::{JobId, LibraryId, LibraryRef, Version};
 
 pub use browse::Browsed;
-pub use catalogue::LibrarySummary;
 pub use resolve::Reason;
+pub use summary::LibrarySummary;
 
 use crate::context::Context;
 use crate::embedding::Embedder;
@@ -137,6 +138,12 @@ pub enum SearchError {
         /// The job to wait for.
         job: JobId,
     },
+    /// The library is known by name, and nobody has indexed it.
+    #[error("library `{library}` is known, but not indexed here")]
+    NotIndexed {
+        /// The library.
+        library: LibraryId,
+    },
     /// Nothing in the library matches.
     #[error("nothing in `{library}` version `{version}` matches the question")]
     NoSnippets {
@@ -200,7 +207,7 @@ impl Search {
         }
         self.activity.asked();
         let timer = self.metrics.resolve_started();
-        let matches = self.catalogue.resolve(name, query, limit.min(MATCHES_MAX));
+        let matches = self.catalogue.resolve(self.cluster.reader(), name, query, limit.min(MATCHES_MAX))?;
         timer.done(matches.len());
         Ok(matches)
     }

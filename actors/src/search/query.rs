@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use twinmcp_storage::bundle::{Bundle, BundleHash, SnippetIndex};
+use twinmcp_storage::catalogue;
 use twinmcp_storage::ids::{LibraryId, LibraryRef, Version};
 use twinmcp_storage::libraries::{self, Library, VersionManifest, compare_versions};
 
@@ -54,9 +55,9 @@ impl Search {
     pub(super) fn version(&self, asked: &LibraryRef) -> Result<(Library, VersionManifest), SearchError> {
         let reader = self.cluster.reader();
         let id = &asked.library;
-        let Some(library) = libraries::get(reader, id)? else { return Err(self.not_published(id)) };
+        let Some(library) = libraries::get(reader, id)? else { return Err(self.not_published(id)?) };
         let Some(version) = asked.version.as_ref().or(library.current.as_ref()) else {
-            return Err(self.not_published(id));
+            return Err(self.not_published(id)?);
         };
         match libraries::manifest(reader, id, version)? {
             Some(manifest) => Ok((library, manifest)),
@@ -75,11 +76,17 @@ impl Search {
         Ok(versions)
     }
 
-    fn not_published(&self, id: &LibraryId) -> SearchError {
-        match self.jobs.open_job_for(id) {
-            Some(job) => SearchError::NotFinalized { library: id.clone(), job },
-            None => SearchError::LibraryNotFound { library: id.clone() },
+    fn not_published(&self, id: &LibraryId) -> Result<SearchError, SearchError> {
+        let library = id.clone();
+        if let Some(job) = self.jobs.open_job_for(id) {
+            return Ok(SearchError::NotFinalized { library, job });
         }
+        let is_known = catalogue::get(self.cluster.reader(), id)?.is_some();
+        Ok(if is_known {
+            SearchError::NotIndexed { library }
+        } else {
+            SearchError::LibraryNotFound { library }
+        })
     }
 
     /// The version's bundle; one that is not open yet is opened off the async threads.

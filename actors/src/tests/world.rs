@@ -73,6 +73,7 @@ impl World {
                 backoff_min: Duration::from_millis(1),
                 ..SupervisionConfig::default()
             },
+            master_key: crate::MasterKey::default(),
         };
         let actors =
             Actors::start(config, cluster.clone(), Arc::clone(&bundles), clock, Arc::new(SystemEntropy))

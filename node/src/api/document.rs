@@ -26,6 +26,7 @@ const REQUIRED: &[(&str, &str)] = &[
     ("context7_search_libraries", "libraryName"),
     ("context7_get_context", "libraryId"),
     ("context7_get_context", "query"),
+    ("context7_get_metrics", "libraryId"),
 ];
 
 /// Title, version, licence and words about the whole.
@@ -106,7 +107,10 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     }
     let protected = operation["security"].is_array();
     let has_body = operation["requestBody"].is_object();
-    let named = path.contains('{') || path.starts_with("/api/v2/") || path.starts_with("/api/mcp/");
+    let named = path.contains('{')
+        || path.starts_with("/api/v2/")
+        || path.starts_with("/api/v1/")
+        || path.starts_with("/api/mcp/");
     let Some(responses) = operation["responses"].as_object_mut() else {
         return;
     };

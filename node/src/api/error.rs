@@ -55,7 +55,7 @@ impl Shape {
             Self::Page
         } else if path == "/mcp" {
             Self::JsonRpc
-        } else if path.starts_with("/api/v2/") {
+        } else if path.starts_with("/api/v2/") || path.starts_with("/api/v1/") {
             Self::Context7
         } else {
             Self::Problem

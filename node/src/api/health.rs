@@ -269,6 +269,7 @@ mod tests {
         let identity = |scopes: Option<&[Scope]>| Identity {
             caller: scopes.map(|scopes| Caller::new(test_key(scopes))),
             anonymous_reads: true,
+            ..Identity::nobody()
         };
         for (scopes, address, forwarded, right) in [
             (None, local, false, true),

@@ -5,11 +5,14 @@ use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
-use twinmcp_actors::libraries::LibraryView;
+use twinmcp_actors::catalogue::CatalogueError;
+use twinmcp_actors::libraries::{LibrariesError, LibraryView};
 use twinmcp_actors::upgrade::UpgradeStatus;
-use twinmcp_actors::{Libraries, Upgrades};
+use twinmcp_actors::{Catalogue, Libraries, Refresh, Upgrades};
 use twinmcp_storage::api_keys::Scope;
+use twinmcp_storage::catalogue::Known;
 use twinmcp_storage::ids::LibraryId;
+use twinmcp_storage::jobs::{Revision, Source};
 use twinmcp_storage::libraries::VersionManifest;
 
 use super::Tag;
@@ -45,6 +48,12 @@ pub(crate) struct VersionRecord {
     job: String,
     /// When it was published, RFC 3339.
     indexed_at: String,
+    /// When its source was last read, RFC 3339; later than `indexed_at` when nothing had changed.
+    #[oai(skip_serializing_if_is_none)]
+    checked_at: Option<String>,
+    /// What it was read from.
+    #[oai(skip_serializing_if_is_none)]
+    source: Option<String>,
 }
 
 impl VersionRecord {
@@ -60,6 +69,8 @@ impl VersionRecord {
             search_mode: search_mode(manifest, upgrades),
             job: manifest.job.to_string(),
             indexed_at: manifest.indexed_at.to_string(),
+            checked_at: None,
+            source: None,
         }
     }
 }
@@ -77,6 +88,8 @@ impl Example for VersionRecord {
             search_mode: "upgrading 63 %".to_owned(),
             job: "job_01jdcq0vz3k8w6m5r2t9y4x7ab".to_owned(),
             indexed_at: "2026-11-23T12:46:10.123Z".to_owned(),
+            checked_at: Some("2026-11-24T12:46:10.123Z".to_owned()),
+            source: Some("an archive that was sent: docs.tar.zst".to_owned()),
         }
     }
 }
@@ -104,8 +117,20 @@ pub(crate) struct LibraryRecord {
     /// The version that answers when none is named.
     #[oai(skip_serializing_if_is_none)]
     current_version: Option<String>,
-    /// Published versions, the newest first.
+    /// Published versions, the newest first; none while it is only known by name.
     versions: Vec<VersionRecord>,
+    /// The registry the catalogue has it from.
+    #[oai(skip_serializing_if_is_none)]
+    ecosystem: Option<String>,
+    /// How many use it, 0 to 100, by the catalogue.
+    #[oai(skip_serializing_if_is_none)]
+    popularity: Option<u8>,
+    /// Versions its registry has, by the catalogue.
+    #[oai(skip_serializing_if_is_none)]
+    known_versions: Option<Vec<String>>,
+    /// How often its source is read again, e.g. `7d`; absent = only when somebody asks.
+    #[oai(skip_serializing_if_is_none)]
+    refresh_every: Option<String>,
     /// When it was made, RFC 3339.
     created_at: String,
     /// When it last changed, RFC 3339.
@@ -113,6 +138,39 @@ pub(crate) struct LibraryRecord {
 }
 
 impl LibraryRecord {
+    /// What is known by name, where nothing is published.
+    fn of_known(known: &Known) -> Self {
+        let entry = &known.entry;
+        let record = Self {
+            id: entry.id.to_string(),
+            title: entry.title.clone(),
+            description: entry.description.clone(),
+            aliases: entry.aliases.clone(),
+            source_url: None,
+            rules: Vec::new(),
+            trust: None,
+            current_version: None,
+            versions: Vec::new(),
+            ecosystem: None,
+            popularity: None,
+            known_versions: None,
+            refresh_every: None,
+            created_at: known.updated_at.to_string(),
+            updated_at: known.updated_at.to_string(),
+        };
+        record.with_known(Some(known))
+    }
+
+    /// With what the catalogue says beside the library itself.
+    fn with_known(mut self, known: Option<&Known>) -> Self {
+        let Some(entry) = known.map(|known| &known.entry) else { return self };
+        self.ecosystem = Some(entry.ecosystem.clone()).filter(|ecosystem| !ecosystem.is_empty());
+        self.popularity = entry.popularity;
+        let versions: Vec<String> = entry.versions.iter().map(ToString::to_string).collect();
+        self.known_versions = Some(versions).filter(|versions| !versions.is_empty());
+        self
+    }
+
     fn of(view: &LibraryView, upgrades: &UpgradeStatus) -> Self {
         let library = &view.library;
         Self {
@@ -125,6 +183,10 @@ impl LibraryRecord {
             trust: library.trust_tenths.map(|tenths| f64::from(tenths) / 10.0),
             current_version: library.current.as_ref().map(ToString::to_string),
             versions: view.versions.iter().map(|manifest| VersionRecord::of(manifest, upgrades)).collect(),
+            ecosystem: None,
+            popularity: None,
+            known_versions: None,
+            refresh_every: None,
             created_at: library.created_at.to_string(),
             updated_at: library.updated_at.to_string(),
         }
@@ -143,6 +205,10 @@ impl Example for LibraryRecord {
             trust: Some(9.0),
             current_version: Some("v3.12".to_owned()),
             versions: vec![VersionRecord::example()],
+            ecosystem: Some("pypi".to_owned()),
+            popularity: Some(99),
+            known_versions: Some(vec!["v3.14".to_owned(), "v3.12".to_owned()]),
+            refresh_every: Some("7d".to_owned()),
             created_at: "2026-11-20T08:00:00.000Z".to_owned(),
             updated_at: "2026-11-23T12:46:10.123Z".to_owned(),
         }
@@ -188,6 +254,9 @@ pub(crate) struct LibraryChange {
     /// How far the operator trusts the source, 0 to 10. Needs `admin`.
     #[oai(default, validator(minimum(value = "0"), maximum(value = "10")))]
     trust: Option<f64>,
+    /// How often its source is to be read again: `1h` to `365d`, or `never`.
+    #[oai(default, validator(max_length = 10))]
+    refresh_every: Option<String>,
 }
 
 impl Example for LibraryChange {
@@ -199,6 +268,7 @@ impl Example for LibraryChange {
             source_url: None,
             rules: None,
             trust: Some(9.0),
+            refresh_every: Some("7d".to_owned()),
         }
     }
 }
@@ -214,6 +284,8 @@ pub(crate) enum Removed {
 pub(crate) struct LibrariesApi {
     pub(crate) libraries: Libraries,
     pub(crate) upgrades: Upgrades,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) refresh: Refresh,
 }
 
 #[OpenApi(prefix_path = "/api/libraries", tag = "Tag::Libraries")]
@@ -246,6 +318,7 @@ impl LibrariesApi {
 
     /// Shows one library with its versions.
     ///
+    /// One that is only known by name, from the catalogue, has no `versions` and no `current_version`.
     /// A name with a slash (`/npm/@scope/name`) is sent percent-encoded: `@scope%2Fname`.
     #[oai(path = "/:org/:name", method = "get", operation_id = "get_library")]
     async fn get(
@@ -259,7 +332,11 @@ impl LibrariesApi {
         name: Path<String>,
     ) -> Result<Json<LibraryRecord>, ApiError> {
         let id = id(&org, &name)?;
-        Ok(Json(LibraryRecord::of(&self.found(&id)?, &self.upgrades.status())))
+        match (self.libraries.get(&id)?, self.catalogue.get(&id)?) {
+            (Some(view), _) => Ok(Json(self.whole(&view)?)),
+            (None, Some(known)) => Ok(Json(LibraryRecord::of_known(&known))),
+            (None, None) => Err(missing(&id)),
+        }
     }
 
     /// Changes what is told about a library.
@@ -285,6 +362,7 @@ impl LibrariesApi {
         let id = id(&org, &name)?;
         let known = self.found(&id)?.library;
         let change = change.0;
+        let every_s = change.refresh_every.as_deref().map(seconds).transpose()?;
         let mut facts = known.facts;
         facts.title = change.title.unwrap_or(facts.title);
         facts.description = change.description.unwrap_or(facts.description);
@@ -296,12 +374,16 @@ impl LibrariesApi {
             None => known.trust_tenths,
         };
         let view = self.libraries.describe(caller.owner(), &id, facts, trust_tenths).await?;
-        Ok(Json(LibraryRecord::of(&view, &self.upgrades.status())))
+        if let Some(every_s) = every_s {
+            self.refresh.plan(&caller.owner(), &id, every_s).await?;
+        }
+        Ok(Json(self.whole(&view)?))
     }
 
     /// Removes a library with all its versions.
     ///
-    /// Needs `libraries:write` and a library of your own, or `admin`.
+    /// Needs `libraries:write` and a library of your own, or `admin`. What the catalogue knows of it stays; of a
+    /// library that is only known by name, the entry is removed (`admin`).
     #[oai(path = "/:org/:name", method = "delete", operation_id = "remove_library")]
     async fn remove(
         &self,
@@ -314,8 +396,18 @@ impl LibrariesApi {
         name: Path<String>,
     ) -> Result<Removed, ApiError> {
         caller.may(Scope::LibrariesWrite)?;
-        self.libraries.remove(caller.owner(), &id(&org, &name)?).await?;
-        Ok(Removed::Done)
+        let id = id(&org, &name)?;
+        match self.libraries.remove(caller.owner(), &id).await {
+            Ok(()) => Ok(Removed::Done),
+            Err(LibrariesError::NotFound { .. }) if caller.has(Scope::Admin) => {
+                match self.catalogue.forget(&id).await {
+                    Ok(()) => Ok(Removed::Done),
+                    Err(CatalogueError::NotFound { .. }) => Err(missing(&id)),
+                    Err(error) => Err(error.into()),
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Removes one version of a library.
@@ -344,9 +436,68 @@ impl LibrariesApi {
 
 impl LibrariesApi {
     fn found(&self, id: &LibraryId) -> Result<LibraryView, ApiError> {
-        let missing = || ApiError::not_found("library_not_found", format!("No library `{id}`."));
-        self.libraries.get(id)?.ok_or_else(missing)
+        self.libraries.get(id)?.ok_or_else(|| missing(id))
     }
+
+    /// A library with all that is known of it.
+    fn whole(&self, view: &LibraryView) -> Result<LibraryRecord, ApiError> {
+        let id = &view.library.id;
+        let known = self.catalogue.get(id)?;
+        let mut record = LibraryRecord::of(view, &self.upgrades.status()).with_known(known.as_ref());
+        for origin in self.refresh.origins(id)? {
+            let version = record.versions.iter_mut().find(|record| record.version == origin.version.as_str());
+            if let Some(version) = version {
+                version.checked_at = Some(origin.checked_at.to_string());
+                version.source = Some(source_words(&origin.source));
+            }
+        }
+        record.refresh_every = self.refresh.schedule(id)?.map(|schedule| every_words(schedule.every_s));
+        Ok(record)
+    }
+}
+
+/// What a version was read from, for people.
+fn source_words(source: &Source) -> String {
+    match source {
+        Source::Upload { name, .. } => format!("an archive that was sent: {name}"),
+        Source::Folder { .. } => "a folder of the node".to_owned(),
+        Source::Web { url } => url.clone(),
+        Source::Git { url, revision } => match revision {
+            Revision::Head => url.clone(),
+            Revision::Tag(tag) => format!("{url} at tag {tag}"),
+            Revision::Branch(branch) => format!("{url} at branch {branch}"),
+            Revision::Commit(commit) => format!("{url} at {commit}"),
+        },
+    }
+}
+
+/// `24h`, `7d` in seconds; none for `never`.
+fn seconds(every: &str) -> Result<Option<u64>, ApiError> {
+    let wrong = || ApiError::bad_request("`refresh_every` must be `1h` to `365d`, or `never`.");
+    if every == "never" {
+        return Ok(None);
+    }
+    let (number, unit) = every.split_at_checked(every.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let unit_s = match unit {
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    Ok(Some(number.checked_mul(unit_s).ok_or_else(wrong)?))
+}
+
+/// Seconds as [`seconds`] reads them.
+fn every_words(every_s: u64) -> String {
+    if every_s.is_multiple_of(86_400) {
+        format!("{}d", every_s / 86_400)
+    } else {
+        format!("{}h", every_s / 3_600)
+    }
+}
+
+fn missing(id: &LibraryId) -> ApiError {
+    ApiError::not_found("library_not_found", format!("No library `{id}`."))
 }
 
 fn id(org: &str, name: &str) -> Result<LibraryId, ApiError> {

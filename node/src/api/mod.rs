@@ -3,8 +3,10 @@
 //! Endpoints translate: they parse, ask who the caller is, call one handle and shape the answer.
 //! Doc comments of endpoints are the public documentation, `operation_id`s the public names.
 
+mod add;
 mod answer;
 mod api_keys;
+mod catalogue;
 mod document;
 mod error;
 mod failures;
@@ -12,27 +14,33 @@ mod health;
 mod jobs;
 mod libraries;
 mod problem;
+mod refresh;
 mod search;
 #[cfg(test)]
 mod tests;
 mod tools;
 mod upgrade;
+mod usage;
 
 use poem::http::Method;
 use poem::{Endpoint, EndpointExt, IntoResponse, Route};
 use poem_openapi::registry::{MetaApi, Registry};
 use poem_openapi::{OpenApi, OpenApiService, Tags};
 
+pub(crate) use self::add::AddApi;
 pub(crate) use self::answer::{docs_text, libraries_text};
 pub(crate) use self::api_keys::ApiKeysApi;
+pub(crate) use self::catalogue::CatalogueApi;
 pub(crate) use self::document::allowed_methods;
 pub use self::document::openapi_document;
 pub(crate) use self::error::{ApiError, Shape};
 pub(crate) use self::health::{Health, HealthApi};
 pub(crate) use self::jobs::JobsApi;
 pub(crate) use self::libraries::LibrariesApi;
+pub(crate) use self::refresh::RefreshApi;
 pub(crate) use self::search::{Context7Api, ToolsApi};
 pub(crate) use self::tools::Tools;
+pub(crate) use self::usage::UsageApi;
 
 /// Chapters of the document.
 #[derive(Tags)]
@@ -53,7 +61,18 @@ pub(crate) enum Tag {
 }
 
 /// Every endpoint of the document.
-pub(crate) type Apis = (Context7Api, ToolsApi, LibrariesApi, JobsApi, ApiKeysApi, HealthApi);
+pub(crate) type Apis = (
+    Context7Api,
+    AddApi,
+    ToolsApi,
+    LibrariesApi,
+    CatalogueApi,
+    RefreshApi,
+    UsageApi,
+    JobsApi,
+    ApiKeysApi,
+    HealthApi,
+);
 
 /// The endpoints, or only what is documented about them: the document needs no running node.
 struct Described(Option<Apis>);

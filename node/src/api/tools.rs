@@ -5,9 +5,11 @@ use std::sync::Arc;
 use opentelemetry::metrics::Histogram;
 use opentelemetry::{KeyValue, global};
 use poem::http::StatusCode;
-use twinmcp_actors::Search;
 use twinmcp_actors::search::{Docs, DocsQuery, LibraryMatch, SearchError};
+use twinmcp_actors::usage::Asker;
+use twinmcp_actors::{Search, Usage};
 use twinmcp_storage::ids::LibraryRef;
+use twinmcp_storage::usage::Tool;
 
 use super::answer;
 use super::error::ApiError;
@@ -20,29 +22,46 @@ pub(crate) const ARGUMENT_CHARS_MAX: usize = 500;
 #[derive(Clone)]
 pub(crate) struct Tools {
     search: Search,
+    usage: Usage,
     limits: Arc<SearchConfig>,
     tokens: Histogram<u64>,
 }
 
 impl Tools {
-    pub(crate) fn new(search: Search, limits: SearchConfig) -> Self {
+    pub(crate) fn new(search: Search, usage: Usage, limits: SearchConfig) -> Self {
         let tokens = global::meter("twinmcp")
             .u64_histogram("twinmcp.mcp.response.tokens")
             .with_description("Tokens of the snippets in an answer.")
             .with_boundaries(vec![100.0, 500.0, 1_000.0, 2_000.0, 5_000.0, 10_000.0, 20_000.0, 50_000.0])
             .build();
-        Self { search, limits: Arc::new(limits), tokens }
+        Self { search, usage, limits: Arc::new(limits), tokens }
     }
 
     /// Libraries that `name` may mean, best first. `query` helps to choose; empty is fine.
-    pub(crate) fn resolve(&self, name: &str, query: &str) -> Result<Vec<LibraryMatch>, ApiError> {
+    pub(crate) fn resolve(
+        &self,
+        name: &str,
+        query: &str,
+        asker: &Asker,
+    ) -> Result<Vec<LibraryMatch>, ApiError> {
         let name = argument("libraryName", "Library name", name)?;
         at_most("query", query)?;
-        Ok(self.search.resolve(name, query.trim(), self.limits.libraries_max)?)
+        let matches = self.search.resolve(name, query.trim(), self.limits.libraries_max)?;
+        // What is not indexed has no owner to be told.
+        if let Some(best) = matches.first().filter(|best| best.library.current.is_some()) {
+            self.usage.count(&best.library.id, Tool::Resolve, asker);
+        }
+        Ok(matches)
     }
 
     /// The snippets that answer `query`, cut to `tokens` (the default when absent).
-    pub(crate) async fn docs(&self, id: &str, query: &str, tokens: Option<u32>) -> Result<Docs, ApiError> {
+    pub(crate) async fn docs(
+        &self,
+        id: &str,
+        query: &str,
+        tokens: Option<u32>,
+        asker: &Asker,
+    ) -> Result<Docs, ApiError> {
         let id = argument("libraryId", "Library id", id)?;
         let query = argument("query", "Query", query)?;
         let library: LibraryRef = id.parse().map_err(|error| {
@@ -58,6 +77,7 @@ impl Tools {
             DocsQuery { library: &library, text: query, tokens_max, snippets_max: self.limits.snippets_max };
         let mut docs = self.search.docs(asked).await?;
         answer::keep_budget(&mut docs, tokens_max);
+        self.usage.count(&docs.library, Tool::Query, asker);
         self.tokens.record(u64::from(docs.tokens), &[KeyValue::new("tool", "query-docs")]);
         Ok(docs)
     }
@@ -86,6 +106,13 @@ impl From<SearchError> for ApiError {
             SearchError::LibraryNotFound { library } => Self::not_found(
                 "library_not_found",
                 format!("Library \"{library}\" not found. Use resolve-library-id to find the right id."),
+            ),
+            SearchError::NotIndexed { library } => Self::not_found(
+                "library_not_indexed",
+                format!(
+                    "Library \"{library}\" is known, but its documentation is not indexed here. Somebody with a key that \
+                     may can do it: `twinmcp index SOURCE --library {library}`, SOURCE being its documentation."
+                ),
             ),
             SearchError::VersionNotFound { library, version, available } => {
                 let tags: Vec<&str> = available.iter().map(|version| version.as_str()).collect();

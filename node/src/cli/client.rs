@@ -76,6 +76,10 @@ impl Node {
         self.read(self.request(Method::POST, path)?.timeout(REQUEST_TIMEOUT).json(body)).await
     }
 
+    pub(super) async fn patch<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, CliError> {
+        self.read(self.request(Method::PATCH, path)?.timeout(REQUEST_TIMEOUT).json(body)).await
+    }
+
     pub(super) async fn delete(&self, path: &str) -> Result<(), CliError> {
         self.send(self.request(Method::DELETE, path)?.timeout(REQUEST_TIMEOUT)).await.map(|_| ())
     }

@@ -6,6 +6,7 @@
 mod admin;
 mod client;
 mod index;
+mod library;
 mod local;
 mod mcp;
 mod pack;
@@ -81,6 +82,9 @@ enum AdminCommand {
     /// Make, list and revoke API keys
     #[command(subcommand, arg_required_else_help = true)]
     Key(admin::KeyCommand),
+    /// Load the catalogue; list, describe and remove libraries
+    #[command(subcommand, arg_required_else_help = true)]
+    Library(library::LibraryCommand),
 }
 
 /// Why a command did not do what it was asked; the kind decides the exit code.
@@ -143,6 +147,7 @@ fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Query(args) => block_on(tools::query(args)),
         Command::Mcp(args) => block_on(mcp::run(args)),
         Command::Admin(AdminCommand::Key(command)) => block_on(admin::key(command)),
+        Command::Admin(AdminCommand::Library(command)) => block_on(library::library(command)),
         Command::Openapi => print(&crate::openapi_document()),
         Command::Completions { shell } => {
             let mut script = Vec::new();

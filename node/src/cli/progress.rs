@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 const TICK: Duration = Duration::from_millis(120);
+const BYTES_TEMPLATE: &str = "{prefix} [{bar:30}] {bytes}/{total_bytes}  {eta} left  {msg}";
 const TEMPLATE: &str = "{prefix} [{bar:30}] {pos}/{len} pages  {msg}";
 
 /// One bar; silent where standard error is no terminal.
@@ -22,6 +23,22 @@ impl Bar {
         bar.enable_steady_tick(TICK);
         let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
         Self { bar, style: style.progress_chars("=> ") }
+    }
+
+    /// A bar over the bytes of a file; a spinner where nobody knows how many there are.
+    pub(super) fn of_bytes(prefix: &str, total: Option<u64>) -> Self {
+        let bar = Self::new(prefix);
+        if let Some(total) = total {
+            let style = ProgressStyle::with_template(BYTES_TEMPLATE);
+            bar.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+            bar.bar.set_length(total);
+        }
+        bar
+    }
+
+    /// Counts what is read through it.
+    pub(super) fn counting<R: std::io::Read>(&self, reader: R) -> impl std::io::Read + use<R> {
+        self.bar.wrap_read(reader)
     }
 
     pub(super) fn say(&self, text: impl Into<String>) {

@@ -231,7 +231,7 @@ async fn index(actors: &Actors, owner: &Account, crates: Crates) -> Result<(), C
     for (index, package) in missing.iter().enumerate() {
         bar.say(format!("{}/{total}  {} {}", index + 1, package.name, package.version));
         match index_one(actors, owner, package).await {
-            Ok(view) if view.job.state == JobState::Done => {}
+            Ok(view) if matches!(view.job.state, JobState::Done | JobState::Unchanged) => {}
             Ok(view) => {
                 failed += 1;
                 tracing::warn!(package = package.name, state = ?view.job.state, "crate was not indexed");

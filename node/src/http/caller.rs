@@ -10,9 +10,11 @@ use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use twinmcp_actors::accounts::Owner;
+use twinmcp_actors::usage::Asker;
 use twinmcp_storage::api_keys::{ApiKey, Scope};
 use twinmcp_storage::ids::AccountId;
 
+use super::asker;
 use crate::api::ApiError;
 
 /// What the front found out about a request's sender.
@@ -22,6 +24,8 @@ pub(crate) struct Identity {
     pub(crate) caller: Option<Caller>,
     /// Whether documentation may be read without a key.
     pub(crate) anonymous_reads: bool,
+    /// Who asks, for usage.
+    pub(crate) asker: Asker,
 }
 
 /// Somebody with a key.
@@ -66,7 +70,10 @@ impl Caller {
 
 /// Somebody who may read documentation: with a key that may, or anonymous where the node allows that.
 #[derive(Debug, Clone)]
-pub(crate) struct Reader;
+pub(crate) struct Reader {
+    /// Who reads, for usage.
+    pub(crate) asker: Asker,
+}
 
 impl Identity {
     /// The caller, who must have a key.
@@ -83,13 +90,17 @@ impl Identity {
         if self.caller.is_some() || !self.anonymous_reads {
             self.require()?.may(Scope::DocsRead)?;
         }
-        Ok(Reader)
+        Ok(Reader { asker: self.asker })
     }
 
     /// As the front left it; a request that did not come through the front has no rights at all.
     pub(crate) fn of(extensions: &poem::http::Extensions) -> Self {
-        let nobody = Self { caller: None, anonymous_reads: false };
-        extensions.get::<Self>().cloned().unwrap_or(nobody)
+        extensions.get::<Self>().cloned().unwrap_or_else(Self::nobody)
+    }
+
+    /// Somebody without any rights.
+    pub(crate) fn nobody() -> Self {
+        Self { caller: None, anonymous_reads: false, asker: asker::nobody() }
     }
 }
 
@@ -183,7 +194,8 @@ pub(crate) mod tests {
     }
 
     fn identity(scopes: Option<&[Scope]>, anonymous_reads: bool) -> Identity {
-        Identity { caller: scopes.map(|scopes| Caller::new(key(scopes))), anonymous_reads }
+        let caller = scopes.map(|scopes| Caller::new(key(scopes)));
+        Identity { caller, anonymous_reads, ..Identity::nobody() }
     }
 
     #[test]

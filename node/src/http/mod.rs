@@ -6,6 +6,7 @@
 //!
 //! Invariant: a key that is sent but not valid is answered 401, never served as anonymous.
 
+mod asker;
 mod caller;
 mod cors;
 mod credentials;
@@ -91,7 +92,7 @@ impl Class {
             || path.starts_with("/api/docs/")
             || crate::ui::is_asset(path);
         let limited = !probe && !fixed;
-        Self { limited, probe, upload: path == "/api/jobs/uploads" }
+        Self { limited, probe, upload: matches!(path, "/api/jobs/uploads" | "/api/libraries/import") }
     }
 }
 
@@ -240,7 +241,8 @@ impl<E: Endpoint> Front<E> {
         caller: Option<Caller>,
     ) -> Result<Response, ApiError> {
         let http = &self.config.http;
-        let identity = Identity { caller, anonymous_reads: self.config.anonymous_reads };
+        let asker = asker::of(request.uri().path(), request.headers(), caller.as_ref(), address_of(&request));
+        let identity = Identity { caller, anonymous_reads: self.config.anonymous_reads, asker };
         request.extensions_mut().insert(identity);
         // hyper leaves the body out of an answer to HEAD.
         if request.method() == Method::HEAD {

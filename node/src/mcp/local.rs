@@ -1,7 +1,8 @@
 //! Answers from this node's own index.
 
 use poem::http::request::Parts;
-use rmcp::model::Extensions;
+use rmcp::model::{Extensions, Implementation};
+use twinmcp_actors::usage::{Asker, Client};
 
 use super::server::{Answer, Backend};
 use super::tool::Call;
@@ -19,11 +20,11 @@ impl Local {
     }
 
     async fn answer(&self, call: Call, extensions: &Extensions) -> Result<String, ApiError> {
-        identity(extensions).reader()?;
+        let asker = asker(identity(extensions).reader()?.asker, extensions);
         match call {
-            Call::Resolve { name, query } => Ok(libraries_text(&self.tools.resolve(&name, &query)?)),
+            Call::Resolve { name, query } => Ok(libraries_text(&self.tools.resolve(&name, &query, &asker)?)),
             Call::Query { library, query, tokens } => {
-                Ok(docs_text(&self.tools.docs(&library, &query, tokens).await?))
+                Ok(docs_text(&self.tools.docs(&library, &query, tokens, &asker).await?))
             }
         }
     }
@@ -31,8 +32,13 @@ impl Local {
 
 /// Who calls: what the front put into the HTTP request, which rmcp carries along.
 pub(super) fn identity(extensions: &Extensions) -> Identity {
-    let nobody = Identity { caller: None, anonymous_reads: false };
-    extensions.get::<Parts>().map_or(nobody, |parts| Identity::of(&parts.extensions))
+    extensions.get::<Parts>().map_or_else(Identity::nobody, |parts| Identity::of(&parts.extensions))
+}
+
+/// Who asks: the program that a request of the protocol names says more than a header.
+fn asker(asker: Asker, extensions: &Extensions) -> Asker {
+    let named = extensions.get::<Implementation>().map(|client| Client::of(&client.name));
+    named.filter(|client| *client != Client::OTHER).map_or(asker, |client| asker.with_client(client))
 }
 
 impl Backend for Local {

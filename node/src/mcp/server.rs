@@ -39,7 +39,8 @@ pub(crate) struct Answer {
 
 /// Where answers come from.
 pub(crate) trait Backend: Clone + Send + Sync + 'static {
-    /// Answers a call. `extensions` carries the HTTP request, where there was one.
+    /// Answers a call. `extensions` carries the HTTP request and what the client says of itself (`Implementation`), where
+    /// there was such.
     fn call(&self, call: Call, extensions: &Extensions) -> impl Future<Output = Answer> + Send;
 }
 
@@ -137,7 +138,7 @@ impl<B: Backend> ServerHandler for Server<B> {
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
-        context: RequestContext<RoleServer>,
+        mut context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let started = Instant::now();
         let call = match Call::parse(&request.name, &request.arguments.unwrap_or_default()) {
@@ -153,6 +154,9 @@ impl<B: Backend> ServerHandler for Server<B> {
             }
         };
         let tool = call.tool();
+        if let Some(client) = context.meta.client_info() {
+            context.extensions.insert(client);
+        }
         let answer = tokio::select! {
             answer = self.backend.call(call, &context.extensions) => answer,
             () = context.ct.cancelled() => Answer { text: "The call was cancelled.".to_owned(), error: Some("cancelled") },

@@ -32,7 +32,7 @@ impl Backend for Mirror {
 
 /// `/mcp` behind a stand-in for the front: what it knows of the caller lies in the request.
 fn client(caller: Option<Caller>, anonymous_reads: bool) -> TestClient<impl Endpoint> {
-    let identity = Identity { caller, anonymous_reads };
+    let identity = Identity { caller, anonymous_reads, ..Identity::nobody() };
     let mcp = endpoint(Server::new(Mirror), 64 * 1024).before(move |mut request: Request| {
         request.extensions_mut().insert(identity.clone());
         async move { Ok(request) }

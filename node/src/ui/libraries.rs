@@ -3,10 +3,12 @@
 use askama::Template;
 use poem::http::StatusCode;
 use poem::{Request, Response};
+use twinmcp_actors::usage::Asker;
 
 use super::card::Card;
 use super::{Pages, html, parameter};
 use crate::api::ApiError;
+use crate::http::Identity;
 
 /// Libraries a page.
 const PAGE_ITEMS_MAX: usize = 50;
@@ -23,12 +25,16 @@ struct Listing {
 
 pub(super) async fn show(pages: Pages, request: Request) -> Result<Response, ApiError> {
     let name = parameter(&request, "q").unwrap_or_default().trim().to_owned();
-    let listing = if name.is_empty() { by_id(&pages, &request)? } else { matching(&pages, name)? };
+    let listing = if name.is_empty() {
+        by_id(&pages, &request)?
+    } else {
+        matching(&pages, name, &Identity::of(request.extensions()).asker)?
+    };
     html(StatusCode::OK, &listing)
 }
 
-fn matching(pages: &Pages, name: String) -> Result<Listing, ApiError> {
-    let matches = pages.tools.resolve(&name, "")?;
+fn matching(pages: &Pages, name: String, asker: &Asker) -> Result<Listing, ApiError> {
+    let matches = pages.tools.resolve(&name, "", asker)?;
     Ok(Listing { name, focus: false, libraries: matches.iter().map(Card::from).collect(), next: None })
 }
 

@@ -9,6 +9,7 @@ use poem::http::{StatusCode, header};
 use poem::{Request, Response};
 use twinmcp_actors::libraries::LibraryView;
 use twinmcp_actors::search::FoundSnippet;
+use twinmcp_actors::usage::Asker;
 use twinmcp_storage::ids::{LibraryId, LibraryRef, Version};
 use twinmcp_storage::jobs::Source;
 use twinmcp_storage::libraries::VersionManifest;
@@ -18,6 +19,7 @@ use super::live::{self, JobLine};
 use super::snippet::{Shown, ShownSnippet};
 use super::{Pages, grouped, html, parameter};
 use crate::api::ApiError;
+use crate::http::Identity;
 
 /// Snippets a page when leafing through them.
 const BROWSE_ITEMS_MAX: usize = 20;
@@ -81,8 +83,11 @@ pub(super) async fn show(pages: Pages, request: Request) -> Result<Response, Api
     }
     let view = pages.libraries.get(&id)?;
     let jobs = live::lines(&pages, &id);
+    let asker = Identity::of(request.extensions()).asker;
     if view.is_none() && jobs.is_empty() {
-        return Err(missing());
+        // One that is known by name only is told from one that is not known at all.
+        let refusal = pages.tools.docs(id.as_str(), id.name(), None, &asker).await;
+        return Err(refusal.err().unwrap_or_else(missing));
     }
     let version = parameter(&request, "version").and_then(|version| version.parse().ok());
     let version: Option<Version> = version.or_else(|| view.as_ref()?.library.current.clone());
@@ -92,7 +97,7 @@ pub(super) async fn show(pages: Pages, request: Request) -> Result<Response, Api
 
     let (mut answer, mut previous, mut next) = (Answer::None, None, None);
     if !question.is_empty() {
-        answer = ask(&pages, &asked, &question).await?;
+        answer = ask(&pages, &asked, &question, &asker).await?;
     } else if let Some(from) = from {
         let browsed = pages.search.browse(&asked, from, BROWSE_ITEMS_MAX).await?;
         let link = |from: usize| format!("{}?version={}&from={from}", card::href(&id), browsed.version);
@@ -127,8 +132,8 @@ pub(super) async fn show(pages: Pages, request: Request) -> Result<Response, Api
 }
 
 /// What the documentation says. That it says nothing, or not yet, belongs on the page; that the node failed does not.
-async fn ask(pages: &Pages, asked: &LibraryRef, question: &str) -> Result<Answer, ApiError> {
-    match pages.tools.docs(&asked.to_string(), question, None).await {
+async fn ask(pages: &Pages, asked: &LibraryRef, question: &str, asker: &Asker) -> Result<Answer, ApiError> {
+    match pages.tools.docs(&asked.to_string(), question, None, asker).await {
         Ok(docs) => Ok(Answer::Snippets {
             heading: format!("{} in {}", card::counted(docs.snippets.len(), "passage"), docs.version),
             snippets: shown_snippets(&docs.snippets),

@@ -52,6 +52,7 @@ impl From<&JobView> for JobLine {
             JobState::Done => "done",
             JobState::Failed { .. } => "failed",
             JobState::Cancelled => "cancelled",
+            JobState::Unchanged => "unchanged",
         };
         let read = format!("{}, {}", counted(progress.pages, "page"), counted(progress.snippets, "snippet"));
         let words = match (&job.state, progress.stage) {

@@ -293,3 +293,59 @@ fn commands_of_one_entry_see_each_other() {
     assert_eq!(api_keys::list(&transaction, &account_id(1)).unwrap().len(), 1);
     assert_eq!(api_keys::find(&transaction, &SecretHash::of("secret")).unwrap(), None);
 }
+
+#[test]
+fn what_is_built_to_the_same_bundle_again_stays_and_its_job_ends_as_unchanged() {
+    let mut world = World::new();
+    world.index(1, 1, "/org/lib", "1.0");
+    let (id, version): (LibraryId, Version) = ("/org/lib".parse().unwrap(), "1.0".parse().unwrap());
+    let manifest = |world: &World| libraries::manifest(&world.engine, &id, &version).unwrap();
+    let origin = |world: &World| refresh::origin(&world.engine, &id, &version).unwrap();
+    let (before, first) = (manifest(&world), origin(&world).unwrap());
+    assert_eq!((&first.source, &first.account), (&Source::Folder { path: "/docs".into() }, &account_id(1)));
+
+    world.submit(2, 1, "/org/lib", "1.0");
+    world.start(2, 1);
+    let publish = |title: &str| {
+        let facts = Facts { title: title.into(), ..Facts::default() };
+        Command::Libraries(libraries::Command::Publish { job: job_id(2), attempt: 1, facts, built: built(1) })
+    };
+    let (outcome, changes) = world.apply_telling(publish("Title"));
+    assert_eq!((outcome, changes), (Outcome::Done, vec![Change::Job(job_id(2))]), "nobody reads it anew");
+    assert_eq!(world.job_state(2), JobState::Unchanged);
+    assert_eq!(manifest(&world), before);
+    assert!(origin(&world).unwrap().checked_at > first.checked_at);
+    assert_eq!(world.apply(publish("Title")), Outcome::Stale, "once");
+
+    world.index(3, 1, "/org/lib", "1.0");
+    assert_eq!((world.job_state(3), manifest(&world) == before), (JobState::Done, false));
+    let remove =
+        libraries::Command::RemoveVersion { id: id.clone(), version: version.clone(), account: None };
+    assert_eq!(world.apply(Command::Libraries(remove)), Outcome::Done);
+    assert_eq!(origin(&world), None);
+}
+
+#[test]
+fn schedule_and_hook_belong_to_the_owner_and_go_with_the_library() {
+    let mut world = World::new();
+    world.index(1, 1, "/org/lib", "1.0");
+    let library: LibraryId = "/org/lib".parse().unwrap();
+    let plan = |account: Option<AccountId>, every_s| {
+        Command::Refresh(refresh::Command::Plan { library: library.clone(), account, every_s })
+    };
+    let hook = |account: Option<AccountId>, salt| {
+        Command::Refresh(refresh::Command::Hook { library: library.clone(), account, salt })
+    };
+    assert_eq!(world.apply(plan(Some(account_id(2)), Some(7_200))), Outcome::NotFound);
+    assert_eq!(world.apply(hook(Some(account_id(2)), Some([1; 16]))), Outcome::NotFound);
+    assert_eq!(world.apply(plan(Some(account_id(1)), Some(7_200))), Outcome::Done);
+    assert_eq!(world.apply(hook(None, Some([1; 16]))), Outcome::Done);
+    assert_eq!(refresh::schedules(&world.engine, None, 10).unwrap().len(), 1);
+    assert_eq!(refresh::hook(&world.engine, &library).unwrap().unwrap().salt, [1; 16]);
+    let remove = libraries::Command::Remove { id: library.clone(), account: None };
+    assert_eq!(world.apply(Command::Libraries(remove)), Outcome::Done);
+    assert_eq!(refresh::schedule(&world.engine, &library).unwrap(), None);
+    assert_eq!(refresh::hook(&world.engine, &library).unwrap(), None);
+    assert_eq!(refresh::origins(&world.engine, &library).unwrap(), []);
+    assert_eq!(world.apply(plan(None, Some(7_200))), Outcome::NotFound);
+}

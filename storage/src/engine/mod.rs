@@ -59,6 +59,12 @@ keyspaces! {
     Libraries = "libraries",
     /// Index jobs.
     Jobs = "jobs",
+    /// Libraries known by name.
+    Catalogue = "catalogue",
+    /// How often libraries were asked, by day.
+    Usage = "usage",
+    /// Where versions came from, and how they are read again.
+    Refresh = "refresh",
     /// Raft log entries, by group and index.
     Log = "log",
     /// Raft vote, committed and purged positions, snapshot description.
@@ -69,7 +75,16 @@ keyspaces! {
 
 impl Keyspace {
     /// What the agreed state is made of, and a snapshot holds.
-    pub const STATE: &[Self] = &[Self::Meta, Self::Accounts, Self::ApiKeys, Self::Libraries, Self::Jobs];
+    pub const STATE: &[Self] = &[
+        Self::Meta,
+        Self::Accounts,
+        Self::ApiKeys,
+        Self::Libraries,
+        Self::Jobs,
+        Self::Catalogue,
+        Self::Usage,
+        Self::Refresh,
+    ];
     /// What consensus itself keeps, in a database of its own so that a flush of the state never
     /// stalls the log (journal rotation syncs inside the writer's lock).
     pub const RAFT: &[Self] = &[Self::Log, Self::Vote, Self::Snapshots];

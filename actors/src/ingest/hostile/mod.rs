@@ -39,6 +39,7 @@ fn built(material: &Material, bundles: &Path) -> (Result<Built, IngestError>, Pr
         limits: &limits(),
         embedder: StaticTable::builtin(),
         bundles: &store,
+        before: None,
         is_cancelled: &|| false,
         report: &|progress| *last.borrow_mut() = progress,
     };

@@ -28,6 +28,8 @@ mod lists;
 mod meanings;
 mod names;
 mod postings;
+#[cfg(test)]
+mod quality;
 mod rank;
 mod readings;
 mod reason;

@@ -7,7 +7,8 @@ use twinmcp_storage::command::Command;
 use twinmcp_storage::ids::{AccountId, ApiKeyId, JobId, LibraryId, Version};
 use twinmcp_storage::jobs::{Revision, Source};
 use twinmcp_storage::libraries::{Built, Facts};
-use twinmcp_storage::{accounts, api_keys, jobs, libraries};
+use twinmcp_storage::usage::{self, Count, Day, DayUse, Surface, Tool};
+use twinmcp_storage::{accounts, api_keys, catalogue, jobs, libraries, refresh};
 
 /// One command. A noun that is added to [`Command`] is added here too: [`noun_is_covered`] does not
 /// compile until somebody looked.
@@ -17,13 +18,22 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
         api_key_command().prop_map(Command::ApiKeys),
         job_command().prop_map(Command::Jobs),
         library_command().prop_map(Command::Libraries),
+        catalogue_command().prop_map(Command::Catalogue),
+        usage_command().prop_map(Command::Usage),
+        refresh_command().prop_map(Command::Refresh),
     ]
     .prop_filter("every noun is covered", noun_is_covered)
 }
 
 fn noun_is_covered(command: &Command) -> bool {
     match command {
-        Command::Accounts(_) | Command::ApiKeys(_) | Command::Libraries(_) | Command::Jobs(_) => true,
+        Command::Accounts(_)
+        | Command::ApiKeys(_)
+        | Command::Libraries(_)
+        | Command::Jobs(_)
+        | Command::Catalogue(_)
+        | Command::Usage(_)
+        | Command::Refresh(_) => true,
     }
 }
 
@@ -125,6 +135,43 @@ fn library_command() -> impl Strategy<Value = libraries::Command> {
                 embedder: "words+better".to_owned(),
             }
         }),
+    ]
+}
+
+fn catalogue_command() -> impl Strategy<Value = catalogue::Command> {
+    let entry = (library(), text(), text(), proptest::option::of(0..=100_u8)).prop_map(
+        |(id, title, description, popularity)| catalogue::Entry {
+            id,
+            title,
+            description,
+            ecosystem: "npm".to_owned(),
+            popularity,
+            versions: Vec::new(),
+            aliases: Vec::new(),
+        },
+    );
+    prop_oneof![
+        3 => proptest::collection::vec(entry, 0..4).prop_map(|entries| catalogue::Command::Import { entries }),
+        1 => library().prop_map(|id| catalogue::Command::Forget { id }),
+    ]
+}
+
+fn usage_command() -> impl Strategy<Value = usage::Command> {
+    let using = (0..3_u32, library(), 1..5_u64).prop_map(|(day, library, requests)| {
+        let count = Count { tool: Tool::Query, surface: Surface::Mcp, client: "cursor".to_owned(), requests };
+        DayUse { day: Day(day), library, counts: vec![count], callers: Vec::new() }
+    });
+    ("n[12]", 1..9_u64, proptest::collection::vec(using, 0..3))
+        .prop_map(|(node, sequence, uses)| usage::Command::Flush { node, sequence, uses })
+}
+
+fn refresh_command() -> impl Strategy<Value = refresh::Command> {
+    let owner = || proptest::option::of(account());
+    prop_oneof![
+        (library(), owner(), proptest::option::of(3_600..9_999_u64))
+            .prop_map(|(library, account, every_s)| refresh::Command::Plan { library, account, every_s }),
+        (library(), owner(), proptest::option::of(any::<[u8; 16]>()))
+            .prop_map(|(library, account, salt)| refresh::Command::Hook { library, account, salt }),
     ]
 }
 

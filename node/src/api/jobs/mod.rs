@@ -20,7 +20,8 @@ use twinmcp_actors::jobs::{JobView, Submission};
 use twinmcp_storage::api_keys::Scope;
 use twinmcp_storage::ids::JobId;
 
-use self::shapes::{JobPage, JobRecord, JobRequest, UploadRecord};
+pub(crate) use self::shapes::JobRecord;
+use self::shapes::{JobPage, JobRequest, UploadRecord};
 use super::Tag;
 use super::error::ApiError;
 use super::failures::invalid_id;

@@ -76,6 +76,8 @@ pub(crate) struct JobRecord {
     /// Why it failed.
     #[oai(skip_serializing_if_is_none)]
     message: Option<String>,
+    /// Whether it is done because its source says what is published already: the version stays as it is.
+    unchanged: bool,
     /// How far it is.
     progress: ProgressRecord,
     /// How often it was started.
@@ -96,7 +98,7 @@ impl From<&JobView> for JobRecord {
         let (state, message) = match &job.state {
             JobState::Queued => ("queued", None),
             JobState::Running => ("running", None),
-            JobState::Done => ("done", None),
+            JobState::Done | JobState::Unchanged => ("done", None),
             JobState::Failed { message } => ("failed", Some(message.clone())),
             JobState::Cancelled => ("cancelled", None),
         };
@@ -114,6 +116,7 @@ impl From<&JobView> for JobRecord {
             version: job.version.to_string(),
             state: state.to_owned(),
             message,
+            unchanged: job.state == JobState::Unchanged,
             progress: ProgressRecord {
                 stage: stage.to_owned(),
                 pages: progress.pages,
@@ -152,6 +155,7 @@ impl Example for JobRecord {
             version: "v3.12".to_owned(),
             state: "running".to_owned(),
             message: None,
+            unchanged: false,
             progress: ProgressRecord::example(),
             attempt: 1,
             created_at: "2026-11-23T12:46:10.123Z".to_owned(),

@@ -29,7 +29,7 @@ pub(crate) struct Context7Library {
     branch: String,
     /// When the library last changed, RFC 3339.
     last_update_date: String,
-    /// `finalized`: it answers; `initial`: its first index is not there yet.
+    /// `finalized`: it answers; `initial`: it is known by name, and its documentation is not indexed yet.
     state: String,
     /// Tokens of the current version.
     total_tokens: i64,
@@ -41,7 +41,7 @@ pub(crate) struct Context7Library {
     trust_score: f64,
     /// Measured quality of answers, 0 to 100; always -1.
     benchmark_score: f64,
-    /// Versions that answer, the newest first.
+    /// Versions that answer, the newest first; of a library that is not indexed, those it is known to have.
     versions: Vec<String>,
     /// Where its source lives.
     #[oai(skip_serializing_if_is_none)]
@@ -346,7 +346,7 @@ impl Context7Api {
     #[oai(path = "/libs/search", method = "get", operation_id = "context7_search_libraries")]
     async fn search(
         &self,
-        _reader: Reader,
+        reader: Reader,
         /// Name to look for, 1 to 500 characters.
         #[oai(name = "libraryName", example = "library_name_example")]
         library_name: Query<Option<String>>,
@@ -359,7 +359,7 @@ impl Context7Api {
     ) -> Result<Json<Context7Search>, Context7Error> {
         check_flag(fast.0.as_deref())?;
         let name = library_name.0.unwrap_or_default();
-        let matches = self.tools.resolve(&name, query.0.as_deref().unwrap_or_default())?;
+        let matches = self.tools.resolve(&name, query.0.as_deref().unwrap_or_default(), &reader.asker)?;
         let results = matches.iter().map(|found| Context7Library::from(&*found.library)).collect();
         Ok(Json(Context7Search { results, search_filter_applied: false }))
     }
@@ -372,7 +372,7 @@ impl Context7Api {
     #[oai(path = "/context", method = "get", operation_id = "context7_get_context")]
     async fn context(
         &self,
-        _reader: Reader,
+        reader: Reader,
         /// Library, with or without a version: `/org/name`, `/org/name/v1.2` or `/org/name@v1.2`.
         #[oai(name = "libraryId", example = "library_id_example")]
         library_id: Query<Option<String>>,
@@ -396,7 +396,7 @@ impl Context7Api {
             Some(_) => return Err(ApiError::bad_request("`type` must be `txt` or `json`.").into()),
         };
         let (id, query) = (library_id.0.unwrap_or_default(), query.0.unwrap_or_default());
-        let docs = self.tools.docs(&id, &query, tokens.0).await?;
+        let docs = self.tools.docs(&id, &query, tokens.0, &reader.asker).await?;
         let content = if as_json {
             DocsContent::Json(Json(Context7Docs::from(&docs)))
         } else {

@@ -306,12 +306,8 @@ impl ToolsApi {
     ///
     /// The tool `resolve-library-id` as typed JSON, with scores and reasons.
     #[oai(path = "/resolve-library-id", method = "post", operation_id = "resolve_library_id")]
-    async fn resolve(
-        &self,
-        _reader: Reader,
-        asked: Json<ResolveRequest>,
-    ) -> Result<Json<Resolved>, ApiError> {
-        let matches = self.tools.resolve(&asked.library_name, &asked.query)?;
+    async fn resolve(&self, reader: Reader, asked: Json<ResolveRequest>) -> Result<Json<Resolved>, ApiError> {
+        let matches = self.tools.resolve(&asked.library_name, &asked.query, &reader.asker)?;
         let text = answer::libraries_text(&matches);
         Ok(Json(Resolved { libraries: matches.iter().map(ResolvedLibrary::from).collect(), text }))
     }
@@ -320,8 +316,8 @@ impl ToolsApi {
     ///
     /// The tool `query-docs` as typed JSON: passages in rank order, with scores, links and anchors.
     #[oai(path = "/query-docs", method = "post", operation_id = "query_docs")]
-    async fn query(&self, _reader: Reader, asked: Json<QueryRequest>) -> Result<Json<Answer>, ApiError> {
-        let docs = self.tools.docs(&asked.library_id, &asked.query, asked.tokens).await?;
+    async fn query(&self, reader: Reader, asked: Json<QueryRequest>) -> Result<Json<Answer>, ApiError> {
+        let docs = self.tools.docs(&asked.library_id, &asked.query, asked.tokens, &reader.asker).await?;
         let text = answer::docs_text(&docs);
         Ok(Json(Answer {
             library_id: docs.library.to_string(),

@@ -1,0 +1,324 @@
+//! Refresh: reading a library's source again, because somebody asks, because it is time, or because a
+//! webhook says that something was pushed.
+//!
+//! [`Refresh`] is the only way in. A refresh is an index job like any other, from the source that the
+//! version came from; it ends as *unchanged* when it builds the same bundle. An actor looks now and then
+//! at what is due.
+//!
+//! Invariant: of one version at most one refresh runs and one waits, so a call that is sent again, or
+//! many pushes at once, cost one more reading at most.
+
+mod due;
+mod plan;
+mod push;
+mod secret;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tracing::{instrument, warn};
+use twinmcp_cluster::{Cluster, ClusterError};
+use twinmcp_storage::clock::{Entropy, EntropyError};
+use twinmcp_storage::command::{Command, Outcome};
+use twinmcp_storage::engine::StorageError;
+use twinmcp_storage::ids::{JobId, LibraryId, Version};
+use twinmcp_storage::jobs::{self, JOBS_MAX, Job, JobState, Revision, Source};
+use twinmcp_storage::libraries;
+use twinmcp_storage::refresh::{self, EVERY_MAX_S, EVERY_MIN_S, Origin, Schedule};
+
+pub use self::secret::{HookSecret, MasterKey, Proof};
+
+use self::push::Push;
+use crate::accounts::Owner;
+use crate::context::Context;
+use crate::jobs::{JobView, Jobs, JobsError, Submission};
+use crate::supervisor::Child;
+
+/// Between two looks at what is due.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// Why a library is not read again.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// No such library, or another account's.
+    #[error("no library `{library}`")]
+    NotFound {
+        /// The id asked for.
+        library: LibraryId,
+    },
+    /// No version of it is meant.
+    #[error("library `{library}` has no version {what}")]
+    VersionNotFound {
+        /// The library.
+        library: LibraryId,
+        /// What was asked for.
+        what: String,
+    },
+    /// Where it came from cannot be read again.
+    #[error("version `{version}` of `{library}` came from an archive that was sent; send a newer one")]
+    Uploaded {
+        /// The library.
+        library: LibraryId,
+        /// The version.
+        version: Version,
+    },
+    /// It was indexed before origins were kept.
+    #[error("where version `{version}` of `{library}` came from is not known; index it once more")]
+    NoOrigin {
+        /// The library.
+        library: LibraryId,
+        /// The version.
+        version: Version,
+    },
+    /// It is being read, or about to be.
+    #[error("version `{version}` of `{library}` is being read by job `{job}`")]
+    Open {
+        /// The library.
+        library: LibraryId,
+        /// The version.
+        version: Version,
+        /// The job.
+        job: JobId,
+    },
+    /// An interval outside its limits.
+    #[error("a library is refreshed every {} hour to {} days", EVERY_MIN_S / 3_600, EVERY_MAX_S / 86_400)]
+    Interval,
+    /// The library has no hook, or the call does not show its secret.
+    #[error("the call does not show the secret of this library's webhook")]
+    NotProven,
+    /// The body of a call is not what it should be.
+    #[error("the body is no JSON object; choose `application/json` as the webhook's content type")]
+    Body(#[source] serde_json::Error),
+    /// The job could not be started.
+    #[error(transparent)]
+    Jobs(#[from] JobsError),
+    /// The change did not reach a quorum in time.
+    #[error("failed to replicate the change")]
+    Replicate(#[from] ClusterError),
+    /// The store could not be read.
+    #[error("failed to read how libraries are refreshed")]
+    Storage(#[from] StorageError),
+    /// No secret could be made.
+    #[error("failed to make a secret")]
+    Entropy(#[from] EntropyError),
+}
+
+/// Which version to read again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// The one that answers when none is named.
+    Current,
+    /// This one.
+    Version(Version),
+    /// The one that came from this branch.
+    Branch(String),
+}
+
+/// What a webhook set off.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pushed {
+    /// Jobs that were started.
+    pub started: Vec<JobId>,
+    /// Jobs that wait already and will read what was pushed.
+    pub waiting: Vec<JobId>,
+}
+
+/// The way to refreshing.
+#[derive(Clone)]
+pub struct Refresh {
+    cluster: Cluster,
+    jobs: Jobs,
+    key: MasterKey,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Refresh {
+    pub(crate) fn child(context: &Arc<Context>, jobs: &Jobs, key: MasterKey) -> (Child, Self) {
+        let refresh = Self {
+            cluster: context.cluster.clone(),
+            jobs: jobs.clone(),
+            key,
+            entropy: Arc::clone(&context.entropy),
+        };
+        let (for_actor, handle) = (Arc::clone(context), refresh.clone());
+        let (child, _) = Child::new("refresh", &context.node, move || {
+            (RefreshActor { context: Arc::clone(&for_actor), refresh: handle.clone() }, ())
+        });
+        (child, refresh)
+    }
+
+    /// Where the versions of a library came from, by name.
+    pub fn origins(&self, library: &LibraryId) -> Result<Vec<Origin>, RefreshError> {
+        Ok(refresh::origins(self.cluster.reader(), library)?)
+    }
+
+    /// How often a library is read again.
+    pub fn schedule(&self, library: &LibraryId) -> Result<Option<Schedule>, RefreshError> {
+        Ok(refresh::schedule(self.cluster.reader(), library)?)
+    }
+
+    /// Sets how often a library is read again: every so many seconds, or never.
+    pub async fn plan(
+        &self,
+        who: &Owner,
+        library: &LibraryId,
+        every_s: Option<u64>,
+    ) -> Result<(), RefreshError> {
+        if every_s.is_some_and(|every_s| !(EVERY_MIN_S..=EVERY_MAX_S).contains(&every_s)) {
+            return Err(RefreshError::Interval);
+        }
+        self.change(refresh::Command::Plan { library: library.clone(), account: who.account(), every_s })
+            .await
+    }
+
+    /// Starts reading a version again.
+    pub async fn start(
+        &self,
+        who: &Owner,
+        library: &LibraryId,
+        which: &Which,
+    ) -> Result<JobView, RefreshError> {
+        let not_found = || RefreshError::NotFound { library: library.clone() };
+        let known = libraries::get(self.cluster.reader(), library)?.filter(|known| who.may_see(&known.owner));
+        let current = known.ok_or_else(not_found)?.current;
+        let origin = self.origin(library, current, which)?;
+        if let Some(job) = self.open(&origin)?.pop() {
+            let (library, version) = (origin.library, origin.version);
+            return Err(RefreshError::Open { library, version, job: job.id });
+        }
+        self.read_again(origin).await
+    }
+
+    /// Makes the secret of a library's webhook anew; the one before is worth nothing from then on.
+    pub async fn make_hook(&self, who: &Owner, library: &LibraryId) -> Result<HookSecret, RefreshError> {
+        let mut salt = [0; 16];
+        self.entropy.fill(&mut salt)?;
+        let (id, account) = (library.clone(), who.account());
+        self.change(refresh::Command::Hook { library: id, account, salt: Some(salt) }).await?;
+        let hook = refresh::hook(self.cluster.reader(), library)?;
+        let hook = hook.ok_or_else(|| RefreshError::NotFound { library: library.clone() })?;
+        Ok(HookSecret::of(&self.key, &hook))
+    }
+
+    /// Takes a library's webhook away.
+    pub async fn remove_hook(&self, who: &Owner, library: &LibraryId) -> Result<(), RefreshError> {
+        let (library, account) = (library.clone(), who.account());
+        self.change(refresh::Command::Hook { library, account, salt: None }).await
+    }
+
+    /// Takes a call of a library's webhook: reads again what the push concerns.
+    #[instrument(name = "refresh.push", skip_all, fields(library_id = %library))]
+    pub async fn push(
+        &self,
+        library: &LibraryId,
+        proof: Proof<'_>,
+        body: &[u8],
+    ) -> Result<Pushed, RefreshError> {
+        let hook = refresh::hook(self.cluster.reader(), library)?.ok_or(RefreshError::NotProven)?;
+        if !proof.shows(&HookSecret::of(&self.key, &hook), body) {
+            return Err(RefreshError::NotProven);
+        }
+        let push = Push::read(body).map_err(RefreshError::Body)?;
+        let current = libraries::get(self.cluster.reader(), library)?.and_then(|known| known.current);
+        let mut pushed = Pushed::default();
+        for origin in refresh::origins(self.cluster.reader(), library)? {
+            if !push.concerns(&origin, current.as_ref() == Some(&origin.version)) {
+                continue;
+            }
+            // One that runs may have read what was there before the push.
+            match self.open(&origin)?.into_iter().find(|job| job.state == JobState::Queued) {
+                Some(job) => pushed.waiting.push(job.id),
+                None => pushed.started.push(self.read_again(origin).await?.job.id),
+            }
+        }
+        Ok(pushed)
+    }
+
+    fn origin(
+        &self,
+        library: &LibraryId,
+        current: Option<Version>,
+        which: &Which,
+    ) -> Result<Origin, RefreshError> {
+        let missing = |what: String| RefreshError::VersionNotFound { library: library.clone(), what };
+        let reader = self.cluster.reader();
+        let version = match which {
+            Which::Branch(name) => {
+                let is_it = |origin: &Origin| matches!(&origin.source, Source::Git { revision: Revision::Branch(branch), .. } if branch == name);
+                let origin = refresh::origins(reader, library)?.into_iter().find(is_it);
+                return origin.ok_or_else(|| missing(format!("from branch `{name}`")));
+            }
+            Which::Version(version) => version.clone(),
+            Which::Current => current.ok_or_else(|| missing("that answers".to_owned()))?,
+        };
+        if libraries::manifest(reader, library, &version)?.is_none() {
+            return Err(missing(format!("`{version}`")));
+        }
+        let origin = refresh::origin(reader, library, &version)?;
+        origin.ok_or_else(|| RefreshError::NoOrigin { library: library.clone(), version })
+    }
+
+    /// Jobs of this version that have not ended.
+    fn open(&self, origin: &Origin) -> Result<Vec<Job>, RefreshError> {
+        let mut jobs = jobs::list(self.cluster.reader(), None, JOBS_MAX)?;
+        jobs.retain(|job| {
+            !job.state.is_ended() && job.library == origin.library && job.version == origin.version
+        });
+        Ok(jobs)
+    }
+
+    async fn read_again(&self, origin: Origin) -> Result<JobView, RefreshError> {
+        let Origin { library, version, account, source, base_url, .. } = origin;
+        if matches!(source, Source::Upload { .. }) {
+            return Err(RefreshError::Uploaded { library, version });
+        }
+        Ok(self.jobs.submit(Submission { account, library, version, source, base_url }).await?)
+    }
+
+    async fn change(&self, command: refresh::Command) -> Result<(), RefreshError> {
+        let (refresh::Command::Plan { library, .. } | refresh::Command::Hook { library, .. }) = &command;
+        let library = library.clone();
+        match self.cluster.propose(Command::Refresh(command)).await?.outcome {
+            Outcome::Done => Ok(()),
+            _ => Err(RefreshError::NotFound { library }),
+        }
+    }
+}
+
+enum Message {
+    Look,
+}
+
+struct RefreshActor {
+    context: Arc<Context>,
+    refresh: Refresh,
+}
+
+impl Actor for RefreshActor {
+    type Msg = Message;
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<(), ActorProcessingErr> {
+        myself.send_after(LOOK_EVERY, || Message::Look);
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Message>,
+        Message::Look: Message,
+        (): &mut (),
+    ) -> Result<(), ActorProcessingErr> {
+        for origin in plan::due_now(self.context.cluster.reader(), self.context.clock.now())? {
+            let library = origin.library.clone();
+            if let Err(error) = self.refresh.read_again(origin).await {
+                // It is due again at the next look.
+                warn!(library_id = %library, error = &error as &dyn std::error::Error, "a refresh was not started");
+            }
+        }
+        myself.send_after(LOOK_EVERY, || Message::Look);
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! What the agreed state says is to be read again now.
+
+use twinmcp_storage::clock::Timestamp;
+use twinmcp_storage::engine::{Reader, StorageError};
+use twinmcp_storage::ids::LibraryId;
+use twinmcp_storage::jobs::{self, JOBS_MAX, Source};
+use twinmcp_storage::libraries;
+use twinmcp_storage::refresh::{self, Origin, Schedule};
+
+use super::due::{Planned, due};
+
+/// Schedules read from the store at a time.
+const PAGE: usize = 1_000;
+
+/// The current versions that are due, and where they came from.
+pub(super) fn due_now(reader: &dyn Reader, now: Timestamp) -> Result<Vec<Origin>, StorageError> {
+    let found = scheduled(reader)?;
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    let jobs = jobs::list(reader, None, JOBS_MAX)?;
+    let planned = found.iter().map(|(schedule, origin)| {
+        let begun = jobs.iter().filter(|job| job.library == origin.library).map(|job| job.created_at);
+        Planned {
+            library: &origin.library,
+            every_s: schedule.every_s,
+            source: &origin.source,
+            last: begun.fold(origin.checked_at, Ord::max),
+        }
+    });
+    let open = jobs.iter().filter(|job| !job.state.is_ended()).map(|job| &job.source);
+    let chosen = due(now, &planned.collect::<Vec<_>>(), open);
+    Ok(chosen.into_iter().map(|at| found[at].1.clone()).collect())
+}
+
+/// Schedules of libraries whose current version can be read again.
+fn scheduled(reader: &dyn Reader) -> Result<Vec<(Schedule, Origin)>, StorageError> {
+    let mut found = Vec::new();
+    let mut after: Option<LibraryId> = None;
+    loop {
+        let page = refresh::schedules(reader, after.as_ref(), PAGE)?;
+        let Some(last) = page.last() else { return Ok(found) };
+        after = Some(last.library.clone());
+        for schedule in page {
+            let current = libraries::get(reader, &schedule.library)?.and_then(|library| library.current);
+            let Some(version) = current else { continue };
+            let origin = refresh::origin(reader, &schedule.library, &version)?;
+            if let Some(origin) = origin.filter(|origin| !matches!(origin.source, Source::Upload { .. })) {
+                found.push((schedule, origin));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use twinmcp_storage::command::{self, Command, Outcome};
+    use twinmcp_storage::engine::{Durability, Engine, Keyspace, MemoryEngine};
+    use twinmcp_storage::ids::JobId;
+    use twinmcp_storage::libraries::{Built, Facts};
+    use twinmcp_storage::transaction::Transaction;
+
+    use super::*;
+
+    const HOUR_MS: u64 = 3_600_000;
+
+    fn apply(engine: &MemoryEngine, hour: u64, command: &Command) {
+        let mut transaction = Transaction::new(engine);
+        let at = Timestamp::from_millis(hour * HOUR_MS);
+        assert_eq!(command::apply(&mut transaction, at, command).unwrap(), Outcome::Done, "{command:?}");
+        engine.commit(transaction.finish().0, Durability::Buffered).unwrap();
+    }
+
+    fn job(number: u8) -> JobId {
+        format!("job_{number:026}").parse().unwrap()
+    }
+
+    fn submit(engine: &MemoryEngine, hour: u64, number: u8, source: &Source) {
+        let submit = jobs::Command::Submit {
+            id: job(number),
+            account: format!("acct_{:026}", 1).parse().unwrap(),
+            library: "/acme/kiln".parse().unwrap(),
+            version: "1.0".parse().unwrap(),
+            source: source.clone(),
+            base_url: None,
+        };
+        apply(engine, hour, &Command::Jobs(submit));
+    }
+
+    /// A job from its beginning to the version it makes.
+    fn index(engine: &MemoryEngine, hour: u64, number: u8, source: &Source) {
+        submit(engine, hour, number, source);
+        apply(engine, hour, &Command::Jobs(jobs::Command::Start { id: job(number), attempt: 1 }));
+        let built = Built {
+            bundle: format!("{number:064}"),
+            bundle_bytes: 1,
+            pages: 1,
+            snippets: 1,
+            tokens: 1,
+            embedder: "e".to_owned(),
+        };
+        let publish =
+            libraries::Command::Publish { job: job(number), attempt: 1, facts: Facts::default(), built };
+        apply(engine, hour, &Command::Libraries(publish));
+    }
+
+    fn due_at(engine: &MemoryEngine, hour: u64) -> usize {
+        due_now(engine, Timestamp::from_millis(hour * HOUR_MS)).unwrap().len()
+    }
+
+    #[test]
+    fn a_library_is_read_again_when_its_time_has_come_and_not_while_it_is_being_read() {
+        let engine = MemoryEngine::new(Keyspace::STATE);
+        let folder = Source::Folder { path: "/docs".to_owned() };
+        index(&engine, 1_000, 1, &folder);
+        assert_eq!(due_at(&engine, 9_000), 0, "nobody asked for it");
+        let plan = refresh::Command::Plan {
+            library: "/acme/kiln".parse().unwrap(),
+            account: None,
+            every_s: Some(24 * 3_600),
+        };
+        apply(&engine, 1_000, &Command::Refresh(plan));
+        assert_eq!([1_023, 1_027].map(|hour| due_at(&engine, hour)), [0, 1]);
+
+        submit(&engine, 1_027, 2, &folder);
+        assert_eq!(due_at(&engine, 2_000), 0, "its job is open");
+        apply(&engine, 1_028, &Command::Jobs(jobs::Command::Start { id: job(2), attempt: 1 }));
+        let fail = jobs::Command::Fail { id: job(2), attempt: 1, message: "gone".to_owned() };
+        apply(&engine, 1_028, &Command::Jobs(fail));
+        assert_eq!(
+            [1_029, 1_054].map(|hour| due_at(&engine, hour)),
+            [0, 1],
+            "a source that fails is not asked at once again"
+        );
+
+        index(&engine, 1_100, 3, &Source::Upload { hash: "ab".repeat(32), name: "docs.tar".to_owned() });
+        assert_eq!(due_at(&engine, 9_000), 0, "an archive that was sent says the same for ever");
+    }
+}

@@ -1,0 +1,151 @@
+//! Adding a library by its URL, as Context7's clients do.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use twinmcp_tests::docs::{self, QUESTIONS};
+use twinmcp_tests::git::{GitServer, Repository};
+use twinmcp_tests::site::{Page, Site};
+use twinmcp_tests::{NodeSetup, TestClient, TestNode};
+
+#[tokio::test]
+async fn a_library_that_is_here_is_a_duplicate_whatever_its_url_is_spelled_like() {
+    let node = TestNode::empty().await;
+    let owner = node.client();
+    owner.index("/acme/kiln", "1.0", "docs.tar", docs::tar(&docs::kiln("1.0"))).await;
+    owner.index("/websites/docs_example_com_guide", "1.0", "docs.tar", docs::tar(&docs::kiln("1.0"))).await;
+    for (path, body) in [
+        ("repo/github", json!({ "docsRepoUrl": "https://github.com/acme/kiln" })),
+        ("repo/github", json!({ "docsRepoUrl": "https://www.github.com/acme/kiln.git/" })),
+        ("repo/gitlab", json!({ "docsRepoUrl": "https://git.example.com/group/acme/kiln" })),
+        ("repo/bitbucket", json!({ "docsRepoUrl": "https://bitbucket.org/acme/kiln" })),
+        ("repo/git", json!({ "docsRepoUrl": "https://example.com/acme/kiln.git" })),
+        ("website", json!({ "websiteUrl": "https://docs.example.com/guide/" })),
+        (
+            "website",
+            json!({ "websiteUrl": "https://docs.example.com/guide/a/b", "websiteBaseUrl": "https://docs.example.com/guide/" }),
+        ),
+    ] {
+        let refused = owner.post(&format!("/api/v2/add/{path}"), &body).await.expect(409);
+        assert_eq!(refused.code(), "duplicate_repo", "{path} {body}");
+        assert!(refused.json()["message"].as_str().unwrap().contains("/api/v1/refresh"), "{}", refused.text);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_added_is_refused_with_a_reason_in_context7s_shape() {
+    let node = TestNode::empty().await;
+    let owner = node.client();
+    for (path, body, status, code) in [
+        ("repo/github", json!({ "docsRepoUrl": "https://gitlab.com/acme/kiln" }), 400, "validation_error"),
+        ("repo/github", json!({ "docsRepoUrl": "https://github.com/acme" }), 400, "validation_error"),
+        ("repo/git", json!({ "docsRepoUrl": "git@github.com:acme/kiln.git" }), 400, "validation_error"),
+        ("repo/git", json!({ "docsRepoUrl": "https://key@github.com/acme/kiln" }), 400, "validation_error"),
+        (
+            "repo/git",
+            json!({ "docsRepoUrl": "https://github.com/acme/kiln", "private": true }),
+            403,
+            "private_not_supported",
+        ),
+        (
+            "repo/git",
+            json!({ "docsRepoUrl": "https://github.com/acme/kiln", "gitToken": "t" }),
+            403,
+            "private_not_supported",
+        ),
+        (
+            "repo/git",
+            json!({ "docsRepoUrl": "https://github.com/acme/kiln", "generateDocs": true }),
+            403,
+            "source_not_supported",
+        ),
+        (
+            "website",
+            json!({ "websiteUrl": "https://a.example", "websiteBaseUrl": "https://b.example" }),
+            400,
+            "validation_error",
+        ),
+        ("website", json!({}), 400, "validation_error"),
+        ("llmstxt", json!({ "llmstxtUrl": "ftp://a.example/llms.txt" }), 400, "validation_error"),
+        ("openapi", json!({ "openApiUrl": "openapi.json" }), 400, "validation_error"),
+        ("confluence", json!({ "spaceKey": "DOCS" }), 403, "source_not_supported"),
+        ("notion", json!({ "pageIds": ["1"] }), 403, "source_not_supported"),
+    ] {
+        let refused = owner.post(&format!("/api/v2/add/{path}"), &body).await.expect(status);
+        assert_eq!(refused.code(), code, "{path} {body}");
+        assert!(refused.json()["message"].as_str().is_some_and(|text| text.len() > 20), "{}", refused.text);
+    }
+    let (_, reader) = owner.create_key(&["docs:read"]).await;
+    let body = json!({ "docsRepoUrl": "https://github.com/acme/kiln" });
+    owner.with_key(&reader).post("/api/v2/add/repo/github", &body).await.expect(403);
+    owner.anonymous().post("/api/v2/add/repo/github", &body).await.expect(401);
+}
+
+/// A node that may fetch from this machine, and need not be polite to it.
+async fn fetching_node() -> TestNode {
+    let setup = NodeSetup::default().with("outbound", "allowed_networks", json!(["127.0.0.1"]));
+    setup.with("fetch", "requests_per_second", 1_000).start().await
+}
+
+/// Waits for the job `id`; it must be done.
+async fn done(client: &TestClient, id: &Value) -> Value {
+    let job = client.ended_job(id.as_str().unwrap_or_default()).await;
+    assert_eq!(job["state"], "done", "{job}");
+    job
+}
+
+#[tokio::test]
+async fn a_repository_is_added_by_its_url_and_read_again_when_its_branch_is_pushed() {
+    let node = fetching_node().await;
+    let owner = node.client();
+    let folder = node.folder().join("served");
+    let repository = Repository::create(&folder.join("acme/kiln.git"));
+    let server = GitServer::start(&folder).await;
+    docs::write_to(repository.folder(), &docs::kiln("1.0"));
+    repository.commit(&[]);
+    let body = json!({ "docsRepoUrl": server.url("acme/kiln.git") });
+    let added = owner.post("/api/v2/add/repo/git", &body).await.expect(200).json();
+    assert_eq!(added["libraryName"], "/acme/kiln");
+    done(&owner, &added["jobId"]).await;
+    let question = &QUESTIONS[0];
+    assert!(owner.context("/acme/kiln", question.text, &[]).await.expect(200).text.contains(question.says));
+    assert_eq!(owner.post("/api/v2/add/repo/git", &body).await.expect(409).code(), "duplicate_repo");
+
+    let made = owner.post("/api/libraries/acme/kiln/webhook", &json!({})).await.expect(201).json();
+    let push = async |reference: &str| {
+        let body = json!({ "ref": reference, "project": { "default_branch": "main" } });
+        let request = owner.anonymous().request(Method::POST, "/api/webhooks/acme/kiln").json(&body);
+        let token = made["secret"].as_str().unwrap_or_default();
+        owner.answer(request.header("x-gitlab-token", token)).await.expect(200).json()
+    };
+    repository.commit(&[("zebra.md", "# Zebra glaze\n\nStripes come from manganese.\n")]);
+    assert_eq!(push("refs/heads/topic").await, json!({ "started": [], "waiting": [] }));
+    assert_eq!(push("refs/tags/v9").await, json!({ "started": [], "waiting": [] }));
+    let pushed = push("refs/heads/main").await;
+    assert_eq!(done(&owner, &pushed["started"][0]).await["unchanged"], false);
+    let answer = owner.context("/acme/kiln", "zebra stripes manganese", &[]).await.expect(200).text;
+    assert!(answer.contains("Stripes come from manganese"), "{answer}");
+    let told =
+        owner.post("/api/v1/refresh", &json!({ "libraryName": "/acme/kiln" })).await.expect(200).json();
+    assert_eq!(told, json!({ "message": "Refresh started successfully" }));
+}
+
+#[tokio::test]
+async fn a_web_site_is_added_by_its_url_and_named_after_it() {
+    let node = fetching_node().await;
+    let owner = node.client();
+    let site = Site::start(|path, _| match path {
+        "/guide/" => Page::html("<h1>Glazes</h1><p>Stripes come from manganese.</p>"),
+        _ => Page::status(404),
+    })
+    .await;
+    let body = json!({ "websiteUrl": site.url("/guide/") });
+    let added = owner.post("/api/v2/add/website", &body).await.expect(200).json();
+    assert_eq!(added["libraryName"], "/websites/127_0_0_1_guide");
+    done(&owner, &added["jobId"]).await;
+    let answer = owner.context("/websites/127_0_0_1_guide", "stripes", &[]).await.expect(200).text;
+    assert!(answer.contains("manganese"), "{answer}");
+    // A site has no branches: whatever was pushed, its current version is read again.
+    let job =
+        owner.post("/api/libraries/websites/127_0_0_1_guide/refresh", &json!({})).await.expect(201).json();
+    assert_eq!(done(&owner, &job["id"]).await["unchanged"], true);
+}
