@@ -92,7 +92,7 @@ fn complete(document: &mut Value) {
     for (path, item) in by_hand() {
         paths.insert(path.to_owned(), item);
     }
-    plain_media_types(document);
+    readable_media_types(document);
 }
 
 fn complete_operation(path: &str, method: &str, operation: &mut Value) {
@@ -118,7 +118,9 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
         responses.retain(|status, _| matches!(status.as_str(), "200" | "404" | "414" | "431"));
     }
     responses.retain(|status, _| match status.as_str() {
-        "401" | "403" => protected,
+        // A webhook's caller shows the webhook's own secret instead of a key.
+        "403" => protected || path.starts_with("/api/webhooks/"),
+        "401" => protected,
         "404" => named || id == "get_metrics",
         "409" => method != "get",
         "408" | "413" | "415" => has_body,
@@ -150,8 +152,8 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     }
 }
 
-/// `application/json; charset=utf-8` is `application/json` to every reader of the document.
-fn plain_media_types(value: &mut Value) {
+/// Media types as readers of the document know them: `application/json; charset=utf-8` is `application/json`.
+fn readable_media_types(value: &mut Value) {
     match value {
         Value::Object(map) => {
             for name in ["application/json; charset=utf-8", "text/plain; charset=utf-8"] {
@@ -160,9 +162,13 @@ fn plain_media_types(value: &mut Value) {
                     map.insert(plain.to_owned(), content);
                 }
             }
-            map.values_mut().for_each(plain_media_types);
+            // OpenAPI 3.0 has no words for a stream of events: a list of records, which it would say, is not sent.
+            if let Some(Value::Object(stream)) = map.get_mut("text/event-stream") {
+                stream.remove("schema");
+            }
+            map.values_mut().for_each(readable_media_types);
         }
-        Value::Array(items) => items.iter_mut().for_each(plain_media_types),
+        Value::Array(items) => items.iter_mut().for_each(readable_media_types),
         _ => {}
     }
 }

@@ -41,7 +41,7 @@ async function fromHomeToAnswer(page) {
   await page.getByLabel("Library").fill("kiln");
   await page.getByRole("button", { name: "Search" }).click();
   await page.getByRole("link", { name: "Kiln" }).first().click();
-  check(page.url().startsWith(kiln), `the link led to ${page.url()}`);
+  await page.waitForURL(`${kiln}*`);
   await page.getByLabel("Ask this documentation").fill(asked.question);
   await page.getByRole("button", { name: "Ask" }).click();
   const first = await text(page, "article");
@@ -77,7 +77,7 @@ story("an address that is not there is a page with status 404", async (page) => 
   const response = await page.goto(`${url}/nowhere`);
   check(response.status() === 404, `status ${response.status()}`);
   await page.getByRole("link", { name: "Search libraries" }).click();
-  check(page.url() === `${url}/`, page.url());
+  await page.waitForURL(`${url}/`);
 });
 
 story("a question that is too long is told, not cut", async (page) => {
@@ -91,6 +91,7 @@ story("each version is asked by itself and the page says which answered", async 
     await page.getByLabel("Version", { exact: true }).selectOption(version);
     await page.getByLabel("Ask this documentation").fill(asked.question);
     await page.getByRole("button", { name: "Ask" }).click();
+    await page.waitForURL(`**version=${version}`);
     check((await text(page, "main h2")).includes(version), await text(page, "main h2"));
     check((await text(page, "article")).includes(`since ${version}`), await text(page, "article"));
   }
@@ -111,10 +112,13 @@ story("versions are listed with their figures, the current one marked", async (p
 story("the snippets of a version are leafed through to the end and back", async (page) => {
   await page.goto(`${url}/libraries/acme/large`);
   await page.getByRole("link", { name: "Snippets of 1.0" }).click();
+  await page.waitForURL("**from=0");
   const first = await text(page, "article");
   await page.getByRole("link", { name: "Next snippets" }).click();
+  await page.waitForURL("**from=20");
   check((await text(page, "article")) !== first, "the next page shows the same snippets");
   await page.getByRole("link", { name: "Previous snippets" }).click();
+  await page.waitForURL("**from=0");
   check((await text(page, "article")) === first, "back is another page");
   await page.goto(`${url}/libraries/acme/large?from=999999`);
   check((await page.locator("article").count()) === 0, "beyond the end there are snippets");
