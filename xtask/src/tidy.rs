@@ -41,7 +41,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustix", &["actors", "node", "tests"]),
     ("poem", &["node"]),
     ("poem-openapi", &["node"]),
-    ("rmcp", &["node"]),
+    // The tools that the conformance suite calls by name.
+    ("rmcp", &["node", "tests"]),
     // The listener, what goes out to web sites, and clients that are told byte by byte what to send.
     ("hyper", &["node", "actors", "tests"]),
     ("hyper-util", &["node", "tests"]),

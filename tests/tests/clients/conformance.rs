@@ -1,8 +1,19 @@
-//! The protocol's public conformance suite, as far as it asks for nothing that only a test server has.
+//! The protocol's public conformance suite, whole: against a node's front and protocol settings around
+//! the tools the suite calls by name, and against a real node as far as it asks for none of them.
+//!
+//! What a server without sessions cannot do on the older wire stands in `clients/expected/*.yml`, each
+//! with its reason. A failure that is not listed fails the test, and so does a line that is not needed.
+
+mod fixture;
+mod inputs;
+
+use std::path::Path;
 
 use serde_json::Value;
+use twinmcp::{Config, Node};
 use twinmcp_tests::{Finished, TestNode, run};
 
+use self::fixture::Fixture;
 use super::Clients;
 
 /// Scenarios of the newest revision that need no tools, resources or prompts of fixed names.
@@ -31,16 +42,21 @@ const OLDER: &[&str] = &[
 /// How the suite says that it looked for something only a test server has.
 const NOT_TESTABLE: &str = "Not testable";
 
+async fn suite(clients: &Clients, url: &str, arguments: &[&str]) -> Finished {
+    let program = clients.module("@modelcontextprotocol/conformance/dist/index.js");
+    let url = format!("{url}/mcp");
+    let results = clients.home.path().join("results").display().to_string();
+    let arguments = [&["server", "--url", &url, "-o", &results], arguments].concat();
+    run(clients.program(&program, &arguments), "").await
+}
+
 async fn failures(revision: &str, scenarios: &[&str]) -> Vec<String> {
     let clients = Clients::installed();
     let node = TestNode::empty().await;
-    let program = clients.module("@modelcontextprotocol/conformance/dist/index.js");
-    let url = format!("{}/mcp", node.url());
     let mut failures = Vec::new();
     for scenario in scenarios {
-        let arguments =
-            ["server", "--url", &url, "--scenario", scenario, "--spec-version", revision, "--verbose"];
-        let ended = run(clients.program(&program, &arguments), "").await;
+        let arguments = ["--scenario", scenario, "--spec-version", revision, "--verbose"];
+        let ended = suite(&clients, node.url(), &arguments).await;
         let checks = checks(&ended);
         let passed = checks.iter().filter(|check| check["status"] == "SUCCESS").count();
         assert!(passed > 0, "{scenario} checked nothing: {ended:?}");
@@ -63,6 +79,29 @@ fn checks(ended: &Finished) -> Vec<Value> {
     }
 }
 
+/// A node in this process whose `/mcp` speaks to the fixture.
+async fn fixture_node(folder: &Path) -> Node {
+    let mut config = Config::default();
+    config.node.data_dir = folder.join("data");
+    config.http.listen = ([127, 0, 0, 1], 0).into();
+    for limit in [&mut config.limits.anonymous_burst, &mut config.limits.anonymous_per_minute] {
+        *limit = 1_000_000;
+    }
+    Node::start_with(config, Fixture::default()).await.expect("a node in an empty folder starts")
+}
+
+/// Runs everything that `revision` requires against the fixture.
+async fn whole(revision: &str) {
+    let clients = Clients::installed();
+    let folder = tempfile::tempdir().expect("the machine has a temporary folder");
+    let node = fixture_node(folder.path()).await;
+    let expected = clients.folder.join("expected").join(format!("{revision}.yml")).display().to_string();
+    let arguments = ["--requirements", revision, "--expected-failures", &expected];
+    let ended = suite(&clients, &node.url(), &arguments).await;
+    node.stop().await.expect("the node stops");
+    assert_eq!(ended.code, Some(0), "{}\n{}", ended.stdout, ended.stderr);
+}
+
 #[tokio::test]
 async fn a_node_passes_the_conformance_scenarios_of_the_newest_revision() {
     assert_eq!(failures("2026-07-28", NEWEST).await, Vec::<String>::new());
@@ -71,4 +110,14 @@ async fn a_node_passes_the_conformance_scenarios_of_the_newest_revision() {
 #[tokio::test]
 async fn a_node_passes_the_conformance_scenarios_of_the_revision_before() {
     assert_eq!(failures("2025-11-25", OLDER).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_whole_suite_of_the_newest_revision_passes_behind_a_nodes_front() {
+    whole("2026-07-28").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_suite_of_the_revision_before_passes_but_for_what_needs_sessions() {
+    whole("2025-11-25").await;
 }
