@@ -66,6 +66,7 @@ struct VersionLine {
 enum Origin {
     Unknown,
     Words(&'static str),
+    Url(String),
 }
 
 enum Answer {
@@ -190,8 +191,7 @@ fn origin(pages: &Pages, manifest: &VersionManifest) -> Origin {
     match pages.jobs.source(&manifest.job) {
         Ok(Some(Source::Upload { .. })) => Origin::Words("an archive that was sent"),
         Ok(Some(Source::Folder { .. })) => Origin::Words("a folder of the node"),
-        Ok(Some(Source::Web { .. })) => Origin::Words("a web site"),
-        Ok(Some(Source::Git { .. })) => Origin::Words("a git repository"),
+        Ok(Some(Source::Web { url } | Source::Git { url, .. })) => Origin::Url(url),
         Ok(None) | Err(_) => Origin::Unknown,
     }
 }

@@ -11,6 +11,8 @@ pub(super) struct ShownSnippet {
     pub(super) title: String,
     /// Headings above the title, outermost first.
     pub(super) path: String,
+    /// What the scan for text that speaks to a model found in it; empty for nearly all.
+    pub(super) labels: String,
     pub(super) blocks: Vec<Shown>,
     pub(super) page: String,
     /// Where it stands in the original, if that is on the web.
@@ -39,6 +41,7 @@ impl From<&FoundSnippet> for ShownSnippet {
         Self {
             title: title.to_owned(),
             path: above.join(" › "),
+            labels: found.labels.iter().map(|label| label.name()).collect::<Vec<_>>().join(", "),
             blocks: snippet.blocks.iter().map(shown).collect(),
             page: found.page_path.clone(),
             url: is_web(&found.url).then(|| found.url.clone()),

@@ -173,6 +173,14 @@ story("hostile documentation is shown and does nothing", async (page) => {
   }
 });
 
+story("a passage that speaks to a model is labelled, and only that one", async (page) => {
+  await page.goto(`${url}/libraries/acme/labelled?from=0`);
+  const labelled = page.locator("article", { has: page.locator(".notice") });
+  check((await labelled.count()) === 1, `${await labelled.count()} passages are labelled`);
+  const shown = await labelled.innerText();
+  check(shown.includes("instruction_override") && shown.includes("Ignore all previous"), shown);
+});
+
 story("the policy stops a script that got into a page", async (page, seen) => {
   await page.goto(url);
   await page.evaluate(() => {
