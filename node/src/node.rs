@@ -23,7 +23,7 @@ use twinmcp_actors::{Actors, ActorsConfig, JobsConfig, SupervisionConfig, Upgrad
 use twinmcp_cluster::{Cluster, ClusterConfig, ClusterError};
 use twinmcp_storage::bundle::{BundleError, BundleStore};
 use twinmcp_storage::clock::{Clock, Entropy, SystemClock, SystemEntropy};
-use twinmcp_storage::engine::{Engine, FjallEngine, FjallOptions, Keyspace, StorageError};
+use twinmcp_storage::engine::{Engine, EngineKind, FjallOptions, Keyspace, StorageError};
 
 use crate::api::{
     AddApi, ApiKeysApi, CatalogueApi, Context7Api, Health, HealthApi, JobsApi, LibrariesApi, RefreshApi,
@@ -39,6 +39,8 @@ use crate::ui;
 /// Format of the data directory that this build reads and writes.
 const DATA_FORMAT: u32 = 1;
 const VERSION_FILE: &str = "VERSION";
+/// Characters of a damaged version file that an error shows.
+const VERSION_SHOWN_MAX: usize = 20;
 /// Connections wait so many to be accepted.
 const BACKLOG: u32 = 1024;
 
@@ -58,7 +60,11 @@ pub enum StartError {
         source: io::Error,
     },
     /// The data directory cannot be used.
-    #[error("cannot use the data directory {}: {source}", path.display())]
+    #[error(
+        "cannot use the data directory, `{}`: {source}; it must be readable and writable for this user, on a disk \
+         that is neither full nor read-only",
+        path.display()
+    )]
     DataDir {
         /// Where.
         path: PathBuf,
@@ -70,6 +76,18 @@ pub enum StartError {
     NotOurs {
         /// Where.
         path: PathBuf,
+    },
+    /// The file that says what the directory is says nothing.
+    #[error(
+        "`{}` is damaged: it should hold the number of the directory's format, and holds {found:?}; put the file back \
+         from a backup, or write `{DATA_FORMAT}` into it if no newer build has used the directory",
+        path.display()
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The beginning of what it holds.
+        found: String,
     },
     /// A newer build has written there.
     #[error(
@@ -396,10 +414,15 @@ fn open(
 ) -> Result<Opened, StartError> {
     prepare(data_dir)?;
     let options = FjallOptions { cache_bytes: storage.cache_bytes, memtable_bytes: storage.memtable_bytes };
-    let state = FjallEngine::open(&data_dir.join("state"), Keyspace::STATE, &options)?;
-    let raft = FjallEngine::open(&data_dir.join("raft"), Keyspace::RAFT, &options)?;
+    if storage.engine == EngineKind::Sled {
+        tracing::warn!(
+            "`storage.engine = \"sled\"` is for caches and development: docs/operating.md says why"
+        );
+    }
+    let state = storage.engine.open(&data_dir.join("state"), Keyspace::STATE, &options)?;
+    let raft = storage.engine.open(&data_dir.join("raft"), Keyspace::RAFT, &options)?;
     let bundles = BundleStore::open_dir(data_dir.join("bundles"), bundles_open)?;
-    Ok(Opened { state: Arc::new(state), raft: Arc::new(raft), bundles })
+    Ok(Opened { state, raft, bundles })
 }
 
 /// Makes the data directory, or checks that this build may use the one that is there.
@@ -407,11 +430,17 @@ fn prepare(data_dir: &Path) -> Result<(), StartError> {
     let failed = |source| StartError::DataDir { path: data_dir.to_owned(), source };
     private_dir(data_dir).map_err(failed)?;
     let file = data_dir.join(VERSION_FILE);
-    match fs::read_to_string(&file) {
-        Ok(text) => {
-            let found = text.trim().to_owned();
-            let known = found.parse::<u32>().is_ok_and(|format| (1..=DATA_FORMAT).contains(&format));
-            if known { Ok(()) } else { Err(StartError::Newer { path: data_dir.to_owned(), found }) }
+    match fs::read(&file) {
+        Ok(bytes) => {
+            let found: String =
+                String::from_utf8_lossy(&bytes).trim().chars().take(VERSION_SHOWN_MAX).collect();
+            match found.parse::<u32>() {
+                Ok(format) if (1..=DATA_FORMAT).contains(&format) => Ok(()),
+                Ok(format) if format > DATA_FORMAT => {
+                    Err(StartError::Newer { path: data_dir.to_owned(), found })
+                }
+                _ => Err(StartError::Version { path: file, found }),
+            }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut entries = fs::read_dir(data_dir).map_err(failed)?;
@@ -420,7 +449,7 @@ fn prepare(data_dir: &Path) -> Result<(), StartError> {
             }
             write_durably(&file, format!("{DATA_FORMAT}\n").as_bytes()).map_err(failed)
         }
-        Err(error) => Err(failed(error)),
+        Err(source) => Err(StartError::DataDir { path: file, source }),
     }
 }
 
@@ -463,6 +492,24 @@ mod tests {
         fs::write(folder.path().join(VERSION_FILE), "2\n").unwrap();
         let error = prepare(folder.path()).unwrap_err().to_string();
         assert!(error.contains("has format 2, this build knows up to 1"), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_version_is_told_by_its_file_and_with_a_way_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(VERSION_FILE);
+        for damaged in [&b""[..], b"q\n", b"\xff\xfe", b"-1", b"0"] {
+            fs::write(&file, damaged).unwrap();
+            let error = prepare(folder.path()).unwrap_err();
+            assert!(matches!(&error, StartError::Version { .. }), "{error}");
+            assert!(
+                error.to_string().contains("VERSION") && error.to_string().contains("write `1`"),
+                "{error}"
+            );
+        }
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        assert!(prepare(folder.path()).unwrap_err().to_string().contains("VERSION"));
     }
 
     #[test]

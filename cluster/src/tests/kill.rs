@@ -1,7 +1,7 @@
 //! A real process on a real disk, killed while it writes.
 //!
-//! The test starts itself again as the child that writes; the child prints what was answered. Rounds:
-//! `TWINMCP_KILL_ROUNDS`, 8 unless set.
+//! The test starts itself again as the child that writes; the child prints what was answered, and is killed after
+//! a random number of answers. Rounds: `TWINMCP_KILL_ROUNDS`, 20 unless set; `TWINMCP_SEED` repeats a run.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
@@ -10,20 +10,22 @@ use std::process::{Command as Process, Stdio};
 
 use twinmcp_storage::api_keys::{self, Scope, SecretHash};
 use twinmcp_storage::command::Command;
-use twinmcp_storage::engine::Keyspace;
+use twinmcp_storage::engine::{EngineKind, Keyspace};
 use twinmcp_storage::ids::ApiKeyId;
 
-use super::restart::open;
-use super::{account_id, config, start_on};
+use super::restart::start_in;
+use super::{account_id, config};
 use crate::{Cluster, ClusterConfig};
 
+const ENGINE: &str = "TWINMCP_KILL_ENGINE";
 const FOLDER: &str = "TWINMCP_KILL_FOLDER";
 const START: &str = "TWINMCP_KILL_START";
+/// Most answers of one life.
+const ANSWERS_MAX: u64 = 400;
 
-async fn start(folder: &Path) -> Cluster {
-    let (state, raft) = (open(folder, "state", Keyspace::STATE), open(folder, "raft", Keyspace::RAFT));
+async fn start(kind: EngineKind, folder: &Path) -> Cluster {
     let config = ClusterConfig { snapshot_every_entries: 40, snapshot_keep_entries: 10, ..config() };
-    start_on(config, state, raft).await.unwrap()
+    start_in(kind, folder, config).await
 }
 
 fn key_id(number: u64) -> ApiKeyId {
@@ -46,10 +48,9 @@ fn key(number: u64) -> Command {
 /// Not a test by itself: what the test below runs in processes it kills.
 #[tokio::test(flavor = "multi_thread")]
 async fn writing_child() {
-    let (Ok(folder), Ok(start_at)) = (std::env::var(FOLDER), std::env::var(START)) else {
-        return;
-    };
-    let cluster = start(Path::new(&folder)).await;
+    let variables = (std::env::var(ENGINE), std::env::var(FOLDER), std::env::var(START));
+    let (Ok(kind), Ok(folder), Ok(start_at)) = variables else { return };
+    let cluster = start(kind.parse().unwrap(), Path::new(&folder)).await;
     let start_at: u64 = start_at.parse().unwrap();
     let writers = (0..16).map(|writer| {
         let cluster = cluster.clone();
@@ -68,9 +69,10 @@ async fn writing_child() {
 
 /// Lets a child write until it has answered `answers` commands, and kills it there. Answers all it
 /// printed: it goes on while it is being killed.
-fn write_and_kill(folder: &Path, start_at: u64, answers: usize) -> Vec<u64> {
+fn write_and_kill(kind: EngineKind, folder: &Path, start_at: u64, answers: usize) -> Vec<u64> {
     let mut child = Process::new(std::env::current_exe().unwrap())
         .args(["tests::kill::writing_child", "--exact", "--nocapture", "--test-threads=1"])
+        .env(ENGINE, kind.name())
         .env(FOLDER, folder)
         .env(START, start_at.to_string())
         .stdout(Stdio::piped())
@@ -94,21 +96,31 @@ fn write_and_kill(folder: &Path, start_at: u64, answers: usize) -> Vec<u64> {
     answered
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn whatever_was_answered_survives_the_death_of_the_process() {
-    let rounds: u64 =
-        std::env::var("TWINMCP_KILL_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(8);
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+async fn live_and_die(kind: EngineKind) {
+    let rounds = variable("TWINMCP_KILL_ROUNDS").unwrap_or(20);
+    let mut chance = variable("TWINMCP_SEED").unwrap_or_else(|| u64::from(std::process::id()) | 1 << 40);
+    println!("TWINMCP_SEED={chance}");
     let folder = tempfile::tempdir().unwrap();
     let mut answered = BTreeSet::new();
     for round in 0..rounds {
-        // A different number of answers each time, so that it dies at different moments of its life.
-        let (start_at, answers) = (round * 100_000, 1 + (round * 97 % 211) as usize);
+        // Numbers that a seed repeats (xorshift64, Marsaglia 2003).
+        chance ^= chance << 13;
+        chance ^= chance >> 7;
+        chance ^= chance << 17;
+        let (start_at, answers) = (round * 100_000, 1 + usize::try_from(chance % ANSWERS_MAX).unwrap());
         let path = folder.path().to_owned();
-        let writing = tokio::task::spawn_blocking(move || write_and_kill(&path, start_at, answers));
-        answered.extend(writing.await.unwrap());
+        let writing = tokio::task::spawn_blocking(move || write_and_kill(kind, &path, start_at, answers));
+        let new = writing.await.unwrap();
+        answered.extend(new.iter().copied());
 
-        let cluster = start(folder.path()).await;
-        for &number in &answered {
+        let cluster = start(kind, folder.path()).await;
+        // What an earlier life answered was looked at after it; at the end all of it once more.
+        let looked_at = if round + 1 == rounds { answered.iter().copied().collect() } else { new };
+        for number in looked_at {
             let key = api_keys::get(cluster.reader(), &account_id(number / 50), &key_id(number)).unwrap();
             assert!(key.is_some(), "round {round}: {number} was answered and is gone");
         }
@@ -117,6 +129,17 @@ async fn whatever_was_answered_survives_the_death_of_the_process() {
         assert_eq!(status.applied_index, status.last_log_index);
         cluster.shutdown().await.unwrap();
     }
+    println!("{}: {rounds} lives, {} answers, none lost", kind.name(), answered.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_was_answered_survives_the_death_of_the_process_on_fjall() {
+    live_and_die(EngineKind::Fjall).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_was_answered_survives_the_death_of_the_process_on_sled() {
+    live_and_die(EngineKind::Sled).await;
 }
 
 /// Every key has its way from the secret, and the other way round.

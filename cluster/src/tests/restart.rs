@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use twinmcp_storage::accounts;
 use twinmcp_storage::clock::{ManualClock, Timestamp};
-use twinmcp_storage::engine::{Engine, FjallEngine, FjallOptions, Keyspace, MemoryEngine};
+use twinmcp_storage::engine::{Engine, EngineKind, FjallOptions, Keyspace, MemoryEngine};
 
 use super::engines::{Gate, Power};
 use super::{Machine, account_id, config, eventually, has_account, make_accounts, start_at, start_on};
 use crate::{Cluster, ClusterConfig, Role};
 
-pub(super) fn open(folder: &Path, name: &str, spaces: &'static [Keyspace]) -> Arc<dyn Engine> {
-    Arc::new(FjallEngine::open(&folder.join(name), spaces, &FjallOptions::default()).unwrap())
+/// Starts on what lies in `folder`.
+pub(super) async fn start_in(kind: EngineKind, folder: &Path, config: ClusterConfig) -> Cluster {
+    let open = |name: &str, spaces| kind.open(&folder.join(name), spaces, &FjallOptions::default()).unwrap();
+    start_on(config, open("state", Keyspace::STATE), open("raft", Keyspace::RAFT)).await.unwrap()
 }
 
 async fn start_on_disk(folder: &Path, config: ClusterConfig) -> Cluster {
-    let (state, raft) = (open(folder, "state", Keyspace::STATE), open(folder, "raft", Keyspace::RAFT));
-    start_on(config, state, raft).await.unwrap()
+    start_in(EngineKind::Fjall, folder, config).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,6 +93,22 @@ async fn a_lost_state_comes_back_from_the_snapshot_and_the_log_behind_it() {
     assert!((0..100).all(|number| has_account(&cluster, number)));
     assert_eq!(cluster.status().cluster_id, id);
     cluster.shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_was_moved_away_is_made_anew_from_the_log_on_every_engine() {
+    for kind in EngineKind::ALL {
+        let folder = tempfile::tempdir().unwrap();
+        let cluster = start_in(kind, folder.path(), compacting()).await;
+        make_accounts(&cluster, 0..100).await;
+        eventually("a snapshot is made", || cluster.status().snapshot_index.is_some()).await;
+        cluster.shutdown().await.unwrap();
+        drop(cluster);
+        std::fs::rename(folder.path().join("state"), folder.path().join("aside")).unwrap();
+        let cluster = start_in(kind, folder.path(), compacting()).await;
+        assert!((0..100).all(|number| has_account(&cluster, number)), "{kind:?}");
+        cluster.shutdown().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use twinmcp_actors::outbound;
+use twinmcp_storage::engine::EngineKind;
 
 use self::source::Source;
 pub use self::source::{Problem, Problems};
@@ -104,6 +105,8 @@ section! {
 section! {
     /// The storage engine.
     StorageConfig = "storage" {
+        /// `fjall`, or `sled` for caches and development. Data written by one is refused by the other.
+        engine: EngineKind = EngineKind::Fjall,
         /// Cache of blocks read, in bytes.
         cache_bytes: u64 = 16 * 1024 * 1024,
         /// Writes each keyspace keeps in memory before they become a file, in bytes.

@@ -1,10 +1,11 @@
 //! What goes wrong with an engine's files, made into one error that names them and says the way out, and
 //! remembered: a node that cannot read its data must not look well.
 
-use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 
 use super::{Keyspace, StorageError};
 
@@ -53,7 +54,9 @@ impl Fault {
 
     /// The operating system refused.
     pub(super) fn io(&self, operation: &'static str, error: io::Error) -> StorageError {
-        if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) {
+        use io::ErrorKind::{InvalidData, InvalidInput, NotFound, UnexpectedEof};
+        // A file that is missing or an offset that no file has was read from one that changed.
+        if matches!(error.kind(), UnexpectedEof | InvalidData | InvalidInput | NotFound) {
             return self.damaged(operation, error);
         }
         let path = unreadable(&self.folder).unwrap_or_else(|| self.folder.clone());
@@ -81,8 +84,15 @@ impl Fault {
     }
 
     /// Runs `work` of an engine that panics over bytes it does not expect.
+    ///
+    /// `fjall` may panic a second time while the first unwinds, which ends the process before an error can be
+    /// answered; so the folder and the way out are printed when the first begins.
     pub(super) fn guard<T>(&self, work: impl FnOnce() -> T) -> Result<T, StorageError> {
-        catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        print_the_way_out();
+        let outer = GUARDED.replace(Some(self.clone()));
+        let done = catch_unwind(AssertUnwindSafe(work));
+        GUARDED.set(outer);
+        done.map_err(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown");
             self.damaged("read", format!("the engine gave up: {text}"))
@@ -100,6 +110,27 @@ impl Fault {
         self.first.get_or_init(|| format!("{error}{source}"));
         error
     }
+}
+
+thread_local! {
+    /// Whose engine this thread is in.
+    static GUARDED: RefCell<Option<Fault>> = const { RefCell::new(None) };
+}
+
+/// From now on a panic inside [`Fault::guard`] is one line with the folder and the way out; others are as before.
+fn print_the_way_out() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let others = panic::take_hook();
+        panic::set_hook(Box::new(move |panicked| match GUARDED.try_with(RefCell::take).ok().flatten() {
+            Some(Fault { folder, way_out, .. }) => {
+                let text = panicked.payload_as_str().unwrap_or("unknown").replace('\n', " ");
+                let folder = folder.display();
+                let _ = writeln!(io::stderr(), "the database in `{folder}` is damaged ({text}): {way_out}");
+            }
+            None => others(panicked),
+        }));
+    });
 }
 
 /// The first file below `folder` that cannot be read: what an engine's I/O error does not say.

@@ -12,6 +12,7 @@ use fjall::{Database, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 use super::fault::{Fault, WayOut};
 use super::journal;
 use super::metrics::Metrics;
+use super::trees;
 use super::{Batch, Durability, Engine, Keyspace, Pair, Reader, StorageError};
 
 /// How much memory and disk the engine may use.
@@ -60,6 +61,10 @@ impl FjallEngine {
         if let Some(journal) = damaged {
             let cause = "a change in the middle of it is not whole, and others follow";
             return Err(fault.damaged_file(&journal, "open the database", cause));
+        }
+        let damaged = trees::find_damaged(path).map_err(|error| fault.io("read a tree", error))?;
+        if let Some(file) = damaged {
+            return Err(fault.damaged_file(&file, "open the database", "it is not what was written"));
         }
         // It asserts, here and there, what a damaged file does not hold.
         let opened = fault.guard(|| open(path, spaces, options))?;

@@ -4,6 +4,8 @@
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod damage;
 mod fault;
 mod fjall;
 mod journal;
@@ -11,6 +13,7 @@ mod memory;
 mod metrics;
 mod open;
 mod sled;
+mod trees;
 
 use std::path::PathBuf;
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use twinmcp_storage::command::Command;
-use twinmcp_storage::engine::Keyspace;
+use twinmcp_storage::engine::{EngineKind, Keyspace};
 
 use super::commands::command;
 use super::{Stores, contents, entry_of, in_memory, on_disk};
@@ -27,14 +27,17 @@ fn run<S: Strategy>(cases: u32, strategy: S, test: impl Fn(S::Value)) {
 }
 
 #[test]
-fn a_log_gives_the_same_bytes_in_memory_and_on_disk() {
+fn a_log_gives_the_same_bytes_in_memory_and_on_every_disk() {
     let entries = vec((0..10_000_u64, vec(command(), 0..8)), 1..16);
     run(12, entries, |entries| {
         let folder = tempfile::tempdir().unwrap();
-        let (memory, disk) = (in_memory(), on_disk(folder.path()));
+        let memory = in_memory();
         apply(&memory, &entries);
-        apply(&disk, &entries);
-        assert_eq!(contents(&*memory.state, Keyspace::STATE), contents(&*disk.state, Keyspace::STATE));
+        for kind in EngineKind::ALL {
+            let disk = on_disk(kind, &folder.path().join(kind.name()));
+            apply(&disk, &entries);
+            assert_eq!(contents(&*memory.state, Keyspace::STATE), contents(&*disk.state, Keyspace::STATE));
+        }
     });
 }
 

@@ -9,7 +9,7 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use twinmcp_storage::accounts;
 use twinmcp_storage::command::Command;
-use twinmcp_storage::engine::{Batch, Durability, Engine, Keyspace, MemoryEngine, Reader};
+use twinmcp_storage::engine::{Batch, Durability, Engine, EngineKind, Keyspace, MemoryEngine, Reader};
 use twinmcp_storage::transaction::Change;
 
 use super::commands::command;
@@ -43,7 +43,8 @@ async fn install(stores: &mut Stores, snapshot: Snapshot) -> std::io::Result<()>
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_replaces_the_state_wholly() {
     let folder = tempfile::tempdir().unwrap();
-    for mut follower in [in_memory(), on_disk(folder.path())] {
+    let on_disks = EngineKind::ALL.map(|kind| on_disk(kind, &folder.path().join(kind.name())));
+    for mut follower in on_disks.into_iter().chain([in_memory()]) {
         let mut leader = in_memory();
         fill(&leader, 40);
         fill(&follower, 5);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::command::Command;
-use twinmcp_storage::engine::{Engine, FjallEngine, FjallOptions, Keyspace, MemoryEngine, Pair};
+use twinmcp_storage::engine::{Engine, EngineKind, FjallOptions, Keyspace, MemoryEngine, Pair};
 use twinmcp_storage::record;
 
 use super::apply::{Applier, Parts};
@@ -59,10 +59,9 @@ fn in_memory() -> Stores {
     open(Arc::new(MemoryEngine::new(Keyspace::STATE)), Arc::new(MemoryEngine::new(Keyspace::RAFT)))
 }
 
-fn on_disk(folder: &Path) -> Stores {
-    let engine = |name: &str, spaces| -> Arc<dyn Engine> {
-        Arc::new(FjallEngine::open(&folder.join(name), spaces, &FjallOptions::default()).unwrap())
-    };
+fn on_disk(kind: EngineKind, folder: &Path) -> Stores {
+    let engine =
+        |name: &str, spaces| kind.open(&folder.join(name), spaces, &FjallOptions::default()).unwrap();
     open(engine("state", Keyspace::STATE), engine("raft", Keyspace::RAFT))
 }
 

@@ -2,6 +2,7 @@
 
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
+use twinmcp_storage::engine::EngineKind;
 
 use super::super::log::LogStore;
 use super::super::machine::StateMachine;
@@ -17,12 +18,12 @@ impl StoreBuilder<Types, LogStore, StateMachine> for InMemory {
     }
 }
 
-struct OnDisk;
+struct OnDisk(EngineKind);
 
 impl StoreBuilder<Types, LogStore, StateMachine, tempfile::TempDir> for OnDisk {
     async fn build(&self) -> Result<(tempfile::TempDir, LogStore, StateMachine), StorageError<Types>> {
         let folder = tempfile::tempdir().unwrap();
-        let stores = on_disk(folder.path());
+        let stores = on_disk(self.0, folder.path());
         Ok((folder, stores.log, stores.machine))
     }
 }
@@ -33,6 +34,8 @@ async fn the_stores_keep_openrafts_contract_in_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_stores_keep_openrafts_contract_on_disk() {
-    Box::pin(Suite::test_all(OnDisk)).await.unwrap();
+async fn the_stores_keep_openrafts_contract_on_every_disk() {
+    for kind in EngineKind::ALL {
+        Box::pin(Suite::test_all(OnDisk(kind))).await.unwrap();
+    }
 }

@@ -15,12 +15,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use self::view::Views;
 use super::fault::{Fault, WayOut};
 use super::metrics::Metrics;
 use super::{Batch, Durability, Engine, Keyspace, Pair, Reader, StorageError};
+
+/// How long an open waits for the lock of the directory: threads of `sled` hold it until their last task has
+/// ended, which can be after the tree was dropped.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
 
 /// A tree of `sled` in a directory; one process at a time.
 pub struct SledEngine {
@@ -51,8 +56,16 @@ impl SledEngine {
             let files = Files::open(path)?;
             Ok((tree, files))
         };
-        // Its recovery panics over much that is damaged.
-        let (tree, files) = fault.guard(open)?.map_err(|error| failed(&fault, "open the database", error))?;
+        let deadline = Instant::now() + LOCK_WAIT;
+        let (tree, files) = loop {
+            // Its recovery panics over much that is damaged.
+            match fault.guard(open)?.map_err(|error| failed(&fault, "open the database", error)) {
+                Err(StorageError::Locked) if Instant::now() < deadline => {
+                    thread::park_timeout(LOCK_WAIT / 100)
+                }
+                opened => break opened?,
+            }
+        };
         Ok(Self {
             path: path.to_owned(),
             spaces,
