@@ -1,7 +1,7 @@
 //! Live state and decisions: what a node does between a request and the agreed state.
 //!
 //! One handle a noun, each `Clone` and cheap: [`Accounts`], [`ApiKeys`], [`Libraries`], [`Catalogue`], [`Jobs`],
-//! [`Search`]. Behind a handle that changes things stands a supervised actor; reads pass no mailbox.
+//! [`Search`], [`Mending`]. Behind a handle that changes things stands a supervised actor; reads pass no mailbox.
 //!
 //! Invariants: `ractor` is named in this crate only; an error that belongs to a caller travels in the
 //! reply; every wait of a caller has a deadline.
@@ -15,6 +15,7 @@ pub mod embedding;
 pub mod ingest;
 pub mod jobs;
 pub mod libraries;
+pub mod mending;
 pub mod outbound;
 pub mod refresh;
 pub mod search;
@@ -27,7 +28,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ractor::SpawnErr;
+use ractor::{ActorProcessingErr, SpawnErr};
 use twinmcp_cluster::Cluster;
 use twinmcp_storage::bundle::BundleStore;
 use twinmcp_storage::clock::{Clock, Entropy};
@@ -37,6 +38,7 @@ pub use api_keys::ApiKeys;
 pub use catalogue::Catalogue;
 pub use jobs::{Jobs, JobsConfig};
 pub use libraries::Libraries;
+pub use mending::Mending;
 pub use refresh::{MasterKey, Refresh};
 pub use search::Search;
 pub use slot::Unanswered;
@@ -72,10 +74,23 @@ pub struct ActorsConfig {
 pub enum StartError {
     /// An actor ended while it started.
     #[error("failed to start the actors")]
-    Spawn(#[from] SpawnErr),
+    Spawn(#[source] ActorProcessingErr),
     /// Other hosts cannot be asked.
     #[error(transparent)]
     Outbound(#[from] OutboundError),
+}
+
+impl From<SpawnErr> for StartError {
+    /// The cause itself: `ractor` says of an error in a start, once a level of supervision, that the actor panicked.
+    fn from(error: SpawnErr) -> Self {
+        match error {
+            SpawnErr::StartupFailed(cause) => match cause.downcast::<SpawnErr>() {
+                Ok(nested) => Self::from(*nested),
+                Err(cause) => Self::Spawn(cause),
+            },
+            error => Self::Spawn(error.into()),
+        }
+    }
 }
 
 /// Everything that lives in a node, by noun.
@@ -99,6 +114,8 @@ pub struct Actors {
     pub usage: Usage,
     /// How libraries are read again.
     pub refresh: Refresh,
+    /// What is lost on this node, and what is done about it.
+    pub mending: Mending,
     /// How the actors are.
     pub supervisor: Supervisor,
 }
@@ -137,7 +154,8 @@ impl Actors {
         let (libraries_child, libraries) = Libraries::child(&context);
         let (jobs_child, jobs) = Jobs::child(&context, &config.jobs);
         let (refresh_child, refresh) = Refresh::child(&context, &jobs, config.master_key);
-        let (search_child, search) = Search::child(&context, &jobs);
+        let (mending_child, mending) = Mending::child(&context, &jobs);
+        let (search_child, search) = Search::child(&context, &jobs, &mending);
         let (upgrade_child, upgrades) = Upgrades::child(&context, &config.upgrade);
         let mut children = vec![
             accounts_child,
@@ -147,6 +165,7 @@ impl Actors {
             search_child,
             jobs_child,
             refresh_child,
+            mending_child,
         ];
         children.extend(upgrade_child);
         let supervisor =
@@ -161,6 +180,7 @@ impl Actors {
             upgrades,
             usage,
             refresh,
+            mending,
             supervisor,
         })
     }

@@ -41,6 +41,12 @@ pub enum ClusterError {
         /// Why, in a sentence.
         reason: String,
     },
+    /// This node takes no changes since its disk or its data failed. Nothing was proposed.
+    #[error("no changes are taken since something failed: {reason}")]
+    Failed {
+        /// What, in a sentence.
+        reason: String,
+    },
     /// The configuration cannot work.
     #[error("the cluster configuration cannot work: {message}")]
     Config {

@@ -73,8 +73,8 @@ impl Cluster {
     /// Dropping the future does not take the change back.
     ///
     /// # Errors
-    /// [`ClusterError::Busy`], [`ClusterError::NoLeader`] and [`ClusterError::TooLarge`] say that
-    /// nothing was proposed; after [`ClusterError::Deadline`], [`ClusterError::LeaderChanged`] and
+    /// [`ClusterError::Busy`], [`ClusterError::NoLeader`], [`ClusterError::TooLarge`] and
+    /// [`ClusterError::Failed`] say that nothing was proposed; after [`ClusterError::Deadline`], [`ClusterError::LeaderChanged`] and
     /// [`ClusterError::Stopped`] the change may still be applied, once.
     pub async fn propose(&self, command: Command) -> Result<Applied, ClusterError> {
         self.propose_within(command, self.inner.propose_deadline).await
@@ -132,7 +132,9 @@ impl Cluster {
 
     /// How this node stands.
     pub fn status(&self) -> ClusterStatus {
-        self.inner.consensus.status()
+        let status = self.inner.consensus.status();
+        let fault = || self.inner.raft.fault().or_else(|| self.inner.state.fault());
+        ClusterStatus { unhealthy: status.unhealthy.or_else(fault), ..status }
     }
 
     /// Resolves once this node takes no part any more, and says why; at once if it already does not.

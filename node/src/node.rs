@@ -271,6 +271,7 @@ fn apis(
         region: config.node.region.clone(),
         cluster: cluster.clone(),
         supervisor: actors.supervisor.clone(),
+        mending: actors.mending.clone(),
         readiness: Arc::clone(readiness),
         embedder: StaticTable::builtin().id().to_owned(),
         upgrades: actors.upgrades.clone(),

@@ -1,7 +1,8 @@
 //! Whole nodes from outside: the program `twinmcp` as a child process, asked over HTTP and from its command line.
 //!
 //! [`TestNode`] starts, stops, kills and restarts a node; [`TestClient`] asks it; [`Cli`] runs the commands; [`docs`]
-//! writes documentation whose right answers are known; [`site`] and [`git`] serve it. The stories are in `tests/`, one module each.
+//! writes documentation whose right answers are known; [`site`] and [`git`] serve it; [`Fault`] and [`SmallDisk`] are bad
+//! disks. The stories are in `tests/`, one module each.
 //!
 //! Invariant: nothing here leaves the machine, listens on a fixed port or writes outside a temporary folder.
 
@@ -9,6 +10,7 @@ mod binary;
 mod cli;
 mod client;
 pub mod docs;
+mod faults;
 pub mod git;
 mod node;
 mod raw;
@@ -18,6 +20,7 @@ mod wait;
 pub use binary::twinmcp;
 pub use cli::{Cli, Finished, run};
 pub use client::{Answer, Events, TestClient, with_parameters};
+pub use faults::{Chance, Fault, SmallDisk, variable};
 pub use node::{NodeSetup, TestNode};
 pub use raw::{Raw, RawAnswer, raise_file_limit};
 pub use wait::{DEADLINE, eventually};

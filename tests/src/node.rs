@@ -23,6 +23,8 @@ const STOP_DEADLINE: Duration = Duration::from_secs(20);
 pub struct NodeSetup {
     variables: BTreeMap<String, String>,
     project: Option<PathBuf>,
+    data_dir: Option<PathBuf>,
+    under: Vec<String>,
 }
 
 impl Default for NodeSetup {
@@ -30,7 +32,7 @@ impl Default for NodeSetup {
     fn default() -> Self {
         let keys = ["ANONYMOUS_PER_MINUTE", "ANONYMOUS_BURST", "KEY_PER_MINUTE", "KEY_BURST"];
         let variables = keys.map(|key| (format!("TWINMCP__LIMITS__{key}"), "1000000".to_owned()));
-        Self { variables: variables.into(), project: None }
+        Self { variables: variables.into(), project: None, data_dir: None, under: Vec::new() }
     }
 }
 
@@ -50,12 +52,39 @@ impl NodeSetup {
         self
     }
 
+    /// On a data directory of the test's own, which may hold something.
+    #[must_use]
+    pub fn on(mut self, data_dir: &Path) -> Self {
+        self.data_dir = Some(data_dir.to_owned());
+        self
+    }
+
+    /// Started by another program, such as `strace`, that becomes it under its own process id.
+    #[must_use]
+    pub fn under(mut self, command: &[&str]) -> Self {
+        self.under = command.iter().map(|part| (*part).to_owned()).collect();
+        self
+    }
+
     /// Starts the node and waits until it takes requests.
     pub async fn start(self) -> TestNode {
-        let home = tempfile::tempdir().expect("the machine has a temporary folder");
-        let mut node = TestNode { setup: self, home, process: None, url: String::new(), key: String::new() };
+        let mut node = self.made();
         node.start().await;
         node
+    }
+
+    /// Starts the node and waits until it can be asked, ready or not.
+    ///
+    /// # Errors
+    /// What it wrote to standard error, when it ended by itself.
+    pub async fn try_start(self) -> Result<TestNode, String> {
+        let mut node = self.made();
+        node.announced().await.map(|()| node)
+    }
+
+    fn made(self) -> TestNode {
+        let home = tempfile::tempdir().expect("the machine has a temporary folder");
+        TestNode { setup: self, home, process: None, url: String::new(), key: String::new() }
     }
 }
 
@@ -104,7 +133,7 @@ impl TestNode {
 
     /// Where the node keeps its data.
     pub fn data_dir(&self) -> PathBuf {
-        self.home.path().join("data")
+        self.setup.data_dir.clone().unwrap_or_else(|| self.home.path().join("data"))
     }
 
     /// Every file the node keeps below `folder` of its data directory.
@@ -172,23 +201,37 @@ impl TestNode {
         self.start().await;
     }
 
-    async fn start(&mut self) {
+    async fn announced(&mut self) -> Result<(), String> {
         let announced = self.data_dir().join("quickstart.json");
+        let before = self.stderr().len();
         let mut process = self.command().spawn().expect("the program under test starts");
         let pid = process.id();
-        let (url, key) = eventually("the node's announcement", async || {
-            if let Ok(Some(status)) = process.try_wait() {
-                panic!("the node ended with {status}: {}", self.log());
+        let told = eventually("the node's announcement", async || {
+            if let Ok(Some(_)) = process.try_wait() {
+                return Some(None);
             }
             let text = fs::read_to_string(&announced).ok()?;
             let told: Value = serde_json::from_str(&text).ok()?;
             // What an earlier start announced must not be taken for this one's.
             let text = |name: &str| told[name].as_str().map(str::to_owned);
-            if told["pid"] == pid { text("url").zip(text("api_key")) } else { None }
+            if told["pid"] == pid { Some(text("url").zip(text("api_key"))) } else { None }
         })
         .await;
+        let Some((url, key)) = told else { return Err(self.stderr().split_off(before)) };
         self.process = Some(process);
         (self.url, self.key) = (url, key);
+        Ok(())
+    }
+
+    fn stderr(&self) -> String {
+        let bytes = fs::read(self.home.path().join("stderr")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    async fn start(&mut self) {
+        if let Err(stderr) = self.announced().await {
+            panic!("the node ended: {stderr}");
+        }
         let client = self.client();
         eventually("the node's readiness", async || {
             let answer = client.try_answer(client.request(reqwest::Method::GET, "/api/health/ready")).await;
@@ -207,7 +250,14 @@ impl TestNode {
             Some(project) => (project.join("project"), project.join("cargo")),
             None => (self.folder(), home.join("no-cargo")),
         };
-        let mut command = Command::new(twinmcp());
+        let mut command = match self.setup.under.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(twinmcp());
+                command
+            }
+            None => Command::new(twinmcp()),
+        };
         command.arg("quickstart").arg("--data-dir").arg(self.data_dir()).args(["--listen", "127.0.0.1:0"]);
         if self.setup.project.is_none() {
             command.args(["--crates-max", "0"]);

@@ -6,6 +6,7 @@ mod catalogue;
 mod clients;
 mod command_line;
 mod crash;
+mod disks;
 mod document;
 mod errors;
 mod fetched;

@@ -1,5 +1,6 @@
 //! The project's own commands: `cargo xtask <command>`.
 
+mod faults;
 mod run;
 mod tidy;
 
@@ -12,6 +13,7 @@ const HELP: &str = "\
 cargo xtask check             everything that must pass: format, lints, dependency rules, tests, documentation; writes nothing
 cargo xtask check --coverage  the same, and the tests must run 80 % of the lines (needs cargo-llvm-cov)
 cargo xtask fix               formats the code and writes openapi/twinmcp.json
+cargo xtask faults            the long form of the tests that kill nodes and spoil disks: hundreds of rounds
 cargo xtask tidy              only the dependency rules
 cargo xtask openapi           writes openapi/twinmcp.json";
 
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         ["check"] => check(&test_step()),
         ["check", "--coverage"] => check(&coverage_step()),
         ["fix"] => run::one(&Step::cargo("format", &["fmt", "--all"])).and_then(|()| openapi()),
+        ["faults"] => faults::run(),
         ["tidy"] => tidy(),
         ["openapi"] => openapi(),
         _ => Err(HELP.to_owned()),

@@ -157,6 +157,9 @@ pub(crate) enum IngestError {
         /// Pages that could not be read.
         failed: u64,
     },
+    /// The archive is not the one that was sent.
+    #[error("the archive was damaged on this node's disk after it was sent; send it again")]
+    DamagedUpload,
     /// The thread that built it ended.
     #[error("indexing was interrupted: {reason}")]
     Interrupted {
@@ -182,7 +185,7 @@ fn stage_of(error: &IngestError) -> KeyValue {
     KeyValue::new(
         "stage",
         match error {
-            IngestError::Source(_) => "fetch",
+            IngestError::Source(_) | IngestError::DamagedUpload => "fetch",
             IngestError::Bundle(_) => "build",
             IngestError::Nothing { .. } => "parse",
             IngestError::Cancelled | IngestError::Interrupted { .. } => "interrupted",
@@ -195,6 +198,7 @@ fn reason_of(error: &IngestError) -> &'static str {
     match error {
         IngestError::Source(error) => error.code(),
         IngestError::Bundle(_) => "bundle",
+        IngestError::DamagedUpload => "damaged_upload",
         IngestError::Nothing { .. } => "no_documentation",
         IngestError::Cancelled => "cancelled",
         IngestError::Interrupted { .. } => "interrupted",

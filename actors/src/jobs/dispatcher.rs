@@ -36,6 +36,8 @@ pub(super) enum Message {
     },
     /// The pause before another attempt is over.
     TryAgain(JobId),
+    /// There is more to do for waiting jobs.
+    Fill,
     /// Time to clean up.
     Sweep,
 }
@@ -65,6 +67,8 @@ struct Attempt {
 const ENDED_VIEWS_MAX: usize = 200;
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// Jobs given up in one go: after a start with a full list of jobs callers are answered between them.
+const GIVEN_UP_MAX: usize = 16;
 
 impl Actor for Dispatcher {
     type Msg = Message;
@@ -106,6 +110,7 @@ impl Actor for Dispatcher {
             Message::Submit { submission, reply } => answer(reply, self.submit(submission, state).await),
             Message::Cancel { account, id, reply } => answer(reply, self.cancel(account, id, state).await),
             Message::TryAgain(id) => state.waiting.push_back(id),
+            Message::Fill => {}
             Message::Sweep => {
                 self.sweep()?;
                 myself.send_after(SWEEP_EVERY, || Message::Sweep);
@@ -171,7 +176,12 @@ impl Dispatcher {
 
     /// Starts waiting jobs until all workers are busy.
     async fn fill(&self, myself: &ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        let mut given_up = 0;
         while state.running.len() < self.workers {
+            if given_up == GIVEN_UP_MAX {
+                myself.send_message(Message::Fill)?;
+                break;
+            }
             let Some(id) = state.waiting.pop_front() else { break };
             let Some(job) = jobs::get(self.context.cluster.reader(), &id)? else { continue };
             if job.state.is_ended() {
@@ -180,6 +190,7 @@ impl Dispatcher {
             let Some(input) = job::input(&self.uploads, &job) else {
                 self.give_up(&job, "the uploaded archive is not on this node any more; send it again")
                     .await?;
+                given_up += 1;
                 continue;
             };
             let cancel = CancellationToken::new();

@@ -167,7 +167,7 @@ async fn build(arguments: &Arguments) -> Result<(libraries::Facts, libraries::Bu
             is_cancelled: &|| cancel.is_cancelled(),
             report: &report,
         };
-        let result = ingest::build(&task);
+        let result = check_upload(&job.source, &material).and_then(|()| ingest::build(&task));
         if let Ok((_, built)) = &result {
             info!(pages = built.pages, snippets = built.snippets, bytes = built.bundle_bytes, "bundle built");
         }
@@ -192,6 +192,19 @@ fn bundle_before(context: &Context, job: &Job) -> Result<Option<String>, Storage
     }
     let Some(version) = version else { return Ok(None) };
     Ok(libraries::manifest(reader, &job.library, &version)?.map(|manifest| manifest.bundle))
+}
+
+/// An upload is named by the hash of what was sent: a disk that changed it must not change the documentation.
+fn check_upload(source: &Source, material: &Material) -> Result<(), IngestError> {
+    let (Source::Upload { hash, .. }, Material::Archive { path, .. }) = (source, material) else {
+        return Ok(());
+    };
+    let mut hasher = blake3::Hasher::new();
+    let read = std::fs::File::open(path).and_then(|mut file| std::io::copy(&mut file, &mut hasher));
+    match read {
+        Ok(_) if hasher.finalize().to_hex().as_str() == hash => Ok(()),
+        Ok(_) | Err(_) => Err(IngestError::DamagedUpload),
+    }
 }
 
 async fn fail(context: &Context, job: &Job, attempt: u32, message: String) -> Result<(), ActorProcessingErr> {

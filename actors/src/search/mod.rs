@@ -31,6 +31,7 @@ pub use summary::LibrarySummary;
 use crate::context::Context;
 use crate::embedding::Embedder;
 use crate::jobs::Jobs;
+use crate::mending::{Loss, Mending};
 use crate::supervisor::Child;
 use crate::upgrade::Activity;
 use catalogue::SharedCatalogue;
@@ -158,6 +159,9 @@ pub enum SearchError {
     /// The question is too long.
     #[error("a question has at most {QUERY_BYTES_MAX} bytes")]
     QueryLength,
+    /// The bundle is damaged or missing on this node.
+    #[error("{0}")]
+    Lost(Loss),
     /// The bundle cannot be opened or read.
     #[error("failed to read the index of the library")]
     Bundle(#[from] BundleError),
@@ -176,13 +180,14 @@ pub struct Search {
     bundles: Arc<BundleStore>,
     embedder: &'static dyn Embedder,
     jobs: Jobs,
+    mending: Mending,
     catalogue: SharedCatalogue,
     metrics: Arc<Metrics>,
     activity: Arc<Activity>,
 }
 
 impl Search {
-    pub(crate) fn child(context: &Arc<Context>, jobs: &Jobs) -> (Child, Self) {
+    pub(crate) fn child(context: &Arc<Context>, jobs: &Jobs, mending: &Mending) -> (Child, Self) {
         let catalogue = SharedCatalogue::empty(context.embedder);
         let child = catalogue::child(context, catalogue.clone());
         let search = Self {
@@ -190,6 +195,7 @@ impl Search {
             bundles: Arc::clone(&context.bundles),
             embedder: context.embedder,
             jobs: jobs.clone(),
+            mending: mending.clone(),
             catalogue,
             metrics: Arc::new(Metrics::new()),
             activity: Arc::clone(&context.activity),

@@ -97,7 +97,17 @@ impl Search {
         }
         let bundles = Arc::clone(&self.bundles);
         let opened = tokio::task::spawn_blocking(move || bundles.open(hash)).await;
-        Ok(opened.map_err(|_| SearchError::Interrupted)??)
+        match opened.map_err(|_| SearchError::Interrupted)? {
+            Err(error) if error.is_loss() => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "an index bundle is lost");
+                let loss = self.mending.lost(manifest, hash).await;
+                // The job that builds it again may have ended meanwhile.
+                let bundles = Arc::clone(&self.bundles);
+                let again = tokio::task::spawn_blocking(move || bundles.open(hash)).await;
+                again.map_err(|_| SearchError::Interrupted)?.map_err(|_| SearchError::Lost(loss))
+            }
+            opened => Ok(opened?),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Stories over all actors of one node.
 
+mod disks;
 // The same site and the same git server as in the tests of whole nodes.
 #[path = "../../../tests/src/git.rs"]
 #[expect(unreachable_pub, reason = "public there")]
@@ -220,7 +221,7 @@ async fn every_actor_heals_after_a_crash_while_readers_go_on() {
     let world = World::new().await;
     let source = world.source("v1", &[GUIDE]);
     world.index("/acme/widget", "1.0", source).await;
-    for actor in ["accounts", "api_keys", "usage", "libraries", "search", "jobs", "refresh"] {
+    for actor in ["accounts", "api_keys", "usage", "libraries", "search", "jobs", "refresh", "mending"] {
         world.kill(actor);
         assert!(world.docs("/acme/widget", "polish").await.is_ok(), "reads pass no mailbox");
     }

@@ -107,6 +107,13 @@ impl World {
         &self.bundles
     }
 
+    /// Takes every bundle away from under the node.
+    pub(crate) fn lose_bundles(&self) {
+        for folder in std::fs::read_dir(self.disk.folder.path().join("bundles")).unwrap() {
+            std::fs::remove_dir_all(folder.unwrap().path()).unwrap();
+        }
+    }
+
     pub(crate) fn folder(&self) -> PathBuf {
         self.disk.folder.path().join("sources")
     }

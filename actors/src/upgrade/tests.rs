@@ -147,6 +147,8 @@ async fn a_bundle_that_is_gone_is_told_and_the_next_version_is_upgraded() {
     index(&world, "1.0", 3).await;
     let gone = manifest(&world, "1.0");
     std::fs::remove_file(world.bundles().path(hash(&gone))).unwrap();
+    // With its source it would be built again.
+    std::fs::remove_dir_all(world.folder().join("1.0")).unwrap();
     let world = world
         .crash_and_restart_with(|folder| UpgradeConfig {
             model: Some(tiny_model(folder)),

@@ -90,6 +90,9 @@ impl Proposer {
     }
 
     async fn try_propose(&self, command: &Command, deadline: Duration) -> Result<Applied> {
+        if let Some(reason) = self.health.failure() {
+            return Err(ClusterError::Failed { reason: reason.to_owned() });
+        }
         let bytes = record::encode(command).map_err(ClusterError::Storage)?;
         let (size, bytes_max) = (bytes.len(), self.command_bytes_max);
         let too_large = ClusterError::TooLarge { bytes: size, bytes_max };
@@ -130,6 +133,7 @@ fn reason(error: &ClusterError) -> &'static str {
         ClusterError::NoLeader => "no_leader",
         ClusterError::LeaderChanged => "leader_changed",
         ClusterError::TooLarge { .. } => "too_large",
+        ClusterError::Failed { .. } => "failed",
         _ => "stopped",
     }
 }

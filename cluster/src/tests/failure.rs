@@ -18,6 +18,8 @@ async fn a_log_that_cannot_be_synced_ends_the_nodes_part_and_leaves_its_state_re
     let refused = cluster.propose(account(3)).await.unwrap_err();
     assert!(matches!(&refused, ClusterError::Stopped { reason } if reason.contains("injected")), "{refused}");
     assert!(matches!(stopped.await, StopReason::Failed { message } if message.contains("injected")));
+    let refused = cluster.propose(account(4)).await.unwrap_err();
+    assert!(matches!(&refused, ClusterError::Failed { reason } if reason.contains("injected")), "{refused}");
     let status = cluster.status();
     assert_eq!(status.role, Role::Stopped);
     assert!(status.unhealthy.unwrap().contains("storage failed to sync"));

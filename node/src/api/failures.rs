@@ -6,9 +6,29 @@ use twinmcp_actors::api_keys::ApiKeysError;
 use twinmcp_actors::jobs::{JobsError, UploadError};
 use twinmcp_actors::libraries::LibrariesError;
 use twinmcp_cluster::ClusterError;
+use twinmcp_storage::engine::StorageError;
 use twinmcp_storage::ids::InvalidId;
 
 use super::error::ApiError;
+
+/// Seconds until it is worth asking a node again that somebody has to mend.
+const READ_ONLY_RETRY_S: u64 = 30;
+
+impl From<StorageError> for ApiError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Engine { .. } | StorageError::Damaged { .. } | StorageError::Halted => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "storage_failed",
+                "The node cannot read its data; `/api/health` says what failed. Ask another node, or mend this one \
+                 and restart it.",
+            )
+            .retry_after(READ_ONLY_RETRY_S)
+            .caused_by(error),
+            error => Self::internal(error),
+        }
+    }
+}
 
 impl From<Unanswered> for ApiError {
     fn from(error: Unanswered) -> Self {
@@ -28,6 +48,14 @@ impl From<ClusterError> for ApiError {
             ClusterError::Busy | ClusterError::NoLeader | ClusterError::Behind { .. } => Self::busy(
                 "The cluster takes no changes right now; nothing was changed. Try again in a second.",
             )
+            .caused_by(error),
+            ClusterError::Failed { .. } => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "read_only",
+                "The node takes no changes since its disk or its data failed; nothing was changed, and reads go on. \
+                 `/api/health` says what failed: mend it and restart the node.",
+            )
+            .retry_after(READ_ONLY_RETRY_S)
             .caused_by(error),
             ClusterError::TooLarge { bytes_max, .. } => Self::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -54,7 +82,7 @@ impl From<ApiKeysError> for ApiError {
             ApiKeysError::NameLength | ApiKeysError::NoScopes => Self::bad_request(told(&error)),
             ApiKeysError::Busy(error) => error.into(),
             ApiKeysError::Replicate(error) => error.into(),
-            ApiKeysError::Storage(error) => Self::internal(error),
+            ApiKeysError::Storage(error) => error.into(),
             ApiKeysError::Entropy(error) => Self::internal(error),
         }
     }
@@ -70,7 +98,7 @@ impl From<LibrariesError> for ApiError {
             }
             LibrariesError::Busy(error) => error.into(),
             LibrariesError::Replicate(error) => error.into(),
-            LibrariesError::Storage(error) => Self::internal(error),
+            LibrariesError::Storage(error) => error.into(),
         }
     }
 }
@@ -94,7 +122,7 @@ impl From<JobsError> for ApiError {
             JobsError::Fetch(_) => Self::new(StatusCode::BAD_REQUEST, "url_refused", told(&error)),
             JobsError::Busy(error) => error.into(),
             JobsError::Replicate(error) => error.into(),
-            JobsError::Storage(error) => Self::internal(error),
+            JobsError::Storage(error) => error.into(),
             JobsError::Entropy(error) => Self::internal(error),
         }
     }
@@ -107,7 +135,13 @@ impl From<UploadError> for ApiError {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", told(&error))
             }
             UploadError::Empty => Self::bad_request(told(&error)),
-            UploadError::Write(error) => Self::internal(error),
+            UploadError::Write(error) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "upload_not_written",
+                "The node's disk did not take the upload; nothing was kept. Look whether it is full or read-only.",
+            )
+            .retry_after(READ_ONLY_RETRY_S)
+            .caused_by(error),
             UploadError::Entropy(error) => Self::internal(error),
         }
     }

@@ -8,7 +8,7 @@ use poem_openapi::payload::{Json, PlainText};
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use twinmcp_actors::supervisor::ActorState;
-use twinmcp_actors::{Supervisor, Upgrades};
+use twinmcp_actors::{Mending, Supervisor, Upgrades};
 use twinmcp_cluster::Cluster;
 use twinmcp_storage::api_keys::Scope;
 
@@ -18,6 +18,9 @@ use super::upgrade::UpgradeRecord;
 use crate::http::{Identity, address_of};
 use crate::telemetry::{self, Readiness};
 
+/// Most notices in one answer.
+const NOTICES_MAX: usize = 100;
+
 /// What tells how the node is.
 #[derive(Clone)]
 pub(crate) struct Health {
@@ -25,6 +28,7 @@ pub(crate) struct Health {
     pub(crate) region: String,
     pub(crate) cluster: Cluster,
     pub(crate) supervisor: Supervisor,
+    pub(crate) mending: Mending,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) embedder: String,
     pub(crate) upgrades: Upgrades,
@@ -42,6 +46,14 @@ impl Health {
         let failed = self.supervisor.health().into_iter().filter(|actor| actor.state == ActorState::Failed);
         faults.extend(failed.map(|actor| format!("actor `{}` has failed", actor.name)));
         faults
+    }
+
+    /// What is wrong with a part that the rest does not need.
+    fn notices(&self) -> Vec<String> {
+        match self.mending.losses() {
+            Ok(losses) => losses.iter().take(NOTICES_MAX).map(ToString::to_string).collect(),
+            Err(error) => vec![error.to_string()],
+        }
     }
 }
 
@@ -96,10 +108,12 @@ impl Example for ClusterRecord {
 #[derive(Debug, Clone, Object)]
 #[oai(example)]
 pub(crate) struct HealthRecord {
-    /// `ok`, or `degraded` with `faults`.
+    /// `ok`, or `degraded` with `faults` or `notices`.
     status: String,
     /// Why the node should get no requests; empty when it should.
     faults: Vec<String>,
+    /// What is wrong with a part that the rest does not need, such as one version's index; at most 100.
+    notices: Vec<String>,
     /// Version of the program.
     version: String,
     /// Name of the node.
@@ -123,6 +137,7 @@ impl Example for HealthRecord {
         Self {
             status: "ok".to_owned(),
             faults: Vec::new(),
+            notices: Vec::new(),
             version: "0.1.0".to_owned(),
             node: "node-1".to_owned(),
             region: "local".to_owned(),
@@ -175,11 +190,11 @@ pub(crate) struct HealthApi {
 impl HealthApi {
     /// Shows how the node is.
     ///
-    /// Always 200 while the process answers; `status` and `faults` say what is wrong.
+    /// Always 200 while the process answers; `status`, `faults` and `notices` say what is wrong.
     #[oai(path = "/health", method = "get", operation_id = "get_health")]
     async fn health(&self) -> Json<HealthRecord> {
         let health = &self.health;
-        let faults = health.faults();
+        let (faults, notices) = (health.faults(), health.notices());
         let status = health.cluster.status();
         let actors = health.supervisor.health().into_iter().map(|actor| ActorRecord {
             name: actor.name.to_owned(),
@@ -192,8 +207,9 @@ impl HealthApi {
             restarts: actor.restarts,
         });
         Json(HealthRecord {
-            status: if faults.is_empty() { "ok" } else { "degraded" }.to_owned(),
+            status: if faults.is_empty() && notices.is_empty() { "ok" } else { "degraded" }.to_owned(),
             faults,
+            notices,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: health.node.clone(),
             region: health.region.clone(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use opentelemetry::metrics::Histogram;
 use opentelemetry::{KeyValue, global};
 use poem::http::StatusCode;
+use twinmcp_actors::mending::{Loss, Remedy};
 use twinmcp_actors::search::{Docs, DocsQuery, LibraryMatch, SearchError};
 use twinmcp_actors::usage::Asker;
 use twinmcp_actors::{Search, Usage};
@@ -100,6 +101,22 @@ fn at_most(name: &str, text: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// Seconds until it is worth asking again for a version that is being built.
+const REBUILDING_RETRY_S: u64 = 5;
+/// Seconds until it is worth asking again for a version that somebody has to index.
+const LOST_RETRY_S: u64 = 300;
+
+fn lost(loss: &Loss) -> ApiError {
+    let message = super::error::sentence(&loss.to_string());
+    let error = |code| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
+    match &loss.remedy {
+        Remedy::Job(job) => {
+            error("index_rebuilding").with("jobId", job.as_str()).retry_after(REBUILDING_RETRY_S)
+        }
+        Remedy::Nothing(_) => error("index_lost").retry_after(LOST_RETRY_S),
+    }
+}
+
 impl From<SearchError> for ApiError {
     fn from(error: SearchError) -> Self {
         match error {
@@ -130,6 +147,8 @@ impl From<SearchError> for ApiError {
                     .with("jobId", job.as_str())
                     .retry_after(5)
             }
+            SearchError::Lost(loss) => lost(&loss),
+            SearchError::Storage(error) => error.into(),
             SearchError::NoSnippets { library, version } => Self::not_found(
                 "no_snippets_found",
                 format!(

@@ -210,7 +210,7 @@ impl<E: Endpoint> Front<E> {
             )),
             Credentials::Secret(secret) => match (self.config.verify)(secret) {
                 Ok(key) => Ok(Some(Caller::new(key))),
-                Err(VerifyError::Storage(cause)) => Err(ApiError::internal(cause)),
+                Err(VerifyError::Storage(cause)) => Err(cause.into()),
                 Err(error) => Err(refused(format!(
                     "The API key was refused: {error}. `twinmcp admin key list` shows the keys in force."
                 ))),

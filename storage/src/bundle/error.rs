@@ -125,7 +125,23 @@ pub enum BundleError {
     Random(#[source] getrandom::Error),
 }
 
+/// What a disk answers that cannot read (EIO), or whose file system is damaged (EBADMSG, EUCLEAN).
+const UNREADABLE: [i32; 3] = [5, 74, 117];
+
 impl BundleError {
+    /// Whether the bundle has to be fetched or built again: it is missing, or its bytes are not the ones that were
+    /// written. Not so when the system was only short of something, or a newer build wrote it.
+    pub fn is_loss(&self) -> bool {
+        match self {
+            Self::Missing { .. } | Self::NotABundle { .. } | Self::Damaged { .. } => true,
+            Self::Io { source, .. } => {
+                source.kind() == io::ErrorKind::UnexpectedEof
+                    || source.raw_os_error().is_some_and(|code| UNREADABLE.contains(&code))
+            }
+            _ => false,
+        }
+    }
+
     /// For `map_err` on file operations.
     pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();

@@ -25,6 +25,9 @@ use super::partial::{self, EXTENSION, PARTIAL, PartialFile};
 /// never opened twice at a time.
 const LANES: usize = 16;
 
+/// What a bundle that was moved aside ends with.
+const DAMAGED: &str = "damaged";
+
 /// The bundles of one node.
 pub struct BundleStore {
     dir: PathBuf,
@@ -153,6 +156,27 @@ impl BundleStore {
             open.remove(&hash);
         });
         Ok(removed)
+    }
+
+    /// Moves a damaged bundle out of the way, for whoever wants to know what became of it, and answers where it is;
+    /// nothing when it was not there. One is kept for each name.
+    ///
+    /// # Errors
+    /// [`BundleError::Io`] when the file cannot be renamed.
+    pub fn set_aside(&self, hash: BundleHash) -> Result<Option<PathBuf>, BundleError> {
+        let lane = &self.opening[usize::from(hash.as_bytes()[0]) % LANES];
+        let _opening = lane.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.path(hash);
+        let aside = path.with_extension(DAMAGED);
+        match fs::rename(&path, &aside) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(BundleError::io("move aside", &path)(error)),
+        }
+        self.change_open(|open| {
+            open.remove(&hash);
+        });
+        Ok(Some(aside))
     }
 
     /// Every bundle in the folder, by hash.
@@ -379,9 +403,23 @@ mod tests {
         let mut bytes = fs::read(store.path(hash)).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         fs::write(store.path(hash), bytes).unwrap();
-        assert!(matches!(store.open(hash), Err(BundleError::Damaged { .. })));
+        assert!(matches!(store.open(hash), Err(error @ BundleError::Damaged { .. }) if error.is_loss()));
         assert_eq!(store.open_count(), 0);
         assert!(store.remove(hash).unwrap());
+    }
+
+    #[test]
+    fn a_bundle_that_was_moved_aside_is_gone_for_readers_and_can_be_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path(), 1);
+        let hash = add(&store, "1");
+        store.open(hash).unwrap();
+        let aside = store.set_aside(hash).unwrap().unwrap();
+        assert!(aside.is_file() && !store.contains(hash) && store.get_open(hash).is_none());
+        assert_eq!((store.list().unwrap(), store.set_aside(hash).unwrap()), (vec![], None));
+        assert!(matches!(store.open(hash), Err(error) if error.is_loss()));
+        assert_eq!(add(&store, "1"), hash);
+        store.open(hash).unwrap();
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! engine, which callers see as [`StorageError::Halted`].
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use fjall::{Database, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 
@@ -34,6 +35,9 @@ impl Default for FjallOptions {
 /// Journals are kept until every keyspace has flushed past them, up to this many bytes: the least
 /// `fjall` allows, because a start after a crash replays them.
 const JOURNALS_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Time between two looks whether a flush has ended.
+const FLUSH_LOOK: Duration = Duration::from_millis(5);
 
 /// An engine in a directory; one process at a time.
 pub struct FjallEngine {
@@ -75,6 +79,20 @@ impl FjallEngine {
     /// The directory the engine lives in.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Writes what the keyspace has in memory to a table.
+    ///
+    /// `rotate_memtable_and_wait` would wait for ever for a worker that a full disk has ended.
+    fn flush(&self, keyspace: &fjall::Keyspace) -> fjall::Result<()> {
+        if keyspace.rotate_memtable()? {
+            while keyspace.sealed_memtable_count() > 0 {
+                // Tells of a worker that failed.
+                self.database.persist(PersistMode::Buffer)?;
+                thread::park_timeout(FLUSH_LOOK);
+            }
+        }
+        Ok(())
     }
 
     fn keyspace(&self, space: Keyspace) -> Result<&fjall::Keyspace, StorageError> {
@@ -201,11 +219,8 @@ impl Engine for FjallEngine {
 
     fn close(&self) -> Result<(), StorageError> {
         self.sync()?;
-        for keyspace in &self.keyspaces {
-            let flushed = keyspace.rotate_memtable_and_wait();
-            flushed.map_err(|error| failed(&self.fault, "flush a keyspace", error))?;
-        }
-        Ok(())
+        let flushed = self.keyspaces.iter().try_for_each(|keyspace| self.flush(keyspace));
+        flushed.map_err(|error| failed(&self.fault, "flush a keyspace", error))
     }
 
     fn disk_bytes(&self) -> u64 {

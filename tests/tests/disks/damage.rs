@@ -1,0 +1,210 @@
+//! Bits that flip and writes that are torn, anywhere in a data directory. Afterwards a node works with nothing
+//! acknowledged lost, is not ready and says why, or refuses to start with a sentence that names the place.
+//!
+//! Flips a kind of file: `TWINMCP_FLIPS`, 1 unless set. Torn copies: `TWINMCP_TEARS`, 4 unless set.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use twinmcp_tests::docs::QUESTIONS;
+use twinmcp_tests::{Chance, NodeSetup, TestNode, variable};
+
+use super::{check_log, index_kiln, make_keys};
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("the folder is there").flatten() {
+        let path = entry.path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+/// A copy that skips the zeros with which a journal is filled up: they are holes.
+fn copy(from: &Path, to: &Path) {
+    for file in files(from) {
+        let target = to.join(file.strip_prefix(from).expect("it lies below"));
+        fs::create_dir_all(target.parent().expect("a file lies in a folder")).expect("folders can be made");
+        let bytes = fs::read(&file).expect("a file can be read");
+        fs::write(&target, &bytes[..used(&bytes)]).expect("a file can be written");
+        let target = fs::File::options().write(true).open(&target).expect("it was just written");
+        target.set_len(bytes.len() as u64).expect("a file can be made longer");
+    }
+}
+
+/// What a file is, whatever number it has: `state/keyspaces/3/tables/7` is of the kind `state/keyspaces/#/tables/#`.
+fn kind(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if let Some((_, extension)) = name.rsplit_once('.').filter(|_| name.len() > 30) {
+        return format!("bundles/#.{extension}");
+    }
+    if path.starts_with("uploads") {
+        return "uploads/#".to_owned();
+    }
+    let mut text = String::new();
+    for letter in path.to_string_lossy().chars() {
+        let shown = if letter.is_ascii_digit() { '#' } else { letter };
+        if shown != '#' || !text.ends_with('#') {
+            text.push(shown);
+        }
+    }
+    text
+}
+
+/// How many bytes come before the zeros at the end.
+fn used(bytes: &[u8]) -> usize {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let mut left = bytes;
+    while let Some(shorter) = left.strip_suffix(&ZEROS) {
+        left = shorter;
+    }
+    left.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
+fn flip(path: &Path, chance: &mut Chance) -> Option<usize> {
+    let mut bytes = fs::read(path).expect("a file can be read");
+    let used = used(&bytes);
+    if used == 0 {
+        return None;
+    }
+    let at = usize::try_from(chance.below(used as u64)).expect("it is below a length");
+    bytes[at] ^= 1 << chance.below(8);
+    fs::write(path, bytes).expect("a file can be written");
+    Some(at)
+}
+
+/// Codes with which a node says that it cannot answer.
+const SAID: &[&str] = &["storage_failed", "read_only", "index_lost", "index_rebuilding"];
+
+/// What became of a node on `data`.
+async fn outcome(data: &Path, what: &str, secrets: &[String]) -> &'static str {
+    let node = match NodeSetup::default().on(data).try_start().await {
+        Ok(node) => node,
+        Err(refused) => {
+            assert!(!refused.contains("panicked"), "{what}: {refused}");
+            assert!(refused.contains(&*data.to_string_lossy()), "{what}: the place is not named: {refused}");
+            return "refused";
+        }
+    };
+    let client = node.client();
+    let mut is_whole = true;
+    for secret in secrets {
+        let answer = client.with_key(secret).get("/api/libraries").await;
+        let said = answer.status == 200 || SAID.contains(&answer.code().as_str());
+        assert!(said, "{what}: an acknowledged key: {} {}", answer.status, answer.text);
+        is_whole &= answer.status == 200;
+    }
+    let answer = client.anonymous().context("/acme/kiln", QUESTIONS[0].text, &[]).await;
+    match answer.status {
+        200 => assert!(answer.text.contains(QUESTIONS[0].says), "{what}: {}", answer.text),
+        _ => assert!(SAID.contains(&answer.code().as_str()), "{what}: {} {}", answer.status, answer.text),
+    }
+    is_whole &= answer.status == 200;
+    check_log(&node);
+    if is_whole { "whole" } else { "said" }
+}
+
+/// A node that was killed at work after a clean restart: tables, journals behind them, a bundle, an upload.
+async fn data_of_a_killed_node() -> (TestNode, Vec<String>) {
+    let mut node = TestNode::empty().await;
+    index_kiln(&node.client()).await;
+    let mut secrets = make_keys(&node.client(), 3).await;
+    let stopped = node.stop().await;
+    assert!(stopped.success(), "{stopped}");
+    let data = node.data_dir();
+    // Its folder dies with the first node, which therefore stays.
+    let mut second = NodeSetup::default().on(&data).start().await;
+    let client = second.client();
+    secrets.extend(make_keys(&client, 3).await);
+    let upload = client.request(reqwest::Method::POST, "/api/jobs/uploads");
+    client
+        .answer(upload.header("content-type", "application/octet-stream").body("# Waits\n"))
+        .await
+        .expect(201);
+    second.kill().await;
+    (node, secrets)
+}
+
+#[tokio::test]
+async fn a_flipped_bit_in_any_kind_of_file_is_harmless_or_said() {
+    let (node, secrets) = data_of_a_killed_node().await;
+    let origin = node.data_dir();
+    let mut chance = Chance::new();
+    let mut kinds: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for file in files(&origin) {
+        let name = file.strip_prefix(&origin).expect("it lies below").to_owned();
+        kinds.entry(kind(&name)).or_default().push(name);
+    }
+    for needed in ["VERSION", "raft/#.jnl", "state/#.jnl", "bundles/#.bundle", "uploads/#"] {
+        assert!(kinds.contains_key(needed), "{needed} is not among {:?}", kinds.keys());
+    }
+    for (kind, names) in &kinds {
+        for _ in 0..variable("TWINMCP_FLIPS").unwrap_or(1) {
+            let name =
+                &names[usize::try_from(chance.below(names.len() as u64)).expect("it is below a length")];
+            let folder = tempfile::tempdir().expect("the machine has a temporary folder");
+            let data = folder.path().join("data");
+            copy(&origin, &data);
+            let Some(at) = flip(&data.join(name), &mut chance) else { continue };
+            let what = format!("{} at {at}", name.display());
+            let became = outcome(&data, &what, &secrets).await;
+            println!("{kind}: {what}: {became}");
+        }
+    }
+}
+
+/// Less than one change takes in the log.
+const TORN_BYTES_MAX: u64 = 100;
+
+/// Cuts the last journal of `database`: the log's in its last batch, because each was synced before the next; the
+/// state's anywhere, because nothing of it need be on disk.
+fn tear(data: &Path, database: &str, chance: &mut Chance) -> u64 {
+    let mut journals = files(&data.join(database)).into_iter();
+    let last = journals.rfind(|path| path.extension().is_some_and(|extension| extension == "jnl"));
+    let last = last.expect("a database has a journal");
+    let used = used(&fs::read(&last).expect("a file can be read")) as u64;
+    let torn = chance.below(if database == "raft" { TORN_BYTES_MAX } else { used } + 1);
+    let at = used - torn.min(used);
+    fs::File::options().write(true).open(last).and_then(|file| file.set_len(at)).expect("a file can be cut");
+    at
+}
+
+#[tokio::test]
+async fn a_torn_journal_opens_again_and_takes_nothing_with_it_that_the_other_database_has() {
+    let node = TestNode::empty().await;
+    index_kiln(&node.client()).await;
+    let secrets = make_keys(&node.client(), 12).await;
+    let mut chance = Chance::new();
+    for round in 0..variable("TWINMCP_TEARS").unwrap_or(4) {
+        let folder = tempfile::tempdir().expect("the machine has a temporary folder");
+        let data = folder.path().join("data");
+        node.signal("STOP");
+        copy(&node.data_dir(), &data);
+        node.signal("CONT");
+        let torn = ["state", "raft"][usize::try_from(round % 2).expect("it is 0 or 1")];
+        let at = tear(&data, torn, &mut chance);
+        let what = format!("the journal of {torn} cut at {at}");
+        assert_eq!(outcome(&data, &what, &secrets).await, "whole", "{what}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_the_disk_changed_is_not_indexed() {
+    let node = TestNode::empty().await;
+    let client = node.client();
+    let upload = client.request(reqwest::Method::POST, "/api/jobs/uploads");
+    let upload =
+        upload.header("content-type", "application/octet-stream").body("# Title\n\nWhat was sent.\n");
+    let hash = client.answer(upload).await.expect(201).json()["hash"].clone();
+    let file = node.files("uploads").pop().expect("the upload lies on the disk");
+    flip(&file, &mut Chance::new());
+    let body = serde_json::json!({
+        "library": "/acme/changed", "version": "1", "upload": { "hash": hash, "name": "page.md" },
+    });
+    let job = client.post("/api/jobs", &body).await.expect(201).json();
+    let job = client.ended_job(job["id"].as_str().expect("a job has an id")).await;
+    assert_eq!(job["state"], "failed", "{job}");
+    assert!(job.to_string().contains("send it again"), "{job}");
+}
