@@ -7,6 +7,7 @@
 mod api;
 pub mod cli;
 mod config;
+mod data_dir;
 mod files;
 mod http;
 mod mcp;
@@ -20,5 +21,6 @@ pub use config::{
     Config, HttpConfig, IngestConfig, LimitsConfig, NodeConfig, Problem, Problems, SearchConfig,
     StorageConfig, TelemetryConfig,
 };
+pub use data_dir::DataDirError;
 pub use node::{Node, StartError};
 pub use telemetry::{Telemetry, TelemetryError};

@@ -3,11 +3,8 @@
 //! [`Node::start`] is how the program and every test start a node; it reads nothing but its
 //! configuration and its data directory.
 
-use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,26 +18,20 @@ use twinmcp_actors::refresh::MasterKey;
 use twinmcp_actors::usage::{self, Limits};
 use twinmcp_actors::{Actors, ActorsConfig, JobsConfig, SupervisionConfig, UpgradeConfig};
 use twinmcp_cluster::{Cluster, ClusterConfig, ClusterError};
-use twinmcp_storage::bundle::{BundleError, BundleStore};
 use twinmcp_storage::clock::{Clock, Entropy, SystemClock, SystemEntropy};
-use twinmcp_storage::engine::{Engine, EngineKind, FjallOptions, Keyspace, StorageError};
 
 use crate::api::{
     AddApi, ApiKeysApi, CatalogueApi, Context7Api, Health, HealthApi, JobsApi, LibrariesApi, RefreshApi,
     Tools, ToolsApi, UsageApi, routes,
 };
 use crate::config::Config;
+use crate::data_dir::{DataDir, DataDirError};
 use crate::files;
 use crate::http::{Front, FrontConfig, Server};
 use crate::mcp;
 use crate::telemetry::{self, Readiness};
 use crate::ui;
 
-/// Format of the data directory that this build reads and writes.
-const DATA_FORMAT: u32 = 1;
-const VERSION_FILE: &str = "VERSION";
-/// Characters of a damaged version file that an error shows.
-const VERSION_SHOWN_MAX: usize = 20;
 /// Connections wait so many to be accepted.
 const BACKLOG: u32 = 1024;
 
@@ -60,52 +51,8 @@ pub enum StartError {
         source: io::Error,
     },
     /// The data directory cannot be used.
-    #[error(
-        "cannot use the data directory, `{}`: {source}; it must be readable and writable for this user, on a disk \
-         that is neither full nor read-only",
-        path.display()
-    )]
-    DataDir {
-        /// Where.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The directory holds something else.
-    #[error("{} is not empty and no data directory of TwinMCP; choose another", path.display())]
-    NotOurs {
-        /// Where.
-        path: PathBuf,
-    },
-    /// The file that says what the directory is says nothing.
-    #[error(
-        "`{}` is damaged: it should hold the number of the directory's format, and holds {found:?}; put the file back \
-         from a backup, or write `{DATA_FORMAT}` into it if no newer build has used the directory",
-        path.display()
-    )]
-    Version {
-        /// The file.
-        path: PathBuf,
-        /// The beginning of what it holds.
-        found: String,
-    },
-    /// A newer build has written there.
-    #[error(
-        "the data directory {} has format {found}, this build knows up to {DATA_FORMAT}; run the newer build again",
-        path.display()
-    )]
-    Newer {
-        /// Where.
-        path: PathBuf,
-        /// The format found.
-        found: String,
-    },
-    /// The database could not be opened.
-    #[error("failed to open the database")]
-    Storage(#[from] StorageError),
-    /// The bundles could not be opened.
-    #[error("failed to open the index bundles")]
-    Bundles(#[from] BundleError),
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
     /// Consensus did not start.
     #[error("failed to start the cluster")]
     Cluster(#[from] ClusterError),
@@ -162,21 +109,22 @@ impl Node {
 
         let data_dir = config.node.data_dir.clone();
         let (storage, bundles_open) = (config.storage.clone(), config.search.bundles_open_max);
-        let opened = tokio::task::spawn_blocking(move || open(&data_dir, &storage, bundles_open)).await??;
+        let opening = move || DataDir::open(&data_dir, &storage, bundles_open);
+        let data = tokio::task::spawn_blocking(opening).await??;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let cluster = Cluster::start(
             ClusterConfig::default(),
-            opened.state,
-            opened.raft,
+            Arc::clone(&data.state),
+            Arc::clone(&data.raft),
             Arc::clone(&clock),
             &*entropy,
         )
         .await?;
         let actors = Actors::start(
-            actors_config(&config, address, master_key(&config.node.data_dir, &*entropy)?),
+            actors_config(&config, address, data.master_key(&*entropy)?),
             cluster.clone(),
-            Arc::new(opened.bundles),
+            Arc::new(data.bundles),
             Arc::clone(&clock),
             Arc::clone(&entropy),
         )
@@ -380,145 +328,9 @@ fn bind(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
     bound().map_err(|source| listen_error(address, source))
 }
 
-/// The key that secrets of this node are made from; made when there is none.
-fn master_key(data_dir: &Path, entropy: &dyn Entropy) -> Result<MasterKey, StartError> {
-    let (folder, file) = (data_dir.join("keys"), data_dir.join("keys/master.key"));
-    let failed = |source| StartError::DataDir { path: file.clone(), source };
-    private_dir(&folder).map_err(failed)?;
-    match fs::read(&file) {
-        Ok(bytes) => {
-            let wrong = || io::Error::new(io::ErrorKind::InvalidData, "a master key has 32 bytes");
-            let bytes: [u8; 32] = bytes.try_into().map_err(|_| failed(wrong()))?;
-            Ok(MasterKey::new(bytes))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut bytes = [0; 32];
-            entropy.fill(&mut bytes).map_err(|error| failed(io::Error::other(error)))?;
-            write_durably(&file, &bytes).map_err(failed)?;
-            Ok(MasterKey::new(bytes))
-        }
-        Err(error) => Err(failed(error)),
-    }
-}
-
-/// What lies in the data directory.
-struct Opened {
-    state: Arc<dyn Engine>,
-    raft: Arc<dyn Engine>,
-    bundles: BundleStore,
-}
-
-fn open(
-    data_dir: &Path,
-    storage: &crate::config::StorageConfig,
-    bundles_open: NonZeroUsize,
-) -> Result<Opened, StartError> {
-    prepare(data_dir)?;
-    let options = FjallOptions { cache_bytes: storage.cache_bytes, memtable_bytes: storage.memtable_bytes };
-    if storage.engine == EngineKind::Sled {
-        tracing::warn!(
-            "`storage.engine = \"sled\"` is for caches and development: docs/operating.md says why"
-        );
-    }
-    let state = storage.engine.open(&data_dir.join("state"), Keyspace::STATE, &options)?;
-    let raft = storage.engine.open(&data_dir.join("raft"), Keyspace::RAFT, &options)?;
-    let bundles = BundleStore::open_dir(data_dir.join("bundles"), bundles_open)?;
-    Ok(Opened { state, raft, bundles })
-}
-
-/// Makes the data directory, or checks that this build may use the one that is there.
-fn prepare(data_dir: &Path) -> Result<(), StartError> {
-    let failed = |source| StartError::DataDir { path: data_dir.to_owned(), source };
-    private_dir(data_dir).map_err(failed)?;
-    let file = data_dir.join(VERSION_FILE);
-    match fs::read(&file) {
-        Ok(bytes) => {
-            let found: String =
-                String::from_utf8_lossy(&bytes).trim().chars().take(VERSION_SHOWN_MAX).collect();
-            match found.parse::<u32>() {
-                Ok(format) if (1..=DATA_FORMAT).contains(&format) => Ok(()),
-                Ok(format) if format > DATA_FORMAT => {
-                    Err(StartError::Newer { path: data_dir.to_owned(), found })
-                }
-                _ => Err(StartError::Version { path: file, found }),
-            }
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut entries = fs::read_dir(data_dir).map_err(failed)?;
-            if entries.next().is_some() {
-                return Err(StartError::NotOurs { path: data_dir.to_owned() });
-            }
-            write_durably(&file, format!("{DATA_FORMAT}\n").as_bytes()).map_err(failed)
-        }
-        Err(source) => Err(StartError::DataDir { path: file, source }),
-    }
-}
-
-/// Nobody else on the machine needs to read what is private here.
-fn private_dir(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-/// The file is there whole or not at all, also after a power cut.
-fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let partial = path.with_extension("partial");
-    let mut file = fs::File::create(&partial)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&partial, path)?;
-    match path.parent() {
-        Some(parent) => fs::File::open(parent)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_new_directory_gets_a_version_and_is_taken_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let data_dir = folder.path().join("deep/data");
-        prepare(&data_dir).unwrap();
-        assert_eq!(fs::read_to_string(data_dir.join(VERSION_FILE)).unwrap(), "1\n");
-        fs::write(data_dir.join("more"), "x").unwrap();
-        prepare(&data_dir).unwrap();
-    }
-
-    #[test]
-    fn a_newer_directory_is_refused_with_a_sentence() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(VERSION_FILE), "2\n").unwrap();
-        let error = prepare(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("has format 2, this build knows up to 1"), "{error}");
-    }
-
-    #[test]
-    fn a_damaged_version_is_told_by_its_file_and_with_a_way_out() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join(VERSION_FILE);
-        for damaged in [&b""[..], b"q\n", b"\xff\xfe", b"-1", b"0"] {
-            fs::write(&file, damaged).unwrap();
-            let error = prepare(folder.path()).unwrap_err();
-            assert!(matches!(&error, StartError::Version { .. }), "{error}");
-            assert!(
-                error.to_string().contains("VERSION") && error.to_string().contains("write `1`"),
-                "{error}"
-            );
-        }
-        fs::remove_file(&file).unwrap();
-        fs::create_dir(&file).unwrap();
-        assert!(prepare(folder.path()).unwrap_err().to_string().contains("VERSION"));
-    }
-
-    #[test]
-    fn somebody_elses_directory_is_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("thesis.txt"), "years of work").unwrap();
-        assert!(matches!(prepare(folder.path()), Err(StartError::NotOurs { .. })));
-    }
 
     #[tokio::test]
     async fn a_taken_port_is_told_with_a_way_out() {
