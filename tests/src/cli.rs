@@ -12,7 +12,7 @@ use tokio::process::Command;
 use crate::binary::twinmcp;
 
 /// How long a program may run; the slowest foreign one needs a tenth on an idle machine.
-const PROGRAM_DEADLINE: Duration = Duration::from_secs(180);
+const PROGRAM_DEADLINE: Duration = Duration::from_secs(240);
 
 /// How a program ended.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// How long a condition may take on a busy machine. No test passes or fails by a shorter time.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
