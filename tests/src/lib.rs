@@ -1,14 +1,15 @@
 //! Whole nodes from outside: the program `twinmcp` as a child process, asked over HTTP and from its command line.
 //!
 //! [`TestNode`] starts, stops, kills and restarts a node; [`TestClient`] asks it; [`Cli`] runs the commands; [`docs`]
-//! writes documentation whose right answers are known; [`site`] and [`git`] serve it; [`Fault`] and [`SmallDisk`] are bad
-//! disks. The stories are in `tests/`, one module each.
+//! writes documentation whose right answers are known; [`site`] and [`git`] serve it; [`collector`] takes the traces of a node;
+//! [`Fault`] and [`SmallDisk`] are bad disks. The stories are in `tests/`, one module each.
 //!
 //! Invariant: nothing here leaves the machine, listens on a fixed port or writes outside a temporary folder.
 
 mod binary;
 mod cli;
 mod client;
+pub mod collector;
 pub mod docs;
 mod faults;
 pub mod git;

@@ -25,5 +25,6 @@ mod stopping;
 // The same tiny transformer as in the tests of its forward pass.
 #[path = "../../actors/src/embedding/transformer/tiny.rs"]
 mod tiny_model;
+mod traces;
 mod upgrade;
 mod usage;

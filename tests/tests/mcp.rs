@@ -8,7 +8,7 @@ use twinmcp_tests::{Answer, TestClient, TestNode};
 /// The newest revision.
 const MODERN: &str = "2026-07-28";
 
-fn post(client: &TestClient) -> RequestBuilder {
+pub(crate) fn post(client: &TestClient) -> RequestBuilder {
     client.request(Method::POST, "/mcp").header("accept", "application/json, text/event-stream")
 }
 

@@ -5,21 +5,21 @@ use twinmcp_tests::docs::{self, QUESTIONS};
 use twinmcp_tests::{Cli, Finished, TestNode, run};
 
 /// Feeds `messages` and the end of input; every line of output must be one message.
-async fn relay(cli: &Cli, messages: &[Value]) -> (Vec<Value>, Finished) {
+pub(crate) async fn relay(cli: &Cli, messages: &[Value]) -> (Vec<Value>, Finished) {
     let input: String = messages.iter().map(|message| format!("{message}\n")).collect();
     let ended = run(cli.command(&["mcp"]), &input).await.expect(0);
     let line = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"));
     (ended.stdout.lines().map(line).collect(), ended)
 }
 
-fn by_id(answers: &[Value], id: u64) -> &Value {
+pub(crate) fn by_id(answers: &[Value], id: u64) -> &Value {
     answers
         .iter()
         .find(|answer| answer["id"] == id)
         .unwrap_or_else(|| panic!("no answer {id} in {answers:?}"))
 }
 
-fn handshake() -> [Value; 2] {
+pub(crate) fn handshake() -> [Value; 2] {
     let info = json!({ "name": "twinmcp-tests", "version": "1" });
     [
         json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {

@@ -50,6 +50,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     // The load harness in `tests` is a program too.
     ("clap", &["node", "tests"]),
     ("opentelemetry_sdk", &["node"]),
+    ("opentelemetry-proto", &["tests"]),
     ("tracing-subscriber", &["node"]),
     // The command line is a client of a node, and the tests are; what is fetched for others passes
     // the guard in `actors/src/outbound`.

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::CliError;
+use crate::telemetry::TraceContext;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -74,6 +75,18 @@ impl Node {
 
     pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, CliError> {
         self.read(self.request(Method::POST, path)?.timeout(REQUEST_TIMEOUT).json(body)).await
+    }
+
+    /// As [`post`](Self::post), in the trace of somebody else.
+    pub(super) async fn post_in<T: DeserializeOwned>(
+        &self,
+        trace: Option<&TraceContext>,
+        path: &str,
+        body: &Value,
+    ) -> Result<T, CliError> {
+        let request = self.request(Method::POST, path)?.timeout(REQUEST_TIMEOUT).json(body);
+        let headers = trace.into_iter().flat_map(TraceContext::headers);
+        self.read(headers.fold(request, |request, (name, value)| request.header(name, value))).await
     }
 
     pub(super) async fn patch<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, CliError> {

@@ -6,6 +6,7 @@
 
 mod local;
 mod server;
+mod span;
 #[cfg(test)]
 mod tests;
 mod tool;

@@ -14,8 +14,11 @@ use rmcp::model::{
 };
 use rmcp::service::{NotificationContext, RequestContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
+use tracing::Instrument;
 
+use super::span;
 use super::tool::{self, Call};
+use crate::telemetry::TraceContext;
 
 const INSTRUCTIONS: &str = "Use this server to answer questions about libraries, frameworks, SDKs, APIs, command line \
     tools and cloud services from their documentation, in the exact version the user has: syntax, configuration, \
@@ -39,8 +42,8 @@ pub(crate) struct Answer {
 
 /// Where answers come from.
 pub(crate) trait Backend: Clone + Send + Sync + 'static {
-    /// Answers a call. `extensions` carries the HTTP request and what the client says of itself (`Implementation`), where
-    /// there was such.
+    /// Answers a call. `extensions` carries the HTTP request, what the client says of itself (`Implementation`) and the
+    /// trace its call is in ([`TraceContext`]), where there was such.
     fn call(&self, call: Call, extensions: &Extensions) -> impl Future<Output = Answer> + Send;
 }
 
@@ -157,10 +160,21 @@ impl<B: Backend> ServerHandler for Server<B> {
         if let Some(client) = context.meta.client_info() {
             context.extensions.insert(client);
         }
+        let caller = TraceContext::of(
+            context.meta.get_traceparent(),
+            context.meta.get_tracestate(),
+            context.meta.get_baggage(),
+        );
+        let span = span::of_call(tool, version_label(&context), caller.as_ref());
+        if let Some(caller) = caller {
+            context.extensions.insert(caller);
+        }
+        let work = self.backend.call(call, &context.extensions).instrument(span.clone());
         let answer = tokio::select! {
-            answer = self.backend.call(call, &context.extensions) => answer,
+            answer = work => answer,
             () = context.ct.cancelled() => Answer { text: "The call was cancelled.".to_owned(), error: Some("cancelled") },
         };
+        span::end(&span, answer.error);
         self.record(started, &context, "tools/call", Some(tool), answer.error);
         let mut result = CallToolResult::success(vec![ContentBlock::text(answer.text)]);
         result.is_error = None;

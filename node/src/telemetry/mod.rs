@@ -4,6 +4,7 @@
 mod exporting;
 mod logs;
 mod process;
+mod trace_context;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::Config;
 use logs::JsonLines;
+pub(crate) use trace_context::TraceContext;
 
 /// Telemetry could not be set up or read.
 #[derive(Debug, thiserror::Error)]
