@@ -192,7 +192,7 @@ impl TestNode {
 
     /// Sends it a signal by name and does not wait.
     pub fn signal(&self, name: &str) {
-        signal(self.pid(), name);
+        send_signal(self.pid(), name);
     }
 
     /// Starts the node again on what it kept.
@@ -280,21 +280,24 @@ impl Drop for TestNode {
             show(&self.log());
         }
         let pid = process.id();
-        signal(pid, "TERM");
+        send_signal(pid, "TERM");
         let (ended, end) = mpsc::channel();
         let waiting = std::thread::spawn(move || {
             let _ = process.wait();
             let _ = ended.send(());
         });
         if end.recv_timeout(STOP_DEADLINE).is_err() {
-            signal(pid, "KILL");
+            send_signal(pid, "KILL");
         }
         let _ = waiting.join();
     }
 }
 
-/// Sends a signal with the system's own `kill`: the standard library can only send `KILL`.
-fn signal(pid: u32, name: &str) {
+/// Sends a process a signal by name, with the system's own `kill`: the standard library can only send `KILL`.
+///
+/// # Panics
+/// When the machine has no such program.
+pub fn send_signal(pid: u32, name: &str) {
     let status =
         Command::new("kill").args([format!("-{name}"), pid.to_string()]).stderr(Stdio::null()).status();
     status.expect("the machine has the program `kill`");

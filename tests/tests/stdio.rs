@@ -1,8 +1,13 @@
 //! `twinmcp mcp`: the protocol over standard input and output, for clients without HTTP.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
 use serde_json::{Value, json};
 use twinmcp_tests::docs::{self, QUESTIONS};
-use twinmcp_tests::{Cli, Finished, TestNode, run};
+use twinmcp_tests::{Cli, Finished, TestNode, eventually, run, send_signal};
 
 /// Feeds `messages` and the end of input; every line of output must be one message.
 pub(crate) async fn relay(cli: &Cli, messages: &[Value]) -> (Vec<Value>, Finished) {
@@ -87,4 +92,128 @@ async fn without_a_node_the_relay_still_lists_its_tools_and_says_what_to_start()
     assert!(text.contains("could not reach the node") && text.contains("twinmcp quickstart"), "{answers:?}");
     // No input at all is no failure either.
     run(cli.command(&["mcp"]), "").await.expect(0);
+}
+
+/// What a relay was doing when its end came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    /// Nobody has said anything to it.
+    Nothing,
+    /// It has answered the handshake.
+    Waiting,
+    /// A node is taking its time over a call.
+    Asking,
+}
+
+/// Everything a relay wrote; each line has to be one message.
+fn messages(mut output: impl Read) -> Vec<Value> {
+    let mut written = String::new();
+    output.read_to_string(&mut written).expect("its output is text");
+    assert!(written.is_empty() || written.ends_with('\n'), "half a line: {written}");
+    written.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+}
+
+/// Says hello, waits for the answer, and for more if there is to be more.
+fn prepare(doing: Doing, mut input: impl Write, output: &mut impl BufRead, asked: &std::net::TcpListener) {
+    if doing == Doing::Nothing {
+        return;
+    }
+    let mut say = |message: &Value| writeln!(input, "{message}").expect("the relay reads");
+    handshake().iter().for_each(&mut say);
+    let mut line = String::new();
+    output.read_line(&mut line).expect("the relay answers");
+    assert!(line.contains("\"protocolVersion\""), "{line}");
+    if doing == Doing::Asking {
+        say(&call(2, "query-docs", &json!({ "libraryId": "/acme/kiln", "query": "glaze" })));
+        // The kernel keeps the connection, on which nobody will ever answer.
+        asked.accept().map(|(node, _)| std::mem::forget(node)).expect("the relay asks the node");
+    }
+}
+
+/// A relay that is asked to end by a signal, with a pipe as its input or with a socket, as editors that run on Node.js have it.
+async fn ends_with(signal: &str, doing: Doing, socket: bool) {
+    let asked = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let url = format!("http://{}", asked.local_addr().unwrap());
+    let mut command = Cli::new(&url, None, home.path()).command(&["mcp"]).into_std();
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    command.stdin(if socket { Stdio::from(OwnedFd::from(theirs)) } else { Stdio::piped() });
+    let mut relay = command.spawn().unwrap();
+    drop(command);
+    // Held until the end: it must not be the end of input that ends the relay.
+    let pipe = relay.stdin.take();
+    let mut output = BufReader::new(relay.stdout.take().unwrap());
+    match &pipe {
+        Some(pipe) => prepare(doing, pipe, &mut output, &asked),
+        None => prepare(doing, &ours, &mut output, &asked),
+    }
+    if doing == Doing::Nothing {
+        until_it_watches(&relay).await;
+    }
+    send_signal(relay.id(), signal);
+    let status = eventually("the end of the relay", async || relay.try_wait().unwrap()).await;
+    let what = format!("{signal} {doing:?} socket: {socket}");
+    assert_eq!(status.code(), Some(0), "{what}: {status}");
+    let said = messages(output);
+    assert_eq!(said.len(), usize::from(doing == Doing::Asking), "{what}: {said:?}");
+    assert!(said.iter().all(|answer| answer.to_string().contains("cancelled")), "{what}: {said:?}");
+    let mut errors = String::new();
+    relay.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert_eq!(errors, "", "{what}");
+}
+
+/// Waits until a process has taken the three signals into its own hands, as the kernel tells it.
+async fn until_it_watches(process: &Child) {
+    let wanted = [1, 2, 15].iter().fold(0_u64, |mask, signal| mask | 1 << (signal - 1));
+    eventually("the relay to watch for signals", async || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).ok()?;
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+        let caught = u64::from_str_radix(caught.trim(), 16).ok()?;
+        (caught & wanted == wanted).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_relay_ends_cleanly_with_each_signal_whatever_it_is_doing() {
+    for signal in ["TERM", "INT", "HUP"] {
+        for doing in [Doing::Nothing, Doing::Waiting, Doing::Asking] {
+            for socket in [false, true] {
+                ends_with(signal, doing, socket).await;
+            }
+        }
+    }
+}
+
+/// Starts a relay below a shell, whose input and output are ours, so that neither ends with the shell.
+fn below_a_shell(cli: &Cli) -> (Child, ChildStdin, BufReader<ChildStdout>) {
+    let relay = cli.command(&["mcp"]).into_std();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec 3<&0; \"$0\" mcp <&3 & exec 3<&- <&-; echo $!; wait"]).arg(relay.get_program());
+    shell.envs(relay.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (input, output) = (shell.stdin.take().unwrap(), shell.stdout.take().unwrap());
+    (shell, input, BufReader::new(output))
+}
+
+#[tokio::test]
+async fn the_relay_ends_when_whoever_started_it_has_died_though_its_input_stays_open() {
+    let asked = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let url = format!("http://{}", asked.local_addr().unwrap());
+    for doing in [Doing::Waiting, Doing::Asking] {
+        let (mut shell, input, mut output) = below_a_shell(&Cli::new(&url, None, home.path()));
+        let mut relay = String::new();
+        output.read_line(&mut relay).unwrap();
+        prepare(doing, &input, &mut output, &asked);
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+        // Its output ends with it: nobody else has it any more.
+        let said = tokio::task::spawn_blocking(move || messages(output));
+        let said = tokio::time::timeout(twinmcp_tests::DEADLINE, said).await;
+        let said = said.unwrap_or_else(|_| panic!("the relay {relay} outlived its parent")).unwrap();
+        assert_eq!(said.len(), usize::from(doing == Doing::Asking), "{said:?}");
+        drop(input);
+    }
 }
