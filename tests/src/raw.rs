@@ -115,12 +115,41 @@ impl Raw {
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status = status.unwrap_or_else(|| panic!("no answer of HTTP/1: {head}"));
         let mut answer = RawAnswer { status, head, body: String::new() };
+        if answer.header("transfer-encoding").eq_ignore_ascii_case("chunked") {
+            self.read.drain(..head_end);
+            answer.body = self.chunks().await;
+            return Some(answer);
+        }
         let body_bytes: usize = answer.header("content-length").parse().unwrap_or_default();
         while self.read.len() < head_end + body_bytes && self.more().await {}
         let end = (head_end + body_bytes).min(self.read.len());
         answer.body = String::from_utf8_lossy(&self.read[head_end..end]).into_owned();
         self.read.drain(..end);
         Some(answer)
+    }
+
+    /// A body that comes in chunks, without trailers (RFC 9112, 7.1).
+    async fn chunks(&mut self) -> String {
+        let mut body = Vec::new();
+        loop {
+            let size_end = loop {
+                match self.read.windows(2).position(|bytes| bytes == b"\r\n") {
+                    Some(at) => break at,
+                    None => assert!(self.more().await, "half an answer after {body:?}"),
+                }
+            };
+            let size = std::str::from_utf8(&self.read[..size_end]).expect("a size is text");
+            let size = usize::from_str_radix(size, 16).unwrap_or_else(|error| panic!("{error}: {size}"));
+            let (start, end) = (size_end + 2, size_end + 2 + size);
+            while self.read.len() < end + 2 {
+                assert!(self.more().await, "half an answer after {body:?}");
+            }
+            body.extend_from_slice(&self.read[start..end]);
+            self.read.drain(..end + 2);
+            if size == 0 {
+                return String::from_utf8_lossy(&body).into_owned();
+            }
+        }
     }
 
     /// Everything until the node closes.

@@ -20,6 +20,7 @@ mod observed;
 mod publishing;
 mod quickstart;
 mod refresh;
+mod stateless;
 mod stdio;
 mod stopping;
 // The same tiny transformer as in the tests of its forward pass.

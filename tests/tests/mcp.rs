@@ -19,7 +19,7 @@ pub(crate) async fn call_2025(client: &TestClient, method: &str, params: Value) 
 }
 
 /// One request of the newest wire.
-async fn call_2026(client: &TestClient, method: &str, mut params: Value) -> Answer {
+pub(crate) async fn call_2026(client: &TestClient, method: &str, mut params: Value) -> Answer {
     params["_meta"] = json!({
         "io.modelcontextprotocol/protocolVersion": MODERN,
         "io.modelcontextprotocol/clientInfo": { "name": "twinmcp-tests", "version": "1" },

@@ -80,6 +80,24 @@ async fn the_newest_wire_works_without_a_handshake() {
 }
 
 #[tokio::test]
+async fn what_is_no_message_is_told_on_standard_error_and_the_next_message_is_answered() {
+    let node = TestNode::empty().await;
+    let discover = json!({ "jsonrpc": "2.0", "id": 1, "method": "server/discover", "params": { "_meta": {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": { "name": "twinmcp-tests", "version": "1" },
+        "io.modelcontextprotocol/clientCapabilities": {},
+    } } });
+    let mut list = discover.clone();
+    (list["id"], list["method"]) = (2.into(), "tools/list".into());
+    let input = format!("{discover}\nthis is no message\n{{\"jsonrpc\":\"2.0\"\n\n{list}\n");
+    let ended = run(node.cli().command(&["mcp"]), &input).await.expect(0);
+    let answers = messages(ended.stdout.as_bytes());
+    assert!(answers.iter().all(|answer| answer["jsonrpc"] == "2.0"), "{answers:?}");
+    assert!(by_id(&answers, 1)["result"]["supportedVersions"].is_array(), "{answers:?}");
+    assert_eq!(by_id(&answers, 2)["result"]["tools"].as_array().map(Vec::len), Some(2), "{answers:?}");
+}
+
+#[tokio::test]
 async fn without_a_node_the_relay_still_lists_its_tools_and_says_what_to_start() {
     let home = tempfile::tempdir().unwrap();
     let cli = Cli::new("http://127.0.0.1:1", None, home.path());

@@ -1,15 +1,22 @@
 //! The protocol as both eras of clients speak it, over a backend that says who called.
 
+use std::time::Duration;
+
 use poem::Route;
 use poem::http::StatusCode;
 use poem::test::{TestClient, TestResponse};
 use rmcp::model::Extensions;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use twinmcp_storage::api_keys::Scope;
 
 use super::local::identity;
 use super::*;
+use crate::config::Config;
 use crate::http::{Caller, test_key};
+use crate::node::Node;
 
 /// Answers with the name of the caller's key, or fails like a node that does not know the library.
 #[derive(Clone)]
@@ -208,4 +215,54 @@ async fn a_method_that_is_unknown_to_the_new_protocol_answers_404() {
     let response = send(&client(None, true), "2026-07-28", &modern("tools/fly", json!({}))).await;
     response.assert_status(StatusCode::NOT_FOUND);
     assert_eq!(json(response).await["error"]["code"], -32_601);
+}
+
+/// Never answers; says when a call begins, and when it is given up.
+#[derive(Clone)]
+struct Endless(mpsc::UnboundedSender<&'static str>);
+
+/// Says so when it is dropped.
+struct Work(mpsc::UnboundedSender<&'static str>);
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        let _ = self.0.send("given up");
+    }
+}
+
+impl Backend for Endless {
+    async fn call(&self, _: Call, _: &Extensions) -> Answer {
+        let _work = Work(self.0.clone());
+        let _ = self.0.send("begun");
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_call_whose_connection_is_closed_stops_working() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::default();
+    config.node.data_dir = folder.path().join("data");
+    config.http.listen.set_port(0);
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let node = Node::start_with(config, Server::new(Endless(tell))).await.unwrap();
+    let params = json!({ "name": "query-docs", "arguments": { "libraryId": "/a/b", "query": "q" } });
+    for (version, body, more) in [
+        ("2025-11-25", legacy("tools/call", params.clone()), ""),
+        ("2026-07-28", modern("tools/call", params), "mcp-method: tools/call\r\nmcp-name: query-docs\r\n"),
+    ] {
+        let body = body.to_string();
+        let request = format!(
+            "POST /mcp HTTP/1.1\r\nhost: localhost\r\naccept: application/json, text/event-stream\r\n\
+             content-type: application/json\r\nmcp-protocol-version: {version}\r\n{more}content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut connection = TcpStream::connect(node.address()).await.unwrap();
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut next = async || tokio::time::timeout(Duration::from_secs(60), told.recv()).await.unwrap();
+        assert_eq!(next().await, Some("begun"), "{version}");
+        drop(connection);
+        assert_eq!(next().await, Some("given up"), "{version}");
+    }
+    node.stop().await.unwrap();
 }
