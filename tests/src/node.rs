@@ -25,6 +25,8 @@ pub struct NodeSetup {
     project: Option<PathBuf>,
     data_dir: Option<PathBuf>,
     under: Vec<String>,
+    /// 0 takes any free one.
+    port: u16,
 }
 
 impl Default for NodeSetup {
@@ -32,7 +34,7 @@ impl Default for NodeSetup {
     fn default() -> Self {
         let keys = ["ANONYMOUS_PER_MINUTE", "ANONYMOUS_BURST", "KEY_PER_MINUTE", "KEY_BURST"];
         let variables = keys.map(|key| (format!("TWINMCP__LIMITS__{key}"), "1000000".to_owned()));
-        Self { variables: variables.into(), project: None, data_dir: None, under: Vec::new() }
+        Self { variables: variables.into(), project: None, data_dir: None, under: Vec::new(), port: 0 }
     }
 }
 
@@ -63,6 +65,24 @@ impl NodeSetup {
     #[must_use]
     pub fn under(mut self, command: &[&str]) -> Self {
         self.under = command.iter().map(|part| (*part).to_owned()).collect();
+        self
+    }
+
+    /// At one free port for all its starts, so that clients find it again.
+    ///
+    /// It is one that the system gives nobody by itself: a client that tries such a port while nobody listens there may be given
+    /// it, and then talks to itself.
+    ///
+    /// # Panics
+    /// When no port is free.
+    #[must_use]
+    pub fn at_one_port(mut self) -> Self {
+        let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+        let given = range.split_whitespace().next().and_then(|port| port.parse().ok()).unwrap_or(32_768_u32);
+        let (first, count) = (10_000, given.saturating_sub(10_000).max(1));
+        let ports = (0..count).map(|step| first + (std::process::id().wrapping_mul(31) + step) % count);
+        let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+        self.port = ports.filter_map(|port| port.try_into().ok()).find(is_free).expect("some port is free");
         self
     }
 
@@ -258,7 +278,8 @@ impl TestNode {
             }
             None => Command::new(twinmcp()),
         };
-        command.arg("quickstart").arg("--data-dir").arg(self.data_dir()).args(["--listen", "127.0.0.1:0"]);
+        command.arg("quickstart").arg("--data-dir").arg(self.data_dir());
+        command.arg("--listen").arg(format!("127.0.0.1:{}", self.setup.port));
         if self.setup.project.is_none() {
             command.args(["--crates-max", "0"]);
         }

@@ -20,6 +20,7 @@ mod observed;
 mod publishing;
 mod quickstart;
 mod refresh;
+mod restarting;
 mod stateless;
 mod stdio;
 mod stopping;
