@@ -167,6 +167,26 @@ async fn every_protected_operation_refuses_callers_without_credentials_and_keys_
 }
 
 #[tokio::test]
+async fn a_key_that_is_refused_is_told_so_everywhere_and_the_document_says_it() {
+    let node = TestNode::empty().await;
+    let client = node.client().with_key("tmcp_0000");
+    let document = node.client().get("/api/openapi.json").await.expect(200).json();
+    for operation in operations(&document) {
+        let at = format!("{} {}", operation.method, operation.path);
+        let answer = client.answer(operation.example(&document, &client)).await;
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (401, "invalid_api_key"),
+            "{at}: {}",
+            answer.text
+        );
+        let told = &operation.about["responses"]["401"]["content"];
+        let kind = answer.header("content-type");
+        assert!(told.get(kind).is_some(), "{at} answers {kind}, the document tells of {told}");
+    }
+}
+
+#[tokio::test]
 async fn the_examples_of_the_document_are_calls_the_node_understands() {
     let node = TestNode::empty().await;
     let owner = node.client();

@@ -83,6 +83,41 @@ async fn what_is_not_there_or_not_valid_is_a_problem_with_a_code() {
 }
 
 #[tokio::test]
+async fn a_body_of_the_wrong_types_is_refused_and_the_field_is_named() {
+    let node = TestNode::empty().await;
+    let client = node.client();
+    for (path, body, field) in [
+        ("/api/keys", json!({ "name": false, "scopes": ["docs:read"] }), "name"),
+        ("/api/keys", json!({ "name": "a", "scopes": ["docs:read", 7] }), "scopes[1]"),
+        ("/api/keys", json!({ "name": "a" }), "scopes"),
+        ("/api/mcp/resolve-library-id", json!({ "libraryName": "a", "query": null }), "query"),
+        ("/api/mcp/query-docs", json!({ "libraryId": 7, "query": "a" }), "libraryId"),
+        ("/api/mcp/query-docs", json!({ "libraryId": "/a/b", "query": "a", "tokens": "900" }), "tokens"),
+        ("/api/jobs", json!({ "library": "/a/b", "upload": { "hash": 1, "name": "a.tar" } }), "upload.hash"),
+        ("/api/jobs", json!({ "library": "/a/b", "git": [] }), "git"),
+    ] {
+        let answer = client.post(path, &body).await.expect(400);
+        assert_problem(&answer, "validation_error");
+        assert_eq!(answer.json()["field"], field, "{path} {body}: {}", answer.text);
+        let detail = answer.json()["detail"].as_str().unwrap_or_default().to_owned();
+        assert!(detail.contains(&format!("`{field}`")), "{detail}");
+    }
+    let answer = client.post("/api/keys", &json!(["docs:read"])).await.expect(400);
+    assert!(answer.json()["detail"].as_str().unwrap_or_default().starts_with("The body must be an object"));
+    // Context7's clients read `message` alone.
+    let answer = client.post("/api/v2/add/repo/github", &json!({ "docsRepoUrl": true })).await.expect(400);
+    assert_context7(&answer, "validation_error");
+    assert!(answer.json()["message"].as_str().unwrap_or_default().contains("`docsRepoUrl`"), "{answer:?}");
+    // What may be left out may be `null`, as many programs write it.
+    let key = json!({ "name": "a", "scopes": ["docs:read"], "expires_in_s": null });
+    client.post("/api/keys", &key).await.expect(201);
+    let empty = client
+        .request(Method::POST, "/api/libraries/import")
+        .header("content-type", "application/octet-stream");
+    assert_problem(&client.answer(empty).await.expect(400), "validation_error");
+}
+
+#[tokio::test]
 async fn the_two_compatible_paths_answer_errors_in_context7s_shape() {
     let node = TestNode::empty().await;
     let client = node.client().anonymous();

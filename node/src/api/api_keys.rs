@@ -10,6 +10,7 @@ use twinmcp_storage::api_keys::{ApiKey, Scope};
 use twinmcp_storage::clock::{Clock, Timestamp};
 
 use super::Tag;
+use super::body::JsonBody;
 use super::error::ApiError;
 use super::failures::invalid_id;
 use crate::http::Caller;
@@ -158,7 +159,7 @@ impl ApiKeysApi {
     ///
     /// The secret is in this answer and nowhere else. Needs `keys:write`; a key can give no scope it lacks itself.
     #[oai(path = "/", method = "post", operation_id = "create_api_key")]
-    async fn create(&self, caller: Caller, asked: Json<KeyRequest>) -> Result<Created, ApiError> {
+    async fn create(&self, caller: Caller, asked: JsonBody<KeyRequest>) -> Result<Created, ApiError> {
         caller.may(Scope::KeysWrite)?;
         let scopes = scopes(&caller, &asked.scopes)?;
         let expires_at = asked

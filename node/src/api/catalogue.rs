@@ -104,15 +104,21 @@ impl CatalogueApi {
         let is_dry_run = dry_run.0.unwrap_or_default();
         let mut importer = self.catalogue.import(is_dry_run)?;
         let mut pieces = std::pin::pin!(lines.0.into_bytes_stream());
+        let mut is_empty = true;
         while let Some(piece) = pieces.next().await {
             let piece = piece.map_err(|error| {
                 ApiError::bad_request("The import broke off; send it again: what was taken is kept.")
                     .caused_by(error)
             })?;
+            is_empty &= piece.is_empty();
             if let Err(error) = importer.write(&piece).await {
                 let (added, changed) = (importer.imported().added, importer.imported().changed);
                 return Err(ApiError::from(error).with("added", added).with("changed", changed));
             }
+        }
+        if is_empty {
+            let message = "The import is empty: send JSON lines, one catalogue entry each.";
+            return Err(ApiError::bad_request(message));
         }
         Ok(Json(ImportReport::new(importer.finish().await?, is_dry_run)))
     }

@@ -16,6 +16,7 @@ use twinmcp_storage::jobs::{Revision, Source};
 use twinmcp_storage::libraries::VersionManifest;
 
 use super::Tag;
+use super::body::JsonBody;
 use super::error::ApiError;
 use super::failures::invalid_id;
 use super::upgrade::search_mode;
@@ -353,7 +354,7 @@ impl LibrariesApi {
         /// The rest of the id.
         #[oai(example = "name_example")]
         name: Path<String>,
-        change: Json<LibraryChange>,
+        change: JsonBody<LibraryChange>,
     ) -> Result<Json<LibraryRecord>, ApiError> {
         caller.may(Scope::LibrariesWrite)?;
         if change.trust.is_some() {

@@ -6,6 +6,7 @@
 mod add;
 mod answer;
 mod api_keys;
+mod body;
 mod catalogue;
 mod document;
 mod error;

@@ -21,6 +21,9 @@ pub(crate) struct Problem {
     code: String,
     /// What happened and what to do, for people.
     detail: String,
+    /// The way to the field of the body that is not of its type, or missing: `name`, `upload.hash`, `scopes[2]`.
+    #[oai(skip_serializing_if_is_none)]
+    field: Option<String>,
     /// The id of the request, which is also its trace id.
     #[oai(skip_serializing_if_is_none)]
     request_id: Option<String>,
@@ -34,6 +37,7 @@ impl Example for Problem {
             status: 429,
             code: "rate_limit_exceeded".to_owned(),
             detail: "This API key has used its 6000 requests a minute. Try again in 2 s.".to_owned(),
+            field: None,
             request_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
         }
     }

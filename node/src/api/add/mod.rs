@@ -14,6 +14,7 @@ use twinmcp_storage::jobs::{Revision, Source};
 
 use self::id::AddedUrl;
 use super::Tag;
+use super::body::JsonBody;
 use super::error::ApiError;
 use super::problem::Context7Error;
 use crate::http::Caller;
@@ -152,7 +153,7 @@ impl AddApi {
     /// It becomes `/owner/name`, version `latest`, of its default branch. Needs `jobs:write`; 409 `duplicate_repo` when it is
     /// here already (`POST /api/v1/refresh` reads it again).
     #[oai(path = "/repo/github", method = "post", operation_id = "context7_add_github")]
-    async fn github(&self, caller: Caller, asked: Json<AddRepo>) -> Result<Json<Added>, Context7Error> {
+    async fn github(&self, caller: Caller, asked: JsonBody<AddRepo>) -> Result<Json<Added>, Context7Error> {
         self.repo(&caller, &asked, Some("github.com")).await
     }
 
@@ -160,7 +161,7 @@ impl AddApi {
     ///
     /// As for GitHub.
     #[oai(path = "/repo/gitlab", method = "post", operation_id = "context7_add_gitlab")]
-    async fn gitlab(&self, caller: Caller, asked: Json<AddRepo>) -> Result<Json<Added>, Context7Error> {
+    async fn gitlab(&self, caller: Caller, asked: JsonBody<AddRepo>) -> Result<Json<Added>, Context7Error> {
         self.repo(&caller, &asked, None).await
     }
 
@@ -168,7 +169,11 @@ impl AddApi {
     ///
     /// As for GitHub.
     #[oai(path = "/repo/bitbucket", method = "post", operation_id = "context7_add_bitbucket")]
-    async fn bitbucket(&self, caller: Caller, asked: Json<AddRepo>) -> Result<Json<Added>, Context7Error> {
+    async fn bitbucket(
+        &self,
+        caller: Caller,
+        asked: JsonBody<AddRepo>,
+    ) -> Result<Json<Added>, Context7Error> {
         self.repo(&caller, &asked, None).await
     }
 
@@ -176,7 +181,7 @@ impl AddApi {
     ///
     /// As for GitHub.
     #[oai(path = "/repo/git", method = "post", operation_id = "context7_add_git")]
-    async fn git(&self, caller: Caller, asked: Json<AddRepo>) -> Result<Json<Added>, Context7Error> {
+    async fn git(&self, caller: Caller, asked: JsonBody<AddRepo>) -> Result<Json<Added>, Context7Error> {
         self.repo(&caller, &asked, None).await
     }
 
@@ -184,7 +189,11 @@ impl AddApi {
     ///
     /// It becomes `/openapi/…`, named after its URL. Needs `jobs:write`.
     #[oai(path = "/openapi", method = "post", operation_id = "context7_add_openapi")]
-    async fn openapi(&self, caller: Caller, asked: Json<AddOpenApi>) -> Result<Json<Added>, Context7Error> {
+    async fn openapi(
+        &self,
+        caller: Caller,
+        asked: JsonBody<AddOpenApi>,
+    ) -> Result<Json<Added>, Context7Error> {
         self.page(&caller, "openapi", &asked.open_api_url, None).await
     }
 
@@ -192,7 +201,11 @@ impl AddApi {
     ///
     /// It becomes `/llmstxt/…`, named after its URL. Needs `jobs:write`.
     #[oai(path = "/llmstxt", method = "post", operation_id = "context7_add_llmstxt")]
-    async fn llmstxt(&self, caller: Caller, asked: Json<AddLlmsTxt>) -> Result<Json<Added>, Context7Error> {
+    async fn llmstxt(
+        &self,
+        caller: Caller,
+        asked: JsonBody<AddLlmsTxt>,
+    ) -> Result<Json<Added>, Context7Error> {
         self.page(&caller, "llmstxt", &asked.llmstxt_url, None).await
     }
 
@@ -200,7 +213,11 @@ impl AddApi {
     ///
     /// It becomes `/websites/…`, named after its URL. Needs `jobs:write`.
     #[oai(path = "/website", method = "post", operation_id = "context7_add_website")]
-    async fn website(&self, caller: Caller, asked: Json<AddWebsite>) -> Result<Json<Added>, Context7Error> {
+    async fn website(
+        &self,
+        caller: Caller,
+        asked: JsonBody<AddWebsite>,
+    ) -> Result<Json<Added>, Context7Error> {
         self.page(&caller, "websites", &asked.website_url, asked.website_base_url.as_deref()).await
     }
 
@@ -208,7 +225,11 @@ impl AddApi {
     ///
     /// Always 403 `source_not_supported`: export the space and send it with `twinmcp index`. Needs `jobs:write`.
     #[oai(path = "/confluence", method = "post", operation_id = "context7_add_confluence")]
-    async fn confluence(&self, caller: Caller, _asked: Json<AddOther>) -> Result<Json<Added>, Context7Error> {
+    async fn confluence(
+        &self,
+        caller: Caller,
+        _asked: JsonBody<AddOther>,
+    ) -> Result<Json<Added>, Context7Error> {
         not_supported(&caller, "Confluence", "space")
     }
 
@@ -216,7 +237,7 @@ impl AddApi {
     ///
     /// Always 403 `source_not_supported`: export the pages and send them with `twinmcp index`. Needs `jobs:write`.
     #[oai(path = "/notion", method = "post", operation_id = "context7_add_notion")]
-    async fn notion(&self, caller: Caller, _asked: Json<AddOther>) -> Result<Json<Added>, Context7Error> {
+    async fn notion(&self, caller: Caller, _asked: JsonBody<AddOther>) -> Result<Json<Added>, Context7Error> {
         not_supported(&caller, "Notion", "pages")
     }
 }

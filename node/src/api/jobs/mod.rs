@@ -23,6 +23,7 @@ use twinmcp_storage::ids::JobId;
 pub(crate) use self::shapes::JobRecord;
 use self::shapes::{JobPage, JobRequest, UploadRecord};
 use super::Tag;
+use super::body::JsonBody;
 use super::error::ApiError;
 use super::failures::invalid_id;
 use crate::http::Caller;
@@ -83,7 +84,7 @@ impl JobsApi {
     /// are read as their `robots.txt` allows. It runs on the node as soon as a worker is free. The version answers once the job is done, all of it at once.
     /// Needs `jobs:write`; a library belongs to whoever indexed it first.
     #[oai(path = "/", method = "post", operation_id = "start_job")]
-    async fn start(&self, caller: Caller, asked: Json<JobRequest>) -> Result<Started, ApiError> {
+    async fn start(&self, caller: Caller, asked: JsonBody<JobRequest>) -> Result<Started, ApiError> {
         caller.may(Scope::JobsWrite)?;
         let submission = Submission {
             account: caller.account().clone(),

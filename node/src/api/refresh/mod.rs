@@ -14,6 +14,7 @@ use twinmcp_storage::ids::LibraryId;
 
 use self::hook_body::HookBody;
 use super::Tag;
+use super::body::JsonBody;
 use super::error::ApiError;
 use super::failures::invalid_id;
 use super::jobs::JobRecord;
@@ -145,7 +146,7 @@ impl RefreshApi {
     async fn context7(
         &self,
         caller: Caller,
-        asked: Json<Context7RefreshRequest>,
+        asked: JsonBody<Context7RefreshRequest>,
     ) -> Result<Json<Context7Refresh>, Context7Error> {
         caller.may(Scope::JobsWrite)?;
         if asked.git_token.is_some() {
@@ -182,7 +183,7 @@ impl RefreshApi {
         /// The rest of the id.
         #[oai(example = "name_example")]
         name: Path<String>,
-        asked: Json<RefreshRequest>,
+        asked: JsonBody<RefreshRequest>,
     ) -> Result<Begun, ApiError> {
         caller.may(Scope::JobsWrite)?;
         let which = match &asked.version {

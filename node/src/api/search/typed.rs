@@ -8,6 +8,7 @@ use twinmcp_storage::bundle::Block;
 
 use super::super::Tag;
 use super::super::answer;
+use super::super::body::JsonBody;
 use super::super::error::ApiError;
 use super::super::tools::Tools;
 use super::state;
@@ -306,7 +307,11 @@ impl ToolsApi {
     ///
     /// The tool `resolve-library-id` as typed JSON, with scores and reasons.
     #[oai(path = "/resolve-library-id", method = "post", operation_id = "resolve_library_id")]
-    async fn resolve(&self, reader: Reader, asked: Json<ResolveRequest>) -> Result<Json<Resolved>, ApiError> {
+    async fn resolve(
+        &self,
+        reader: Reader,
+        asked: JsonBody<ResolveRequest>,
+    ) -> Result<Json<Resolved>, ApiError> {
         let matches = self.tools.resolve(&asked.library_name, &asked.query, &reader.asker)?;
         let text = answer::libraries_text(&matches);
         Ok(Json(Resolved { libraries: matches.iter().map(ResolvedLibrary::from).collect(), text }))
@@ -316,7 +321,7 @@ impl ToolsApi {
     ///
     /// The tool `query-docs` as typed JSON: passages in rank order, with scores, links and anchors.
     #[oai(path = "/query-docs", method = "post", operation_id = "query_docs")]
-    async fn query(&self, reader: Reader, asked: Json<QueryRequest>) -> Result<Json<Answer>, ApiError> {
+    async fn query(&self, reader: Reader, asked: JsonBody<QueryRequest>) -> Result<Json<Answer>, ApiError> {
         let docs = self.tools.docs(&asked.library_id, &asked.query, asked.tokens, &reader.asker).await?;
         let text = answer::docs_text(&docs);
         Ok(Json(Answer {

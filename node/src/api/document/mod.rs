@@ -1,6 +1,8 @@
 //! The OpenAPI document: what poem-openapi derives from the endpoints, completed where it cannot
 //! know better, and written down the same way each time.
 
+mod by_hand;
+
 use std::sync::LazyLock;
 
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
@@ -46,6 +48,12 @@ pub fn openapi_document() -> String {
     text
 }
 
+/// The shapes of the document, by their names.
+pub(super) static SCHEMAS: LazyLock<Value> = LazyLock::new(|| {
+    let mut document: Value = serde_json::from_str(&openapi_document()).unwrap_or_default();
+    document["components"]["schemas"].take()
+});
+
 /// The methods that are taken at `path`, as `Allow` lists them (RFC 9110, 10.2.1); nothing where nothing is.
 pub(crate) fn allowed_methods(path: &str) -> Option<String> {
     static PATHS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
@@ -89,10 +97,48 @@ fn complete(document: &mut Value) {
             complete_operation(path, method, operation);
         }
     }
-    for (path, item) in by_hand() {
+    for (path, item) in by_hand::paths() {
         paths.insert(path.to_owned(), item);
     }
+    let bodies: Vec<Value> = paths.values().flat_map(bodies).cloned().collect();
+    for body in bodies {
+        tell_what_may_be_null(document, &body);
+    }
     readable_media_types(document);
+}
+
+/// What the operations at a path take.
+fn bodies(item: &Value) -> impl Iterator<Item = &Value> {
+    let operations = item.as_object().into_iter().flat_map(Map::values);
+    operations.map(|operation| &operation["requestBody"])
+}
+
+/// In what is sent, a field that may be left out may be `null` too, unless it has a default that is something: many programs
+/// write what they leave out.
+fn tell_what_may_be_null(document: &mut Value, part: &Value) {
+    match part {
+        Value::Object(members) => {
+            for member in members.values() {
+                tell_what_may_be_null(document, member);
+            }
+            let Some(name) = part["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()) else {
+                return;
+            };
+            let schema = &mut document["components"]["schemas"][name];
+            let required = schema["required"].as_array().cloned().unwrap_or_default();
+            let mut properties = schema["properties"].take();
+            for (name, property) in properties.as_object_mut().into_iter().flatten() {
+                let may_be_absent = !required.iter().any(|required| required == name);
+                if may_be_absent && property["default"].is_null() {
+                    property["nullable"] = true.into();
+                }
+            }
+            schema["properties"] = properties.clone();
+            tell_what_may_be_null(document, &properties);
+        }
+        Value::Array(items) => items.iter().for_each(|item| tell_what_may_be_null(document, item)),
+        _ => {}
+    }
 }
 
 fn complete_operation(path: &str, method: &str, operation: &mut Value) {
@@ -120,13 +166,15 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     responses.retain(|status, _| match status.as_str() {
         // A webhook's caller shows the webhook's own secret instead of a key.
         "403" => protected || path.starts_with("/api/webhooks/"),
-        "401" => protected,
         "404" => named || id == "get_metrics",
         "409" => method != "get",
         "408" | "413" | "415" => has_body,
         "202" => id == "context7_get_context",
         _ => true,
     });
+    if !protected {
+        responses.insert("401".to_owned(), refused_key());
+    }
     for (status, response) in responses.iter_mut() {
         let header = |description: &str, kind: &str, example: Value| json!({ "description": description, "schema": { "type": kind, "example": example } });
         if !response["headers"].is_object() {
@@ -152,6 +200,17 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     }
 }
 
+/// What everybody gets who sends a key that is refused, also where none is needed: it is never taken for nothing.
+fn refused_key() -> Value {
+    problem("An API key was sent that is refused; without one this is open.")
+}
+
+fn problem(description: &str) -> Value {
+    let content =
+        json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
+    json!({ "description": description, "content": content })
+}
+
 /// Media types as readers of the document know them: `application/json; charset=utf-8` is `application/json`.
 fn readable_media_types(value: &mut Value) {
     match value {
@@ -171,88 +230,6 @@ fn readable_media_types(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(readable_media_types),
         _ => {}
     }
-}
-
-/// Endpoints that are no poem-openapi endpoints.
-fn by_hand() -> [(&'static str, Value); 3] {
-    let id = json!({
-        "description": "Id of the request and of its trace.",
-        "schema": { "type": "string", "example": "0af7651916cd43dd8448eb211c80319c" }
-    });
-    let answer = |content_type: &str, schema: Value, example: Value| {
-        let mut content = json!({});
-        content[content_type] = json!({ "schema": schema, "example": example });
-        json!({ "description": "The answer.", "headers": { "X-Request-Id": id }, "content": content })
-    };
-    let rpc_error = |description: &str| {
-        let example = json!({
-            "jsonrpc": "2.0", "id": null,
-            "error": { "code": -32_000, "message": description, "data": { "code": "rate_limit_exceeded" } }
-        });
-        json!({
-            "description": description,
-            "content": { "application/json": { "schema": { "type": "object" }, "example": example } }
-        })
-    };
-    let mcp = json!({ "post": {
-        "tags": ["Tools"],
-        "operationId": "mcp",
-        "summary": "Speaks the Model Context Protocol.",
-        "description": "Streamable HTTP without sessions: revisions 2026-07-28, 2025-11-25 and 2025-06-18. One JSON-RPC \
-            message a body, the answer as plain JSON. Tools: `resolve-library-id` and `query-docs`. `Accept` must list \
-            `application/json` and `text/event-stream`. GET and DELETE answer 405.",
-        "security": [{ "bearer": [] }, { "api_key": [] }, {}],
-        "requestBody": {
-            "required": true,
-            "content": { "application/json": {
-                "schema": { "type": "object" },
-                "example": { "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {
-                    "name": "query-docs",
-                    "arguments": { "libraryId": "/python/cpython", "query": "serialize an object to JSON" }
-                } }
-            } }
-        },
-        "responses": {
-            "200": answer("application/json", json!({ "type": "object" }), json!({
-                "jsonrpc": "2.0", "id": 1,
-                "result": { "content": [{ "type": "text", "text": "### json > json.dumps\n\nSource: …" }] }
-            })),
-            "202": { "description": "A notification was taken." },
-            "400": rpc_error("The body is no valid message of the protocol."),
-            "401": rpc_error("The API key is refused."),
-            "403": rpc_error("The origin or the host is not allowed."),
-            "404": rpc_error("There is no such method."),
-            "405": rpc_error("Only POST is answered here."),
-            "406": rpc_error("`Accept` does not list both types."),
-            "408": rpc_error("The body came more slowly than the limit."),
-            "413": rpc_error("The body is larger than the limit."),
-            "414": rpc_error("The URL is longer than the limit."),
-            "415": rpc_error("The body is not said to be JSON."),
-            "422": rpc_error("The message is not one that can be answered."),
-            "429": rpc_error("The limit of requests is reached."),
-            "431": rpc_error("The headers are larger than the limit."),
-            "500": rpc_error("The node failed."),
-            "503": rpc_error("The node cannot do this now."),
-            "504": rpc_error("The request took longer than the limit.")
-        }
-    } });
-    let document = json!({ "get": {
-        "tags": ["Health"],
-        "operationId": "get_openapi",
-        "summary": "Shows this document.",
-        "description": "OpenAPI 3.0 of every endpoint, as JSON.",
-        "responses": {
-            "200": answer("application/json", json!({ "type": "object" }), json!({ "openapi": "3.0.0" }))
-        }
-    } });
-    let page = json!({ "get": {
-        "tags": ["Health"],
-        "operationId": "get_docs",
-        "summary": "Shows this document to people.",
-        "description": "Swagger UI, in one page that needs no other host.",
-        "responses": { "200": answer("text/html", json!({ "type": "string" }), json!("<html>…</html>")) }
-    } });
-    [("/mcp", mcp), ("/api/openapi.json", document), ("/api/docs", page)]
 }
 
 /// The same value with the keys of every object in order.

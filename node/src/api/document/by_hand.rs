@@ -1,0 +1,93 @@
+//! What the document says of endpoints that are no endpoints of poem-openapi.
+
+use serde_json::{Value, json};
+
+use super::{problem, refused_key};
+
+/// Endpoints that are no poem-openapi endpoints.
+pub(super) fn paths() -> [(&'static str, Value); 3] {
+    let id = json!({
+        "description": "Id of the request and of its trace.",
+        "schema": { "type": "string", "example": "0af7651916cd43dd8448eb211c80319c" }
+    });
+    let answer = |content_type: &str, schema: Value, example: Value| {
+        let mut content = json!({});
+        content[content_type] = json!({ "schema": schema, "example": example });
+        json!({ "description": "The answer.", "headers": { "X-Request-Id": id }, "content": content })
+    };
+    let rpc_error = |description: &str| {
+        let example = json!({
+            "jsonrpc": "2.0", "id": null,
+            "error": { "code": -32_000, "message": description, "data": { "code": "rate_limit_exceeded" } }
+        });
+        json!({
+            "description": description,
+            "content": { "application/json": { "schema": { "type": "object" }, "example": example } }
+        })
+    };
+    let mcp = json!({ "post": {
+        "tags": ["Tools"],
+        "operationId": "mcp",
+        "summary": "Speaks the Model Context Protocol.",
+        "description": "Streamable HTTP without sessions: revisions 2026-07-28, 2025-11-25 and 2025-06-18. One JSON-RPC \
+            message a body, the answer as plain JSON. Tools: `resolve-library-id` and `query-docs`. `Accept` must list \
+            `application/json` and `text/event-stream`. GET and DELETE answer 405.",
+        "security": [{ "bearer": [] }, { "api_key": [] }, {}],
+        "requestBody": {
+            "required": true,
+            "content": { "application/json": {
+                "schema": { "type": "object" },
+                "example": { "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {
+                    "name": "query-docs",
+                    "arguments": { "libraryId": "/python/cpython", "query": "serialize an object to JSON" }
+                } }
+            } }
+        },
+        "responses": {
+            "200": answer("application/json", json!({ "type": "object" }), json!({
+                "jsonrpc": "2.0", "id": 1,
+                "result": { "content": [{ "type": "text", "text": "### json > json.dumps\n\nSource: …" }] }
+            })),
+            "202": { "description": "A notification was taken." },
+            "400": rpc_error("The body is no valid message of the protocol."),
+            "401": rpc_error("The API key is refused."),
+            "403": rpc_error("The origin or the host is not allowed."),
+            "404": rpc_error("There is no such method."),
+            "405": rpc_error("Only POST is answered here."),
+            "406": rpc_error("`Accept` does not list both types."),
+            "408": rpc_error("The body came more slowly than the limit."),
+            "413": rpc_error("The body is larger than the limit."),
+            "414": rpc_error("The URL is longer than the limit."),
+            "415": rpc_error("The body is not said to be JSON."),
+            "422": rpc_error("The message is not one that can be answered."),
+            "429": rpc_error("The limit of requests is reached."),
+            "431": rpc_error("The headers are larger than the limit."),
+            "500": rpc_error("The node failed."),
+            "503": rpc_error("The node cannot do this now."),
+            "504": rpc_error("The request took longer than the limit.")
+        }
+    } });
+    let document = json!({ "get": {
+        "tags": ["Health"],
+        "operationId": "get_openapi",
+        "summary": "Shows this document.",
+        "description": "OpenAPI 3.0 of every endpoint, as JSON.",
+        "responses": {
+            "200": answer("application/json", json!({ "type": "object" }), json!({ "openapi": "3.0.0" })),
+            "401": refused_key(),
+            "403": problem("The origin or the host is not allowed.")
+        }
+    } });
+    let page = json!({ "get": {
+        "tags": ["Health"],
+        "operationId": "get_docs",
+        "summary": "Shows this document to people.",
+        "description": "Swagger UI, in one page that needs no other host.",
+        "responses": {
+            "200": answer("text/html", json!({ "type": "string" }), json!("<html>…</html>")),
+            "401": refused_key(),
+            "403": problem("The origin or the host is not allowed.")
+        }
+    } });
+    [("/mcp", mcp), ("/api/openapi.json", document), ("/api/docs", page)]
+}
