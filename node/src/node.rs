@@ -21,8 +21,8 @@ use twinmcp_cluster::{Cluster, ClusterConfig, ClusterError};
 use twinmcp_storage::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 
 use crate::api::{
-    AddApi, ApiKeysApi, CatalogueApi, Context7Api, Health, HealthApi, JobsApi, LibrariesApi, RefreshApi,
-    Tools, ToolsApi, UsageApi, routes,
+    AddApi, ApiKeysApi, CatalogueApi, Context7Api, FORMS_AT_ONCE_MAX, Health, HealthApi, JobsApi,
+    LibrariesApi, RefreshApi, Tools, ToolsApi, UsageApi, routes,
 };
 use crate::config::Config;
 use crate::data_dir::{DataDir, DataDirError};
@@ -226,9 +226,14 @@ fn apis(
     };
     (
         Context7Api { tools: tools.clone() },
-        AddApi { jobs: actors.jobs.clone(), libraries: actors.libraries.clone() },
+        AddApi {
+            jobs: actors.jobs.clone(),
+            libraries: actors.libraries.clone(),
+            forms: Semaphore::new(FORMS_AT_ONCE_MAX),
+        },
         ToolsApi { tools },
         LibrariesApi {
+            search: actors.search.clone(),
             libraries: actors.libraries.clone(),
             catalogue: actors.catalogue.clone(),
             refresh: actors.refresh.clone(),

@@ -212,6 +212,17 @@ pub fn with_parameters(path: &str, parameters: &[(&str, &str)]) -> String {
     format!("{}?{}", url.path(), url.query().unwrap_or_default())
 }
 
+/// A form of fields with their names, the names of their files and their texts: its content type, and the form.
+pub fn form(fields: &[(&str, Option<&str>, &str)]) -> (String, String) {
+    let boundary = "a-line-that-no-field-has";
+    let field = |(name, file, text): &(&str, Option<&str>, &str)| {
+        let file = file.map(|file| format!("; filename=\"{file}\"")).unwrap_or_default();
+        format!("--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\"{file}\r\n\r\n{text}\r\n")
+    };
+    let body = fields.iter().map(field).collect::<String>() + &format!("--{boundary}--\r\n");
+    (format!("multipart/form-data; boundary={boundary}"), body)
+}
+
 /// Server-sent events as they come.
 pub struct Events {
     body: futures_util::stream::BoxStream<'static, reqwest::Result<bytes::Bytes>>,

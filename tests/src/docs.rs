@@ -6,6 +6,18 @@ use std::fs;
 use std::io::{Cursor, Write as _};
 use std::path::Path;
 
+/// An OpenAPI document: how to fire a kiln over HTTP.
+pub const OPENAPI: &str = r#"{
+  "openapi": "3.1.0",
+  "info": { "title": "Kiln API", "version": "2" },
+  "paths": { "/kilns/{id}/fire": { "post": {
+    "operationId": "fire_kiln",
+    "summary": "Lights the burners of a kiln.",
+    "parameters": [{ "name": "id", "in": "path", "required": true, "schema": { "type": "string" } }],
+    "responses": { "202": { "description": "The burners are lit." } }
+  } } }
+}"#;
+
 /// Where Kiln's pages are said to be published; links in answers begin with it.
 pub const BASE_URL: &str = "https://kiln.example/docs/";
 

@@ -20,7 +20,7 @@ mod wait;
 
 pub use binary::twinmcp;
 pub use cli::{Cli, Finished, run};
-pub use client::{Answer, Events, TestClient, with_parameters};
+pub use client::{Answer, Events, TestClient, form, with_parameters};
 pub use faults::{Chance, Fault, SmallDisk, variable};
 pub use node::{NodeSetup, TestNode, send_signal};
 pub use raw::{Raw, RawAnswer, raise_file_limit};

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use twinmcp_tests::docs::{self, QUESTIONS};
 use twinmcp_tests::git::{GitServer, Repository};
 use twinmcp_tests::site::{Page, Site};
-use twinmcp_tests::{NodeSetup, TestClient, TestNode};
+use twinmcp_tests::{Answer, NodeSetup, TestClient, TestNode, form};
 
 #[tokio::test]
 async fn a_library_that_is_here_is_a_duplicate_whatever_its_url_is_spelled_like() {
@@ -148,4 +148,75 @@ async fn a_web_site_is_added_by_its_url_and_named_after_it() {
     let job =
         owner.post("/api/libraries/websites/127_0_0_1_guide/refresh", &json!({})).await.expect(201).json();
     assert_eq!(done(&owner, &job["id"]).await["unchanged"], true);
+}
+
+async fn send_openapi(client: &TestClient, fields: &[(&str, Option<&str>, &str)]) -> Answer {
+    let (kind, body) = form(fields);
+    let request = client.request(Method::POST, "/api/v2/add/openapi-upload").header("content-type", kind);
+    client.answer(request.body(body)).await
+}
+
+#[tokio::test]
+async fn an_openapi_document_is_sent_as_a_form_and_becomes_a_library_of_its_title() {
+    let node = TestNode::empty().await;
+    let owner = node.client();
+    let file = ("openapiFile", Some("openapi.json"), docs::OPENAPI);
+    let added =
+        send_openapi(&owner, &[file, ("later", None, "a field of a later client")]).await.expect(200).json();
+    assert_eq!(added["libraryName"], "/docs/kiln_api");
+    done(&owner, &added["jobId"]).await;
+    let answer = owner.context("/docs/kiln_api", "light the burners of a kiln", &[]).await.expect(200).text;
+    assert!(answer.contains("/kilns/{id}/fire"), "{answer}");
+    assert_eq!(owner.get("/api/libraries/docs/kiln_api").await.expect(200).json()["title"], "Kiln API");
+
+    // What is here is made anew only when it is forced, and only by its owner.
+    assert_eq!(send_openapi(&owner, &[file]).await.expect(409).code(), "duplicate_repo");
+    let yaml = "openapi: 3.1.0\ninfo:\n  title: Kiln API\npaths:\n  /glazes:\n    get:\n      summary: List every glaze of the kiln.\n";
+    let forced = [
+        ("openapiFile", Some("kiln.yml"), yaml),
+        ("force", None, "true"),
+        ("description", None, "Fires clay."),
+    ];
+    let added = send_openapi(&owner, &forced).await.expect(200).json();
+    done(&owner, &added["jobId"]).await;
+    let answer = owner.context("/docs/kiln_api", "list glazes", &[]).await.expect(200).text;
+    assert!(answer.contains("List every glaze"), "{answer}");
+    let named = [file, ("libraryTitle", None, "Ceramics, 2nd edition")];
+    let added = send_openapi(&owner, &named).await.expect(200).json();
+    assert_eq!(added["libraryName"], "/docs/ceramics_2nd_edition");
+}
+
+#[tokio::test]
+async fn a_form_that_holds_no_openapi_document_is_refused_with_a_reason() {
+    let node = TestNode::empty().await;
+    let owner = node.client();
+    let file = ("openapiFile", Some("openapi.json"), docs::OPENAPI);
+    let large = format!("{{\"openapi\":\"3.0.0\",\"x\":\"{}\"}}", "x".repeat(8 << 20));
+    let (kiln, long) = ("{\"kiln\":1}", "x".repeat(300));
+    let many = [("other", None, "x"); 20];
+    for (fields, status, words) in [
+        (vec![], 400, "`openapiFile` is missing"),
+        (vec![("libraryTitle", None, "Kiln")], 400, "`openapiFile` is missing"),
+        (vec![("openapiFile", Some("kiln.json"), kiln)], 400, "no key `openapi` or `swagger`"),
+        (vec![("openapiFile", Some("kiln.json"), "{")], 400, "no OpenAPI document"),
+        (vec![("openapiFile", Some("kiln.json"), large.as_str())], 413, "8388608 bytes"),
+        (vec![file, ("force", None, "yes")], 400, "`force` may only be `true`"),
+        (vec![file, ("libraryTitle", None, &long)], 400, "`libraryTitle` may have"),
+        (many.to_vec(), 400, "16 fields"),
+    ] {
+        let refused = send_openapi(&owner, &fields).await.expect(status);
+        let told = refused.json()["message"].as_str().unwrap_or_default().to_owned();
+        assert!(told.contains(words), "{told}");
+    }
+    let (kind, body) = form(&[file]);
+    let half = owner.request(Method::POST, "/api/v2/add/openapi-upload").header("content-type", &kind);
+    owner.answer(half.body(body[..body.len() / 2].to_owned())).await.expect(400);
+    let bare = owner
+        .request(Method::POST, "/api/v2/add/openapi-upload")
+        .header("content-type", "multipart/form-data");
+    owner.answer(bare.body(body)).await.expect(400);
+    owner.post("/api/v2/add/openapi-upload", &json!({})).await.expect(415);
+    let (_, reader) = owner.create_key(&["docs:read"]).await;
+    send_openapi(&owner.with_key(&reader), &[file]).await.expect(403);
+    send_openapi(&owner.anonymous(), &[file]).await.expect(401);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Map, Value};
-use twinmcp_tests::{TestClient, TestNode, docs, with_parameters};
+use twinmcp_tests::{TestClient, TestNode, docs, form, with_parameters};
 
 /// One operation of the document.
 struct Operation {
@@ -52,6 +52,19 @@ impl Operation {
         let request = request.header("accept", "application/json, text/event-stream, */*");
         let content = self.about.get("requestBody").and_then(|body| body["content"].as_object());
         let Some((kind, content)) = content.and_then(|content| content.iter().next()) else { return request };
+        if kind == "multipart/form-data" {
+            let properties = content["schema"]["properties"].as_object().expect("a form has fields");
+            let fields = properties.iter().map(|(name, field)| {
+                let example = field["example"].as_str().unwrap_or_else(|| panic!("{name} has no example"));
+                match field["format"].as_str() {
+                    // What stands there is shortened.
+                    Some("binary") => (name.as_str(), Some("openapi.json"), docs::OPENAPI),
+                    _ => (name.as_str(), None, example),
+                }
+            });
+            let (kind, body) = form(&fields.collect::<Vec<_>>());
+            return request.header("content-type", kind).body(body);
+        }
         let request = request.header("content-type", kind.as_str());
         if !kind.contains("json") {
             return request.body("# A page\n\nWith some text.\n");

@@ -234,3 +234,35 @@ async fn a_visit_that_a_crash_interrupts_goes_on_after_the_restart() {
     assert!(site.asked().iter().any(|path| path.starts_with("304 ")), "what was fetched before is not kept");
     node.client().context("/websites/kiln", QUESTIONS[0].text, &[]).await.expect(200);
 }
+
+#[tokio::test]
+async fn a_source_that_could_not_be_fetched_is_counted_by_its_reason() {
+    let node = node().await;
+    let client = node.client();
+    let site = Site::start(|path, _| match path {
+        "/robots.txt" => Page::text("User-agent: *\nDisallow: /private/\n"),
+        _ => Page::status(404),
+    })
+    .await;
+    let start = async |library: &str, body: serde_json::Value| {
+        let mut asked = body;
+        (asked["library"], asked["version"]) = (library.into(), "1".into());
+        let job = client.post("/api/jobs", &asked).await.expect(201).json();
+        let ended = client.ended_job(job["id"].as_str().unwrap_or_default()).await;
+        assert_eq!(ended["state"], "failed", "{ended}");
+    };
+    start("/websites/gone", json!({ "website": site.url("/docs/") })).await;
+    start("/websites/private", json!({ "website": site.url("/private/") })).await;
+    start("/acme/none", json!({ "git": { "url": site.url("/acme/none.git") } })).await;
+    let metrics = client.get("/api/metrics").await.expect(200).text;
+    for reason in ["status", "robots", "not_public"] {
+        let counted = metrics.lines().any(|line| {
+            line.starts_with("twinmcp_ingest_failures_total{")
+                && line.contains("stage=\"fetch\"")
+                && line.contains(&format!("reason=\"{reason}\""))
+                && line.ends_with(" 1")
+        });
+        let failures: Vec<_> = metrics.lines().filter(|line| line.contains("ingest_failures")).collect();
+        assert!(counted, "{reason}: {failures:#?}");
+    }
+}

@@ -1,6 +1,7 @@
 //! What a source says about itself: packages by their manifests, any source by `context7.json`; and where its pages
 //! can be opened.
 
+use twinmcp_storage::bundle::Labels;
 use twinmcp_storage::ids::{LibraryId, Version};
 use twinmcp_storage::libraries::{DESCRIPTION_BYTES_MAX, Facts, LIST_ITEMS_MAX, TITLE_BYTES_MAX};
 
@@ -8,6 +9,7 @@ use super::build::Material;
 use super::context7_json::Context7Json;
 use super::invisible;
 use super::parse::page_url;
+use super::scan;
 use super::source::cargo_home;
 use super::source::package::{Ecosystem, Package};
 use super::source::{Kind, root_file};
@@ -62,6 +64,16 @@ impl About {
     /// Whether the source's own `context7.json` wants this file indexed.
     pub(super) fn includes(&self, path: &str) -> bool {
         self.context7.as_ref().is_none_or(|context7| context7.includes(path))
+    }
+
+    /// Takes out the rules that speak as the scan of passages knows it: to have instructions ignored, secrets sent or things kept
+    /// from the user.
+    pub(super) fn take_suspicious_rules(&mut self) -> Vec<(String, Labels)> {
+        let rules =
+            std::mem::take(&mut self.facts.rules).into_iter().map(|rule| (scan::of_text(&rule), rule));
+        let (clear, suspicious): (Vec<_>, Vec<_>) = rules.partition(|(labels, _)| labels.is_empty());
+        self.facts.rules = clear.into_iter().map(|(_, rule)| rule).collect();
+        suspicious.into_iter().map(|(labels, rule)| (rule, labels)).collect()
     }
 
     /// Adds names that the library goes by in code, found while it was read.

@@ -20,7 +20,7 @@ use twinmcp_storage::libraries::{Built, Facts};
 
 use super::about::About;
 use super::code::{Code, Pages};
-use super::fetch::Spool;
+use super::fetch::{FetchError, Spool};
 use super::invisible;
 use super::metrics::Metrics;
 use super::parse::{self, Document, ParseError, ParseLimits, Parsed, SkipReason, rust};
@@ -31,6 +31,9 @@ use super::source::{Kind, Source, SourceError, SourceFile, SourceLimits};
 use super::split::{SplitSettings, split};
 use crate::embedding::Embedder;
 use crate::jobs::{PROBLEMS_MAX, Progress, Stage};
+
+/// Characters of a rule that a job's report shows.
+const RULE_SHOWN_CHARS: usize = 80;
 
 /// What one job may read.
 #[derive(Debug, Clone, Default)]
@@ -181,6 +184,11 @@ pub(crate) fn build(task: &Task<'_>) -> Result<(Facts, Built), IngestError> {
     result
 }
 
+/// Counts a job whose source was not fetched.
+pub(crate) fn not_fetched(error: &FetchError) {
+    Metrics::new().failed(KeyValue::new("stage", "fetch"), error.reason());
+}
+
 fn stage_of(error: &IngestError) -> KeyValue {
     KeyValue::new(
         "stage",
@@ -281,6 +289,7 @@ impl<'a> Run<'a> {
             }
             self.readme()?;
             self.code_pages()?;
+            self.rules();
         }
         for (skip, count) in self.source.report().counts() {
             self.progress.skipped += *count as u64;
@@ -367,6 +376,19 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Leaves out rules that the scan labels: an agent follows a rule, so that a label beside it would come too late.
+    fn rules(&mut self) {
+        for (rule, labels) in self.about.take_suspicious_rules() {
+            *self.progress.left_out.entry("suspicious_rule").or_default() += 1;
+            if self.progress.problems.len() < PROBLEMS_MAX {
+                let names: Vec<_> = labels.iter().map(Label::name).collect();
+                let start: String = rule.chars().take(RULE_SHOWN_CHARS).collect();
+                let told = format!("context7.json: the rule \"{start}\" was left out ({})", names.join(", "));
+                self.progress.problems.push(told);
+            }
+        }
     }
 
     fn document(&mut self, kind: Kind, document: &Document, url: Option<&str>) -> Result<(), IngestError> {

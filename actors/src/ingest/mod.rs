@@ -22,5 +22,5 @@ pub mod split;
 
 #[cfg(test)]
 use build::cleaned;
-pub(crate) use build::{IngestError, Task, build};
+pub(crate) use build::{IngestError, Task, build, not_fetched};
 pub use build::{IngestLimits, Material};

@@ -136,7 +136,10 @@ async fn material(arguments: &Arguments) -> Result<(Material, Progress), Ended> 
     let fetching = Box::pin(fetcher.fetch(&job.id, &job.source, &report));
     let fetched = tokio::select! {
         () = cancel.cancelled() => return Err(Ended::Cancelled),
-        fetched = fetching => fetched.map_err(|error| Ended::Failed(sentence(&error)))?,
+        fetched = fetching => fetched.map_err(|error| {
+            ingest::not_fetched(&error);
+            Ended::Failed(sentence(&error))
+        })?,
     };
     info!(pages = fetched.progress.pages, "source fetched");
     Ok((fetched.material, fetched.progress))

@@ -1,6 +1,6 @@
-//! Leafing through a version: its snippets in the order of the bundle, without a question.
+//! Leafing through a version: its snippets in the order of the bundle, without a question, and what the scan said of them.
 
-use twinmcp_storage::bundle::SnippetIndex;
+use twinmcp_storage::bundle::{Label, SnippetIndex};
 use twinmcp_storage::ids::{LibraryRef, Version};
 
 use super::query::found;
@@ -37,5 +37,14 @@ impl Search {
         let snippets =
             shown.map(|index| found(&bundle, SnippetIndex(index), 0.0)).collect::<Result<_, _>>()?;
         Ok(Browsed { version: manifest.version, snippets_total: total as usize, snippets })
+    }
+
+    /// How many snippets of a version have each label of the scan, for the labels that some have.
+    ///
+    /// # Errors
+    /// As [`Search::docs`], for the library and the version.
+    pub async fn labels(&self, library: &LibraryRef) -> Result<Vec<(Label, u32)>, SearchError> {
+        let (_, manifest) = self.version(library)?;
+        Ok(self.open(&manifest).await?.label_counts())
     }
 }

@@ -1,5 +1,7 @@
 //! Libraries over HTTP: what is documented here, what is told about it, and how it goes away.
 
+use std::collections::BTreeMap;
+
 use poem::http::StatusCode;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
@@ -8,10 +10,10 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use twinmcp_actors::catalogue::CatalogueError;
 use twinmcp_actors::libraries::{LibrariesError, LibraryView};
 use twinmcp_actors::upgrade::UpgradeStatus;
-use twinmcp_actors::{Catalogue, Libraries, Refresh, Upgrades};
+use twinmcp_actors::{Catalogue, Libraries, Refresh, Search, Upgrades};
 use twinmcp_storage::api_keys::Scope;
 use twinmcp_storage::catalogue::Known;
-use twinmcp_storage::ids::LibraryId;
+use twinmcp_storage::ids::{LibraryId, LibraryRef};
 use twinmcp_storage::jobs::{Revision, Source};
 use twinmcp_storage::libraries::VersionManifest;
 
@@ -132,6 +134,9 @@ pub(crate) struct LibraryRecord {
     /// How often its source is read again, e.g. `7d`; absent = only when somebody asks.
     #[oai(skip_serializing_if_is_none)]
     refresh_every: Option<String>,
+    /// How many snippets of the current version the scan for text aimed at models labelled, for each label; not in lists.
+    #[oai(skip_serializing_if_is_none)]
+    labelled: Option<BTreeMap<String, u32>>,
     /// When it was made, RFC 3339.
     created_at: String,
     /// When it last changed, RFC 3339.
@@ -156,6 +161,7 @@ impl LibraryRecord {
             popularity: None,
             known_versions: None,
             refresh_every: None,
+            labelled: None,
             created_at: known.updated_at.to_string(),
             updated_at: known.updated_at.to_string(),
         };
@@ -188,6 +194,7 @@ impl LibraryRecord {
             popularity: None,
             known_versions: None,
             refresh_every: None,
+            labelled: None,
             created_at: library.created_at.to_string(),
             updated_at: library.updated_at.to_string(),
         }
@@ -210,6 +217,7 @@ impl Example for LibraryRecord {
             popularity: Some(99),
             known_versions: Some(vec!["v3.14".to_owned(), "v3.12".to_owned()]),
             refresh_every: Some("7d".to_owned()),
+            labelled: Some(BTreeMap::from([("hidden_text".to_owned(), 2)])),
             created_at: "2026-11-20T08:00:00.000Z".to_owned(),
             updated_at: "2026-11-23T12:46:10.123Z".to_owned(),
         }
@@ -283,6 +291,7 @@ pub(crate) enum Removed {
 
 /// `/api/libraries`.
 pub(crate) struct LibrariesApi {
+    pub(crate) search: Search,
     pub(crate) libraries: Libraries,
     pub(crate) upgrades: Upgrades,
     pub(crate) catalogue: Catalogue,
@@ -334,7 +343,7 @@ impl LibrariesApi {
     ) -> Result<Json<LibraryRecord>, ApiError> {
         let id = id(&org, &name)?;
         match (self.libraries.get(&id)?, self.catalogue.get(&id)?) {
-            (Some(view), _) => Ok(Json(self.whole(&view)?)),
+            (Some(view), _) => Ok(Json(self.whole(&view).await?)),
             (None, Some(known)) => Ok(Json(LibraryRecord::of_known(&known))),
             (None, None) => Err(missing(&id)),
         }
@@ -378,7 +387,7 @@ impl LibrariesApi {
         if let Some(every_s) = every_s {
             self.refresh.plan(&caller.owner(), &id, every_s).await?;
         }
-        Ok(Json(self.whole(&view)?))
+        Ok(Json(self.whole(&view).await?))
     }
 
     /// Removes a library with all its versions.
@@ -441,7 +450,7 @@ impl LibrariesApi {
     }
 
     /// A library with all that is known of it.
-    fn whole(&self, view: &LibraryView) -> Result<LibraryRecord, ApiError> {
+    async fn whole(&self, view: &LibraryView) -> Result<LibraryRecord, ApiError> {
         let id = &view.library.id;
         let known = self.catalogue.get(id)?;
         let mut record = LibraryRecord::of(view, &self.upgrades.status()).with_known(known.as_ref());
@@ -451,6 +460,14 @@ impl LibrariesApi {
                 version.checked_at = Some(origin.checked_at.to_string());
                 version.source = Some(source_words(&origin.source));
             }
+        }
+        if view.library.current.is_some() {
+            let current = LibraryRef { library: id.clone(), version: None };
+            // A bundle that cannot be read is told by questions; the rest of the record is right all the same.
+            let counts = self.search.labels(&current).await.ok();
+            record.labelled = counts.map(|counts| {
+                counts.into_iter().map(|(label, snippets)| (label.name().to_owned(), snippets)).collect()
+            });
         }
         record.refresh_every = self.refresh.schedule(id)?.map(|schedule| every_words(schedule.every_s));
         Ok(record)

@@ -73,6 +73,9 @@ pub(crate) struct Front<E> {
     metrics: Metrics,
 }
 
+/// Paths that take files.
+const UPLOADS: &[&str] = &["/api/jobs/uploads", "/api/libraries/import", "/api/v2/add/openapi-upload"];
+
 /// What is asked of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Class {
@@ -92,7 +95,7 @@ impl Class {
             || path.starts_with("/api/docs/")
             || crate::ui::is_asset(path);
         let limited = !probe && !fixed;
-        Self { limited, probe, upload: matches!(path, "/api/jobs/uploads" | "/api/libraries/import") }
+        Self { limited, probe, upload: UPLOADS.contains(&path) }
     }
 }
 

@@ -115,8 +115,10 @@ pub(super) async fn show(pages: Pages, request: Request) -> Result<Response, Api
         answer = Answer::Snippets { heading, snippets: shown_snippets(&browsed.snippets) };
     }
     let live = jobs.iter().any(|job| job.is_open);
+    let mut library = heading(&id, view.as_ref());
+    library.facts.extend(labelled(&pages, &asked).await);
     let page = LibraryPage {
-        library: heading(&id, view.as_ref()),
+        library,
         versions: versions(&pages, view.as_ref(), version.as_ref()),
         current: view
             .and_then(|view| view.library.current)
@@ -167,6 +169,13 @@ fn heading(id: &LibraryId, view: Option<&LibraryView>) -> Heading {
     }
     let source_url = view.library.facts.source_url.clone().filter(|url| is_web(url));
     Heading { href, id, title, description, facts, source_url }
+}
+
+/// What the scan found suspicious in the version that is shown, in one line; nothing when that is nothing.
+async fn labelled(pages: &Pages, asked: &LibraryRef) -> Option<String> {
+    let counts = pages.search.labels(asked).await.ok().filter(|counts| !counts.is_empty())?;
+    let counts: Vec<_> = counts.iter().map(|(label, count)| format!("{} {count}", label.name())).collect();
+    Some(format!("passages labelled by the scan: {}", counts.join(", ")))
 }
 
 fn versions(pages: &Pages, view: Option<&LibraryView>, shown: Option<&Version>) -> Vec<VersionLine> {

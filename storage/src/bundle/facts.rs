@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tantivy::directory::OwnedBytes;
 
 use super::error::BundleError;
-use super::labels::Labels;
+use super::labels::{Label, Labels};
 use super::layout::Section;
 use super::snippet::{Page, Snippet};
 
@@ -154,6 +154,18 @@ impl FactsTable {
     pub(super) fn labelled(&self) -> u32 {
         let rows = (0..self.count).filter_map(|index| self.row(index));
         rows.filter(|row| !SnippetFacts::from_bytes(row).labels.is_empty()).count() as u32
+    }
+
+    /// How many snippets have each label, without those that none has.
+    pub(super) fn label_counts(&self) -> Vec<(Label, u32)> {
+        let mut counts = Label::ALL.map(|label| (label, 0));
+        for row in (0..self.count).filter_map(|index| self.row(index)) {
+            let labels = SnippetFacts::from_bytes(row).labels;
+            if !labels.is_empty() {
+                counts.iter_mut().for_each(|(label, count)| *count += u32::from(labels.contains(*label)));
+            }
+        }
+        counts.into_iter().filter(|(_, count)| *count > 0).collect()
     }
 
     pub(super) fn find(&self, id: SnippetId) -> Option<SnippetIndex> {

@@ -9,6 +9,7 @@ use super::build::BundleMeta;
 use super::error::BundleError;
 use super::facts::{FactsTable, SnippetFacts, SnippetId, SnippetIndex};
 use super::graph::VectorGraph;
+use super::labels::Label;
 use super::layout::Section;
 use super::map::Sections;
 use super::metrics::Metrics;
@@ -146,6 +147,11 @@ impl Bundle {
     /// How many snippets the scan at indexing labelled as suspicious. Reads the facts of every snippet.
     pub fn labelled(&self) -> u32 {
         self.facts.labelled()
+    }
+
+    /// How many snippets have each label, for the labels that some have. Reads the facts of every snippet.
+    pub fn label_counts(&self) -> Vec<(Label, u32)> {
+        self.facts.label_counts()
     }
 
     /// The stable id of a snippet.

@@ -239,6 +239,7 @@ fn labels_stay_with_their_snippet_and_are_counted() {
     assert_eq!(bundle.facts(SnippetIndex(0)).unwrap().labels, Labels::NONE);
     assert_eq!(bundle.facts(SnippetIndex(1)).unwrap().labels, labels);
     assert_eq!(bundle.labelled(), 1);
+    assert_eq!(bundle.label_counts(), [(Label::RoleMarker, 1), (Label::EncodedText, 1)]);
 }
 
 #[test]

@@ -153,6 +153,23 @@ pub enum FetchError {
 }
 
 impl FetchError {
+    /// A name of the reason from a closed list, for metrics.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Outbound(error) => error.reason(),
+            Self::Status { .. } => "status",
+            Self::Busy { .. } => "busy",
+            Self::Robots { .. } => "robots",
+            Self::RobotsUnreachable { .. } => "robots_unreachable",
+            Self::Left { .. } => "left",
+            Self::Gone { .. } => "gone",
+            Self::Nothing { .. } => "no_page",
+            Self::Spool(_) => "spool",
+            Self::Git(error) => error.reason(),
+            Self::Local => "local",
+        }
+    }
+
     /// Whether the same request may well succeed a little later.
     fn is_passing(&self) -> bool {
         match self {

@@ -17,6 +17,13 @@ mod words;
 
 use twinmcp_storage::bundle::{Block, Label, Labels, Snippet};
 
+/// What is suspicious about a text that stands for itself, such as a rule for agents.
+pub(super) fn of_text(prose: &str) -> Labels {
+    let block = Block::Prose(prose.to_owned());
+    let (anchors, heading_path) = (Vec::new(), Vec::new());
+    scan(&Snippet { page: 0, anchors, heading_path, blocks: vec![block], tokens: 0, link_percent: 0 })
+}
+
 /// What is suspicious about a snippet.
 pub(super) fn scan(snippet: &Snippet) -> Labels {
     let mut labels = Labels::NONE;

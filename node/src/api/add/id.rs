@@ -45,16 +45,7 @@ impl AddedUrl {
 
     /// `/owner/host_and_path` of anything else: `https://docs.example.com/guide/` is `docs_example_com_guide`.
     pub(super) fn document(&self, owner: &str) -> Result<LibraryId, ApiError> {
-        let mut name = String::new();
-        for letter in self.host().chars().chain(self.url.path().chars()) {
-            match letter {
-                _ if name.len() >= NAME_BYTES_MAX.min(LIBRARY_ID_BYTES_MAX) => break,
-                'a'..='z' | 'A'..='Z' | '0'..='9' | '-' => name.push(letter.to_ascii_lowercase()),
-                _ if name.ends_with('_') => {}
-                _ => name.push('_'),
-            }
-        }
-        self.id(owner, name.trim_end_matches('_'))
+        self.id(owner, &slug(self.host().chars().chain(self.url.path().chars())))
     }
 
     fn id(&self, owner: &str, name: &str) -> Result<LibraryId, ApiError> {
@@ -63,6 +54,20 @@ impl AddedUrl {
             ApiError::bad_request(message)
         })
     }
+}
+
+/// The name of a library from letters of any kind: `Kiln API` is `kiln_api`; empty when none of them can be in a name.
+pub(super) fn slug(letters: impl Iterator<Item = char>) -> String {
+    let mut name = String::new();
+    for letter in letters {
+        match letter {
+            _ if name.len() >= NAME_BYTES_MAX.min(LIBRARY_ID_BYTES_MAX) => break,
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '-' => name.push(letter.to_ascii_lowercase()),
+            _ if name.is_empty() || name.ends_with('_') => {}
+            _ => name.push('_'),
+        }
+    }
+    name.trim_end_matches('_').to_owned()
 }
 
 #[cfg(test)]

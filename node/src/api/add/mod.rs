@@ -1,17 +1,21 @@
 //! Adding a library as Context7's clients do: a URL in, an id and a job out.
 
+mod form;
 mod id;
+mod pack;
 
 use poem::http::StatusCode;
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
+use tokio::sync::Semaphore;
 use twinmcp_actors::jobs::{JobsError, Submission};
 use twinmcp_actors::{Jobs, Libraries};
 use twinmcp_storage::api_keys::Scope;
 use twinmcp_storage::ids::{LibraryId, Version};
 use twinmcp_storage::jobs::{Revision, Source};
 
+use self::form::OpenApiForm;
 use self::id::AddedUrl;
 use super::Tag;
 use super::body::JsonBody;
@@ -21,6 +25,8 @@ use crate::http::Caller;
 
 /// The version of what is added by a URL alone.
 const VERSION: &str = "latest";
+/// Documents that are read from forms at once: each is in memory whole, and some more while it is parsed.
+pub(crate) const FORMS_AT_ONCE_MAX: usize = 4;
 
 /// A git repository to be added.
 #[derive(Debug, Object)]
@@ -144,6 +150,8 @@ impl Example for Added {
 pub(crate) struct AddApi {
     pub(crate) jobs: Jobs,
     pub(crate) libraries: Libraries,
+    /// Forms that may be read at once, [`FORMS_AT_ONCE_MAX`].
+    pub(crate) forms: Semaphore,
 }
 
 #[OpenApi(prefix_path = "/api/v2/add", tag = "Tag::Context7")]
@@ -195,6 +203,29 @@ impl AddApi {
         asked: JsonBody<AddOpenApi>,
     ) -> Result<Json<Added>, Context7Error> {
         self.page(&caller, "openapi", &asked.open_api_url, None).await
+    }
+
+    /// Adds an OpenAPI document that is sent.
+    ///
+    /// A form, `multipart/form-data`. The library becomes `/docs/…`, named after its title. 409 `duplicate_repo` when it is here
+    /// already, unless `force` is `true` and it is yours. Needs `jobs:write`.
+    #[oai(path = "/openapi-upload", method = "post", operation_id = "context7_add_openapi_upload")]
+    async fn openapi_upload(&self, caller: Caller, form: OpenApiForm) -> Result<Json<Added>, Context7Error> {
+        caller.may(Scope::JobsWrite)?;
+        let Ok(_turn) = self.forms.try_acquire() else {
+            return Err(
+                ApiError::busy("The node reads as many forms as it takes. Try again in a second.").into()
+            );
+        };
+        let sent = form.read().await?;
+        let force = sent.force;
+        let packed = tokio::task::spawn_blocking(move || pack::pack(sent)).await;
+        let packed = packed.map_err(ApiError::internal)??;
+        let mut writer = self.jobs.uploads().begin(caller.account()).await.map_err(ApiError::from)?;
+        writer.write(packed.archive).await.map_err(ApiError::from)?;
+        let hash = writer.finish().await.map_err(ApiError::from)?.hash;
+        let source = Source::Upload { hash, name: pack::ARCHIVE_NAME.to_owned() };
+        Ok(self.add(&caller, packed.library, source, force).await?)
     }
 
     /// Adds an `llms.txt` with what it links to.
@@ -267,7 +298,7 @@ impl AddApi {
         }
         let library = url.repository()?;
         let source = Source::Git { url: asked.docs_repo_url.clone(), revision: Revision::Head };
-        Ok(self.add(caller, library, source).await?)
+        Ok(self.add(caller, library, source, false).await?)
     }
 
     async fn page(
@@ -283,7 +314,7 @@ impl AddApi {
         }
         let start = base.unwrap_or(url);
         let library = AddedUrl::parse("url", start)?.document(owner)?;
-        Ok(self.add(caller, library, Source::Web { url: start.to_owned() }).await?)
+        Ok(self.add(caller, library, Source::Web { url: start.to_owned() }, false).await?)
     }
 
     async fn add(
@@ -291,13 +322,15 @@ impl AddApi {
         caller: &Caller,
         library: LibraryId,
         source: Source,
+        force: bool,
     ) -> Result<Json<Added>, ApiError> {
         let duplicate = || {
             let message =
                 format!("Library {library} is here already. `POST /api/v1/refresh` has it read again.");
             ApiError::new(StatusCode::CONFLICT, "duplicate_repo", message)
         };
-        if self.libraries.get(&library)?.is_some() || self.jobs.is_open(&library) {
+        let is_here = self.libraries.get(&library)?.is_some();
+        if (is_here && !force) || self.jobs.is_open(&library) {
             return Err(duplicate());
         }
         let version: Version = VERSION.parse().map_err(|error| super::failures::invalid_id(&error))?;

@@ -69,6 +69,19 @@ pub enum GitError {
 }
 
 impl GitError {
+    /// A name of the reason from a closed list, for metrics.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::NotARepository { .. } => "no_repository",
+            Self::Name { .. } | Self::Commit | Self::NoRevision { .. } => "no_revision",
+            Self::NoProgram(_) => "no_git",
+            Self::NotPublic { .. } => "not_public",
+            Self::Deadline { .. } => "deadline",
+            Self::TooLarge { .. } => "too_large",
+            Self::Failed { .. } | Self::Run(_) => "git",
+        }
+    }
+
     /// The same with what was asked for, where git's words tell what it is.
     pub(super) fn about(self, url: &Url, revision: &Revision) -> Self {
         let Self::Failed { message } = self else { return self };

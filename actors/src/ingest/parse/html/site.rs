@@ -5,7 +5,7 @@
 //! DocBook, the Node.js API docs, Javadoc and GitHub's renderer. The rules go by role, element and
 //! class, so that a generator nobody named mostly falls under them too.
 
-use super::{tag::Tag, tree::Tree};
+use super::{entity, tag::Tag, tree::Tree};
 use crate::ingest::parse::SkipReason;
 
 /// Classes of furniture: navigation, permalinks, edit buttons, line numbers, text for screen readers.
@@ -104,6 +104,9 @@ const FURNITURE_IDS: &[&str] = &[
 const FURNITURE_ROLES: &[&str] =
     &["navigation", "search", "banner", "contentinfo", "menu", "menubar", "toolbar"];
 
+/// A longer style is not looked through; what people write has a few hundred bytes.
+const STYLE_BYTES_MAX: usize = 4096;
+
 /// Whether an element with all inside it is left out.
 pub(super) fn is_furniture(tree: &Tree<'_>, index: usize, tag: Tag, in_body: bool) -> bool {
     match tag {
@@ -138,9 +141,9 @@ pub(super) fn is_furniture(tree: &Tree<'_>, index: usize, tag: Tag, in_body: boo
     if node.raw.is_empty() {
         return false;
     }
-    let mut hidden = false;
+    let mut left_out = is_hidden(tree, index);
     for (name, value) in super::tree::attributes(node.raw) {
-        hidden |= match name {
+        left_out |= match name {
             "class" => {
                 value.split_ascii_whitespace().any(|class| is_furniture_class(class, tag))
                     || is_local_toc(value)
@@ -150,7 +153,37 @@ pub(super) fn is_furniture(tree: &Tree<'_>, index: usize, tag: Tag, in_body: boo
             _ => false,
         };
     }
-    hidden
+    left_out
+}
+
+/// Whether no browser shows an element, by its own attributes: a person who reviews the page would not read what a model does.
+/// The panels of tabs are hidden until somebody chooses them, and are read.
+pub(super) fn is_hidden(tree: &Tree<'_>, index: usize) -> bool {
+    let raw = tree.nodes.get(index).map_or("", |node| node.raw);
+    let (mut hidden, mut is_panel) = (false, false);
+    for (name, value) in super::tree::attributes(raw) {
+        if name.eq_ignore_ascii_case("hidden") {
+            hidden |= !value.eq_ignore_ascii_case("until-found");
+        } else if name.eq_ignore_ascii_case("style") {
+            hidden |= hides(&entity::decode(value));
+        } else if name.eq_ignore_ascii_case("role") {
+            is_panel |= value.eq_ignore_ascii_case("tabpanel");
+        }
+    }
+    hidden && !is_panel
+}
+
+/// Whether a style takes an element out of sight.
+fn hides(style: &str) -> bool {
+    if style.len() > STYLE_BYTES_MAX {
+        return false;
+    }
+    style.split(';').any(|declaration| {
+        let mut parts = declaration.splitn(2, ':').map(|part| part.trim().to_ascii_lowercase());
+        let (name, value) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let value = value.trim_end_matches("!important").trim_end();
+        matches!((name.as_str(), value), ("display", "none") | ("visibility", "hidden" | "collapse"))
+    })
 }
 
 fn is_furniture_class(class: &str, tag: Tag) -> bool {

@@ -1,6 +1,6 @@
 //! Tables as Markdown rows, so that a model reads cells beside their headings.
 
-use super::{inline, tag::Tag, tree::Tree};
+use super::{inline, site, tag::Tag, tree::Tree};
 
 /// Columns of one row that are kept.
 const COLUMNS: usize = 64;
@@ -14,6 +14,10 @@ pub(super) fn rows(tree: &Tree<'_>, index: usize) -> (String, u32) {
     let mut at = index + 1;
     while let Some(node) = tree.nodes.get(at).filter(|_| at < end) {
         match node.tag {
+            Some(_) if site::is_hidden(tree, at) => {
+                at = node.end;
+                continue;
+            }
             Some(Tag::Caption) => {
                 let caption = inline::line(tree, at, true);
                 if !caption.text.is_empty() {

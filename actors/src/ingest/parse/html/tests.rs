@@ -234,3 +234,28 @@ fn forged_pages_cost_no_more_than_their_length() {
         assert!(text <= html.len() * 2, "{} of {}", text, html.len());
     }
 }
+
+#[test]
+fn what_no_browser_shows_is_left_out_and_panels_of_tabs_are_read() {
+    for (hidden, is_read) in [
+        (r#"<p hidden>Secret</p>"#, false),
+        (r#"<p HIDDEN="">Secret</p>"#, false),
+        (r#"<div style="display:none"><p>Secret</p></div>"#, false),
+        (r#"<p>Seen <span STYLE="color: red; DISPLAY : None !important">Secret</span> too</p>"#, false),
+        (r#"<p style="display&#58; none">Secret</p>"#, false),
+        (r#"<p style="visibility: hidden">Secret</p>"#, false),
+        (r#"<h2>Seen <span hidden>Secret</span></h2><p>Text.</p>"#, false),
+        (r#"<pre>seen <span style="display:none">Secret</span></pre>"#, false),
+        (r#"<table><tr><td>Seen<td hidden>Secret<tr style="display:none"><td>Secret</table>"#, false),
+        (r#"<div role="tabpanel" hidden><p>Secret</p></div>"#, true),
+        (r#"<div hidden="until-found"><p>Secret</p></div>"#, true),
+        (r#"<p style="display: block; color: none">Secret</p>"#, true),
+        (r#"<p data-hidden="hidden" class="hidden-lg">Secret</p>"#, true),
+    ] {
+        let text = shown(&format!(
+            "<body><main><h1>Title</h1><p>Seen.</p>{hidden}<p>Seen at last.</p></main></body>"
+        ));
+        assert_eq!(text.contains("Secret"), is_read, "{hidden}: {text}");
+        assert!(text.contains("Seen at last."), "{hidden}: {text}");
+    }
+}

@@ -31,12 +31,8 @@ const METHODS: [&str; 8] = ["get", "post", "put", "patch", "delete", "head", "op
 /// [`ParseError::Syntax`] when the text is neither JSON nor YAML, nests deeper than the limit, or has
 /// aliases that expand too far.
 pub fn parse(path: &str, text: &str, limits: &ParseLimits) -> Result<Parsed, ParseError> {
-    let root = if text.trim_start().starts_with('{') { json::read(text) } else { yaml::read(text) };
-    let root = root.map_err(|reason| ParseError::Syntax { reason })?;
-    let known = ["openapi", "swagger"]
-        .iter()
-        .any(|key| root.get(key).and_then(Node::text).is_some_and(|version| version.starts_with(['2', '3'])));
-    if !known {
+    let root = read(text)?;
+    if !is_api(&root) {
         return Ok(Parsed::Skipped(SkipReason::UnknownFormat));
     }
     let mut api = Api {
@@ -50,8 +46,35 @@ pub fn parse(path: &str, text: &str, limits: &ParseLimits) -> Result<Parsed, Par
     api.introduction();
     api.operations();
     api.schemas();
-    let title = root.get("info").and_then(|info| info.text_of("title")).map(str::to_owned);
-    Ok(Parsed::Document(api.outline.finish(path, title)))
+    Ok(Parsed::Document(api.outline.finish(path, title_of(&root))))
+}
+
+/// The title that a document gives its API; nothing when it gives none.
+///
+/// # Errors
+/// As [`parse`], and [`ParseError::Syntax`] for anything that is no OpenAPI document.
+pub fn title(text: &str) -> Result<Option<String>, ParseError> {
+    let root = read(text)?;
+    if !is_api(&root) {
+        let reason = "it has no key `openapi` or `swagger` with a version 2 or 3".to_owned();
+        return Err(ParseError::Syntax { reason });
+    }
+    Ok(title_of(&root))
+}
+
+fn read(text: &str) -> Result<Node, ParseError> {
+    let root = if text.trim_start().starts_with('{') { json::read(text) } else { yaml::read(text) };
+    root.map_err(|reason| ParseError::Syntax { reason })
+}
+
+fn is_api(root: &Node) -> bool {
+    ["openapi", "swagger"]
+        .iter()
+        .any(|key| root.get(key).and_then(Node::text).is_some_and(|version| version.starts_with(['2', '3'])))
+}
+
+fn title_of(root: &Node) -> Option<String> {
+    root.get("info").and_then(|info| info.text_of("title")).map(str::to_owned)
 }
 
 /// Whether a text has the key that an OpenAPI document begins with.
