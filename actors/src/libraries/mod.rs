@@ -114,14 +114,14 @@ impl Libraries {
         }
         let command =
             libraries::Command::Describe { id: id.clone(), account: owner.account(), facts, trust_tenths };
-        self.change(id, None, command).await?;
+        self.change(id, command).await?;
         self.get(id)?.ok_or_else(|| LibrariesError::NotFound { id: id.clone() })
     }
 
     /// Removes a library with all its versions.
     pub async fn remove(&self, owner: Owner, id: &LibraryId) -> Result<(), LibrariesError> {
         let command = libraries::Command::Remove { id: id.clone(), account: owner.account() };
-        self.change(id, None, command).await
+        self.change(id, command).await
     }
 
     /// Removes one version; the greatest of the others is answered from then on.
@@ -133,21 +133,20 @@ impl Libraries {
     ) -> Result<(), LibrariesError> {
         let account = owner.account();
         let command = libraries::Command::RemoveVersion { id: id.clone(), version: version.clone(), account };
-        self.change(id, Some(version), command).await
-    }
-
-    async fn change(
-        &self,
-        id: &LibraryId,
-        version: Option<&Version>,
-        command: libraries::Command,
-    ) -> Result<(), LibrariesError> {
-        let outcome = self.slot.call(REPLY_DEADLINE, |reply| Message::Change { command, reply }).await??;
-        match (outcome, version) {
-            (Outcome::Done, _) => Ok(()),
-            (_, Some(version)) if self.get(id)?.is_some() => {
+        match self.change(id, command).await {
+            // Only whoever may change a library is told which of its versions is not there.
+            Err(LibrariesError::NotFound { .. })
+                if self.get(id)?.is_some_and(|view| owner.may_see(&view.library.owner)) =>
+            {
                 Err(LibrariesError::VersionNotFound { id: id.clone(), version: version.clone() })
             }
+            changed => changed,
+        }
+    }
+
+    async fn change(&self, id: &LibraryId, command: libraries::Command) -> Result<(), LibrariesError> {
+        match self.slot.call(REPLY_DEADLINE, |reply| Message::Change { command, reply }).await?? {
+            Outcome::Done => Ok(()),
             _ => Err(LibrariesError::NotFound { id: id.clone() }),
         }
     }

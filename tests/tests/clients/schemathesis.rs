@@ -23,7 +23,8 @@ async fn walk(clients: &Clients, node: &TestNode, more: &[&str]) -> Finished {
     command.args(["run", &document, "--checks", CHECKS, "--max-examples", &examples, "--no-color"]);
     // The same examples each time.
     command.args(["--seed", "1", "--generation-database", "none", "--continue-on-failure", "--no-shrink"]);
-    command.args(["--phases", "examples,coverage,fuzzing", "--workers", "2", "--request-timeout", "30"]);
+    // One worker: Python 3.11 fails now and then when two threads parse at once (CPython gh-106905).
+    command.args(["--phases", "examples,coverage,fuzzing", "--workers", "1", "--request-timeout", "30"]);
     command.args(more).env_clear().envs(clients.variables()).current_dir(clients.home.path());
     run(command, "").await
 }

@@ -1,0 +1,205 @@
+//! Two accounts on one node: what is one's answers the other as if it were not there, on every endpoint that names something.
+
+use std::collections::BTreeSet;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use twinmcp_storage::api_keys::Scope;
+
+use super::{TestNode, document, operations};
+
+/// Every scope but that of operators, who act on everybody's things.
+const SCOPES: [Scope; 5] =
+    [Scope::DocsRead, Scope::LibrariesWrite, Scope::JobsWrite, Scope::KeysWrite, Scope::MetricsRead];
+
+/// Operations on a path that names something, which everybody may read, or whoever shows the webhook's own secret.
+const OPEN: &[&str] = &["get_library", "call_webhook"];
+
+/// Makes an account with a key, as the command line and `quickstart` do: the key's id and its secret.
+async fn account(node: &TestNode, name: &str) -> (String, String) {
+    let actors = node.node.actors();
+    let account = actors.accounts.create(name).await.unwrap();
+    let key = actors.api_keys.create(&account.id, name, SCOPES.to_vec(), None).await.unwrap();
+    (key.key.id.to_string(), key.secret.reveal().to_owned())
+}
+
+/// An answer without what is different in each: the request's id.
+async fn ask(
+    node: &TestNode,
+    key: &str,
+    method: &Method,
+    path: &str,
+    body: Option<&Value>,
+) -> (StatusCode, Value) {
+    let mut request = node.request(method.clone(), path).bearer_auth(key);
+    if let Some(body) = body {
+        request = request.json(body);
+    }
+    let response = request.send().await.unwrap();
+    let status = response.status();
+    let mut body: Value = response.json().await.unwrap_or_default();
+    if let Some(body) = body.as_object_mut() {
+        body.remove("request_id");
+    }
+    (status, body)
+}
+
+/// What belongs to somebody.
+struct Things {
+    org: &'static str,
+    name: &'static str,
+    version: &'static str,
+    job: String,
+    key: String,
+    upload: String,
+}
+
+impl Things {
+    fn library(&self) -> String {
+        format!("/{}/{}", self.org, self.name)
+    }
+
+    /// Every call that names one of them: operation, method, path, body.
+    fn calls(&self) -> Vec<(&'static str, Method, String, Option<Value>)> {
+        let Self { org, name, version, job, key, upload } = self;
+        let library = format!("/api/libraries/{org}/{name}");
+        let upload = json!({
+            "library": "/mine/own", "version": "1", "upload": { "hash": upload, "name": "docs.tar" },
+        });
+        vec![
+            ("get_job", Method::GET, format!("/api/jobs/{job}"), None),
+            ("follow_job", Method::GET, format!("/api/jobs/{job}/events"), None),
+            ("cancel_job", Method::POST, format!("/api/jobs/{job}/cancel"), None),
+            ("revoke_api_key", Method::DELETE, format!("/api/keys/{key}"), None),
+            ("update_library", Method::PATCH, library.clone(), Some(json!({ "title": "Mine now" }))),
+            ("refresh_library", Method::POST, format!("{library}/refresh"), Some(json!({}))),
+            ("make_webhook", Method::POST, format!("{library}/webhook"), None),
+            ("remove_webhook", Method::DELETE, format!("{library}/webhook"), None),
+            ("remove_library_version", Method::DELETE, format!("{library}/versions/{version}"), None),
+            ("remove_library", Method::DELETE, library, None),
+            (
+                "context7_get_metrics",
+                Method::GET,
+                format!("/api/v2/libs/metrics?libraryId={}", self.library()),
+                None,
+            ),
+            (
+                "context7_refresh_library",
+                Method::POST,
+                "/api/v1/refresh".to_owned(),
+                Some(json!({ "libraryName": self.library() })),
+            ),
+            ("start_job", Method::POST, "/api/jobs".to_owned(), Some(upload)),
+        ]
+    }
+
+    /// The same with the names of something else, to compare what is told of both.
+    fn renamed(&self, text: &str, other: &Self) -> String {
+        let pairs = [
+            (&self.job, &other.job),
+            (&self.key, &other.key),
+            (&self.upload, &other.upload),
+            (&self.library(), &other.library()),
+        ];
+        pairs.iter().fold(text.to_owned(), |text, (from, to)| text.replace(*from, to))
+    }
+}
+
+#[tokio::test]
+async fn what_belongs_to_another_account_answers_like_what_is_not_there() {
+    let mut node = TestNode::start().await;
+    let operator = node.key.clone();
+    let (alice_key_id, alice) = account(&node, "alice").await;
+    let (_, bob) = account(&node, "bob").await;
+    node.key.clone_from(&alice);
+    node.index("/acme/frob", "1.2.0").await;
+    let hook = node.owner(Method::POST, "/api/libraries/acme/frob/webhook", None).await;
+    assert_eq!(hook.0, StatusCode::CREATED, "{}", hook.1);
+    let upload = node.request(Method::POST, "/api/jobs/uploads").bearer_auth(&alice).body("# Alice's own");
+    let upload: Value = upload.send().await.unwrap().json().await.unwrap();
+    let jobs = node.owner(Method::GET, "/api/jobs", None).await.1;
+    let alices = Things {
+        org: "acme",
+        name: "frob",
+        version: "1.2.0",
+        job: jobs["jobs"][0]["id"].as_str().unwrap().to_owned(),
+        key: alice_key_id,
+        upload: upload["hash"].as_str().unwrap().to_owned(),
+    };
+    let nobodys = Things {
+        org: "acme",
+        name: "none",
+        version: "1.2.0",
+        job: format!("job_{}", "0".repeat(26)),
+        key: format!("key_{}", "0".repeat(26)),
+        upload: "0".repeat(64),
+    };
+
+    // Every operation whose path names something is among the calls.
+    let calls = alices.calls();
+    let called: BTreeSet<&str> = calls.iter().map(|(operation, ..)| *operation).collect();
+    for (path, method, operation) in operations(&document()) {
+        let id = operation["operationId"].as_str().unwrap();
+        let is_told = called.contains(id) || OPEN.contains(&id) || !path.contains('{');
+        assert!(is_told, "{method} {path} ({id}) names something and is not tried as a stranger");
+    }
+    for ((operation, method, path, body), (_, _, missing_path, missing_body)) in
+        calls.iter().zip(nobodys.calls())
+    {
+        let (status, told) = ask(&node, &bob, method, path, body.as_ref()).await;
+        let missing = ask(&node, &bob, method, &missing_path, missing_body.as_ref()).await;
+        let expected = if *operation == "start_job" { missing.0 } else { StatusCode::NOT_FOUND };
+        assert_eq!(missing.0, expected, "{operation}: {}", missing.1);
+        let renamed: Value = serde_json::from_str(&alices.renamed(&told.to_string(), &nobodys)).unwrap();
+        assert_eq!((status, renamed), missing, "{operation}: {told}");
+        assert!(!told.to_string().to_lowercase().contains("alice"), "{operation}: {told}");
+    }
+
+    // Lists show one's own, and nothing of what was tried was done.
+    for (path, list) in [("/api/jobs", "jobs"), ("/api/keys", "keys")] {
+        let (_, bobs) = ask(&node, &bob, &Method::GET, path, None).await;
+        let ids: Vec<_> = bobs[list].as_array().unwrap().iter().map(|it| it["id"].clone()).collect();
+        assert!(!ids.contains(&json!(alices.job)) && !ids.contains(&json!(alices.key)), "{path}: {bobs}");
+    }
+    assert_eq!(node.owner(Method::GET, &format!("/api/jobs/{}", alices.job), None).await.0, StatusCode::OK);
+    let (status, library) = node.owner(Method::GET, "/api/libraries/acme/frob", None).await;
+    assert_eq!((status, library["current_version"].as_str()), (StatusCode::OK, Some("1.2.0")), "{library}");
+    assert_ne!(library["title"], "Mine now");
+    let removed = node.owner(Method::DELETE, "/api/libraries/acme/frob/webhook", None).await;
+    assert_eq!(removed.0, StatusCode::NO_CONTENT, "the webhook is still there");
+
+    // An operator acts on everybody's.
+    let job = format!("/api/jobs/{}", alices.job);
+    assert_eq!(ask(&node, &operator, &Method::GET, &job, None).await.0, StatusCode::OK);
+    node.node.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_tools_tell_a_stranger_what_they_tell_anybody() {
+    let mut node = TestNode::start().await;
+    let (_, alice) = account(&node, "alice").await;
+    let (_, bob) = account(&node, "bob").await;
+    node.key.clone_from(&alice);
+    node.index("/acme/frob", "1.2.0").await;
+    let asked = json!({ "libraryId": "/acme/frob", "query": "install the frobnicator" });
+    for (path, body) in [
+        ("/api/mcp/query-docs", &asked),
+        ("/api/mcp/resolve-library-id", &json!({ "libraryName": "frob", "query": "install" })),
+    ] {
+        let one = ask(&node, &alice, &Method::POST, path, Some(body)).await;
+        assert_eq!(one.0, StatusCode::OK, "{}", one.1);
+        assert_eq!(ask(&node, &bob, &Method::POST, path, Some(body)).await, one, "{path}");
+    }
+    let call = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "query-docs", "arguments": asked },
+    });
+    let mut told = Vec::new();
+    for key in [&alice, &bob] {
+        let request = node.request(Method::POST, "/mcp").bearer_auth(key).json(&call);
+        let request = request.header("accept", "application/json, text/event-stream");
+        let answer = request.header("mcp-protocol-version", "2025-11-25").send().await.unwrap();
+        told.push(answer.text().await.unwrap());
+    }
+    assert!(told[0].contains("frob install") && told[0] == told[1], "{told:?}");
+    node.node.stop().await.unwrap();
+}
