@@ -90,7 +90,8 @@ fn query(criterion: &mut Criterion) {
             bencher.iter_batched(
                 || next.next().unwrap(),
                 |question| {
-                    passages::ranked(&bundle, StaticTable::builtin(), black_box(question), |_| ()).unwrap()
+                    passages::ranked(&bundle, StaticTable::builtin(), None, black_box(question), |_| ())
+                        .unwrap()
                 },
                 BatchSize::SmallInput,
             );

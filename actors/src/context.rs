@@ -7,7 +7,7 @@ use twinmcp_cluster::Cluster;
 use twinmcp_storage::bundle::BundleStore;
 use twinmcp_storage::clock::{Clock, Entropy};
 
-use crate::embedding::Embedder;
+use crate::embedding::{Embedder, Endpoint};
 use crate::outbound::Outbound;
 use crate::upgrade::Activity;
 
@@ -22,6 +22,8 @@ pub(crate) struct Context {
     pub(crate) outbound: Outbound,
     /// Lives as long as the process: a table in the binary, or a client of a service.
     pub(crate) embedder: &'static dyn Embedder,
+    /// The embedding service of the operator's choice, if there is one.
+    pub(crate) endpoint: Option<Arc<Endpoint>>,
     /// Counts the questions asked.
     pub(crate) activity: Arc<Activity>,
     pub(crate) clock: Arc<dyn Clock>,

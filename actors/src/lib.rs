@@ -43,11 +43,11 @@ pub use refresh::{MasterKey, Refresh};
 pub use search::Search;
 pub use slot::Unanswered;
 pub use supervisor::{SupervisionConfig, Supervisor};
-pub use upgrade::{UpgradeConfig, Upgrades};
+pub use upgrade::{EndpointUpgrades, UpgradeConfig, Upgrades};
 pub use usage::Usage;
 
 use context::Context;
-use embedding::StaticTable;
+use embedding::{Endpoint, EndpointConfig, EndpointError, StaticTable};
 use outbound::{Outbound, OutboundConfig, OutboundError, SystemResolver};
 
 /// How the actors of a node run.
@@ -63,6 +63,8 @@ pub struct ActorsConfig {
     pub jobs: JobsConfig,
     /// How published documentation gets better vectors.
     pub upgrade: UpgradeConfig,
+    /// An embedding service beside what is built in.
+    pub endpoint: Option<EndpointConfig>,
     /// When a dead actor is started again.
     pub supervision: SupervisionConfig,
     /// What secrets are made from.
@@ -78,6 +80,9 @@ pub enum StartError {
     /// Other hosts cannot be asked.
     #[error(transparent)]
     Outbound(#[from] OutboundError),
+    /// The embedding service can never be asked as it is configured.
+    #[error("the embedding endpoint in `embeddings.url` cannot be used")]
+    Endpoint(#[from] EndpointError),
 }
 
 impl From<SpawnErr> for StartError {
@@ -110,6 +115,8 @@ pub struct Actors {
     pub search: Search,
     /// Which documentation gets better vectors.
     pub upgrades: Upgrades,
+    /// The embedding service, if one is configured, and how far documentation has its vectors.
+    pub endpoint: Option<EndpointUpgrades>,
     /// How often it was asked.
     pub usage: Usage,
     /// How libraries are read again.
@@ -143,6 +150,7 @@ impl Actors {
             bundles,
             outbound: Outbound::new(config.outbound, Arc::new(SystemResolver))?,
             embedder: StaticTable::builtin(),
+            endpoint: config.endpoint.map(|config| Endpoint::new(config, Arc::clone(&clock))).transpose()?,
             activity: Arc::default(),
             clock,
             entropy,
@@ -157,6 +165,7 @@ impl Actors {
         let (mending_child, mending) = Mending::child(&context, &jobs);
         let (search_child, search) = Search::child(&context, &jobs, &mending);
         let (upgrade_child, upgrades) = Upgrades::child(&context, &config.upgrade);
+        let (endpoint_child, endpoint) = EndpointUpgrades::child(&context, &config.upgrade);
         let mut children = vec![
             accounts_child,
             api_keys_child,
@@ -167,7 +176,7 @@ impl Actors {
             refresh_child,
             mending_child,
         ];
-        children.extend(upgrade_child);
+        children.extend(upgrade_child.into_iter().chain(endpoint_child));
         let supervisor =
             Supervisor::start(format!("{node}/supervisor"), children, config.supervision).await?;
         Ok(Self {
@@ -178,6 +187,7 @@ impl Actors {
             jobs,
             search,
             upgrades,
+            endpoint,
             usage,
             refresh,
             mending,

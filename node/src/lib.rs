@@ -8,6 +8,7 @@ mod api;
 pub mod cli;
 mod config;
 mod data_dir;
+mod embeddings;
 mod files;
 mod http;
 mod mcp;
@@ -18,9 +19,10 @@ mod ui;
 
 pub use api::openapi_document;
 pub use config::{
-    Config, HttpConfig, IngestConfig, LimitsConfig, NodeConfig, Problem, Problems, SearchConfig,
-    StorageConfig, TelemetryConfig,
+    Config, EmbeddingsConfig, HttpConfig, IngestConfig, LimitsConfig, NodeConfig, Problem, Problems,
+    SearchConfig, StorageConfig, TelemetryConfig,
 };
 pub use data_dir::DataDirError;
+pub use embeddings::KeyError;
 pub use node::{Node, StartError};
 pub use telemetry::{Telemetry, TelemetryError};

@@ -26,6 +26,7 @@ use crate::api::{
 };
 use crate::config::Config;
 use crate::data_dir::{DataDir, DataDirError};
+use crate::embeddings;
 use crate::files;
 use crate::http::{Front, FrontConfig, Server};
 use crate::mcp;
@@ -59,6 +60,9 @@ pub enum StartError {
     /// An actor did not start.
     #[error("failed to start the actors")]
     Actors(#[from] twinmcp_actors::StartError),
+    /// The embedding service has no key.
+    #[error(transparent)]
+    Key(#[from] embeddings::KeyError),
     /// A thread that opened something ended early.
     #[error("starting was interrupted")]
     Interrupted(#[from] tokio::task::JoinError),
@@ -121,8 +125,9 @@ impl Node {
             &*entropy,
         )
         .await?;
+        let endpoint = embeddings::endpoint(&config.embeddings, |name| std::env::var(name).ok())?;
         let actors = Actors::start(
-            actors_config(&config, address, data.master_key(&*entropy)?),
+            ActorsConfig { endpoint, ..actors_config(&config, address, data.master_key(&*entropy)?) },
             cluster.clone(),
             Arc::new(data.bundles),
             Arc::clone(&clock),
@@ -223,6 +228,7 @@ fn apis(
         readiness: Arc::clone(readiness),
         embedder: StaticTable::builtin().id().to_owned(),
         upgrades: actors.upgrades.clone(),
+        endpoint: actors.endpoint.clone(),
     };
     (
         Context7Api { tools: tools.clone() },
@@ -238,6 +244,7 @@ fn apis(
             catalogue: actors.catalogue.clone(),
             refresh: actors.refresh.clone(),
             upgrades: actors.upgrades.clone(),
+            endpoint: actors.endpoint.clone(),
         },
         CatalogueApi { catalogue: actors.catalogue.clone() },
         RefreshApi { refresh: actors.refresh.clone() },
@@ -266,6 +273,7 @@ fn actors_config(config: &Config, address: SocketAddr, master_key: MasterKey) ->
             cache_bytes_max: config.ingest.upgrade_cache_bytes,
         },
         outbound: outbound_config(config),
+        endpoint: None,
         supervision: SupervisionConfig::default(),
         master_key,
     }

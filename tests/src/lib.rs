@@ -11,6 +11,7 @@ mod cli;
 mod client;
 pub mod collector;
 pub mod docs;
+pub mod embedding_service;
 mod faults;
 pub mod git;
 mod node;

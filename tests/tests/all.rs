@@ -8,6 +8,7 @@ mod command_line;
 mod crash;
 mod disks;
 mod document;
+mod embeddings;
 mod errors;
 mod fetched;
 mod hostile;

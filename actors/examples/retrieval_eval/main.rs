@@ -114,7 +114,7 @@ impl Evaluation {
     /// Asks each question of its library, as the node does.
     fn ask<'q>(&self, questions: &'q [Question]) -> Result<Vec<Scored<'q>>, Failure> {
         let ask = |(question, library): (&'q Question, &Library)| {
-            let ranked = passages::ranked(&library.bundle, table(), &question.query, |_| ())?;
+            let ranked = passages::ranked(&library.bundle, table(), None, &question.query, |_| ())?;
             let answers = ranked.iter().take(50);
             let results =
                 answers.filter_map(|ranked| corpus::answer_of(library, ranked.snippet).cloned()).collect();
@@ -133,7 +133,9 @@ impl Evaluation {
             let mut asked = 0;
             for question in questions.iter().filter(|question| question.lib == *name) {
                 for _ in 0..TIMED {
-                    passages::ranked(&library.bundle, table(), &question.query, |stage| clock.begin(stage))?;
+                    passages::ranked(&library.bundle, table(), None, &question.query, |stage| {
+                        clock.begin(stage)
+                    })?;
                 }
                 clock.settle();
                 asked += 1;

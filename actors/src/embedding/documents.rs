@@ -9,6 +9,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use super::transformer::{ModelError, Transformer};
 use super::{Embedder, StaticTable};
@@ -66,8 +67,13 @@ pub struct Batch {
 
 /// Why a batch has no vectors.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct EmbedError(pub String);
+#[error("{reason}")]
+pub struct EmbedError {
+    /// What went wrong, and what to do.
+    pub reason: String,
+    /// No other text will fare better, for at least so long; `None` when it lies in these texts.
+    pub rest: Option<Duration>,
+}
 
 /// Makes vectors of documents, slowly.
 pub trait DocumentEmbedder: Send + Sync + 'static {

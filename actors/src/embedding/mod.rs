@@ -9,6 +9,7 @@
 //! are part of content-addressed bundles.
 
 mod documents;
+mod endpoint;
 mod static_table;
 mod transformer;
 mod vocabulary;
@@ -17,6 +18,9 @@ mod wordpiece;
 pub use documents::{
     Batch, DocumentEmbedder, DocumentText, EmbedError, Upgraded, both, first_of, second_of, space,
 };
+#[cfg(test)]
+pub(crate) use endpoint::tests::config as endpoint_config;
+pub use endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointHealth, EndpointKey};
 pub use static_table::StaticTable;
 #[cfg(test)]
 pub(crate) use transformer::tiny;

@@ -23,11 +23,13 @@ mod tests;
 mod tunnel;
 
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 pub use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 pub use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
+use twinmcp_storage::clock::Clock;
 pub use url::Url;
 
 pub use address::{Class, class_of};
@@ -90,6 +92,17 @@ impl Response {
     /// The value of a header; empty when it is absent or not text.
     pub fn header(&self, name: &HeaderName) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// How long the server wants to be left alone: `Retry-After`, in seconds or as a date (RFC 9110 10.2.3).
+    pub fn retry_after(&self, clock: &dyn Clock) -> Option<Duration> {
+        let value = self.header(&header::RETRY_AFTER).trim();
+        if let Ok(seconds) = value.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let at = httpdate::parse_http_date(value).ok()?;
+        let now = UNIX_EPOCH + Duration::from_millis(clock.now().as_millis());
+        Some(at.duration_since(now).unwrap_or_default())
     }
 }
 

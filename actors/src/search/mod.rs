@@ -29,7 +29,7 @@ pub use resolve::Reason;
 pub use summary::LibrarySummary;
 
 use crate::context::Context;
-use crate::embedding::Embedder;
+use crate::embedding::{Embedder, Endpoint};
 use crate::jobs::Jobs;
 use crate::mending::{Loss, Mending};
 use crate::supervisor::Child;
@@ -183,6 +183,7 @@ pub struct Search {
     mending: Mending,
     catalogue: SharedCatalogue,
     metrics: Arc<Metrics>,
+    endpoint: Option<Arc<Endpoint>>,
     activity: Arc<Activity>,
 }
 
@@ -198,6 +199,7 @@ impl Search {
             mending: mending.clone(),
             catalogue,
             metrics: Arc::new(Metrics::new()),
+            endpoint: context.endpoint.clone(),
             activity: Arc::clone(&context.activity),
         };
         (child, search)

@@ -1,7 +1,9 @@
 //! From a question to the passages of one bundle, ranked: what the node answers with, and what the
 //! evaluation (`examples/retrieval_eval`) and the benchmark (`benches/query.rs`) measure.
 
-use twinmcp_storage::bundle::{Bundle, BundleError, Scored};
+use std::sync::Arc;
+
+use twinmcp_storage::bundle::{Bundle, BundleError, Scored, VectorSet};
 
 use super::rank::{self, Ranked};
 use crate::embedding::{Embedder, space};
@@ -10,8 +12,21 @@ use crate::embedding::{Embedder, space};
 /// nothing changed.
 const CANDIDATES: usize = 150;
 
+/// A question as an embedding service sees it.
+#[derive(Debug, Clone)]
+pub struct ServiceQuery {
+    /// What made the vector, as the vectors in an index name it.
+    pub embedder: String,
+    /// Unit length.
+    pub vector: Arc<[f32]>,
+    /// The share of the cosine in the fused score.
+    pub fusion_weight: f32,
+}
+
 /// The snippets of `bundle` that may answer `question`, best first: words and vectors, fused, with
 /// good pages lifted and link lists, near-duplicates and further stretches of a section damped.
+///
+/// With `service`, the vectors of that service decide in place of the built-in ones, if the bundle has any.
 ///
 /// `stage` is called as each stage begins, and what it returns is dropped as the stage ends.
 ///
@@ -20,6 +35,7 @@ const CANDIDATES: usize = 150;
 pub fn ranked<T>(
     bundle: &Bundle,
     embedder: &dyn Embedder,
+    service: Option<ServiceQuery>,
     question: &str,
     stage: impl Fn(&'static str) -> T,
 ) -> Result<Vec<Ranked>, BundleError> {
@@ -27,22 +43,23 @@ pub fn ranked<T>(
         let _stage = stage("words");
         bundle.words(question, CANDIDATES)?
     };
-    let vector = {
-        let _stage = stage("embed");
-        // Vectors of another space say nothing about this one's.
-        let used = bundle.meta().embedder.as_ref();
-        let same = used.is_some_and(|used| space(&used.id) == space(embedder.id()));
-        same.then(|| embedder.embed_query(question)).flatten()
+    let compared = match service.and_then(|service| Compared::by_service(bundle, service)) {
+        Some(compared) => Some(compared),
+        None => {
+            let _stage = stage("embed");
+            Compared::built_in(bundle, embedder, question)
+        }
     };
     let nearest = {
         let _stage = stage("vectors");
-        match &vector {
-            Some(vector) => with_all_cosines(bundle, vector, &words)?,
+        match &compared {
+            Some(compared) => compared.with_all_cosines(&words)?,
             None => Vec::new(),
         }
     };
     let _stage = stage("rerank");
-    let mut ranked = rank::fuse(&words, &nearest, embedder.fusion_weight());
+    let weight = compared.map_or_else(|| embedder.fusion_weight(), |compared| compared.fusion_weight);
+    let mut ranked = rank::fuse(&words, &nearest, weight);
     rank::lift_pages(&mut ranked, |index| bundle.facts(index).map_or(u32::MAX, |facts| facts.page));
     rank::damp_links(&mut ranked, |index| bundle.facts(index).map_or(0, |facts| facts.link_percent));
     rank::damp_duplicates(&mut ranked, |index| bundle.facts(index).map_or(0, |facts| facts.simhash));
@@ -53,11 +70,35 @@ pub fn ranked<T>(
     Ok(ranked)
 }
 
-/// The nearest snippets, and those that words found beside them: each candidate has a cosine.
-fn with_all_cosines(bundle: &Bundle, vector: &[f32], words: &Scored) -> Result<Scored, BundleError> {
-    let mut nearest = bundle.nearest(vector, CANDIDATES)?;
-    let missing = rank::without_cosine(words, &nearest);
-    let cosines = bundle.cosines(vector, &missing)?;
-    nearest.extend(missing.into_iter().zip(cosines));
-    Ok(nearest)
+/// A question's vector beside the only vectors it may be compared with.
+struct Compared<'a> {
+    vector: Arc<[f32]>,
+    with: &'a VectorSet,
+    fusion_weight: f32,
+}
+
+impl<'a> Compared<'a> {
+    /// `None` when the service made none of the bundle's vectors.
+    fn by_service(bundle: &'a Bundle, service: ServiceQuery) -> Option<Self> {
+        let ServiceQuery { embedder, vector, fusion_weight } = service;
+        let with = bundle.second().filter(|second| second.embedder().id == embedder)?;
+        Some(Self { vector, with, fusion_weight })
+    }
+
+    /// `None` when the bundle has vectors of another space, which say nothing about this one's, and for a
+    /// question without a token.
+    fn built_in(bundle: &'a Bundle, embedder: &dyn Embedder, question: &str) -> Option<Self> {
+        let with = bundle.first().filter(|first| space(&first.embedder().id) == space(embedder.id()))?;
+        let vector = embedder.embed_query(question)?.into();
+        Some(Self { vector, with, fusion_weight: embedder.fusion_weight() })
+    }
+
+    /// The nearest snippets, and those that words found beside them: each candidate has a cosine.
+    fn with_all_cosines(&self, words: &Scored) -> Result<Scored, BundleError> {
+        let mut nearest = self.with.nearest(&self.vector, CANDIDATES)?;
+        let missing = rank::without_cosine(words, &nearest);
+        let cosines = self.with.cosines(&self.vector, &missing)?;
+        nearest.extend(missing.into_iter().zip(cosines));
+        Ok(nearest)
+    }
 }

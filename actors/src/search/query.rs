@@ -7,10 +7,11 @@ use twinmcp_storage::catalogue;
 use twinmcp_storage::ids::{LibraryId, LibraryRef, Version};
 use twinmcp_storage::libraries::{self, Library, VersionManifest, compare_versions};
 
+use crate::embedding::DocumentEmbedder;
+
+use super::passages::{self, ServiceQuery};
 use super::rank;
-use super::{
-    Docs, DocsQuery, FoundSnippet, QUERY_BYTES_MAX, SNIPPETS_MAX, Search, SearchError, TOKENS_MAX, passages,
-};
+use super::{Docs, DocsQuery, FoundSnippet, QUERY_BYTES_MAX, SNIPPETS_MAX, Search, SearchError, TOKENS_MAX};
 
 impl Search {
     /// The snippets of one library version that answer a question, best first.
@@ -26,7 +27,9 @@ impl Search {
         let bundle = self.open(&manifest).await?;
         self.activity.asked();
         let timer = self.metrics.query_started();
-        let ranked = passages::ranked(&bundle, self.embedder, text, |stage| self.metrics.stage(stage))?;
+        let service = self.ask_service(&bundle, text).await;
+        let ranked =
+            passages::ranked(&bundle, self.embedder, service, text, |stage| self.metrics.stage(stage))?;
         let tokens_max = query.tokens_max.min(TOKENS_MAX);
         let snippets_max = query.snippets_max.min(SNIPPETS_MAX);
         let tokens = |index| bundle.facts(index).map_or(u32::MAX, |facts| facts.tokens);
@@ -108,6 +111,19 @@ impl Search {
             }
             opened => Ok(opened?),
         }
+    }
+
+    /// The question's vector by the embedding service, when the version has vectors of it, and it answers in time.
+    async fn ask_service(&self, bundle: &Bundle, text: &str) -> Option<ServiceQuery> {
+        let endpoint = self.endpoint.as_ref()?;
+        bundle.second().filter(|second| second.embedder().id == endpoint.id())?;
+        let _timer = self.metrics.stage("endpoint");
+        let vector = endpoint.query(text).await?;
+        Some(ServiceQuery {
+            embedder: endpoint.id().to_owned(),
+            vector,
+            fusion_weight: endpoint.fusion_weight(),
+        })
     }
 }
 

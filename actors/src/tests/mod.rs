@@ -1,7 +1,10 @@
 //! Stories over all actors of one node.
 
 mod disks;
-// The same site and the same git server as in the tests of whole nodes.
+// The same services as in the tests of whole nodes.
+#[path = "../../../tests/src/embedding_service.rs"]
+#[expect(unreachable_pub, reason = "public there")]
+pub(crate) mod embedding_service;
 #[path = "../../../tests/src/git.rs"]
 #[expect(unreachable_pub, reason = "public there")]
 pub(crate) mod git;

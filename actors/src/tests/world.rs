@@ -14,6 +14,7 @@ use twinmcp_storage::engine::{Keyspace, MemoryEngine};
 use twinmcp_storage::ids::{JobId, LibraryRef};
 use twinmcp_storage::jobs::{JobState, Source};
 
+use crate::embedding::EndpointConfig;
 use crate::jobs::{JobView, JobsError, Submission};
 use crate::outbound::OutboundConfig;
 use crate::search::{Docs, DocsQuery, SearchError};
@@ -50,10 +51,18 @@ impl World {
         std::fs::create_dir(folder.path().join("sources")).unwrap();
         let (state, raft) = (MemoryEngine::new(Keyspace::STATE), MemoryEngine::new(Keyspace::RAFT));
         let upgrades = upgrades(folder.path());
-        Self::on(Disk { folder, state, raft }, upgrades).await
+        Self::on(Disk { folder, state, raft }, upgrades, None).await
     }
 
-    async fn on(disk: Disk, upgrade: UpgradeConfig) -> Self {
+    /// The same node, started again with an embedding service.
+    pub(crate) async fn restart_with_endpoint(self, endpoint: EndpointConfig) -> Self {
+        let Self { actors, cluster, disk, upgrade, .. } = self;
+        actors.stop().await;
+        cluster.shutdown().await.unwrap();
+        Self::on(disk, upgrade, Some(endpoint)).await
+    }
+
+    async fn on(disk: Disk, upgrade: UpgradeConfig, endpoint: Option<EndpointConfig>) -> Self {
         static NODES: AtomicUsize = AtomicUsize::new(0);
         let node = format!("test-{}", NODES.fetch_add(1, Ordering::SeqCst));
         let (state, raft) = (Arc::new(disk.state.clone()), Arc::new(disk.raft.clone()));
@@ -69,6 +78,7 @@ impl World {
             outbound: OutboundConfig::default(),
             jobs: JobsConfig { folders: vec![disk.folder.path().join("sources")], ..JobsConfig::default() },
             upgrade: upgrade.clone(),
+            endpoint,
             supervision: SupervisionConfig {
                 backoff_min: Duration::from_millis(1),
                 ..SupervisionConfig::default()
@@ -100,7 +110,7 @@ impl World {
         disk.state.crash();
         disk.raft.crash();
         let upgrades = upgrades(disk.folder.path());
-        Self::on(disk, upgrades).await
+        Self::on(disk, upgrades, None).await
     }
 
     pub(crate) fn bundles(&self) -> &BundleStore {

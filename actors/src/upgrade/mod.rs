@@ -24,7 +24,7 @@ use twinmcp_storage::bundle::Replace;
 use twinmcp_storage::ids::{LibraryId, Version};
 
 use crate::context::Context;
-use crate::embedding::{DocumentEmbedder, Upgraded};
+use crate::embedding::{DocumentEmbedder, Endpoint, EndpointHealth, Upgraded};
 use crate::supervisor::Child;
 pub(crate) use pace::Activity;
 use worker::Worker;
@@ -111,18 +111,29 @@ impl Upgrades {
             Ok(embedder) => Ok(Arc::new(embedder) as Arc<dyn DocumentEmbedder>),
             Err(error) => Err(sentence(&error)),
         });
-        let (for_actor, config, status) = (Arc::clone(context), config.clone(), upgrades.clone());
-        let (child, _) = Child::new("upgrade", &context.node, move || {
+        (Some(upgrades.worker("upgrade", context, config.clone(), Replace::First, load)), upgrades)
+    }
+
+    fn worker(
+        &self,
+        name: &'static str,
+        context: &Arc<Context>,
+        config: UpgradeConfig,
+        replace: Replace,
+        load: worker::Load,
+    ) -> Child {
+        let (for_actor, status) = (Arc::clone(context), self.clone());
+        let (child, _) = Child::new(name, &context.node, move || {
             let worker = Worker {
                 context: Arc::clone(&for_actor),
                 config: config.clone(),
                 status: status.clone(),
-                replace: Replace::First,
+                replace,
                 load: Arc::clone(&load),
             };
             (worker, ())
         });
-        (Some(child), upgrades)
+        child
     }
 
     /// How far upgrades are.
@@ -135,8 +146,44 @@ impl Upgrades {
     }
 }
 
+/// The way to the embedding service: how it is, and how far documentation has its vectors.
+#[derive(Clone)]
+pub struct EndpointUpgrades {
+    endpoint: Arc<Endpoint>,
+    upgrades: Upgrades,
+}
+
+impl EndpointUpgrades {
+    /// The handle and the actor, when a service is configured.
+    pub(crate) fn child(context: &Arc<Context>, config: &UpgradeConfig) -> (Option<Child>, Option<Self>) {
+        let Some(endpoint) = context.endpoint.clone() else { return (None, None) };
+        let upgrades = Upgrades::default();
+        let embedder = Arc::clone(&endpoint);
+        let load: worker::Load = Arc::new(move || Ok(Arc::clone(&embedder) as Arc<dyn DocumentEmbedder>));
+        // The work is done elsewhere: this core has no share to keep.
+        let config = UpgradeConfig { cpu_percent: 100, ..config.clone() };
+        let child = upgrades.worker("endpoint", context, config, Replace::Second, load);
+        (Some(child), Some(Self { endpoint, upgrades }))
+    }
+
+    /// What the service's vectors are called in an index.
+    pub fn id(&self) -> &str {
+        self.endpoint.id()
+    }
+
+    /// How far documentation has vectors of the service.
+    pub fn status(&self) -> UpgradeStatus {
+        self.upgrades.status()
+    }
+
+    /// How the service is, as far as questions have shown.
+    pub fn health(&self) -> EndpointHealth {
+        self.endpoint.health()
+    }
+}
+
 /// An error with its causes in one line.
-fn sentence(error: &dyn std::error::Error) -> String {
+pub(crate) fn sentence(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

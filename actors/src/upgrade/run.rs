@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use twinmcp_storage::bundle::{
     BuiltBundle, Bundle, BundleError, BundleHash, BundleStore, Embedder, Replace, RowsBuilder, SnippetIndex,
@@ -10,6 +10,7 @@ use twinmcp_storage::bundle::{
 
 use super::cache::{self, Cache, Key};
 use super::pace::{Activity, pause_after};
+use super::sentence;
 use crate::embedding::{DocumentEmbedder, DocumentText, EmbedError};
 
 /// What outlives the upgrade of one version: as long as there is work, the model stays in memory.
@@ -50,6 +51,31 @@ pub(super) enum RunError {
     Cache(#[from] std::io::Error),
     #[error("failed to embed snippets")]
     Embed(#[from] EmbedError),
+}
+
+impl RunError {
+    /// For how long no other version will fare better, if that is so.
+    fn rest(&self) -> Option<Duration> {
+        match self {
+            Self::Embed(error) => error.rest,
+            Self::Stopped | Self::Bundle(_) | Self::Cache(_) => None,
+        }
+    }
+}
+
+/// Why the upgrade of a version has to be tried again.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// The error and its causes.
+    pub(super) reason: String,
+    /// For how long no other version will fare better, if that is so.
+    pub(super) rest: Option<Duration>,
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        Self { reason: sentence(&error), rest: error.rest() }
+    }
 }
 
 /// Rows waiting for the batch of which some of them are part, at most.
@@ -106,7 +132,8 @@ impl Run<'_> {
         let (keys, documents): (Vec<Key>, Vec<DocumentText>) = batch.drain(..).unzip();
         let vectors = if documents.is_empty() { Vec::new() } else { tools.embedder.embed(&documents)? };
         if vectors.len() != keys.len() {
-            return Err(EmbedError(format!("{} vectors came for {} texts", vectors.len(), keys.len())).into());
+            let reason = format!("{} vectors came for {} texts", vectors.len(), keys.len());
+            return Err(EmbedError { reason, rest: None }.into());
         }
         let embedded = keys.len();
         let mut made = keys.into_iter().zip(vectors);

@@ -6,8 +6,9 @@ use twinmcp_storage::bundle::BundleHash;
 use twinmcp_storage::libraries::{self, VersionManifest};
 
 use super::{UpgradeConfig, UpgradeState};
-use crate::embedding::tiny;
+use crate::embedding::{EndpointConfig, endpoint_config as config, second_of, tiny};
 use crate::tests::World;
+use crate::tests::embedding_service::{Behaviour, EmbeddingService};
 
 /// A page of many sections, each a snippet of its own.
 fn guide(sections: usize) -> Vec<(String, String)> {
@@ -169,4 +170,89 @@ async fn without_a_model_there_is_no_actor_and_nothing_changes() {
     index(&world, "1.0", 3).await;
     assert_eq!(world.actors.upgrades.status().state, UpgradeState::Off);
     assert!(!world.actors.supervisor.health().iter().any(|actor| actor.name == "upgrade"));
+}
+
+fn has_second(world: &World, version: &str) -> bool {
+    second_of(&manifest(world, version).embedder) == Some("endpoint/test-embed/64")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vectors_of_a_service_come_beside_the_built_in_ones_and_answers_outlive_the_service() {
+    let world = world(tiny_model).await;
+    index(&world, "1.0", 20).await;
+    let service = EmbeddingService::start().await;
+    // It is busy at first: nobody who asks notices.
+    let busy = |status, wait: Option<&str>| Behaviour::Refuse(status, wait.map(str::to_owned));
+    service.does(&[busy(429, Some("0")), Behaviour::HangUp, busy(503, None)], Behaviour::Well);
+    let world = world.restart_with_endpoint(EndpointConfig { attempts_max: 5, ..config(&service) }).await;
+    world.docs("/acme/widget", "polish widget number 7").await.unwrap();
+    world.until("both kinds of vectors", || has_second(&world, "1.0") && is_upgraded(&world, "1.0")).await;
+    let bundle = world.bundles().open(hash(&manifest(&world, "1.0"))).unwrap();
+    assert_eq!(bundle.second().unwrap().embedder().id, "endpoint/test-embed/64");
+    assert!(service.asked().iter().all(|texts| texts.len() <= 4));
+
+    let asked = service.asked().len();
+    let docs = world.docs("/acme/widget", "calibrate it after 7 years").await.unwrap();
+    assert!(!docs.snippets.is_empty());
+    assert_eq!(service.asked()[asked..], [["calibrate it after 7 years"]], "the service embeds the question");
+
+    service.does(&[], busy(500, None));
+    let docs = world.docs("/acme/widget", "another question about widgets").await.unwrap();
+    assert!(!docs.snippets.is_empty(), "words and built-in vectors answer");
+    let health = world.actors.endpoint.as_ref().unwrap().health();
+    assert!(health.trouble.as_deref().is_some_and(|trouble| trouble.contains("answered 500")), "{health:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_with_another_dimension_changes_nothing_and_is_told() {
+    let world = World::new().await;
+    index(&world, "1.0", 3).await;
+    let before = manifest(&world, "1.0");
+    let service = EmbeddingService::start().await;
+    service.does(&[], Behaviour::Dimensions(5));
+    let world = world.restart_with_endpoint(config(&service)).await;
+    let trouble = || world.actors.endpoint.as_ref().unwrap().status().trouble;
+    world.until("the trouble is told", || trouble().is_some()).await;
+    assert!(trouble().unwrap().contains("5 dimensions, `embeddings.dimensions` says 64"), "{:?}", trouble());
+    assert_eq!(manifest(&world, "1.0"), before);
+    world.docs("/acme/widget", "polish").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_serves_nobody_is_asked_for_one_version_and_then_left_alone() {
+    let world = World::new().await;
+    for version in ["1.0", "2.0", "3.0"] {
+        index(&world, version, 3).await;
+    }
+    let service = EmbeddingService::start().await;
+    service.does(&[], Behaviour::Refuse(401, None));
+    let world = world.restart_with_endpoint(config(&service)).await;
+    let status = || world.actors.endpoint.as_ref().unwrap().status();
+    world.until("the trouble is told", || status().trouble.is_some()).await;
+    world.until("all wait again", || status().waiting == 3).await;
+    assert_eq!(service.asked().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_with_another_model_replaces_the_vectors_and_is_not_asked_before() {
+    let world = World::new().await;
+    index(&world, "1.0", 3).await;
+    let service = EmbeddingService::start().await;
+    let world = world.restart_with_endpoint(config(&service)).await;
+    world.until("vectors of the service", || has_second(&world, "1.0")).await;
+
+    // The same service under another name: its vectors are no longer those in the index.
+    service.hold();
+    let asked = service.asked().len();
+    let other = EndpointConfig { model: "other".to_owned(), ..config(&service) };
+    let world = world.restart_with_endpoint(other).await;
+    world.until("documents are sent", || service.asked().len() > asked).await;
+    world.docs("/acme/widget", "polish widget number 2").await.unwrap();
+    assert!(!service.asked().concat().contains(&"polish widget number 2".to_owned()));
+
+    service.release();
+    let trouble = || world.actors.endpoint.as_ref().unwrap().status().trouble;
+    world.until("the trouble is told", || trouble().is_some()).await;
+    assert!(trouble().unwrap().contains("answered 404"), "{:?}", trouble());
+    assert!(has_second(&world, "1.0"), "what was there stays");
 }

@@ -21,7 +21,7 @@ use twinmcp_storage::transaction::Change;
 
 use super::cache::Cache;
 use super::metrics::Metrics;
-use super::run::{Done, Run, RunError, Tools};
+use super::run::{Done, Failure, Run, Tools};
 use super::{UpgradeConfig, UpgradeProgress, UpgradeState, Upgrades, find, sentence};
 use crate::background;
 use crate::context::Context;
@@ -45,9 +45,11 @@ pub(super) enum Message {
     /// The model was read, or could not be.
     Loaded(Result<Box<Tools>, String>),
     /// The thread has ended; the tools come back unless it panicked.
-    Ended(Option<Box<Tools>>, Result<BuiltBundle, String>),
-    /// The pause after a failure is over.
+    Ended(Option<Box<Tools>>, Result<BuiltBundle, Failure>),
+    /// The pause after a failure of one library is over.
     LookAgain(LibraryId),
+    /// The pause after a failure that would have met every library is over.
+    Rested,
 }
 
 type Wanted = (LibraryId, Version);
@@ -62,6 +64,10 @@ pub(super) struct State {
     waiting: VecDeque<Wanted>,
     running: Option<Running>,
     failures: HashMap<LibraryId, u32>,
+    /// What makes vectors makes none for now: nothing is begun.
+    is_resting: bool,
+    /// Failures of that kind since the last success.
+    rests: u32,
 }
 
 struct Running {
@@ -74,6 +80,8 @@ struct Running {
 const RETRY_PAUSE: Duration = Duration::from_secs(30);
 /// The pause doubles so often.
 const RETRY_DOUBLINGS: u32 = 6;
+/// The longest pause that an embedder may ask for.
+const REST_MAX: Duration = Duration::from_secs(60 * 60);
 
 impl Actor for Worker {
     type Msg = Message;
@@ -92,13 +100,15 @@ impl Actor for Worker {
             }
         });
         let mut state = State {
-            metrics: Arc::new(Metrics::new()),
+            metrics: Arc::new(Metrics::new(self.kind())),
             target: None,
             tools: None,
             is_loading: false,
             waiting: VecDeque::new(),
             running: None,
             failures: HashMap::new(),
+            is_resting: false,
+            rests: 0,
         };
         self.status.lock().state = UpgradeState::Starting;
         self.load(&myself, &mut state)?;
@@ -116,6 +126,7 @@ impl Actor for Worker {
             Message::Loaded(loaded) => self.loaded(loaded, state).await?,
             Message::Ended(tools, result) => self.ended(&myself, tools, result, state).await?,
             Message::LookAgain(library) => self.look(&library, state)?,
+            Message::Rested => state.is_resting = false,
         }
         self.next(&myself, state)
     }
@@ -138,6 +149,14 @@ impl Worker {
             running.stop = None;
         }
         Ok(())
+    }
+
+    /// Which vectors are made, as a word for metrics.
+    fn kind(&self) -> &'static str {
+        match self.replace {
+            Replace::First => "table",
+            Replace::Second => "endpoint",
+        }
     }
 
     fn manifest(&self, (library, version): &Wanted) -> Result<Option<VersionManifest>, StorageError> {
@@ -196,21 +215,25 @@ impl Worker {
         &self,
         myself: &ActorRef<Message>,
         tools: Option<Box<Tools>>,
-        result: Result<BuiltBundle, String>,
+        result: Result<BuiltBundle, Failure>,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         state.tools = tools;
         let Some(Running { wanted, bundle, stop }) = state.running.take() else { return Ok(()) };
         let published = match result {
             _ if stop.is_none() => Ok(Outcome::Stale),
-            Ok(built) => self.publish(&wanted, bundle, built, state).await,
-            Err(reason) => Err(reason),
+            Ok(built) => {
+                let published = self.publish(&wanted, bundle, built, state).await;
+                published.map_err(|reason| Failure { reason, rest: None })
+            }
+            Err(failure) => Err(failure),
         };
         let (library, version) = wanted;
         match published {
             Ok(Outcome::Done) => {
                 state.metrics.ended("published");
                 state.failures.remove(&library);
+                state.rests = 0;
                 self.status.lock().trouble = None;
                 info!(library_id = %library, version = %version, "vectors upgraded");
             }
@@ -219,14 +242,22 @@ impl Worker {
                 state.metrics.ended("stale");
                 self.look(&library, state)?;
             }
-            Err(reason) => {
+            Err(Failure { reason, rest }) => {
                 state.metrics.ended("failed");
                 warn!(library_id = %library, version = %version, reason, "upgrade failed; trying again later");
                 self.status.lock().trouble = Some(format!("{library}@{version}: {reason}"));
-                let failures = state.failures.entry(library.clone()).or_default();
-                let pause = RETRY_PAUSE * (1 << (*failures).min(RETRY_DOUBLINGS));
-                *failures += 1;
-                myself.send_after(pause, move || Message::LookAgain(library));
+                let pause = |failures: u32| RETRY_PAUSE * (1 << failures.min(RETRY_DOUBLINGS));
+                if let Some(rest) = rest {
+                    // Another version goes first the next time, should this one be the reason after all.
+                    state.waiting.push_back((library, version));
+                    state.is_resting = true;
+                    myself.send_after(pause(state.rests).max(rest.min(REST_MAX)), || Message::Rested);
+                    state.rests += 1;
+                } else {
+                    let failures = state.failures.entry(library.clone()).or_default();
+                    myself.send_after(pause(*failures), move || Message::LookAgain(library));
+                    *failures += 1;
+                }
             }
         }
         Ok(())
@@ -260,7 +291,7 @@ impl Worker {
 
     /// Starts the next version's thread, or reads the model for it; without work the model goes.
     fn next(&self, myself: &ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
-        while state.running.is_none() {
+        while state.running.is_none() && !state.is_resting {
             let Some(wanted) = state.waiting.front().cloned() else { break };
             let target = state.target.clone().unwrap_or_default();
             let manifest = self.manifest(&wanted)?;
@@ -306,7 +337,11 @@ impl Worker {
             return Ok(());
         }
         let (load, myself) = (Arc::clone(&self.load), myself.clone());
-        let folder = self.context.data_dir.join("upgrades");
+        // A folder each: a cache deletes the files that are not its own.
+        let folder = self.context.data_dir.join(match self.replace {
+            Replace::First => "upgrades",
+            Replace::Second => "upgrades/endpoint",
+        });
         let bytes_max = self.config.cache_bytes_max;
         background::spawn("upgrade", move || {
             let loaded = catch_unwind(AssertUnwindSafe(|| {
@@ -354,8 +389,8 @@ impl Worker {
                 (tools, result)
             }));
             let (tools, result) = match ended {
-                Ok((tools, result)) => (Some(tools), result.map_err(|error: RunError| sentence(&error))),
-                Err(_) => (None, Err("the thread panicked".to_owned())),
+                Ok((tools, result)) => (Some(tools), result.map_err(Failure::from)),
+                Err(_) => (None, Err(Failure { reason: "the thread panicked".to_owned(), rest: None })),
             };
             // An actor that ended starts over when it is started again.
             let _ = myself.send_message(Message::Ended(tools, result));

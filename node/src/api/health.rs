@@ -8,13 +8,13 @@ use poem_openapi::payload::{Json, PlainText};
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use twinmcp_actors::supervisor::ActorState;
-use twinmcp_actors::{Mending, Supervisor, Upgrades};
+use twinmcp_actors::{EndpointUpgrades, Mending, Supervisor, Upgrades};
 use twinmcp_cluster::Cluster;
 use twinmcp_storage::api_keys::Scope;
 
 use super::Tag;
 use super::error::ApiError;
-use super::upgrade::UpgradeRecord;
+use super::upgrade::{EmbeddingsRecord, UpgradeRecord};
 use crate::http::{Identity, address_of};
 use crate::telemetry::{self, Readiness};
 
@@ -32,6 +32,7 @@ pub(crate) struct Health {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) embedder: String,
     pub(crate) upgrades: Upgrades,
+    pub(crate) endpoint: Option<EndpointUpgrades>,
 }
 
 impl Health {
@@ -126,6 +127,9 @@ pub(crate) struct HealthRecord {
     embedder: String,
     /// How far the documentation has better vectors.
     upgrade: UpgradeRecord,
+    /// The embedding service, when one is configured.
+    #[oai(skip_serializing_if_is_none)]
+    embeddings: Option<EmbeddingsRecord>,
     /// The node's view of its cluster.
     cluster: ClusterRecord,
     /// The supervised actors.
@@ -144,6 +148,7 @@ impl Example for HealthRecord {
             search_mode: "words+vectors".to_owned(),
             embedder: "twinmcp-static-128-v1".to_owned(),
             upgrade: UpgradeRecord::example(),
+            embeddings: Some(EmbeddingsRecord::example()),
             cluster: ClusterRecord::example(),
             actors: vec![ActorRecord::example()],
         }
@@ -216,6 +221,7 @@ impl HealthApi {
             search_mode: "words+vectors".to_owned(),
             embedder: health.embedder.clone(),
             upgrade: health.upgrades.status().into(),
+            embeddings: health.endpoint.as_ref().map(EmbeddingsRecord::from),
             cluster: ClusterRecord {
                 id: status.cluster_id.to_string(),
                 role: format!("{:?}", status.role).to_lowercase(),

@@ -9,8 +9,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use twinmcp_actors::catalogue::CatalogueError;
 use twinmcp_actors::libraries::{LibrariesError, LibraryView};
-use twinmcp_actors::upgrade::UpgradeStatus;
-use twinmcp_actors::{Catalogue, Libraries, Refresh, Search, Upgrades};
+use twinmcp_actors::{Catalogue, EndpointUpgrades, Libraries, Refresh, Search, Upgrades};
 use twinmcp_storage::api_keys::Scope;
 use twinmcp_storage::catalogue::Known;
 use twinmcp_storage::ids::{LibraryId, LibraryRef};
@@ -21,7 +20,7 @@ use super::Tag;
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::failures::invalid_id;
-use super::upgrade::search_mode;
+use super::upgrade::Vectors;
 use crate::http::{Caller, Reader};
 
 /// Libraries of one answer, at most.
@@ -45,7 +44,8 @@ pub(crate) struct VersionRecord {
     bundle_bytes: u64,
     /// The embedder its vectors come from.
     embedder: String,
-    /// Which vectors it is searched by: `static`, `upgraded`, or `upgrading 63 %` while this node makes better ones.
+    /// Which vectors it is searched by: `static`, `upgraded`, `endpoint` (vectors of the embedding
+    /// service), or `upgrading 63 %` while this node makes better ones.
     search_mode: String,
     /// The job that built it.
     job: String,
@@ -60,7 +60,7 @@ pub(crate) struct VersionRecord {
 }
 
 impl VersionRecord {
-    fn of(manifest: &VersionManifest, upgrades: &UpgradeStatus) -> Self {
+    fn of(manifest: &VersionManifest, vectors: &Vectors) -> Self {
         Self {
             version: manifest.version.to_string(),
             pages: manifest.pages,
@@ -69,7 +69,7 @@ impl VersionRecord {
             bundle: manifest.bundle.clone(),
             bundle_bytes: manifest.bundle_bytes,
             embedder: manifest.embedder.clone(),
-            search_mode: search_mode(manifest, upgrades),
+            search_mode: vectors.search_mode(manifest),
             job: manifest.job.to_string(),
             indexed_at: manifest.indexed_at.to_string(),
             checked_at: None,
@@ -178,7 +178,7 @@ impl LibraryRecord {
         self
     }
 
-    fn of(view: &LibraryView, upgrades: &UpgradeStatus) -> Self {
+    fn of(view: &LibraryView, vectors: &Vectors) -> Self {
         let library = &view.library;
         Self {
             id: library.id.to_string(),
@@ -189,7 +189,7 @@ impl LibraryRecord {
             rules: library.facts.rules.clone(),
             trust: library.trust_tenths.map(|tenths| f64::from(tenths) / 10.0),
             current_version: library.current.as_ref().map(ToString::to_string),
-            versions: view.versions.iter().map(|manifest| VersionRecord::of(manifest, upgrades)).collect(),
+            versions: view.versions.iter().map(|manifest| VersionRecord::of(manifest, vectors)).collect(),
             ecosystem: None,
             popularity: None,
             known_versions: None,
@@ -294,6 +294,7 @@ pub(crate) struct LibrariesApi {
     pub(crate) search: Search,
     pub(crate) libraries: Libraries,
     pub(crate) upgrades: Upgrades,
+    pub(crate) endpoint: Option<EndpointUpgrades>,
     pub(crate) catalogue: Catalogue,
     pub(crate) refresh: Refresh,
 }
@@ -318,8 +319,8 @@ impl LibrariesApi {
         let limit = limit.0.map_or(PAGE_ITEMS_MAX, |limit| limit as usize).min(PAGE_ITEMS_MAX);
         // One more than shown tells whether there is a next page.
         let views = self.libraries.list(after.as_ref(), limit + 1)?;
-        let upgrades = self.upgrades.status();
-        let shown = views.iter().take(limit).map(|view| LibraryRecord::of(view, &upgrades));
+        let vectors = self.vectors();
+        let shown = views.iter().take(limit).map(|view| LibraryRecord::of(view, &vectors));
         let libraries: Vec<LibraryRecord> = shown.collect();
         let next =
             (views.len() > limit).then(|| libraries.last().map(|library| library.id.clone())).flatten();
@@ -445,6 +446,10 @@ impl LibrariesApi {
 }
 
 impl LibrariesApi {
+    fn vectors(&self) -> Vectors {
+        Vectors::of(&self.upgrades, self.endpoint.as_ref())
+    }
+
     fn found(&self, id: &LibraryId) -> Result<LibraryView, ApiError> {
         self.libraries.get(id)?.ok_or_else(|| missing(id))
     }
@@ -453,7 +458,7 @@ impl LibrariesApi {
     async fn whole(&self, view: &LibraryView) -> Result<LibraryRecord, ApiError> {
         let id = &view.library.id;
         let known = self.catalogue.get(id)?;
-        let mut record = LibraryRecord::of(view, &self.upgrades.status()).with_known(known.as_ref());
+        let mut record = LibraryRecord::of(view, &self.vectors()).with_known(known.as_ref());
         for origin in self.refresh.origins(id)? {
             let version = record.versions.iter_mut().find(|record| record.version == origin.version.as_str());
             if let Some(version) = version {

@@ -2,8 +2,9 @@
 
 use poem_openapi::Object;
 use poem_openapi::types::Example;
-use twinmcp_actors::embedding::{first_of, space};
+use twinmcp_actors::embedding::{first_of, second_of, space};
 use twinmcp_actors::upgrade::{UpgradeState, UpgradeStatus};
+use twinmcp_actors::{EndpointUpgrades, Upgrades};
 use twinmcp_storage::libraries::VersionManifest;
 
 /// How far the documentation has better vectors.
@@ -69,15 +70,73 @@ impl Example for UpgradeRecord {
     }
 }
 
-/// Which vectors a version is searched by, for people.
-pub(super) fn search_mode(manifest: &VersionManifest, upgrades: &UpgradeStatus) -> String {
-    let running = upgrades.current.as_ref();
-    let running = running.filter(|one| one.library == manifest.library && one.version == manifest.version);
-    let first = first_of(&manifest.embedder);
-    match running {
-        Some(progress) => format!("upgrading {} %", progress.percent()),
-        None if space(first) != first => "upgraded".to_owned(),
-        None => "static".to_owned(),
+/// The embedding service of the configuration.
+#[derive(Debug, Clone, Object)]
+#[oai(example)]
+pub(crate) struct EmbeddingsRecord {
+    /// What its vectors are called in an index.
+    id: String,
+    /// `ok`, or `failing`: questions are answered by words and built-in vectors until it answers again.
+    status: String,
+    /// Why the last question had no vector of it.
+    #[oai(skip_serializing_if_is_none)]
+    reason: Option<String>,
+    /// How far documentation has its vectors.
+    upgrade: UpgradeRecord,
+}
+
+impl From<&EndpointUpgrades> for EmbeddingsRecord {
+    fn from(endpoint: &EndpointUpgrades) -> Self {
+        let health = endpoint.health();
+        Self {
+            id: health.id,
+            status: if health.trouble.is_none() { "ok" } else { "failing" }.to_owned(),
+            reason: health.trouble,
+            upgrade: endpoint.status().into(),
+        }
+    }
+}
+
+impl Example for EmbeddingsRecord {
+    fn example() -> Self {
+        Self {
+            id: "endpoint/text-embedding-3-small/1536".to_owned(),
+            status: "ok".to_owned(),
+            reason: None,
+            upgrade: UpgradeRecord::example(),
+        }
+    }
+}
+
+/// What this node knows of vectors, read once for one answer.
+pub(super) struct Vectors {
+    table: UpgradeStatus,
+    /// What the embedding service's vectors are called, and how far they are.
+    service: Option<(String, UpgradeStatus)>,
+}
+
+impl Vectors {
+    pub(super) fn of(upgrades: &Upgrades, endpoint: Option<&EndpointUpgrades>) -> Self {
+        let service = endpoint.map(|endpoint| (endpoint.id().to_owned(), endpoint.status()));
+        Self { table: upgrades.status(), service }
+    }
+
+    /// Which vectors a version is searched by, for people.
+    pub(super) fn search_mode(&self, manifest: &VersionManifest) -> String {
+        let service = self.service.as_ref();
+        let statuses = std::iter::once(&self.table).chain(service.map(|(_, status)| status));
+        let mut running = statuses.filter_map(|status| status.current.as_ref());
+        let running = running.find(|one| one.library == manifest.library && one.version == manifest.version);
+        let first = first_of(&manifest.embedder);
+        let by_service =
+            second_of(&manifest.embedder).zip(service).is_some_and(|(second, (id, _))| second == id);
+        match running {
+            Some(progress) => format!("upgrading {} %", progress.percent()),
+            // Vectors of a service that is not asked any more are not looked at.
+            None if by_service => "endpoint".to_owned(),
+            None if space(first) != first => "upgraded".to_owned(),
+            None => "static".to_owned(),
+        }
     }
 }
 
@@ -111,15 +170,23 @@ mod tests {
             done: 63,
             total: 100,
         };
-        let status = UpgradeStatus { current: Some(current), ..UpgradeStatus::default() };
+        let table = UpgradeStatus { current: Some(current.clone()), ..UpgradeStatus::default() };
+        let current = UpgradeProgress { version: "3".parse().unwrap(), done: 7, ..current };
+        let service = UpgradeStatus { current: Some(current), ..UpgradeStatus::default() };
+        let vectors = Vectors { table, service: Some(("service".to_owned(), service)) };
         for (version, embedder, mode) in [
             ("1", "table", "static"),
             ("1", "table+model", "upgraded"),
             ("2", "table", "upgrading 63 %"),
-            ("1", "table & service", "static"),
+            ("1", "table & service", "endpoint"),
+            ("1", "table+model & service", "endpoint"),
+            ("1", "table & the service before", "static"),
+            ("3", "table", "upgrading 7 %"),
         ] {
-            assert_eq!(search_mode(&manifest(version, embedder), &status), mode, "{version} {embedder}");
+            assert_eq!(vectors.search_mode(&manifest(version, embedder)), mode, "{version} {embedder}");
         }
+        let without = Vectors { service: None, ..vectors };
+        assert_eq!(without.search_mode(&manifest("1", "table & service")), "static");
     }
 
     #[test]

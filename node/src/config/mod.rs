@@ -115,6 +115,34 @@ section! {
 }
 
 section! {
+    /// An embedding service beside what is built in; any that speaks OpenAI's `/embeddings`.
+    EmbeddingsConfig = "embeddings" {
+        /// Where it is, without `/embeddings`, e.g. `https://api.example.com/v1`; empty for none.
+        url: String = String::new(),
+        /// The model that is asked for.
+        model: String = String::new(),
+        /// Numbers in a vector of that model.
+        dimensions: usize = 0,
+        /// File with the key; empty for none.
+        key_file: PathBuf = PathBuf::new(),
+        /// Variable with the key, e.g. `OPENAI_API_KEY`; empty for none.
+        key_variable: String = String::new(),
+        /// Texts in one request.
+        items_max: usize = 64,
+        /// Tokens of all texts in one request; a single text may have more.
+        tokens_max: usize = 16_000,
+        /// Requests for one batch of documents, the first included.
+        attempts_max: u32 = 5,
+        /// Time one request for documents may take, in milliseconds.
+        timeout_ms: u64 = 30_000,
+        /// Time a question waits for its vector, in milliseconds; then words and built-in vectors answer.
+        query_timeout_ms: u64 = 400,
+        /// What the service's vectors count beside words, 0 to 1.
+        weight: f32 = 0.6,
+    }
+}
+
+section! {
     /// What a caller may ask of a search.
     SearchConfig = "search" {
         /// Tokens of an answer when the caller names no number.
@@ -190,6 +218,8 @@ config! {
     outbound: OutboundConfig,
     /// Section `fetch`.
     fetch: FetchConfig,
+    /// Section `embeddings`.
+    embeddings: EmbeddingsConfig,
     /// Section `search`.
     search: SearchConfig,
     /// Section `limits`.
@@ -419,6 +449,49 @@ impl Config {
         let rate = (0.01..=10_000.0).contains(&fetch.requests_per_second);
         require(rate, "fetch", "requests_per_second", "must be 0.01 to 10000");
         require((1..=64).contains(&fetch.in_flight_max), "fetch", "in_flight_max", "must be 1 to 64");
+
+        let embeddings = &self.embeddings;
+        if !embeddings.url.is_empty() {
+            let url = reqwest::Url::parse(&embeddings.url);
+            let url = url.is_ok_and(|url| {
+                matches!(url.scheme(), "http" | "https")
+                    && url.username().is_empty()
+                    && url.password().is_none()
+                    && url.query().is_none()
+                    && url.fragment().is_none()
+            });
+            let message = "must be empty or an http or https URL without credentials, `?` and `#`";
+            require(url, "embeddings", "url", message);
+            let model = (1..=200).contains(&embeddings.model.len())
+                && embeddings.model.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'&');
+            require(
+                model,
+                "embeddings",
+                "model",
+                "must name a model in 1 to 200 characters without blanks and `&`",
+            );
+            let dimensions = (1..=4_096).contains(&embeddings.dimensions);
+            require(
+                dimensions,
+                "embeddings",
+                "dimensions",
+                "must be 1 to 4096: what the model's vectors have",
+            );
+            let one_key = embeddings.key_file.as_os_str().is_empty() || embeddings.key_variable.is_empty();
+            require(one_key, "embeddings", "key_variable", "must be empty when `embeddings.key_file` is set");
+        }
+        let items = (1..=256).contains(&embeddings.items_max);
+        require(items, "embeddings", "items_max", "must be 1 to 256");
+        let tokens = (1..=1_000_000).contains(&embeddings.tokens_max);
+        require(tokens, "embeddings", "tokens_max", "must be 1 to 1000000");
+        require((1..=10).contains(&embeddings.attempts_max), "embeddings", "attempts_max", "must be 1 to 10");
+        for (key, value) in
+            [("timeout_ms", embeddings.timeout_ms), ("query_timeout_ms", embeddings.query_timeout_ms)]
+        {
+            let message = "must be 10 to 600000 milliseconds";
+            require((10..=600_000).contains(&value), "embeddings", key, message);
+        }
+        require((0.0..=1.0).contains(&embeddings.weight), "embeddings", "weight", "must be 0 to 1");
 
         let search = &self.search;
         let tokens_max = (100..=1_000_000).contains(&search.tokens_max);

@@ -89,6 +89,29 @@ fn values_out_of_range_are_refused() {
 const SAMPLE: &str = include_str!("../../../twinmcp.sample.toml");
 
 #[test]
+fn an_embedding_service_is_checked_whole_once_it_has_a_url() {
+    assert!(parse("[embeddings]\nmodel = \"\"\n", &[]).is_ok(), "without a URL there is none");
+    let whole =
+        "[embeddings]\nurl = \"http://[::1]:11434/v1\"\nmodel = \"nomic-embed-text\"\ndimensions = 768\n";
+    assert!(parse(whole, &[]).is_ok());
+    for (wrong, key) in [
+        (whole.replace("http:", "ftp:"), "embeddings.url"),
+        (whole.replace("[::1]", "user:secret@[::1]"), "embeddings.url"),
+        (whole.replace("/v1", "/v1?api-version=1"), "embeddings.url"),
+        (whole.replace("nomic-embed-text", "one & two"), "embeddings.model"),
+        (whole.replace("768", "0"), "embeddings.dimensions"),
+        (format!("{whole}key_file = \"key\"\nkey_variable = \"KEY\"\n"), "embeddings.key_variable"),
+        (format!("{whole}items_max = 257\n"), "embeddings.items_max"),
+        (format!("{whole}query_timeout_ms = 0\n"), "embeddings.query_timeout_ms"),
+        (format!("{whole}weight = nan\n"), "embeddings.weight"),
+    ] {
+        let problems = parse(&wrong, &[]).unwrap_err();
+        assert_eq!(problems.iter().map(|problem| problem.key.as_str()).collect::<Vec<_>>(), [key], "{wrong}");
+        assert!(!problems.to_string().contains("secret"), "{problems}");
+    }
+}
+
+#[test]
 fn the_sample_file_holds_every_key_with_its_default() {
     assert_eq!(parse(SAMPLE, &[]).unwrap(), Config::default());
     for (section, keys) in Config::SECTIONS {

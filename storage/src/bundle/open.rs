@@ -199,6 +199,11 @@ impl Bundle {
         self.vectors.as_ref()?.vector(index)
     }
 
+    /// The vectors the bundle was built with; `None` in a bundle of words alone.
+    pub fn first(&self) -> Option<&VectorSet> {
+        self.vectors.as_ref()
+    }
+
     /// The vectors of a service, beside those the bundle was built with.
     pub fn second(&self) -> Option<&VectorSet> {
         self.second.as_ref()

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 use twinmcp_storage::clock::Clock;
@@ -119,7 +119,7 @@ impl Getter<'_> {
             (200, _) => self.read(url, response).await.map(Answer::Page).map_err(FetchError::Outbound),
             (429 | 500 | 502..=504, _) => {
                 let status = response.status.as_u16();
-                Ok(Answer::Later(status, self.retry_after(response.header(&header::RETRY_AFTER))))
+                Ok(Answer::Later(status, response.retry_after(self.clock)))
             }
             (status, _) => Err(FetchError::Status { url: url.to_string(), status }),
         }
@@ -138,16 +138,6 @@ impl Getter<'_> {
             self.cache.put(kept).await;
         }
         Ok(Got { url: url.clone(), content_type, robots, body })
-    }
-
-    /// `Retry-After` in seconds or as a date (RFC 9110 10.2.3).
-    fn retry_after(&self, value: &str) -> Option<Duration> {
-        if let Ok(seconds) = value.trim().parse() {
-            return Some(Duration::from_secs(seconds));
-        }
-        let at = httpdate::parse_http_date(value).ok()?;
-        let now = UNIX_EPOCH + Duration::from_millis(self.clock.now().as_millis());
-        Some(at.duration_since(now).unwrap_or_default())
     }
 }
 

@@ -1,0 +1,113 @@
+//! The embedding service of the configuration, with its key read from where it is kept.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use twinmcp_actors::embedding::{EndpointConfig, EndpointKey};
+
+use crate::config::EmbeddingsConfig;
+
+/// The first pause before a batch is sent again.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// Largest file of a key, in bytes.
+const KEY_BYTES_MAX: u64 = 16 * 1024;
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file cannot be read.
+    #[error("cannot read the key of the embedding endpoint in `{}` (`embeddings.key_file`)", path.display())]
+    File {
+        /// Where it should be.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file or the variable holds no key.
+    #[error("{place} holds no key: one line of printable characters without blanks is needed")]
+    Empty {
+        /// The file or the variable.
+        place: String,
+    },
+}
+
+/// What `config` asks for; `None` when no service is named.
+pub(crate) fn endpoint(
+    config: &EmbeddingsConfig,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Option<EndpointConfig>, KeyError> {
+    if config.url.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(EndpointConfig {
+        url: config.url.clone(),
+        model: config.model.clone(),
+        dimensions: config.dimensions,
+        key: key(config, variable)?,
+        items_max: config.items_max,
+        tokens_max: config.tokens_max,
+        attempts_max: config.attempts_max,
+        retry_pause: RETRY_PAUSE,
+        timeout: Duration::from_millis(config.timeout_ms),
+        query_timeout: Duration::from_millis(config.query_timeout_ms),
+        fusion_weight: config.weight,
+    }))
+}
+
+fn key(
+    config: &EmbeddingsConfig,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Option<EndpointKey>, KeyError> {
+    let path = &config.key_file;
+    let (text, place) = if !path.as_os_str().is_empty() {
+        let read = fs::metadata(path).and_then(|file| {
+            let fits = file.len() <= KEY_BYTES_MAX;
+            if fits { fs::read_to_string(path) } else { Err(std::io::Error::other("the file is too large")) }
+        });
+        let text = read.map_err(|source| KeyError::File { path: path.clone(), source })?;
+        (text, format!("`{}` (`embeddings.key_file`)", path.display()))
+    } else if !config.key_variable.is_empty() {
+        let name = &config.key_variable;
+        (variable(name).unwrap_or_default(), format!("the variable `{name}` (`embeddings.key_variable`)"))
+    } else {
+        return Ok(None);
+    };
+    EndpointKey::new(&text).map(Some).ok_or(KeyError::Empty { place })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> EmbeddingsConfig {
+        EmbeddingsConfig { url: "http://127.0.0.1:1/v1".into(), ..EmbeddingsConfig::default() }
+    }
+
+    #[test]
+    fn a_key_comes_from_a_file_or_a_variable_and_is_never_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        fs::write(&path, "sk-secret\n").unwrap();
+        let variable = |name: &str| (name == "KEY").then(|| "sk-secret".to_owned());
+        let from_file = EmbeddingsConfig { key_file: path, ..config() };
+        let from_variable = EmbeddingsConfig { key_variable: "KEY".into(), ..config() };
+        for config in [from_file, from_variable] {
+            let endpoint = endpoint(&config, variable).unwrap().unwrap();
+            assert!(endpoint.key.is_some());
+            assert!(!format!("{endpoint:?}").contains("secret"), "{endpoint:?}");
+        }
+        assert!(endpoint(&config(), variable).unwrap().unwrap().key.is_none());
+        assert!(endpoint(&EmbeddingsConfig::default(), variable).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_key_that_is_not_there_is_told_by_its_place() {
+        let missing = EmbeddingsConfig { key_file: "/nowhere/key".into(), ..config() };
+        let unset = EmbeddingsConfig { key_variable: "UNSET".into(), ..config() };
+        for (config, expected) in [(missing, "`/nowhere/key`"), (unset, "the variable `UNSET`")] {
+            let error = endpoint(&config, |_| None).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}
