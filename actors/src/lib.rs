@@ -12,6 +12,8 @@ mod background;
 pub mod catalogue;
 mod context;
 pub mod embedding;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod ingest;
 pub mod jobs;
 pub mod libraries;

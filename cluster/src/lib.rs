@@ -13,6 +13,8 @@ mod changes;
 mod config;
 mod consensus;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handle;
 mod metrics;
 mod status;

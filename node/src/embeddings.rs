@@ -1,6 +1,7 @@
 //! The embedding service of the configuration, with its key read from where it is kept.
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ pub enum KeyError {
         /// Where it should be.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The file or the variable holds no key.
     #[error("{place} holds no key: one line of printable characters without blanks is needed")]
@@ -61,9 +62,11 @@ fn key(
 ) -> Result<Option<EndpointKey>, KeyError> {
     let path = &config.key_file;
     let (text, place) = if !path.as_os_str().is_empty() {
-        let read = fs::metadata(path).and_then(|file| {
-            let fits = file.len() <= KEY_BYTES_MAX;
-            if fits { fs::read_to_string(path) } else { Err(std::io::Error::other("the file is too large")) }
+        let mut text = String::new();
+        let read = File::open(path).and_then(|file| file.take(KEY_BYTES_MAX + 1).read_to_string(&mut text));
+        let read = read.and_then(|read| match read as u64 {
+            0..=KEY_BYTES_MAX => Ok(text),
+            _ => Err(io::Error::other(format!("it has more than {KEY_BYTES_MAX} bytes"))),
         });
         let text = read.map_err(|source| KeyError::File { path: path.clone(), source })?;
         (text, format!("`{}` (`embeddings.key_file`)", path.display()))
@@ -78,6 +81,8 @@ fn key(
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn config() -> EmbeddingsConfig {
@@ -104,8 +109,10 @@ mod tests {
     #[test]
     fn a_key_that_is_not_there_is_told_by_its_place() {
         let missing = EmbeddingsConfig { key_file: "/nowhere/key".into(), ..config() };
+        let endless = EmbeddingsConfig { key_file: "/dev/zero".into(), ..config() };
         let unset = EmbeddingsConfig { key_variable: "UNSET".into(), ..config() };
-        for (config, expected) in [(missing, "`/nowhere/key`"), (unset, "the variable `UNSET`")] {
+        let cases = [(missing, "`/nowhere/key`"), (endless, "`/dev/zero`"), (unset, "the variable `UNSET`")];
+        for (config, expected) in cases {
             let error = endpoint(&config, |_| None).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }

@@ -10,6 +10,8 @@ mod config;
 mod data_dir;
 mod embeddings;
 mod files;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod http;
 mod mcp;
 mod node;

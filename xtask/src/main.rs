@@ -1,6 +1,7 @@
 //! The project's own commands: `cargo xtask <command>`.
 
 mod faults;
+mod fuzz;
 mod run;
 mod tidy;
 
@@ -15,7 +16,9 @@ cargo xtask check --coverage  the same, and the tests must run 80 % of the lines
 cargo xtask fix               formats the code and writes openapi/twinmcp.json
 cargo xtask faults            the long form of the tests that kill nodes and spoil disks: hundreds of rounds
 cargo xtask tidy              only the dependency rules
-cargo xtask openapi           writes openapi/twinmcp.json";
+cargo xtask openapi           writes openapi/twinmcp.json
+cargo xtask fuzz [--seconds N] [TARGET]
+                              fuzzes the parsers of outside input, each for N seconds (60); --build only compiles them";
 
 /// Lines that the tests must run, in percent.
 const COVERAGE_FLOOR: &str = "80";
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         ["faults"] => faults::run(),
         ["tidy"] => tidy(),
         ["openapi"] => openapi(),
+        ["fuzz", ref rest @ ..] => fuzz::fuzz(rest),
         _ => Err(HELP.to_owned()),
     };
     match done {

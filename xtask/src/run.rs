@@ -1,19 +1,20 @@
 //! Running other programs, and saying so.
 
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 /// A program to run from the folder of the workspace.
 pub(crate) struct Step {
     name: &'static str,
-    program: &'static str,
+    program: String,
     arguments: Vec<String>,
     environment: Vec<(&'static str, &'static str)>,
 }
 
 impl Step {
-    pub(crate) fn new(name: &'static str, program: &'static str, arguments: &[&str]) -> Self {
+    pub(crate) fn new(name: &'static str, program: &str, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        Self { name, program, arguments, environment: Vec::new() }
+        Self { name, program: program.to_owned(), arguments, environment: Vec::new() }
     }
 
     pub(crate) fn cargo(name: &'static str, arguments: &[&str]) -> Self {
@@ -27,7 +28,7 @@ impl Step {
 
     fn command(&self) -> Command {
         say(&format!("== {}: {} {}", self.name, self.program, self.arguments.join(" ")));
-        let mut command = Command::new(self.program);
+        let mut command = Command::new(&self.program);
         command.args(&self.arguments).current_dir(crate::root()).envs(self.environment.iter().copied());
         command
     }
@@ -48,6 +49,21 @@ pub(crate) fn output_of(step: &Step) -> Result<Vec<u8>, String> {
     } else {
         Err(format!("{} failed ({})", step.name, output.status))
     }
+}
+
+/// Runs one step, shows `each` line of its standard error and prints it; whether it succeeded.
+pub(crate) fn watch(step: &Step, mut each: impl FnMut(&str)) -> Result<bool, String> {
+    let cannot = |error: std::io::Error| format!("cannot run {}: {error}", step.program);
+    let mut child = step.command().stderr(Stdio::piped()).spawn().map_err(cannot)?;
+    if let Some(lines) = child.stderr.take() {
+        for line in BufReader::new(lines).split(b'\n') {
+            let line = line.map_err(cannot)?;
+            let line = String::from_utf8_lossy(&line);
+            each(&line);
+            say(&line);
+        }
+    }
+    Ok(child.wait().map_err(cannot)?.success())
 }
 
 /// Tells the person at the terminal.

@@ -206,3 +206,11 @@ impl ApiKeysActor {
         }
     }
 }
+
+/// Reads text as the secret of a key: see [`crate::fuzzing::key`].
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_key(text: &str) {
+    if let Some(secret) = secret::Secret::parse(text) {
+        assert_eq!(secret.reveal(), text);
+    }
+}

@@ -245,3 +245,21 @@ impl Importer {
         Ok(())
     }
 }
+
+/// Reads bytes as a list of libraries, in pieces: see [`crate::fuzzing::catalogue`].
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_lines(data: &[u8]) {
+    let (mut lines, mut numbers) = (line::Lines::default(), 0);
+    let mut take = |line: line::Line| {
+        numbers += 1;
+        assert_eq!(line.number, numbers);
+        let _ = line.content.and_then(|content| line::entry(&content));
+    };
+    for mut piece in data.chunks(97) {
+        while let Some((line, rest)) = lines.next(piece) {
+            take(line);
+            piece = rest;
+        }
+    }
+    lines.end().into_iter().for_each(take);
+}

@@ -18,6 +18,8 @@ mod wordpiece;
 pub use documents::{
     Batch, DocumentEmbedder, DocumentText, EmbedError, Upgraded, both, first_of, second_of, space,
 };
+#[cfg(fuzzing)]
+pub(crate) use endpoint::fuzz_answer;
 #[cfg(test)]
 pub(crate) use endpoint::tests::config as endpoint_config;
 pub use endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointHealth, EndpointKey};

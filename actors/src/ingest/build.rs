@@ -455,7 +455,7 @@ enum Read {
 }
 
 /// Takes out what nobody sees, and says what is suspicious about the rest.
-pub(super) fn cleaned(snippet: &mut Snippet) -> Labels {
+pub(crate) fn cleaned(snippet: &mut Snippet) -> Labels {
     let mut deceptive = 0;
     let texts = snippet.blocks.iter_mut().map(|block| match block {
         Block::Prose(text) | Block::Code { code: text, .. } => text,

@@ -20,7 +20,9 @@ mod scan;
 pub mod source;
 pub mod split;
 
-#[cfg(test)]
-use build::cleaned;
+#[cfg(any(test, fuzzing))]
+pub(crate) use build::cleaned;
 pub(crate) use build::{IngestError, Task, build, not_fetched};
 pub use build::{IngestLimits, Material};
+#[cfg(fuzzing)]
+pub(crate) use fetch::{fuzz_forge, fuzz_web};

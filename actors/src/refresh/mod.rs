@@ -322,3 +322,16 @@ impl Actor for RefreshActor {
         Ok(())
     }
 }
+
+/// Reads a webhook's call: see [`crate::fuzzing::webhook`].
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_webhook(header: &str, body: &[u8]) {
+    let created_at = twinmcp_storage::clock::Timestamp::from_millis(1);
+    let Ok(library) = "/acme/widget".parse() else { return };
+    let hook = refresh::Hook { library, salt: [7; 16], created_at };
+    let secret = HookSecret::of(&MasterKey::default(), &hook);
+    for proof in [Proof::Signature(header), Proof::Token(header)] {
+        assert!(!proof.shows(&secret, body), "a stranger is believed");
+    }
+    let _ = Push::read(body);
+}

@@ -260,3 +260,14 @@ pub(crate) fn close_engines(state: &dyn Engine, raft: &dyn Engine) -> Result<(),
     let state = state.close();
     raft.close().and(state)
 }
+
+/// See [`crate::fuzzing::log_entry`].
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_log_entry(bytes: &[u8]) {
+    let group = bytes.get(3..7).and_then(|group| group.try_into().ok()).map_or(0, u32::from_be_bytes);
+    let index = bytes.get(23..31).and_then(|index| index.try_into().ok()).map_or(0, u64::from_be_bytes);
+    let group = crate::status::GroupId(group);
+    if let Ok(entry) = entry::decode(group, index, bytes) {
+        let _ = entry::encode(group, &entry);
+    }
+}

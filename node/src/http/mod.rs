@@ -49,6 +49,21 @@ use crate::api::{ApiError, Shape};
 use crate::config::HttpConfig;
 use crate::telemetry::Readiness;
 
+/// Reads what a request says about hosts, origins and keys: for the fuzz targets.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_headers(headers: &poem::http::HeaderMap) {
+    let known = ["docs.example".to_owned()];
+    let allowed = Allowed::new(&known, &["https://docs.example".to_owned()]);
+    let _ = allowed.check(None, headers);
+    let _ = Credentials::of(headers);
+}
+
+/// Reads text as an origin: see [`crate::fuzzing::url`].
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_origin(text: &str) {
+    let _ = origin::Origin::parse(text).is_some_and(|origin| origin.is_exact());
+}
+
 /// Checks an API key's secret.
 pub(crate) type Verify = Box<dyn Fn(&str) -> Result<ApiKey, VerifyError> + Send + Sync>;
 

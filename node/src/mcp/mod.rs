@@ -30,6 +30,12 @@ use crate::http::Identity;
 /// Longest refusal of rmcp that is read to be put into our shape, in bytes.
 const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 
+/// Reads one call of a tool: for the fuzz targets.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_call(tool: &str, arguments: &serde_json::Map<String, Value>) {
+    let _ = Call::parse(tool, arguments);
+}
+
 /// What `/mcp` speaks to: the two tools, answered from this node's own index.
 pub(crate) fn tools(tools: Tools) -> impl ServerHandler + Clone {
     Server::new(Local::new(tools))

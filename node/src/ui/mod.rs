@@ -136,6 +136,46 @@ fn grouped(number: u64) -> String {
     text
 }
 
+/// Renders documentation: see [`crate::fuzzing::page`].
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_markdown(text: &str) {
+    const TAGS: &[&str] = &[
+        "p",
+        "a",
+        "code",
+        "pre",
+        "em",
+        "strong",
+        "del",
+        "ul",
+        "ol",
+        "li",
+        "blockquote",
+        "br",
+        "hr",
+        "div",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+    ];
+    let html = markdown::to_html(text, "https://kiln.example/docs/a.md");
+    for tag in html.split('<').skip(1) {
+        let (tag, _) = tag.split_once('>').unwrap_or((tag, ""));
+        let (name, attributes) =
+            tag.trim_start_matches('/').split_once(' ').unwrap_or((tag.trim_start_matches('/'), ""));
+        assert!(TAGS.contains(&name.trim_end_matches('/')), "<{tag}>");
+        // Only what stands in quotes is anybody else's.
+        let own: String = attributes.split('"').step_by(2).collect();
+        let known = ["", "/", "href= rel=", "class= tabindex= role= aria-label=", "class=", "start="];
+        assert!(known.contains(&own.trim()), "<{tag}>");
+        let target = attributes.strip_prefix("href=\"");
+        assert!(target.is_none_or(|target| target.starts_with("http")), "<{tag}>");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

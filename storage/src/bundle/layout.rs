@@ -170,7 +170,8 @@ pub(super) fn decode(header: &[u8], file_bytes: u64) -> Result<Vec<Entry>, BadHe
         return Err(BadHeader::Newer(format));
     }
     let (body, hash) = header.split_at_checked(HEADER_HASH_START).ok_or(BadHeader::Damaged)?;
-    if format == 0 || blake3::hash(body).as_bytes().as_slice() != hash {
+    // The fuzz targets are to reach what lies behind the hash.
+    if format == 0 || (cfg!(not(fuzzing)) && blake3::hash(body).as_bytes().as_slice() != hash) {
         return Err(BadHeader::Damaged);
     }
     decode_entries(body, file_bytes).ok_or(BadHeader::Damaged)

@@ -93,7 +93,8 @@ fn verify(file: &mut File, path: &Path, entries: &[Entry]) -> Result<(), BundleE
             hasher.update(chunk);
             left -= chunk.len() as u64;
         }
-        if hasher.finalize() != entry.hash {
+        // The fuzz targets are to reach what lies behind the hash.
+        if cfg!(not(fuzzing)) && hasher.finalize() != entry.hash {
             return Err(BundleError::damaged(path, entry.section));
         }
         at = entry.end();

@@ -360,3 +360,15 @@ fn answer_bytes_max(items: usize, dimensions: usize) -> u64 {
     let vector = dimensions.saturating_mul(NUMBER_BYTES_MAX).saturating_add(ENTRY_BYTES_MAX);
     items.saturating_mul(vector).saturating_add(FRAME_BYTES_MAX) as u64
 }
+
+/// Reads bytes as a service's answer: see [`crate::fuzzing::embeddings`].
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_answer(data: &[u8]) {
+    if let Ok(vectors) = answer::vectors(data, 2, 3) {
+        assert_eq!(vectors.len(), 2);
+        let numbers = vectors.iter().flatten();
+        assert!(numbers.clone().all(|vector| vector.len() == 3));
+        assert!(numbers.flatten().all(|number| number.abs() <= 1.001), "{vectors:?}");
+    }
+    assert!(!answer::message(data, Some("sk-secret")).contains("sk-secret"));
+}

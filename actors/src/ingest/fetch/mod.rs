@@ -23,7 +23,11 @@ use twinmcp_storage::ids::JobId;
 use twinmcp_storage::jobs::{Revision, Source};
 
 pub use git::GitError;
+#[cfg(fuzzing)]
+pub(crate) use git::fuzz_forge;
 pub use spool::Spool;
+#[cfg(fuzzing)]
+pub(crate) use web::fuzzing as fuzz_web;
 
 use super::Material;
 use crate::jobs::Progress;

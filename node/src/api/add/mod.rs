@@ -368,3 +368,12 @@ fn not_supported(caller: &Caller, service: &str, what: &str) -> Result<Json<Adde
     );
     Err(refused("source_not_supported", message).into())
 }
+
+/// Reads text as a URL that somebody adds: see [`crate::fuzzing::url`].
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_added(text: &str) {
+    if let Ok(url) = AddedUrl::parse("url", text) {
+        let _ = (url.host(), url.repository().is_ok());
+        assert!(url.document("websites").is_ok() || url.host().is_empty(), "no id for `{text}`");
+    }
+}

@@ -160,5 +160,11 @@ fn is_name(name: &str) -> bool {
         && !name.contains(|character: char| character.is_control() || " ~^:?*[\\".contains(character))
 }
 
+/// Where the files of a repository could be opened: see [`crate::fuzzing::url`].
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_forge(url: &Url) {
+    let _ = (forge::page(url), forge::files_at(url, &Revision::Head));
+}
+
 #[cfg(test)]
 mod tests;

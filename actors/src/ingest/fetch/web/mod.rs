@@ -8,6 +8,8 @@
 
 mod cache;
 mod content;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod get;
 mod llms;
 mod pace;

@@ -44,7 +44,7 @@ impl Rules {
         }
     }
 
-    fn parse(access: AccessResult<'_>) -> Self {
+    pub(super) fn parse(access: AccessResult<'_>) -> Self {
         Self(Robots::from_access(access, PRODUCT))
     }
 

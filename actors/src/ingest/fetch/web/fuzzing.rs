@@ -1,0 +1,60 @@
+//! What a site says, for the fuzz targets: its rules, its site map, its list for models, its pages' kinds.
+
+use robotxt::AccessResult;
+use url::Url;
+
+use super::content::Content;
+use super::robots::Rules;
+use super::scope::{Scope, listed};
+use super::sitemap::Sitemap;
+use super::{llms, scope};
+
+fn at(path: &str) -> Option<Url> {
+    Url::parse("https://a.example/docs/").and_then(|base| base.join(path)).ok()
+}
+
+/// Reads bytes as `robots.txt`, and asks it about a few places.
+pub(crate) fn robots(data: &[u8]) {
+    let rules = Rules::parse(AccessResult::Successful(data));
+    for path in ["/", "/docs/a?b=c", "/private/%61/ä", "/a.pdf"] {
+        let _ = at(path).is_some_and(|url| rules.allow(&url));
+    }
+    let _ = (rules.delay(), rules.sitemaps().len());
+}
+
+/// Reads bytes as a site map, plain or gzipped.
+pub(crate) fn sitemap(data: &[u8]) {
+    let Some(map) = Sitemap::parse(data) else { return };
+    let Some(base) = at("") else { return };
+    for written in map.pages.iter().chain(&map.lists) {
+        let _ = listed(&base, written).map(|url| scope::is_asset(&url));
+    }
+}
+
+/// Reads text as `llms.txt` and as `llms-full.txt`; of the latter no text may be lost but the lines with sources.
+pub(crate) fn llms(text: &str) {
+    let Some(list) = at("llms.txt") else { return };
+    assert!(llms::is_list(&list));
+    let scope = Scope::of(&list);
+    for link in llms::links(&list, text) {
+        let _ = scope.holds(&link);
+    }
+    let (_, pages) = (llms::is_full(text), llms::full_pages(&list, text));
+    let kept: usize = pages.iter().map(|page| page.text.len()).sum();
+    assert!(
+        kept <= text.len()
+            && (pages.len() > 1 || pages.iter().any(|page| page.url.is_some()) || kept == text.len())
+    );
+}
+
+/// Tells what was fetched: a path, a line break, the content type, a line break, the start of the body.
+pub(crate) fn content(data: &[u8]) {
+    let mut lines = data.splitn(3, |byte| *byte == b'\n');
+    let mut text = || String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
+    let (path, media) = (text(), text());
+    let body = lines.next().unwrap_or_default();
+    if let Some((url, base)) = at(&path).zip(at("")) {
+        let kept = Scope::of(&base).path(&url, Content::of(&url, &media, body).extensions());
+        assert!(kept.split('/').all(|part| !matches!(part, "." | "..")) && !kept.starts_with('/'), "{kept}");
+    }
+}

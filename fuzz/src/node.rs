@@ -1,0 +1,40 @@
+//! What a request brings: ids, headers, tool calls; and the configuration file.
+
+use serde_json::Value;
+use twinmcp::Config;
+use twinmcp_storage::ids::{LibraryId, LibraryRef, Version};
+
+pub(crate) fn ids(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Ok(library) = text.parse::<LibraryId>() {
+        assert_eq!(format!("/{}/{}", library.owner(), library.name()), library.as_str());
+    }
+    if let Ok(library) = text.parse::<LibraryRef>() {
+        assert_eq!(library.to_string().parse::<LibraryRef>().ok(), Some(library));
+    }
+    let _ = text.parse::<Version>();
+    twinmcp_actors::fuzzing::key(&text);
+}
+
+/// Lines of `name: value`, as the guard of hosts and origins and the reader of keys see them.
+pub(crate) fn headers(data: &[u8]) {
+    twinmcp::fuzzing::headers(data);
+}
+
+/// The name of a tool, a line break, its arguments as JSON.
+pub(crate) fn mcp_call(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let Some((tool, arguments)) = text.split_once('\n') else { return };
+    if let Ok(Value::Object(arguments)) = serde_json::from_str(arguments) {
+        twinmcp::fuzzing::mcp_call(tool, &arguments);
+    }
+}
+
+pub(crate) fn config(data: &[u8]) {
+    let _ = Config::parse(&String::from_utf8_lossy(data), std::iter::empty());
+}
+
+/// Documentation as a page of this node shows it.
+pub(crate) fn rendered(data: &[u8]) {
+    twinmcp::fuzzing::page(&String::from_utf8_lossy(data));
+}
