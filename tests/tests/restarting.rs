@@ -122,8 +122,8 @@ async fn write_on(mut client: Client, number: usize) -> Keys {
         };
         assert_eq!(made.status, 201, "{made:?}");
         keys.made.insert(name.clone());
-        let made: Value = serde_json::from_str(&made.body).unwrap();
-        let id = made["key"]["id"].as_str().unwrap();
+        let made: Value = serde_json::from_str(&made.body).expect("an answer in JSON");
+        let id = made["key"]["id"].as_str().expect("a key has an id");
         match client.ask(&format!("DELETE /api/keys/{id}"), "").await {
             Some(revoked) => {
                 assert_eq!(revoked.status, 204, "{revoked:?}");

@@ -150,18 +150,18 @@ fn prepare(doing: Doing, mut input: impl Write, output: &mut impl BufRead, asked
 
 /// A relay that is asked to end by a signal, with a pipe as its input or with a socket, as editors that run on Node.js have it.
 async fn ends_with(signal: &str, doing: Doing, socket: bool) {
-    let asked = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let home = tempfile::tempdir().unwrap();
-    let url = format!("http://{}", asked.local_addr().unwrap());
+    let asked = std::net::TcpListener::bind("127.0.0.1:0").expect("the machine has loopback");
+    let home = tempfile::tempdir().expect("the machine has a temporary folder");
+    let url = format!("http://{}", asked.local_addr().expect("a bound socket has an address"));
     let mut command = Cli::new(&url, None, home.path()).command(&["mcp"]).into_std();
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let (ours, theirs) = UnixStream::pair().unwrap();
+    let (ours, theirs) = UnixStream::pair().expect("the machine has sockets");
     command.stdin(if socket { Stdio::from(OwnedFd::from(theirs)) } else { Stdio::piped() });
-    let mut relay = command.spawn().unwrap();
+    let mut relay = command.spawn().expect("the program under test starts");
     drop(command);
     // Held until the end: it must not be the end of input that ends the relay.
     let pipe = relay.stdin.take();
-    let mut output = BufReader::new(relay.stdout.take().unwrap());
+    let mut output = BufReader::new(relay.stdout.take().expect("its output is a pipe"));
     match &pipe {
         Some(pipe) => prepare(doing, pipe, &mut output, &asked),
         None => prepare(doing, &ours, &mut output, &asked),
@@ -170,14 +170,17 @@ async fn ends_with(signal: &str, doing: Doing, socket: bool) {
         until_it_watches(&relay).await;
     }
     send_signal(relay.id(), signal);
-    let status = eventually("the end of the relay", async || relay.try_wait().unwrap()).await;
+    let status =
+        eventually("the end of the relay", async || relay.try_wait().expect("a child can be waited for"))
+            .await;
     let what = format!("{signal} {doing:?} socket: {socket}");
     assert_eq!(status.code(), Some(0), "{what}: {status}");
-    let said = messages(output);
-    assert_eq!(said.len(), usize::from(doing == Doing::Asking), "{what}: {said:?}");
-    assert!(said.iter().all(|answer| answer.to_string().contains("cancelled")), "{what}: {said:?}");
+    let answers = messages(output);
+    assert_eq!(answers.len(), usize::from(doing == Doing::Asking), "{what}: {answers:?}");
+    assert!(answers.iter().all(|answer| answer.to_string().contains("cancelled")), "{what}: {answers:?}");
     let mut errors = String::new();
-    relay.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    let mut said = relay.stderr.take().expect("its errors are a pipe");
+    said.read_to_string(&mut errors).expect("its errors are text");
     assert_eq!(errors, "", "{what}");
 }
 
@@ -210,8 +213,10 @@ fn below_a_shell(cli: &Cli) -> (Child, ChildStdin, BufReader<ChildStdout>) {
     let mut shell = Command::new("sh");
     shell.args(["-c", "exec 3<&0; \"$0\" mcp <&3 & exec 3<&- <&-; echo $!; wait"]).arg(relay.get_program());
     shell.envs(relay.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let (input, output) = (shell.stdin.take().unwrap(), shell.stdout.take().unwrap());
+    let mut shell =
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the machine has a shell");
+    let (input, output) = (shell.stdin.take(), shell.stdout.take());
+    let (input, output) = input.zip(output).expect("its input and output are pipes");
     (shell, input, BufReader::new(output))
 }
 
