@@ -171,15 +171,20 @@ impl FromStr for LibraryId {
 }
 
 fn is_id_part(part: &str) -> bool {
+    is_part_of(part, b"-_.~+")
+}
+
+/// What may stand between two slashes of a path: letters, digits and `others`.
+fn is_part_of(part: &str, others: &[u8]) -> bool {
     !part.is_empty()
         && part != "."
         && part != ".."
-        && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~+".contains(&byte))
+        && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || others.contains(&byte))
 }
 
 text_id!(LibraryId);
 
-/// A version of a library as its source names it, e.g. `v3.11`, `1.0.2`, `2026-11-23`.
+/// A version of a library as its source names it, e.g. `v3.11`, `1.0.2`, `2026-11-23`, `1!2.0` (an epoch of PEP 440).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(String);
 
@@ -194,11 +199,11 @@ impl FromStr for Version {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        if text.len() <= VERSION_BYTES_MAX && is_id_part(text) {
+        if text.len() <= VERSION_BYTES_MAX && is_part_of(text, b"-_.~+!") {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidId::new(format!(
-                "a version has 1 to {VERSION_BYTES_MAX} letters, digits or `-_.~+`, e.g. `v1.2.0`"
+                "a version has 1 to {VERSION_BYTES_MAX} letters, digits or `-_.~+!`, e.g. `v1.2.0`"
             )))
         }
     }
@@ -279,6 +284,7 @@ mod tests {
             ("/python/cpython", "/python/cpython", None),
             ("/python/cpython/v3.11", "/python/cpython", Some("v3.11")),
             ("/python/cpython@v3.11", "/python/cpython", Some("v3.11")),
+            ("/pypi/spalloc@1!7.4.1", "/pypi/spalloc", Some("1!7.4.1")),
             ("/npm/@scope/name", "/npm/@scope/name", None),
             ("/npm/@scope/name/1.0", "/npm/@scope/name", Some("1.0")),
             ("/npm/@scope/name@1.0", "/npm/@scope/name", Some("1.0")),

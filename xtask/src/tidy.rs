@@ -14,6 +14,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("node", &["storage", "cluster", "actors"]),
     ("tests", &["node"]),
     ("xtask", &[]),
+    // In place of one that `openraft` names.
+    ("compat/base2histogram", &[]),
 ];
 
 /// Libraries that belong to one crate (two, where the reason stands beside it).

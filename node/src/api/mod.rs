@@ -28,9 +28,9 @@ use poem::{Endpoint, EndpointExt, IntoResponse, Route};
 use poem_openapi::registry::{MetaApi, Registry};
 use poem_openapi::{OpenApi, OpenApiService, Tags};
 
-pub(crate) use self::add::{AddApi, FORMS_AT_ONCE_MAX};
 #[cfg(fuzzing)]
 pub(crate) use self::add::fuzz_added;
+pub(crate) use self::add::{AddApi, FORMS_AT_ONCE_MAX};
 pub(crate) use self::answer::{docs_text, libraries_text};
 pub(crate) use self::api_keys::ApiKeysApi;
 pub(crate) use self::catalogue::CatalogueApi;
