@@ -96,7 +96,9 @@ fn requirement(line: &str) -> Option<Requirement> {
         return None;
     }
     if line.starts_with('-') {
-        let (option, value) = line.split_once([' ', '=']).unwrap_or_else(|| line.split_at(line.len().min(2)));
+        // `-rbase.txt` is written too.
+        let short = || line.split_at(line.floor_char_boundary(2));
+        let (option, value) = line.split_once([' ', '=']).unwrap_or_else(short);
         let file = value.trim().to_owned();
         return match option {
             "-r" | "--requirement" if !file.contains("://") => {
@@ -252,6 +254,15 @@ mod tests {
                 "web-kit 2.0.1 Optional",
             ]
         );
+    }
+
+    #[test]
+    fn an_option_that_is_none_is_passed_over_in_whole_characters() {
+        for text in ["-", "-é", "-\u{fffd}x", "--", "-e", "-r"] {
+            parse_requirements(text);
+        }
+        let included = Requirement::Include { file: "é.txt".to_owned(), is_constraint: false };
+        assert_eq!(parse_requirements("-\u{fffd}\n-ré.txt\n"), [included]);
     }
 
     #[test]

@@ -77,9 +77,9 @@ impl Scope {
     }
 
     /// What a page is called in the site: its path without the site's folder, and an `extension` that
-    /// tells its format.
+    /// tells its format. Relative, whatever the page's URL.
     pub(super) fn path(&self, url: &Url, extensions: &[&str]) -> String {
-        let path = url.path().strip_prefix(&self.folder).unwrap_or_default();
+        let path = url.path().strip_prefix(&self.folder).unwrap_or_default().trim_start_matches('/');
         let path =
             if path.is_empty() || path.ends_with('/') { format!("{path}index") } else { path.to_owned() };
         let named = path.rsplit_once('.').is_some_and(|(_, extension)| {
@@ -206,6 +206,9 @@ mod tests {
             ("https://a.example/docs/guide/retry.html", HTML, "guide/retry.html"),
             ("https://a.example/docs/v1.2", HTML, "v1.2.html"),
             ("https://a.example/docs/x?a=1&b=/2", HTML, "x~a_1_b_%2F2.html"),
+            ("https://a.example/docs//x/", HTML, "x/index.html"),
+            ("https://a.example/docs///", HTML, "index.html"),
+            ("https://a.example/docs/?/../x", HTML, "index~%2F..%2Fx_.html"),
             ("https://a.example/docs/x.md", &["md"], "x.md"),
             ("https://a.example/docs/openapi.json", &[], "openapi.json"),
         ] {
