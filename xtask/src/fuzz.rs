@@ -21,16 +21,16 @@ const MEMORY_MIB_MAX: &str = "-rss_limit_mb=2048";
 /// Targets, and where their seeds lie beside `fuzz/seeds/<target>`.
 const TARGETS: &[(&str, &[&str])] = &[
     ("html", &[]),
-    ("markdown", &["docs"]),
-    ("mdx", &["docs"]),
-    ("text", &["docs"]),
+    ("markdown", &[]),
+    ("mdx", &[]),
+    ("text", &[]),
     ("rst", &[]),
     ("asciidoc", &[]),
     ("notebook", &[]),
-    ("openapi", &["openapi"]),
+    ("openapi", &[]),
     ("page", &[]),
     ("context7_json", &[]),
-    ("rust", &["storage/src"]),
+    ("rust", &[]),
     ("typescript", &[]),
     ("python", &[]),
     ("archive", &[]),
@@ -57,7 +57,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("http_headers", &[]),
     ("mcp_call", &[]),
     ("config", &[]),
-    ("rendered", &["docs"]),
+    ("rendered", &[]),
 ];
 
 /// `[--seconds N] [TARGET]`, or `--build` to compile only. Prints a table of what was run and found.

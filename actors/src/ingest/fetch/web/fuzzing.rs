@@ -54,6 +54,7 @@ pub(crate) fn content(data: &[u8]) {
     let (path, media) = (text(), text());
     let body = lines.next().unwrap_or_default();
     if let Some((url, base)) = at(&path).zip(at("")) {
+        let url = scope::canonical(&url);
         let kept = Scope::of(&base).path(&url, Content::of(&url, &media, body).extensions());
         assert!(kept.split('/').all(|part| !matches!(part, "." | "..")) && !kept.starts_with('/'), "{kept}");
     }
