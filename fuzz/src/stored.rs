@@ -13,8 +13,7 @@ use twinmcp_storage::{catalogue, record, refresh, usage};
 
 use crate::archives::file;
 
-/// Opens a bundle whose hashes are not checked, and reads all of it but the word index: that is tantivy's, which
-/// trusts its files, so the hash has to keep anything else from it.
+/// Opens a bundle of whose sections only the word index is checked against its hash, and reads all of it.
 pub(crate) fn bundle(data: &[u8]) {
     let Ok(bundle) = Bundle::open(&file(data)) else { return };
     for index in (0..bundle.meta().snippets.min(64)).map(SnippetIndex) {

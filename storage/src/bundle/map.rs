@@ -93,8 +93,9 @@ fn verify(file: &mut File, path: &Path, entries: &[Entry]) -> Result<(), BundleE
             hasher.update(chunk);
             left -= chunk.len() as u64;
         }
-        // The fuzz targets are to reach what lies behind the hash.
-        if cfg!(not(fuzzing)) && hasher.finalize() != entry.hash {
+        // The fuzz targets are to reach what lies behind the hash, but for the word index: tantivy trusts its files.
+        let checked = cfg!(not(fuzzing)) || entry.section == Section::Words;
+        if checked && hasher.finalize() != entry.hash {
             return Err(BundleError::damaged(path, entry.section));
         }
         at = entry.end();
