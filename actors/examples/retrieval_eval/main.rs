@@ -9,7 +9,7 @@
 //!
 //! The questions are `tests/eval/retrieval.dev.jsonl`; another file can be named in `QUESTIONS`.
 //! `TABLE` names a folder with another static table (`model/train/train.py` writes one), `MODEL` that of a
-//! sentence transformer, with which documents are embedded as after an upgrade: about 30 a second.
+//! sentence transformer, with which documents are embedded as after an upgrade: about 16 a CPU-second.
 //!
 //! Reads with the parser, the splitter, the embedder, the bundle and the ranking of the product.
 
