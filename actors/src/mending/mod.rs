@@ -1,6 +1,6 @@
 //! Mending: a version whose index bundle is damaged or missing on this node is indexed again from where it came.
 //!
-//! [`Mending::lost`] is told by a search that could not open a bundle; a start looks for missing ones by itself.
+//! `Mending::lost` is told by a search that could not open a bundle; a start looks for missing ones by itself.
 //! The bad file is moved aside, and a job reads the recorded source again; until the job ends the version's
 //! questions are answered with what is going on, and everything else goes on as before. Where the source cannot
 //! be read again, the loss says so, for the person who can.

@@ -6,7 +6,7 @@
 //! large, too slow, or unpacks too far. Programs that speak for themselves, such as git, go through
 //! `Tunnel`, which connects by the same rules.
 //!
-//! Invariant: an address is checked where it is used. The connector asks [`Guard`] for addresses and
+//! Invariant: an address is checked where it is used. The connector asks `Guard` for addresses and
 //! connects to what it gives, so a name that means something else a moment later (DNS rebinding)
 //! changes nothing. Literal addresses, in whatever spelling, are checked before a request is made.
 

@@ -2,7 +2,7 @@
 //!
 //! A version is indexed with the built-in table and answers at once. When the operator names a model,
 //! an actor takes one published version after the other: a thread of least priority embeds its snippets,
-//! remembers each vector in a file ([`cache`]), writes the bundle once more with them, and one command
+//! remembers each vector in a file (`cache`), writes the bundle once more with them, and one command
 //! makes the version answer from it. Until then, and whatever goes wrong, the bundle before answers.
 //!
 //! [`Upgrades`] tells how far it is. Invariant: a bundle never changes; the upgrade of a version that was

@@ -1,6 +1,6 @@
 //! Fetching: what lies elsewhere comes to this node before it is read.
 //!
-//! [`Fetcher::fetch`] fills a [`Spool`], a folder of the job's own in the data directory, with the pages
+//! `Fetcher::fetch` fills a [`Spool`], a folder of the job's own in the data directory, with the pages
 //! of a web site or the files of a git repository; the spool then is a [`Material`] like an archive
 //! that was sent. Fetching waits for others and is async; what comes after computes, and has its thread.
 //!
