@@ -134,7 +134,7 @@ impl From<CatalogueError> for ApiError {
             CatalogueError::LimitReached => refused(poem::http::StatusCode::CONFLICT, "catalogue_full"),
             CatalogueError::TooLarge => refused(poem::http::StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             CatalogueError::Replicate(error) => error.into(),
-            CatalogueError::Storage(error) => Self::internal(error),
+            CatalogueError::Storage(error) => error.into(),
         }
     }
 }

@@ -219,7 +219,7 @@ impl From<UsageError> for ApiError {
         match error {
             UsageError::NotFound { .. } => Self::not_found("library_not_found", told),
             UsageError::Days => Self::bad_request(told),
-            UsageError::Storage(error) => Self::internal(error),
+            UsageError::Storage(error) => error.into(),
         }
     }
 }

@@ -223,7 +223,8 @@ fn missing(id: &LibraryId) -> ApiError {
     ApiError::not_found("library_not_found", format!("No library `{id}`."))
 }
 
-fn id(org: &str, name: &str) -> Result<LibraryId, ApiError> {
+/// The library of two parts of a path.
+pub(super) fn id(org: &str, name: &str) -> Result<LibraryId, ApiError> {
     parse(&format!("/{org}/{name}"))
 }
 
@@ -239,11 +240,11 @@ fn limit_example() -> Option<u32> {
     Some(20)
 }
 
-fn org_example() -> String {
+pub(super) fn org_example() -> String {
     "python".to_owned()
 }
 
-fn name_example() -> String {
+pub(super) fn name_example() -> String {
     "cpython".to_owned()
 }
 

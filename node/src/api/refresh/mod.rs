@@ -18,6 +18,7 @@ use super::body::JsonBody;
 use super::error::ApiError;
 use super::failures::invalid_id;
 use super::jobs::JobRecord;
+use super::libraries::{id, name_example, org_example};
 use super::problem::Context7Error;
 use crate::http::Caller;
 
@@ -286,22 +287,10 @@ impl From<RefreshError> for ApiError {
             RefreshError::NotProven => refused(StatusCode::FORBIDDEN, "signature_refused"),
             RefreshError::Jobs(error) => error.into(),
             RefreshError::Replicate(error) => error.into(),
-            RefreshError::Storage(error) => Self::internal(error),
+            RefreshError::Storage(error) => error.into(),
             RefreshError::Entropy(error) => Self::internal(error),
         }
     }
-}
-
-fn id(org: &str, name: &str) -> Result<LibraryId, ApiError> {
-    format!("/{org}/{name}").parse().map_err(|error| invalid_id(&error))
-}
-
-fn org_example() -> String {
-    "python".to_owned()
-}
-
-fn name_example() -> String {
-    "cpython".to_owned()
 }
 
 fn signature_example() -> Option<String> {
