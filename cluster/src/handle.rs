@@ -74,8 +74,8 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError::Busy`], [`ClusterError::NoLeader`], [`ClusterError::TooLarge`] and
-    /// [`ClusterError::Failed`] say that nothing was proposed; after [`ClusterError::Deadline`], [`ClusterError::LeaderChanged`] and
-    /// [`ClusterError::Stopped`] the change may still be applied, once.
+    /// [`ClusterError::Failed`] say that nothing was proposed; after [`ClusterError::Deadline`],
+    /// [`ClusterError::LeaderChanged`] and [`ClusterError::Stopped`] the change may still be applied, once.
     pub async fn propose(&self, command: Command) -> Result<Applied, ClusterError> {
         self.propose_within(command, self.inner.propose_deadline).await
     }
