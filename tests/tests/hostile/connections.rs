@@ -1,6 +1,7 @@
 //! Connections: thousands that are idle, one too many, and clients that never read.
 
 use futures_util::StreamExt;
+use reqwest::Method;
 use twinmcp_tests::{NodeSetup, Raw, TestNode, eventually};
 
 use super::{GOOD, assert_well, until_rejected};
@@ -76,7 +77,13 @@ async fn a_connection_too_many_is_told_so_and_idle_ones_make_room() {
     })
     .await;
     drop(idle);
-    until_rejected(&node.client(), "connections", 1).await;
+    let client = node.client();
+    eventually("every idle connection to be gone", async || {
+        let metrics = client.try_answer(client.request(Method::GET, "/api/metrics")).await.ok()?;
+        metrics.text.lines().any(|line| line == "twinmcp_http_connections 1").then_some(())
+    })
+    .await;
+    until_rejected(&client, "connections", 1).await;
     assert_well(&node).await;
 }
 
