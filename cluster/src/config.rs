@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::ClusterError;
+use crate::peer::Patience;
 use crate::status::{GroupId, NodeId};
 
 /// How this node takes part.
@@ -12,6 +13,10 @@ pub struct ClusterConfig {
     pub node_id: NodeId,
     /// Which group of voters.
     pub group_id: GroupId,
+    /// Where peers reach this node, as `host:port`; empty for a node without peers.
+    pub address: String,
+    /// Whether a node without data waits to be let into a cluster, instead of founding one.
+    pub joins: bool,
     /// How often a leader says that it is there, in milliseconds.
     pub heartbeat_ms: u64,
     /// Shortest silence after which a follower asks for votes, in milliseconds.
@@ -33,6 +38,14 @@ pub struct ClusterConfig {
     pub propose_deadline: Duration,
     /// How long a start may take until a leader is known and everything committed is applied.
     pub start_deadline: Duration,
+    /// How long a node that comes back waits for its peers before it answers reads from what it has.
+    pub rejoin_patience: Duration,
+    /// How long a connection to a peer may take.
+    pub connect_timeout: Duration,
+    /// How long a peer may be silent before connections to it are given up.
+    pub silence_timeout: Duration,
+    /// How long a snapshot may take to reach a peer.
+    pub snapshot_deadline: Duration,
     /// How long a shutdown waits for proposals under way.
     pub stop_deadline: Duration,
     /// Entries after which a snapshot is made, if it is worth it: the log must also have grown by a
@@ -50,6 +63,8 @@ impl Default for ClusterConfig {
         Self {
             node_id: NodeId(1),
             group_id: GroupId(0),
+            address: String::new(),
+            joins: false,
             heartbeat_ms: 100,
             election_min_ms: 400,
             election_max_ms: 800,
@@ -60,6 +75,10 @@ impl Default for ClusterConfig {
             entries_in_flight_max: 3,
             propose_deadline: Duration::from_secs(5),
             start_deadline: Duration::from_secs(30),
+            rejoin_patience: Duration::from_secs(3),
+            connect_timeout: Duration::from_secs(1),
+            silence_timeout: Duration::from_secs(2),
+            snapshot_deadline: Duration::from_secs(600),
             stop_deadline: Duration::from_secs(10),
             snapshot_every_entries: 5_000,
             snapshot_keep_entries: 1_000,
@@ -73,6 +92,16 @@ impl Default for ClusterConfig {
 pub(crate) const ENTRY_BYTES_LIMIT: usize = 8 * 1024 * 1024;
 
 impl ClusterConfig {
+    /// How long peers are waited for.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience {
+            connect: self.connect_timeout,
+            // Two looks before a peer is given up.
+            ping: self.silence_timeout / 2,
+            silence: self.silence_timeout / 2,
+        }
+    }
+
     /// Says what cannot work.
     ///
     /// # Errors

@@ -47,6 +47,12 @@ pub enum ClusterError {
         /// What, in a sentence.
         reason: String,
     },
+    /// Who takes part cannot be changed like that.
+    #[error("the members of the cluster were not changed: {reason}")]
+    Members {
+        /// Why, in a sentence.
+        reason: String,
+    },
     /// The configuration cannot work.
     #[error("the cluster configuration cannot work: {message}")]
     Config {

@@ -12,9 +12,10 @@ use twinmcp_storage::engine::{Engine, Reader};
 
 use crate::changes::Changes;
 use crate::config::ClusterConfig;
-use crate::consensus::{self, Consensus};
+use crate::consensus::{self, Consensus, MemberChange, Peering};
 use crate::error::ClusterError;
-use crate::status::{ClusterStatus, StopReason};
+use crate::peer::{Alone, PeerService, Transport};
+use crate::status::{ClusterStatus, NodeId, StopReason};
 
 /// What became of a proposal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +61,27 @@ impl Cluster {
         clock: Arc<dyn Clock>,
         entropy: &dyn Entropy,
     ) -> Result<Self, ClusterError> {
+        Self::start_among(config, state, raft, clock, entropy, Arc::new(Alone), None).await
+    }
+
+    /// As [`Self::start`], as one of several nodes: `transport` reaches the others, and `service` answers what they
+    /// ask besides agreement. A node that comes back to peers it cannot reach starts all the same, and answers reads.
+    ///
+    /// # Errors
+    /// As [`Self::start`]; [`ClusterError::Start`] also when nobody lets a node in that joins.
+    pub async fn start_among(
+        config: ClusterConfig,
+        state: Arc<dyn Engine>,
+        raft: Arc<dyn Engine>,
+        clock: Arc<dyn Clock>,
+        entropy: &dyn Entropy,
+        transport: Arc<dyn Transport>,
+        service: Option<Arc<dyn PeerService>>,
+    ) -> Result<Self, ClusterError> {
         let propose_deadline = config.propose_deadline;
-        let started = Consensus::start(config, Arc::clone(&state), Arc::clone(&raft), clock, entropy);
+        let peering = Peering { transport, others: service };
+        let started =
+            Consensus::start(config, Arc::clone(&state), Arc::clone(&raft), clock, entropy, peering);
         let consensus = Box::pin(started).await?;
         let is_closed = Mutex::new(false);
         Ok(Self { inner: Arc::new(Inner { consensus, propose_deadline, state, raft, is_closed }) })
@@ -91,6 +111,63 @@ impl Cluster {
         deadline: Duration,
     ) -> Result<Applied, ClusterError> {
         self.inner.consensus.propose(&command, deadline).await
+    }
+
+    /// Returns once this node has applied all that any node had answered for when it was called: what is read then is
+    /// what a single node would have read (linearizable).
+    ///
+    /// # Errors
+    /// [`ClusterError::NoLeader`] when nobody could say how far that is, [`ClusterError::Behind`] when this node does
+    /// not get there, both by the deadline.
+    pub async fn linearize(&self, deadline: Duration) -> Result<u64, ClusterError> {
+        let until = tokio::time::Instant::now() + deadline;
+        let index = self.inner.consensus.read_index(deadline).await?;
+        self.wait_applied(index, until.saturating_duration_since(tokio::time::Instant::now())).await?;
+        Ok(index)
+    }
+
+    /// Lets `node` follow, reached at `address` (`host:port`); for one that is known, changes where it is reached.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoLeader`], [`ClusterError::Members`].
+    pub async fn admit(&self, node: NodeId, address: &str) -> Result<(), ClusterError> {
+        self.change(MemberChange::Admit { node: node.0, address: address.to_owned() }).await
+    }
+
+    /// Lets a node that follows vote.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoLeader`]; [`ClusterError::Members`] for a node that is unknown or too far behind.
+    pub async fn promote(&self, node: NodeId) -> Result<(), ClusterError> {
+        self.change(MemberChange::Promote { node: node.0 }).await
+    }
+
+    /// Lets a node that votes only follow.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoLeader`]; [`ClusterError::Members`] for the only voter.
+    pub async fn demote(&self, node: NodeId) -> Result<(), ClusterError> {
+        self.change(MemberChange::Demote { node: node.0 }).await
+    }
+
+    /// Ends a node's part for good.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoLeader`]; [`ClusterError::Members`] for an unknown node, or the only voter.
+    pub async fn remove(&self, node: NodeId) -> Result<(), ClusterError> {
+        self.change(MemberChange::Remove { node: node.0 }).await
+    }
+
+    /// Lets `node` lead. Returns once the leader has asked it to; [`Self::status`] tells when it does.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoLeader`]; [`ClusterError::Members`] for a node that does not vote.
+    pub async fn transfer_leader(&self, node: NodeId) -> Result<(), ClusterError> {
+        self.change(MemberChange::Lead { node: node.0 }).await
+    }
+
+    async fn change(&self, change: MemberChange) -> Result<(), ClusterError> {
+        self.inner.consensus.change_members(&change, self.inner.propose_deadline).await
     }
 
     /// Notices of changes applied here, from now on.

@@ -2,8 +2,7 @@
 //! applied, in one order, on every node.
 //!
 //! [`Cluster`] is the only way in: [`Cluster::propose`] for a change, [`Cluster::reader`] for what this
-//! node has applied. One voter today; everything that is written down carries the group and the
-//! format it needs for many.
+//! node has applied. A command may be proposed on any node: it goes to the leader, and is done once however often it is sent.
 //!
 //! Invariants: `openraft` is named only in `consensus`, and nothing of it is public or on disk;
 //! a command is answered only when a quorum has it on disk; the log is cut only behind what the state
@@ -17,6 +16,7 @@ mod error;
 pub mod fuzzing;
 mod handle;
 mod metrics;
+pub mod peer;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -25,4 +25,4 @@ pub use changes::Changes;
 pub use config::ClusterConfig;
 pub use error::ClusterError;
 pub use handle::{Applied, Cluster};
-pub use status::{ClusterId, ClusterStatus, GroupId, NodeId, Role, StopReason};
+pub use status::{ClusterId, ClusterStatus, GroupId, MemberStatus, NodeId, Role, StopReason};

@@ -78,6 +78,10 @@ pub struct ClusterStatus {
     pub group_id: GroupId,
     /// What it does.
     pub role: Role,
+    /// Who takes part, by id.
+    pub members: Vec<MemberStatus>,
+    /// What every node of the cluster can read.
+    pub version: u32,
     /// Who leads, if anybody does.
     pub leader: Option<NodeId>,
     /// The term it is in.
@@ -90,6 +94,19 @@ pub struct ClusterStatus {
     pub snapshot_index: Option<u64>,
     /// What is wrong, in a sentence; absent while all is well.
     pub unhealthy: Option<String>,
+}
+
+/// One node of the group, as this one knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberStatus {
+    /// Which node.
+    pub node_id: NodeId,
+    /// Where its peers reach it; empty for a node without peers.
+    pub address: String,
+    /// Whether it votes.
+    pub is_voter: bool,
+    /// The newest entry that the leader knows to be in its log; absent unless this node leads.
+    pub matching_index: Option<u64>,
 }
 
 /// Why a node takes no part in agreement any more.

@@ -45,9 +45,9 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("poem-openapi", &["node"]),
     // The tools that the conformance suite calls by name.
     ("rmcp", &["node", "tests"]),
-    // The listener, what goes out to web sites, and clients that are told byte by byte what to send.
-    ("hyper", &["node", "actors", "tests"]),
-    ("hyper-util", &["node", "tests"]),
+    // The listener, what goes out to web sites, requests between nodes, and clients that are told byte by byte what to send.
+    ("hyper", &["node", "actors", "cluster", "tests"]),
+    ("hyper-util", &["node", "cluster", "tests"]),
     ("askama", &["node"]),
     // The load harness in `tests` is a program too.
     ("clap", &["node", "tests"]),

@@ -15,9 +15,10 @@ use twinmcp_storage::record;
 use twinmcp_storage::transaction::{Change, Transaction};
 
 use super::dump::DumpError;
-use super::entry::{self, Commands, Content, EntryError, Founding, Kind};
+use super::entry::{self, Commands, Content, EntryError, Founding, Kind, Requests, Upgrade};
 use super::health::Health;
-use super::records::{self, AppliedRecord, ClusterRecord, MembershipRecord};
+use super::records::{self, AppliedRecord, ClusterRecord, MembershipRecord, VersionRecord};
+use super::requests;
 use super::snapshot::{SnapshotPieces, SnapshotStore};
 use super::tail::Tail;
 use super::types::{Answer, Entry, LogId, Payload, SnapshotMeta, StoredMembership};
@@ -63,6 +64,8 @@ struct Position {
     applied: Option<LogId>,
     membership: Arc<MembershipRecord>,
     stamped: Timestamp,
+    /// What every node of the cluster can read.
+    version: u32,
     /// Bytes of entries applied since the last snapshot.
     bytes_since_snapshot: u64,
 }
@@ -91,6 +94,14 @@ impl Applier {
         self.applied.subscribe()
     }
 
+    /// Returns once the entry at `log_index` is applied; never when this node's part ends before.
+    pub(super) async fn reached(&self, log_index: u64) {
+        let mut applied = self.applied();
+        let reached = applied.wait_for(|applied| applied.is_some_and(|applied| applied >= log_index));
+        // The sender lives as long as this.
+        let _ = reached.await;
+    }
+
     /// How far the state is, and who takes part as of there.
     pub(super) fn applied_state(&self) -> io::Result<(Option<LogId>, StoredMembership)> {
         let position = self.position().clone();
@@ -113,6 +124,11 @@ impl Applier {
     /// The latest time any entry was applied with.
     pub(super) fn stamped(&self) -> Timestamp {
         self.position().stamped
+    }
+
+    /// What every node of the cluster can read.
+    pub(super) fn version(&self) -> u32 {
+        self.position().version
     }
 
     /// The cluster's id, once its founding is applied.
@@ -161,6 +177,15 @@ impl Applier {
                 position.bytes_since_snapshot += content.body.len() as u64;
                 match content.kind {
                     Kind::Founding => self.found(&mut transaction, &mut position, index, content)?,
+                    Kind::Upgrade => self.upgrade(&mut transaction, &mut position, index, content)?,
+                    Kind::Requests => {
+                        let body: Requests = entry::body(index, content)?;
+                        position.stamped = position.stamped.max(body.at);
+                        spans = apply_spans(index, content);
+                        answer.0 = self
+                            .apply_requests(&mut transaction, position.stamped, &body, &spans)
+                            .map_err(failed)?;
+                    }
                     _ => {
                         let body: Commands = entry::body(index, content)?;
                         position.stamped = position.stamped.max(body.at);
@@ -204,6 +229,43 @@ impl Applier {
             transaction.put(Keyspace::Meta, key, &record).map_err(failed)?;
         }
         Ok(())
+    }
+
+    /// Never back: an upgrade that was proposed twice counts once.
+    fn upgrade(
+        &self,
+        transaction: &mut Transaction<'_>,
+        position: &mut Position,
+        index: u64,
+        content: &Content,
+    ) -> Result<(), ApplyError> {
+        let body: Upgrade = entry::body(index, content)?;
+        position.stamped = position.stamped.max(body.at);
+        if body.version > position.version {
+            position.version = body.version;
+            let (key, record) =
+                (records::key(self.group, records::VERSION), VersionRecord { version: body.version });
+            let failed = |source| ApplyError::Storage { index, source };
+            transaction.put(Keyspace::Meta, key, &record).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn apply_requests(
+        &self,
+        transaction: &mut Transaction<'_>,
+        at: Timestamp,
+        body: &Requests,
+        spans: &[Span],
+    ) -> Result<Vec<Outcome>, StorageError> {
+        let mut outcomes = Vec::with_capacity(body.requests.len());
+        for (place, request) in body.requests.iter().enumerate() {
+            let _entered = spans.get(place).map(Span::enter);
+            let command: Command = record::decode(&request.command)?;
+            let apply = |transaction: &mut Transaction<'_>| command::apply(transaction, at, &command);
+            outcomes.push(requests::once(transaction, self.group, request, apply)?);
+        }
+        Ok(outcomes)
     }
 
     /// Puts a snapshot in the place of all state. A crash in between leaves a state that says that it
@@ -263,10 +325,12 @@ fn read_position(group: GroupId, engine: &dyn Reader) -> Result<Position, Storag
     let applied: Option<AppliedRecord> = records::read(engine, Keyspace::Meta, group, records::APPLIED)?;
     let membership: Option<MembershipRecord> =
         records::read(engine, Keyspace::Meta, group, records::MEMBERSHIP)?;
+    let version: Option<VersionRecord> = records::read(engine, Keyspace::Meta, group, records::VERSION)?;
     Ok(Position {
         applied: applied.map(|applied| applied.position.into()),
         membership: Arc::new(membership.unwrap_or_default()),
         stamped: applied.map(|applied| applied.stamped).unwrap_or_default(),
+        version: version.map_or(1, |record| record.version),
         bytes_since_snapshot: 0,
     })
 }

@@ -7,8 +7,10 @@
 //! able to keep and pass on an entry it cannot apply. `min_reader` is the least format a build must
 //! know to apply the entry; one that knows less stops there.
 //!
-//! The body of [`Kind::Commands`] is postcard of [`Commands`]; each command in it is a record with a
-//! format of its own.
+//! The body of [`Kind::Commands`] is postcard of [`Commands`], that of [`Kind::Requests`] of [`Requests`]; each command
+//! in them is a record with a format of its own.
+//!
+//! Format 2 added requests and upgrades. What a cluster of version 1 agrees on is still written in format 1.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,11 +20,12 @@ use tracing::Span;
 use twinmcp_storage::clock::Timestamp;
 
 use super::records::MembershipRecord;
+use super::requests::Request;
 use super::types::{Entry, LeaderId, LogId, Payload};
 use crate::status::GroupId;
 
 /// The newest format this build writes and applies.
-pub(super) const FORMAT: u8 = 1;
+pub(super) const FORMAT: u8 = 2;
 
 const HEADER_BYTES: usize = 31;
 
@@ -37,6 +40,10 @@ pub(super) enum Kind {
     Founding,
     /// Commands.
     Commands,
+    /// Commands that are done once, however often they are sent; since format 2.
+    Requests,
+    /// What every node can read from now on; since format 2.
+    Upgrade,
     /// Of a later build.
     Unknown(u8),
 }
@@ -48,6 +55,8 @@ impl Kind {
             Self::Membership => 1,
             Self::Founding => 2,
             Self::Commands => 3,
+            Self::Requests => 4,
+            Self::Upgrade => 5,
             Self::Unknown(number) => number,
         }
     }
@@ -58,7 +67,17 @@ impl Kind {
             1 => Self::Membership,
             2 => Self::Founding,
             3 => Self::Commands,
+            4 => Self::Requests,
+            5 => Self::Upgrade,
             number => Self::Unknown(number),
+        }
+    }
+
+    /// The format that brought it, which is the least a build must know to apply it.
+    const fn format(self) -> u8 {
+        match self {
+            Self::Blank | Self::Membership | Self::Founding | Self::Commands => 1,
+            Self::Requests | Self::Upgrade | Self::Unknown(_) => FORMAT,
         }
     }
 }
@@ -77,7 +96,8 @@ pub(super) struct Content {
 impl Content {
     /// An entry of this build.
     pub(super) fn new(kind: Kind, body: Vec<u8>, spans: Vec<Span>) -> Self {
-        Self { format: FORMAT, min_reader: FORMAT, kind, body: body.into(), spans: spans.into() }
+        let format = kind.format();
+        Self { format, min_reader: format, kind, body: body.into(), spans: spans.into() }
     }
 }
 
@@ -101,6 +121,22 @@ pub(super) struct Commands {
     pub(super) at: Timestamp,
     /// Commands as records, in order.
     pub(super) commands: Vec<Vec<u8>>,
+}
+
+/// The body of an entry of requests.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Requests {
+    /// When they happen, as the leader stamped it.
+    pub(super) at: Timestamp,
+    /// In order.
+    pub(super) requests: Vec<Request>,
+}
+
+/// The body of an entry that raises the cluster's version.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Upgrade {
+    pub(super) at: Timestamp,
+    pub(super) version: u32,
 }
 
 /// The body of the founding entry.
@@ -135,8 +171,8 @@ pub(super) fn encode(group: GroupId, entry: &Entry) -> Result<Vec<u8>, EntryErro
     let index = entry.log_id.index;
     let (format, min_reader, kind) = match &entry.payload {
         Payload::Normal(content) => (content.format, content.min_reader, content.kind),
-        Payload::Blank => (FORMAT, FORMAT, Kind::Blank),
-        Payload::Membership(_) => (FORMAT, FORMAT, Kind::Membership),
+        Payload::Blank => (Kind::Blank.format(), Kind::Blank.format(), Kind::Blank),
+        Payload::Membership(_) => (Kind::Membership.format(), Kind::Membership.format(), Kind::Membership),
     };
     let body = match &entry.payload {
         Payload::Normal(content) => content.body.len(),
@@ -257,9 +293,9 @@ mod tests {
 
     #[test]
     fn an_entry_of_a_later_build_is_kept_whole_and_not_applied() {
-        let newer = Content { format: 9, min_reader: 2, ..commands() };
+        let newer = Content { format: 9, min_reader: 3, ..commands() };
         let unknown = Content { kind: Kind::Unknown(200), ..commands() };
-        for (content, sentence) in [(newer, "entry format 2"), (unknown, "a kind (200)")] {
+        for (content, sentence) in [(newer, "entry format 3"), (unknown, "a kind (200)")] {
             let bytes = encode(GroupId(0), &entry(Payload::Normal(content))).unwrap();
             let found = decode(GroupId(0), 41, &bytes).unwrap();
             assert_eq!(encode(GroupId(0), &found).unwrap(), bytes);
@@ -272,7 +308,7 @@ mod tests {
     #[test]
     fn a_later_format_that_this_build_may_read_is_read() {
         let mut longer = commands();
-        longer.format = 2;
+        longer.format = 3;
         longer.body = [&*longer.body, b"added later"].concat().into();
         check_readable(41, &longer).unwrap();
         let read: Commands = body(41, &longer).unwrap();

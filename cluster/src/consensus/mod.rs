@@ -1,7 +1,8 @@
 //! Consensus of one group, over `openraft`.
 //!
-//! `propose.rs` makes entries of commands, `log.rs` keeps entries, `apply.rs` puts committed ones into
-//! the state, `snapshot.rs` lets the log be cut. [`Consensus`] starts and stops them.
+//! `propose.rs` brings commands to the leader, whose `queue.rs` makes entries of them, `log.rs` keeps entries,
+//! `network.rs` and `serve.rs` carry them to peers, `apply.rs` puts committed ones into the state, `snapshot.rs` lets the
+//! log be cut, `members.rs` changes who takes part. [`Consensus`] starts and stops them.
 //!
 //! Invariant: `openraft` is named below this module only, and never in anything public.
 
@@ -11,9 +12,14 @@ mod entry;
 mod health;
 mod log;
 mod machine;
+mod members;
+mod messages;
 mod network;
 mod propose;
+mod queue;
 mod records;
+mod requests;
+mod serve;
 mod snapshot;
 mod start;
 mod tail;
@@ -36,8 +42,13 @@ use twinmcp_storage::engine::{Engine, StorageError};
 use self::apply::Applier;
 use self::health::Health;
 use self::machine::StateMachine;
+use self::members::Members;
+pub(crate) use self::messages::MemberChange;
 use self::network::Network;
-use self::propose::{Former, Proposer};
+use self::propose::Proposer;
+use self::queue::{Former, Queue};
+use self::requests::Numbers;
+use self::serve::Service;
 use self::snapshot::SnapshotStore;
 use self::start::{begin, open, settings, start_error, start_failed};
 use self::tail::Tail;
@@ -48,14 +59,24 @@ use crate::config::ClusterConfig;
 use crate::error::ClusterError;
 use crate::handle::Applied;
 use crate::metrics::Metrics;
-use crate::status::{ClusterId, ClusterStatus, NodeId, Role, StopReason};
+use crate::peer::{PeerServer, PeerService, Peers, Transport};
+use crate::status::{ClusterId, ClusterStatus, MemberStatus, NodeId, Role, StopReason};
+
+/// The way to peers, and what they may ask besides agreement.
+pub(crate) struct Peering {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) others: Option<Arc<dyn PeerService>>,
+}
 
 /// One group's consensus, running.
 pub(crate) struct Consensus {
     config: ClusterConfig,
     cluster_id: ClusterId,
     raft: Raft,
+    queue: Arc<Queue>,
     proposer: Proposer,
+    members: Members,
+    serving: watch::Sender<bool>,
     writer: Writer,
     tail: Arc<Tail>,
     applier: Arc<Applier>,
@@ -74,6 +95,7 @@ impl Consensus {
         raft: Arc<dyn Engine>,
         clock: Arc<dyn Clock>,
         entropy: &dyn Entropy,
+        peering: Peering,
     ) -> Result<Self, ClusterError> {
         config.check()?;
         let health = Health::default();
@@ -90,7 +112,9 @@ impl Consensus {
 
         let state_machine = StateMachine::new(Arc::clone(&applier), snapshots.clone());
         let settings = Arc::new(settings(&config)?);
-        let raft = Raft::new(config.node_id.0, settings, Network, opened.log, state_machine).await;
+        let peers = Arc::new(Peers::new(Arc::clone(&peering.transport), config.patience()));
+        let network = Network { group: config.group_id, peers: Arc::clone(&peers) };
+        let raft = Raft::new(config.node_id.0, settings, network, opened.log, state_machine).await;
         let raft = match raft {
             Ok(raft) => raft,
             Err(error) => {
@@ -98,9 +122,31 @@ impl Consensus {
                 return Err(start_error(&health, error));
             }
         };
+        let former = Former {
+            raft: raft.clone(),
+            applier: Arc::clone(&applier),
+            clock: Arc::clone(&clock),
+            health: health.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        let queue = Arc::new(Queue::start(&config, former));
+        // Peers are answered from now on: nobody else may lead before this node has given its vote.
+        let serving = watch::Sender::new(false);
+        let service = Service {
+            group: config.group_id,
+            raft: raft.clone(),
+            queue: Arc::clone(&queue),
+            snapshots: snapshots.clone(),
+            others: peering.others,
+        };
+        let patience = config.patience();
+        let server = PeerServer { transport: peering.transport, service: Arc::new(service), patience };
+        tokio::spawn(server.run(serving.subscribe()));
         let begun = match begin(&config, &raft, &applier, &*clock, entropy).await {
             Ok(begun) => begun,
             Err(error) => {
+                serving.send_replace(true);
+                queue.close(Duration::ZERO).await;
                 // Its error, if any, is the one that is answered here.
                 let _ = raft.shutdown().await;
                 stop_writer(&writer).await;
@@ -110,14 +156,17 @@ impl Consensus {
                 });
             }
         };
-        let former = Former {
+        let proposer = Proposer {
+            group: config.group_id,
             raft: raft.clone(),
+            queue: Arc::clone(&queue),
+            numbers: Arc::new(Numbers::new(config.node_id.0, opened.boot)),
+            peers: Arc::clone(&peers),
             applier: Arc::clone(&applier),
-            clock,
             health: health.clone(),
             metrics: Arc::clone(&metrics),
         };
-        let proposer = Proposer::start(&config, former);
+        let members = Members { group: config.group_id, raft: raft.clone(), peers };
         let stopped = watch::Sender::new(None);
         watch_core(&raft, metrics, changes.clone(), health.clone(), stopped.clone());
         info!(cluster_id = %begun, node_id = %config.node_id, group = %config.group_id, "consensus has started");
@@ -125,7 +174,10 @@ impl Consensus {
             config,
             cluster_id: begun,
             raft,
+            queue,
             proposer,
+            members,
+            serving,
             writer,
             tail,
             applier,
@@ -144,6 +196,20 @@ impl Consensus {
         self.proposer.propose(command, deadline).await
     }
 
+    /// The newest entry that a read which begins now must see.
+    pub(crate) async fn read_index(&self, deadline: Duration) -> Result<u64, ClusterError> {
+        self.members.read_index(deadline).await
+    }
+
+    /// Changes who takes part.
+    pub(crate) async fn change_members(
+        &self,
+        change: &MemberChange,
+        deadline: Duration,
+    ) -> Result<(), ClusterError> {
+        self.members.change(change, deadline).await
+    }
+
     pub(crate) fn changes(&self) -> Changes {
         self.changes.subscribe()
     }
@@ -151,6 +217,22 @@ impl Consensus {
     /// How far the state is, each time it moves.
     pub(crate) fn applied(&self) -> watch::Receiver<Option<u64>> {
         self.applier.applied()
+    }
+
+    /// Makes a snapshot and cuts the log behind it.
+    #[cfg(test)]
+    pub(crate) async fn snapshot_now(&self) {
+        self.raft.trigger().snapshot().await.unwrap();
+        let applied = self.status().applied_index.unwrap();
+        let is_there = |metrics: &openraft::RaftMetrics<types::Types>| {
+            metrics.snapshot.is_some_and(|snapshot| snapshot.index >= applied)
+        };
+        self.raft.wait(None).metrics(is_there, "a snapshot").await.unwrap();
+        self.raft.trigger().purge_log(applied).await.unwrap();
+        let is_cut = |metrics: &openraft::RaftMetrics<types::Types>| {
+            metrics.purged.is_some_and(|purged| purged.index >= applied)
+        };
+        self.raft.wait(None).metrics(is_cut, "a cut log").await.unwrap();
     }
 
     pub(crate) fn stopped(&self) -> watch::Receiver<Option<StopReason>> {
@@ -172,6 +254,8 @@ impl Consensus {
             node_id: self.config.node_id,
             group_id: self.config.group_id,
             role,
+            members: members(&metrics),
+            version: self.applier.version(),
             leader: metrics.current_leader.filter(|_| role != Role::Stopped).map(NodeId),
             term: metrics.current_term,
             last_log_index: self.tail.bounds().1.map(|last| last.index),
@@ -183,12 +267,13 @@ impl Consensus {
 
     /// Answers what was proposed, then ends this node's part. The engines stay open.
     pub(crate) async fn stop(&self) {
-        self.proposer.close(self.config.stop_deadline).await;
+        self.queue.close(self.config.stop_deadline).await;
         self.stopped.send_if_modified(|reason| {
             let is_first = reason.is_none();
             reason.get_or_insert(StopReason::Shutdown);
             is_first
         });
+        self.serving.send_replace(true);
         if let Err(error) = self.raft.shutdown().await {
             warn!(error = %error, "consensus did not stop cleanly");
         }
@@ -212,6 +297,22 @@ impl Drop for Consensus {
             });
         }
     }
+}
+
+fn members(metrics: &openraft::RaftMetrics<types::Types>) -> Vec<MemberStatus> {
+    let membership = metrics.membership_config.membership();
+    let voters: std::collections::BTreeSet<u64> = membership.voter_ids().collect();
+    let matching = |node: &u64| {
+        let matching = metrics.replication.as_ref()?.get(node)?.as_ref()?;
+        Some(matching.index)
+    };
+    let members = membership.nodes().map(|(node, member)| MemberStatus {
+        node_id: NodeId(*node),
+        address: member.address.clone(),
+        is_voter: voters.contains(node),
+        matching_index: matching(node),
+    });
+    members.collect()
 }
 
 /// Keeps metrics, and says so when `openraft` has stopped.

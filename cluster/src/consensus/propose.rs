@@ -1,127 +1,149 @@
-//! Group commit: commands that wait together become one entry, and one sync.
-//!
-//! Admission is a bounded queue. One task takes what waits while fewer than a few entries are on their
-//! way, stamps the time and hands the entry to `openraft`; each command's proposer gets its own outcome.
+//! The way in for proposals: a command gets a number, goes to whoever leads, and is sent again, with the same number,
+//! until it is answered or its time is over.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use openraft::errors::ClientWriteError;
-use openraft::impls::ProgressResponder;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
-use tracing::Span;
-use twinmcp_storage::clock::{Clock, Timestamp};
+use openraft::async_runtime::watch::WatchReceiver;
+use tokio::time::Instant;
 use twinmcp_storage::command::Command;
 use twinmcp_storage::record;
 
 use super::apply::Applier;
-use super::entry::{Commands, Content, Kind};
 use super::health::Health;
-use super::types::{Raft, Types};
-use crate::config::ClusterConfig;
+use super::messages::{Proposal, Proposed};
+use super::network::PROPOSE;
+use super::queue::{Queue, stopped};
+use super::requests::{Numbers, Request};
+use super::start::REQUESTS_VERSION;
+use super::types::Raft;
 use crate::error::ClusterError;
 use crate::handle::Applied;
 use crate::metrics::Metrics;
+use crate::peer::{PeerError, Peers};
+use crate::status::{GroupId, NodeId};
 
 type Result<T> = std::result::Result<T, ClusterError>;
-type WriteResult = openraft::raft::ClientWriteResult<Types>;
 
-/// A command on its way into an entry.
-struct Waiting {
-    bytes: Vec<u8>,
-    /// Where it was proposed.
-    span: Span,
-    reply: oneshot::Sender<Result<Applied>>,
-    /// Its share of the queue's bytes.
-    _room: OwnedSemaphorePermit,
-}
+/// Between two tries, at first and at most: an election takes hundreds of milliseconds.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(160);
 
-/// The way in for proposals.
+/// Proposes for this node.
 pub(super) struct Proposer {
-    queue: mpsc::Sender<Waiting>,
-    room: Arc<Semaphore>,
-    command_bytes_max: usize,
-    closing: watch::Sender<bool>,
-    task: Mutex<Option<JoinHandle<()>>>,
-    health: Health,
-    metrics: Arc<Metrics>,
-}
-
-/// What forms entries.
-pub(super) struct Former {
+    pub(super) group: GroupId,
     pub(super) raft: Raft,
+    pub(super) queue: Arc<Queue>,
+    pub(super) numbers: Arc<Numbers>,
+    pub(super) peers: Arc<Peers>,
     pub(super) applier: Arc<Applier>,
-    pub(super) clock: Arc<dyn Clock>,
     pub(super) health: Health,
     pub(super) metrics: Arc<Metrics>,
 }
 
-impl Proposer {
-    /// Takes proposals from now on.
-    pub(super) fn start(config: &ClusterConfig, former: Former) -> Self {
-        let (queue, waiting) = mpsc::channel(config.queue_commands_max);
-        let (closing, is_closing) = watch::channel(false);
-        let (health, metrics) = (former.health.clone(), Arc::clone(&former.metrics));
-        let limits = Limits {
-            commands_max: config.entry_commands_max,
-            bytes_max: config.entry_bytes_max,
-            in_flight_max: config.entries_in_flight_max,
-        };
-        let task = tokio::spawn(former.run(limits, waiting, is_closing));
-        Self {
-            queue,
-            room: Arc::new(Semaphore::new(config.queue_bytes_max)),
-            command_bytes_max: config.entry_bytes_max,
-            closing,
-            task: Mutex::new(Some(task)),
-            health,
-            metrics,
-        }
-    }
+/// Who leads, as far as this node knows.
+pub(super) enum Leader {
+    Here,
+    There(NodeId, String),
+    Nobody,
+}
 
-    /// Proposes one command and waits for its outcome.
+/// Who leads, as far as this node knows.
+pub(super) fn leader(raft: &Raft) -> Leader {
+    let metrics = raft.server_metrics();
+    let metrics = metrics.borrow_watched();
+    match metrics.current_leader {
+        Some(node) if node == metrics.id => Leader::Here,
+        Some(node) => {
+            let member = metrics.membership_config.membership().get_node(&node);
+            member.map_or(Leader::Nobody, |member| Leader::There(NodeId(node), member.address.clone()))
+        }
+        None => Leader::Nobody,
+    }
+}
+
+impl Proposer {
+    /// Proposes one command and waits until it is applied here, or `deadline`.
     pub(super) async fn propose(&self, command: &Command, deadline: Duration) -> Result<Applied> {
-        let answered = self.try_propose(command, deadline).await;
+        let answered = self.try_propose(command, Instant::now() + deadline).await;
         if let Err(error) = &answered {
             self.metrics.refused(reason(error));
         }
         answered
     }
 
-    async fn try_propose(&self, command: &Command, deadline: Duration) -> Result<Applied> {
-        if let Some(reason) = self.health.failure() {
-            return Err(ClusterError::Failed { reason: reason.to_owned() });
-        }
-        let bytes = record::encode(command).map_err(ClusterError::Storage)?;
-        let (size, bytes_max) = (bytes.len(), self.command_bytes_max);
-        let too_large = ClusterError::TooLarge { bytes: size, bytes_max };
-        let permits = u32::try_from(size).ok().filter(|_| size <= bytes_max).ok_or(too_large)?;
-        let room = Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(|_| ClusterError::Busy)?;
-        let (reply, answer) = oneshot::channel();
-        let waiting = Waiting { bytes, span: Span::current(), reply, _room: room };
-        self.queue.try_send(waiting).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => ClusterError::Busy,
-            mpsc::error::TrySendError::Closed(_) => stopped(&self.health),
-        })?;
-        match tokio::time::timeout(deadline, answer).await {
-            Ok(Ok(answered)) => answered,
-            Ok(Err(_)) => Err(stopped(&self.health)),
-            Err(_) => Err(ClusterError::Deadline),
+    async fn try_propose(&self, command: &Command, until: Instant) -> Result<Applied> {
+        let command = record::encode(command).map_err(ClusterError::Storage)?;
+        let number = self.numbers.take();
+        let mut pause = PAUSE_MIN;
+        // What the caller is told when time is over: whether it may still take effect.
+        let mut last = ClusterError::NoLeader;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(last);
+            }
+            let tried = match leader(&self.raft) {
+                Leader::Here => self.queue.submit(number.request(command.clone()), left).await,
+                Leader::There(node, address) => {
+                    self.forward((node, &address), number.request(command.clone()), until).await
+                }
+                Leader::Nobody => Err(ClusterError::NoLeader),
+            };
+            match tried {
+                Err(ClusterError::NoLeader) => {}
+                // Without numbers a second try could do it twice.
+                Err(ClusterError::LeaderChanged) if self.applier.version() < REQUESTS_VERSION => {
+                    return Err(ClusterError::LeaderChanged);
+                }
+                Err(ClusterError::LeaderChanged) => last = ClusterError::LeaderChanged,
+                answered => return answered,
+            }
+            if let Some(reason) = self.health.failure() {
+                return Err(ClusterError::Failed { reason: reason.to_owned() });
+            }
+            self.leader_changed(pause.min(left)).await?;
+            pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 
-    /// Takes no more proposals and returns once those under way are answered. What is not by the
-    /// deadline is answered with [`ClusterError::Stopped`].
-    pub(super) async fn close(&self, deadline: Duration) {
-        self.closing.send_replace(true);
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(mut task) = task
-            && tokio::time::timeout(deadline, &mut task).await.is_err()
-        {
-            task.abort();
-            // Ends with the abort.
-            let _ = task.await;
+    /// Waits until somebody else leads, or for `pause`.
+    async fn leader_changed(&self, pause: Duration) -> Result<()> {
+        let mut server = self.raft.server_metrics();
+        match tokio::time::timeout(pause, server.changed()).await {
+            Ok(Err(_)) => Err(stopped(&self.health)),
+            Ok(Ok(())) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Asks the leader, then waits until what it did can be read here too.
+    async fn forward(&self, leader: (NodeId, &str), request: Request, until: Instant) -> Result<Applied> {
+        let left = until.saturating_duration_since(Instant::now());
+        let deadline_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        let asked = record::encode(&Proposal { request, deadline_ms }).map_err(ClusterError::Storage)?;
+        let path = format!("/{}/{PROPOSE}", self.group);
+        let answer = match tokio::time::timeout_at(until, self.peers.call(leader, &path, asked)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(PeerError::Unreachable { .. })) => return Err(ClusterError::NoLeader),
+            Ok(Err(error)) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "a proposal is sent again");
+                return Err(ClusterError::LeaderChanged);
+            }
+            Err(_) => return Err(ClusterError::Deadline),
+        };
+        match record::decode(&answer).map_err(ClusterError::Storage)? {
+            Proposed::Applied { outcome, log_index } => {
+                // It is agreed on whether or not this node sees it in time.
+                let _ = tokio::time::timeout_at(until, self.applier.reached(log_index)).await;
+                Ok(Applied { outcome, log_index })
+            }
+            Proposed::Busy => Err(ClusterError::Busy),
+            Proposed::NoLeader => Err(ClusterError::NoLeader),
+            Proposed::Unknown => Err(ClusterError::LeaderChanged),
+            Proposed::TooLarge { bytes, bytes_max } => {
+                let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+                Err(ClusterError::TooLarge { bytes: size(bytes), bytes_max: size(bytes_max) })
+            }
         }
     }
 }
@@ -135,141 +157,5 @@ fn reason(error: &ClusterError) -> &'static str {
         ClusterError::TooLarge { .. } => "too_large",
         ClusterError::Failed { .. } => "failed",
         _ => "stopped",
-    }
-}
-
-fn stopped(health: &Health) -> ClusterError {
-    let reason = health.failure().unwrap_or("it was shut down").to_owned();
-    ClusterError::Stopped { reason }
-}
-
-struct Limits {
-    commands_max: usize,
-    bytes_max: usize,
-    in_flight_max: usize,
-}
-
-impl Former {
-    async fn run(
-        self,
-        limits: Limits,
-        mut waiting: mpsc::Receiver<Waiting>,
-        mut is_closing: watch::Receiver<bool>,
-    ) {
-        let in_flight = Arc::new(Semaphore::new(limits.in_flight_max));
-        let mut stamped = Timestamp::default();
-        // The command that did not fit into the entry before.
-        let mut held = None;
-        while let Ok(slot) = Arc::clone(&in_flight).acquire_owned().await {
-            let first = match held.take() {
-                Some(first) => Some(first),
-                None => next(&mut waiting, &mut is_closing).await,
-            };
-            let Some(first) = first else { break };
-            let group;
-            (group, held) = gather(first, &mut waiting, &limits);
-            if group.is_empty() {
-                continue;
-            }
-            // Never back: not behind what this node stamped, nor behind what it has applied.
-            stamped = self.clock.now().max(stamped).max(self.applier.stamped());
-            self.submit(stamped, group, slot).await;
-        }
-        // Every slot is free again once every entry is answered.
-        let slots = u32::try_from(limits.in_flight_max).unwrap_or(u32::MAX);
-        let _ = in_flight.acquire_many(slots).await;
-    }
-
-    async fn submit(&self, at: Timestamp, group: Vec<Waiting>, slot: OwnedSemaphorePermit) {
-        let mut body = Commands { at, commands: Vec::with_capacity(group.len()) };
-        let (mut spans, mut replies) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
-        for Waiting { bytes, span, reply, _room } in group {
-            body.commands.push(bytes);
-            spans.push(span);
-            replies.push(reply);
-        }
-        let body = match postcard::to_stdvec(&body) {
-            Ok(body) => body,
-            Err(error) => {
-                let reason = format!("an entry cannot be encoded: {error}");
-                return answer_all(replies, || ClusterError::Stopped { reason: reason.clone() });
-            }
-        };
-        self.metrics.entry_formed(replies.len());
-        let formed = Instant::now();
-        let content = Content::new(Kind::Commands, body, spans);
-        let (responder, written) = ProgressResponder::complete_only();
-        if self.raft.client_write_ff(content, Some(responder)).await.is_err() {
-            return answer_all(replies, || stopped(&self.health));
-        }
-        let (health, metrics) = (self.health.clone(), Arc::clone(&self.metrics));
-        tokio::spawn(async move {
-            let written = written.await.ok();
-            if matches!(written, Some(Ok(_))) {
-                metrics.entry_committed(formed);
-            }
-            answer(written, replies, &health);
-            drop(slot);
-        });
-    }
-}
-
-/// The next command, or `None` once the queue is closed and empty.
-async fn next(
-    waiting: &mut mpsc::Receiver<Waiting>,
-    is_closing: &mut watch::Receiver<bool>,
-) -> Option<Waiting> {
-    tokio::select! {
-        biased;
-        next = waiting.recv() => return next,
-        // An error says that the proposer is gone, which closes the queue too.
-        _ = is_closing.wait_for(|is_closing| *is_closing) => waiting.close(),
-    }
-    waiting.recv().await
-}
-
-/// What waits and fits into one entry, and the command that no longer did. A command whose proposer
-/// has given up is left out.
-fn gather(
-    first: Waiting,
-    waiting: &mut mpsc::Receiver<Waiting>,
-    limits: &Limits,
-) -> (Vec<Waiting>, Option<Waiting>) {
-    let (mut group, mut bytes) = (Vec::new(), 0);
-    let mut next = Some(first);
-    while let Some(command) = next {
-        if !command.reply.is_closed() {
-            if bytes + command.bytes.len() > limits.bytes_max {
-                return (group, Some(command));
-            }
-            bytes += command.bytes.len();
-            group.push(command);
-        }
-        next = (group.len() < limits.commands_max).then(|| waiting.try_recv().ok()).flatten();
-    }
-    (group, None)
-}
-
-fn answer(written: Option<WriteResult>, replies: Vec<oneshot::Sender<Result<Applied>>>, health: &Health) {
-    match written {
-        Some(Ok(response)) if response.data.0.len() == replies.len() => {
-            let log_index = response.log_id.index;
-            for (reply, outcome) in replies.into_iter().zip(response.data.0) {
-                // A proposer may have given up.
-                let _ = reply.send(Ok(Applied { outcome, log_index }));
-            }
-        }
-        Some(Err(ClientWriteError::ForwardToLeader(_))) => answer_all(replies, || ClusterError::NoLeader),
-        Some(Err(ClientWriteError::LogEntryDiscarded(_))) => {
-            answer_all(replies, || ClusterError::LeaderChanged);
-        }
-        // No answer: consensus stopped. The others are for changes of membership.
-        Some(_) | None => answer_all(replies, || stopped(health)),
-    }
-}
-
-fn answer_all(replies: Vec<oneshot::Sender<Result<Applied>>>, error: impl Fn() -> ClusterError) {
-    for reply in replies {
-        let _ = reply.send(Err(error()));
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Every key starts with its group (32 bits, big-endian):
 //! - `Keyspace::Meta`: `applied` -> [`AppliedRecord`], `membership` -> [`MembershipRecord`],
-//!   `cluster` -> [`ClusterRecord`];
+//!   `cluster` -> [`ClusterRecord`], `version` -> [`VersionRecord`];
 //! - `Keyspace::Log`: an index (64 bits, big-endian) -> an entry, as in `entry.rs`;
-//! - `Keyspace::Vote`: `node` -> [`NodeRecord`], `vote` -> [`VoteRecord`], `committed` and `purged` ->
+//! - `Keyspace::Vote`: `node` -> [`NodeRecord`], `boot` -> [`BootRecord`], `vote` -> [`VoteRecord`], `committed` and `purged` ->
 //!   [`PositionRecord`], `snapshot` -> [`SnapshotRecord`];
 //! - `Keyspace::Snapshots`: a snapshot's number (64 bits) and a piece's (32 bits) -> bytes.
 
@@ -21,7 +21,9 @@ use crate::status::GroupId;
 pub(super) const APPLIED: &str = "applied";
 pub(super) const MEMBERSHIP: &str = "membership";
 pub(super) const CLUSTER: &str = "cluster";
+pub(super) const VERSION: &str = "version";
 pub(super) const NODE: &str = "node";
+pub(super) const BOOT: &str = "boot";
 pub(super) const VOTE: &str = "vote";
 pub(super) const COMMITTED: &str = "committed";
 pub(super) const PURGED: &str = "purged";
@@ -150,6 +152,28 @@ impl Record for NodeRecord {
     const FORMAT: u8 = 1;
 }
 
+/// What every node of the cluster can read; absent means 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct VersionRecord {
+    pub(super) version: u32,
+}
+
+impl Record for VersionRecord {
+    const NAME: &'static str = "cluster version";
+    const FORMAT: u8 = 1;
+}
+
+/// How often this node was started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct BootRecord {
+    pub(super) boot: u64,
+}
+
+impl Record for BootRecord {
+    const NAME: &'static str = "boot";
+    const FORMAT: u8 = 1;
+}
+
 /// The newest vote given or won.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct VoteRecord {
@@ -223,6 +247,8 @@ mod tests {
         keeps(&membership, &[&[1], membership_bytes.as_slice()].concat());
         keeps(&VoteRecord { term: 3, node: 1, is_committed: true }, &[1, 3, 1, 1]);
         keeps(&NodeRecord { node: 1, group: 0 }, &[1, 1, 0]);
+        keeps(&VersionRecord { version: 2 }, &[1, 2]);
+        keeps(&BootRecord { boot: 300 }, &[1, 172, 2]);
         let cluster = ClusterRecord { id: [7; 16], founded_at: stamped };
         keeps(&cluster, &[&[1], [7; 16].as_slice(), &[128, 1]].concat());
         let snapshot = SnapshotRecord {

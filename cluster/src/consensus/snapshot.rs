@@ -7,12 +7,15 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::BytesMut;
 use openraft::RaftSnapshotBuilder;
+use tokio::sync::mpsc;
 use twinmcp_storage::engine::{Batch, Durability, Engine, Keyspace, Reader, StorageError};
 use twinmcp_storage::record;
 
 use super::apply::Applier;
 use super::dump::{self, DumpError, PieceReader, PieceWriter, Written};
+use super::messages::SnapshotHead;
 use super::records::{self, MembershipRecord, PositionRecord, SnapshotRecord};
 use super::types::{LogId, SnapshotMeta, Types};
 use crate::status::GroupId;
@@ -28,6 +31,21 @@ pub(super) struct SnapshotPieces {
 }
 
 impl SnapshotPieces {
+    /// How many pieces there are.
+    pub(super) fn count(&self) -> u32 {
+        self.record.pieces
+    }
+
+    /// Bytes of all pieces.
+    pub(super) fn bytes(&self) -> u64 {
+        self.record.bytes
+    }
+
+    /// BLAKE3 of all pieces in order.
+    pub(super) fn hash(&self) -> [u8; 32] {
+        self.record.hash
+    }
+
     pub(super) fn reader(&self) -> PieceReader<'_> {
         PieceReader::new(&*self.view, self.group, &self.record)
     }
@@ -113,6 +131,30 @@ impl SnapshotStore {
                 out.write(&piece)?;
             }
             match hasher.finalize() == pieces.record.hash {
+                true => Ok(()),
+                false => Err(DumpError::Damaged { what: "its hash is not the one it was made with" }),
+            }
+        })
+    }
+
+    /// Keeps a snapshot that comes in pieces, after checking that it is whole. Blocks until the last has come.
+    pub(super) fn receive(
+        &self,
+        head: &SnapshotHead,
+        mut pieces: mpsc::Receiver<io::Result<BytesMut>>,
+    ) -> io::Result<Snapshot> {
+        self.replace(head.applied, head.membership.clone(), |out| {
+            let (mut bytes, mut hasher) = (0_u64, blake3::Hasher::new());
+            while let Some(piece) = pieces.blocking_recv() {
+                let piece = piece?;
+                bytes += piece.len() as u64;
+                if bytes > head.bytes {
+                    return Err(DumpError::Damaged { what: "it is longer than it should be" });
+                }
+                hasher.update(&piece);
+                out.write(&piece)?;
+            }
+            match hasher.finalize() == head.hash {
                 true => Ok(()),
                 false => Err(DumpError::Damaged { what: "its hash is not the one it was made with" }),
             }

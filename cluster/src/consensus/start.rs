@@ -1,25 +1,32 @@
 //! What a start does before anybody can propose: opens the stores, refuses data it must not touch,
-//! forms a group of one where there is none, and waits until what was committed is applied.
+//! forms a group of one where there is none or waits to be let into one, and waits until what was committed is applied.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use openraft::errors::{ClientWriteError, RaftError};
 use twinmcp_storage::clock::{Clock, Entropy, Timestamp};
-use twinmcp_storage::engine::{Batch, Durability, Engine, Keyspace};
+use twinmcp_storage::engine::{Batch, Durability, Engine, Keyspace, StorageError};
 use twinmcp_storage::record;
 
 use super::apply::{Applier, Parts};
-use super::entry::{Content, Founding, Kind};
+use super::entry::{Content, Founding, Kind, Upgrade};
 use super::health::Health;
 use super::log::LogStore;
-use super::records::{self, NodeRecord};
+use super::records::{self, BootRecord, NodeRecord};
 use super::snapshot::SnapshotStore;
-use super::types::{Member, Raft};
+use super::types::{Member, Raft, Types};
 use crate::changes::ChangeFeed;
 use crate::config::ClusterConfig;
 use crate::error::ClusterError;
 use crate::metrics::Metrics;
 use crate::status::ClusterId;
+
+/// Since this version of the cluster proposals have numbers, and are done once however often they are sent.
+pub(super) const REQUESTS_VERSION: u32 = 2;
+/// The newest version of a cluster that this build takes part in.
+const BUILD_VERSION: u32 = 2;
 
 /// Entries `openraft` hands to a peer at once.
 const REPLICATED_ENTRIES_MAX: u64 = 64;
@@ -29,6 +36,8 @@ pub(super) struct Opened {
     pub(super) log: LogStore,
     pub(super) snapshots: SnapshotStore,
     pub(super) applier: Arc<Applier>,
+    /// Which of this node's starts it is.
+    pub(super) boot: u64,
 }
 
 /// Opens the stores of this node.
@@ -42,12 +51,24 @@ pub(super) fn open(
 ) -> Result<Opened, ClusterError> {
     check_node(config, &*state, &*raft)?;
     let group = config.group_id;
+    let boot = count_boot(config, &*raft).map_err(ClusterError::Storage)?;
     let snapshots = SnapshotStore::open(group, Arc::clone(&raft)).map_err(ClusterError::Storage)?;
     let log = LogStore::open(group, raft, health.clone())?;
     let tail = log.tail();
     let parts = Parts { group, engine: state, tail, changes, health, metrics };
     let applier = Arc::new(Applier::open(parts).map_err(ClusterError::Storage)?);
-    Ok(Opened { log, snapshots, applier })
+    Ok(Opened { log, snapshots, applier, boot })
+}
+
+/// Numbers of requests begin again with each start, so the start is part of them.
+fn count_boot(config: &ClusterConfig, raft: &dyn Engine) -> Result<u64, StorageError> {
+    let before: Option<BootRecord> = records::read(raft, Keyspace::Vote, config.group_id, records::BOOT)?;
+    let boot = before.unwrap_or_default().boot + 1;
+    let mut batch = Batch::new();
+    let key = records::key(config.group_id, records::BOOT);
+    batch.put(Keyspace::Vote, key, record::encode(&BootRecord { boot })?);
+    raft.commit(batch, Durability::Synced)?;
+    Ok(boot)
 }
 
 /// Refuses another node's data, and a state whose log is gone: a vote that was given must not be
@@ -95,13 +116,19 @@ pub(super) fn settings(config: &ClusterConfig) -> Result<openraft::Config, Clust
         snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(config.snapshot_every_entries),
         max_in_snapshot_log_to_keep: config.snapshot_keep_entries,
         enable_pre_vote: Some(true),
+        install_snapshot_timeout: millis(config.snapshot_deadline),
         ..openraft::Config::default()
     };
     settings.validate().map_err(|error| ClusterError::Config { message: error.to_string() })
 }
 
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Forms a group of this node alone if there is none, waits until what was committed is applied, and
-/// founds the cluster if nobody has.
+/// founds the cluster if nobody has. A node that joins waits until it has the cluster's state; one that comes back to
+/// its peers waits a while for them, and then answers reads from what it has.
 pub(super) async fn begin(
     config: &ClusterConfig,
     raft: &Raft,
@@ -109,10 +136,14 @@ pub(super) async fn begin(
     clock: &dyn Clock,
     entropy: &dyn Entropy,
 ) -> Result<ClusterId, ClusterError> {
-    if !raft.is_initialized().await.map_err(start_failed)? {
-        let members = BTreeMap::from([(config.node_id.0, Member::default())]);
-        raft.initialize(members).await.map_err(start_failed)?;
-    } else if !raft.is_leader() && raft.voter_ids().eq([config.node_id.0]) {
+    let is_initialized = raft.is_initialized().await.map_err(start_failed)?;
+    if is_initialized && !raft.voter_ids().eq([config.node_id.0]) || config.joins && !is_initialized {
+        return rejoin(config, raft, applier).await;
+    }
+    if !is_initialized {
+        let member = Member { address: config.address.clone() };
+        raft.initialize(BTreeMap::from([(config.node_id.0, member)])).await.map_err(start_failed)?;
+    } else if !raft.is_leader() {
         // Nobody else can lead: there is no need to wait for silence.
         raft.trigger().elect(false).await.map_err(start_failed)?;
     }
@@ -122,12 +153,43 @@ pub(super) async fn begin(
         let has_leader = |metrics: &openraft::RaftMetrics<_>| metrics.current_leader.is_some();
         raft.wait(deadline).metrics(has_leader, "a leader is known").await.map_err(start_failed)?;
     }
-    if let Some(id) = applier.cluster_id().map_err(ClusterError::Storage)? {
-        return Ok(id);
+    let at = applier.stamped().max(clock.now());
+    if applier.cluster_id().map_err(ClusterError::Storage)?.is_none() {
+        found(raft, at, entropy).await?;
     }
-    found(raft, applier.stamped().max(clock.now()), entropy).await?;
+    // Alone, nobody is left behind.
+    let others = raft.learner_ids().filter(|learner| *learner != config.node_id.0).count();
+    if others == 0 && applier.version() < BUILD_VERSION {
+        upgrade(raft, at, BUILD_VERSION).await.map_err(start_failed)?;
+    }
     let id = applier.cluster_id().map_err(ClusterError::Storage)?;
     id.ok_or_else(|| start_failed("the founding entry was not applied"))
+}
+
+async fn rejoin(config: &ClusterConfig, raft: &Raft, applier: &Applier) -> Result<ClusterId, ClusterError> {
+    let known = applier.cluster_id().map_err(ClusterError::Storage)?;
+    let patience = if known.is_some() { config.rejoin_patience } else { config.start_deadline };
+    if let Err(late) = raft.wait_for_recovery(Some(patience)).await {
+        let Some(id) = known else {
+            let reason = format!("no member has let this node in within {} s: {late}", patience.as_secs());
+            return Err(start_failed(reason));
+        };
+        tracing::warn!(cluster_id = %id, "no peer was reached: reads are answered from what is here");
+        return Ok(id);
+    }
+    let id = applier.cluster_id().map_err(ClusterError::Storage)?;
+    id.ok_or_else(|| start_failed("the state of the cluster has no id"))
+}
+
+/// Raises what every node of the cluster can read.
+pub(super) async fn upgrade(
+    raft: &Raft,
+    at: Timestamp,
+    version: u32,
+) -> Result<(), RaftError<Types, ClientWriteError<Types>>> {
+    // Two numbers can always be encoded.
+    let body = postcard::to_stdvec(&Upgrade { at, version }).unwrap_or_default();
+    raft.client_write(Content::new(Kind::Upgrade, body, Vec::new())).await.map(drop)
 }
 
 /// Gives the cluster its id. Through the log, so that every node that ever joins has the same id from

@@ -4,7 +4,9 @@ mod commit;
 pub(crate) mod engines;
 mod failure;
 mod kill;
+mod network;
 mod restart;
+mod several;
 mod stop;
 mod trace;
 

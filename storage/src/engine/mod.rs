@@ -68,6 +68,8 @@ keyspaces! {
     Usage = "usage",
     /// Where versions came from, and how they are read again.
     Refresh = "refresh",
+    /// What became of requests that may be sent again.
+    Requests = "requests",
     /// Raft log entries, by group and index.
     Log = "log",
     /// Raft vote, committed and purged positions, snapshot description.
@@ -87,6 +89,7 @@ impl Keyspace {
         Self::Catalogue,
         Self::Usage,
         Self::Refresh,
+        Self::Requests,
     ];
     /// What consensus itself keeps, in a database of its own so that a flush of the state never
     /// stalls the log (journal rotation syncs inside the writer's lock).

@@ -9,11 +9,10 @@ use proptest::test_runner::{Config, TestRunner};
 use twinmcp_storage::accounts;
 use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::engine::{Keyspace, Reader};
-use twinmcp_storage::record;
 
-use super::super::entry::{self, Commands, Kind};
-use super::super::types::{Entry, Payload};
-use super::{GROUP, contents, in_memory};
+use super::super::entry;
+use super::super::types::Entry;
+use super::{GROUP, commands_of, contents, in_memory};
 use crate::ClusterConfig;
 use crate::tests::engines::{Gate, Power};
 use crate::tests::{Machine, account, account_id, config};
@@ -101,7 +100,7 @@ fn check_against_log(machine: &Machine, answered: &BTreeSet<u64>) {
     let fresh = in_memory();
     let mut seen = BTreeSet::new();
     for entry in entries(machine) {
-        for command in commands(&entry) {
+        for command in commands_of(&entry) {
             let Command::Accounts(accounts::Command::Create { id, .. }) = command else {
                 panic!("{command:?}")
             };
@@ -116,14 +115,4 @@ fn check_against_log(machine: &Machine, answered: &BTreeSet<u64>) {
 fn entries(machine: &Machine) -> Vec<Entry> {
     let pairs = machine.raft.scan(Keyspace::Log, &[], None, usize::MAX).unwrap();
     (0..).zip(pairs).map(|(index, (_, value))| entry::decode(GROUP, index, &value).unwrap()).collect()
-}
-
-fn commands(entry: &Entry) -> Vec<Command> {
-    match &entry.payload {
-        Payload::Normal(content) if content.kind == Kind::Commands => {
-            let body: Commands = entry::body(entry.log_id.index, content).unwrap();
-            body.commands.iter().map(|bytes| record::decode(bytes).unwrap()).collect()
-        }
-        _ => Vec::new(),
-    }
 }

@@ -16,10 +16,11 @@ use twinmcp_storage::engine::{Engine, EngineKind, FjallOptions, Keyspace, Memory
 use twinmcp_storage::record;
 
 use super::apply::{Applier, Parts};
-use super::entry::{Commands, Content, Kind};
+use super::entry::{self, Commands, Content, Kind, Requests};
 use super::health::Health;
 use super::log::LogStore;
 use super::machine::StateMachine;
+use super::requests::Request;
 use super::snapshot::SnapshotStore;
 use super::types::{Entry, LeaderId, LogId, Payload};
 use crate::changes::ChangeFeed;
@@ -69,12 +70,32 @@ fn log_id(index: u64) -> LogId {
     LogId::new(LeaderId { term: 1, node_id: 1 }, index)
 }
 
-/// An entry of commands, as the leader forms it.
+/// An entry of commands, as the leader forms it; no two entries have requests with one number.
 fn entry_of(index: u64, at: u64, commands: &[Command]) -> Entry {
-    let commands = commands.iter().map(|command| record::encode(command).unwrap()).collect();
-    let body = Commands { at: Timestamp::from_millis(at), commands };
-    let content = Content::new(Kind::Commands, postcard::to_stdvec(&body).unwrap(), Vec::new());
+    let request = |(place, command): (u64, &Command)| {
+        let sequence = index * 1_000 + place;
+        let command = record::encode(command).unwrap();
+        Request { node: 1, boot: 1, sequence, done_below: sequence, command }
+    };
+    let requests = (0..).zip(commands).map(request).collect();
+    let body = Requests { at: Timestamp::from_millis(at), requests };
+    let content = Content::new(Kind::Requests, postcard::to_stdvec(&body).unwrap(), Vec::new());
     Entry { log_id: log_id(index), payload: Payload::Normal(content) }
+}
+
+/// The commands in an entry, of whatever kind.
+fn commands_of(entry: &Entry) -> Vec<Command> {
+    let Payload::Normal(content) = &entry.payload else { return Vec::new() };
+    let index = entry.log_id.index;
+    let encoded = match content.kind {
+        Kind::Commands => entry::body::<Commands>(index, content).unwrap().commands,
+        Kind::Requests => {
+            let body: Requests = entry::body(index, content).unwrap();
+            body.requests.into_iter().map(|request| request.command).collect()
+        }
+        _ => Vec::new(),
+    };
+    encoded.iter().map(|bytes| record::decode(bytes).unwrap()).collect()
 }
 
 /// Everything in these keyspaces.

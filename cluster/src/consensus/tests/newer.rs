@@ -13,7 +13,7 @@ use crate::{ClusterError, StopReason};
 
 fn newer(index: u64) -> Entry {
     let Payload::Normal(content) = entry_of(index, 1, &[account(1)]).payload else { unreachable!() };
-    let content = Content { format: 2, min_reader: 2, ..content };
+    let content = Content { format: entry::FORMAT + 1, min_reader: entry::FORMAT + 1, ..content };
     Entry { log_id: log_id(index), payload: Payload::Normal(content) }
 }
 

@@ -1,0 +1,155 @@
+//! Asking peers: one connection to each for what must be quick, one for what is large.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::time::timeout;
+
+use super::body::{AnswerBody, bytes_body};
+use super::{Patience, Transport};
+use crate::status::NodeId;
+
+/// Bytes of an answer that is taken whole.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes under way on one stream, and on one connection: a region away, 80 ms of a fast line.
+const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+
+/// Which of the connections to a peer: what is large must not hold up what is urgent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Lane {
+    /// Votes, entries, proposals.
+    Urgent,
+    /// Snapshots, bundles.
+    Bulk,
+}
+
+/// Why a peer did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerError {
+    /// There is no connection to it. Nothing was asked.
+    #[error("node {node} cannot be reached")]
+    Unreachable {
+        /// Whom.
+        node: NodeId,
+        /// What the network said.
+        #[source]
+        source: io::Error,
+    },
+    /// The connection ended before the answer. It may have been asked.
+    #[error("the connection to node {node} was lost")]
+    Lost {
+        /// Whom.
+        node: NodeId,
+        /// How.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It refused.
+    #[error("node {node} refused ({status}): {reason}")]
+    Refused {
+        /// Who.
+        node: NodeId,
+        /// HTTP's status.
+        status: u16,
+        /// Its sentence.
+        reason: String,
+    },
+}
+
+type Connection = Arc<tokio::sync::Mutex<Option<SendRequest<AnswerBody>>>>;
+
+/// Connections to peers; made when they are needed.
+pub(crate) struct Peers {
+    transport: Arc<dyn Transport>,
+    patience: Patience,
+    connections: Mutex<HashMap<(NodeId, Lane), Connection>>,
+}
+
+impl Peers {
+    pub(crate) fn new(transport: Arc<dyn Transport>, patience: Patience) -> Self {
+        Self { transport, patience, connections: Mutex::default() }
+    }
+
+    /// Asks with a whole body, and takes a whole answer.
+    pub(crate) async fn call(
+        &self,
+        (node, address): (NodeId, &str),
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<Bytes, PeerError> {
+        let answer = self.open((node, address), Lane::Urgent, path, bytes_body(body)).await?;
+        collect(node, answer).await
+    }
+
+    /// Asks with a body that may be a stream, and takes the answer as it comes in.
+    pub(crate) async fn open(
+        &self,
+        (node, address): (NodeId, &str),
+        lane: Lane,
+        path: &str,
+        body: AnswerBody,
+    ) -> Result<Response<Incoming>, PeerError> {
+        let unreachable = |source| PeerError::Unreachable { node, source };
+        // HTTP/2 wants an authority; who is asked is settled by the connection.
+        let request = Request::post(format!("http://{node}.node{path}")).body(body);
+        let request = request.map_err(|error| unreachable(io::Error::other(error)))?;
+        let mut sender = self.sender(node, address, lane).await.map_err(unreachable)?;
+        let answer = sender.send_request(request).await;
+        let answer = answer.map_err(|source| PeerError::Lost { node, source: source.into() })?;
+        match answer.status() {
+            StatusCode::OK => Ok(answer),
+            status => {
+                let reason = collect(node, answer).await?;
+                let reason = String::from_utf8_lossy(&reason).into_owned();
+                Err(PeerError::Refused { node, status: status.as_u16(), reason })
+            }
+        }
+    }
+
+    async fn sender(&self, node: NodeId, address: &str, lane: Lane) -> io::Result<SendRequest<AnswerBody>> {
+        let connection = {
+            let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(connections.entry((node, lane)).or_default())
+        };
+        let mut connection = connection.lock().await;
+        if let Some(sender) = connection.as_ref().filter(|sender| !sender.is_closed()) {
+            return Ok(sender.clone());
+        }
+        let connecting = timeout(self.patience.connect, self.connect(node, address)).await;
+        let sender = connecting.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        *connection = Some(sender.clone());
+        Ok(sender)
+    }
+
+    async fn connect(&self, node: NodeId, address: &str) -> io::Result<SendRequest<AnswerBody>> {
+        let io = self.transport.dial(node, address).await?;
+        let handshake = Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(self.patience.ping)
+            .keep_alive_timeout(self.patience.silence)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .handshake(TokioIo::new(io));
+        let (sender, driver) = handshake.await.map_err(io::Error::other)?;
+        // Ends with the last sender, or the connection.
+        tokio::spawn(async move {
+            if let Err(error) = driver.await {
+                tracing::debug!(%node, error = &error as &dyn std::error::Error, "a connection to a peer ended");
+            }
+        });
+        Ok(sender)
+    }
+}
+
+async fn collect(node: NodeId, answer: Response<Incoming>) -> Result<Bytes, PeerError> {
+    let whole = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
+    whole.map(|whole| whole.to_bytes()).map_err(|source| PeerError::Lost { node, source })
+}

@@ -1,0 +1,51 @@
+//! The seam between nodes and their network: a real one, or a simulated one.
+
+use std::io;
+
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::status::NodeId;
+
+/// A connection's bytes.
+pub trait PeerIo: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> PeerIo for T {}
+
+/// A connection somebody made to this node.
+pub struct Accepted {
+    /// Its bytes.
+    pub io: Box<dyn PeerIo>,
+    /// Who it is, as far as the transport has checked; absent for somebody who has yet to join.
+    pub peer: Option<NodeId>,
+}
+
+/// A handshake under way. Whoever accepts it runs it apart, so that a slow one holds up nobody.
+pub type Accepting = BoxFuture<'static, io::Result<Accepted>>;
+
+/// Makes and takes connections between nodes.
+pub trait Transport: Send + Sync + 'static {
+    /// Connects to `node` at `address` (`host:port`); an error when somebody else answers there.
+    fn dial<'a>(&'a self, node: NodeId, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn PeerIo>>>;
+
+    /// The next connection that somebody makes. Never resolves when this node takes none.
+    fn accept(&self) -> BoxFuture<'_, io::Result<Accepting>>;
+}
+
+/// Of a node that has no peers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Alone;
+
+impl Transport for Alone {
+    fn dial<'a>(&'a self, node: NodeId, _address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn PeerIo>>> {
+        Box::pin(async move {
+            Err(io::Error::other(format!(
+                "node {node} cannot be reached: this node takes part in no cluster"
+            )))
+        })
+    }
+
+    fn accept(&self) -> BoxFuture<'_, io::Result<Accepting>> {
+        Box::pin(std::future::pending())
+    }
+}

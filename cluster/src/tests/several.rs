@@ -1,0 +1,237 @@
+//! Several nodes, one service: commands from any of them, a leader that dies, is cut off or hands over.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use twinmcp_storage::clock::{SystemClock, SystemEntropy};
+use twinmcp_storage::command::Outcome;
+
+use super::network::Network;
+use super::{Machine, PATIENCE, account, config, eventually, has_account};
+use crate::peer::Transport;
+use crate::{Cluster, ClusterConfig, ClusterError, NodeId, Role};
+
+/// A cluster in one process.
+struct Several {
+    network: Network,
+    machines: BTreeMap<u64, Machine>,
+    nodes: BTreeMap<u64, Cluster>,
+    transports: BTreeMap<u64, Arc<dyn Transport>>,
+}
+
+impl Several {
+    /// Node 1 founds it, the others join and follow; the first `voters` vote.
+    async fn start(nodes: u64, voters: u64) -> Self {
+        let mut several = Self {
+            network: Network::new(),
+            machines: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            transports: BTreeMap::new(),
+        };
+        for node in 1..=nodes {
+            several.machines.insert(node, Machine::new());
+            let (address, transport) = several.network.attach(node);
+            several.transports.insert(node, transport);
+            if node > 1 {
+                several.nodes[&1].admit(NodeId(node), &address).await.unwrap();
+            }
+            several.run(node).await;
+        }
+        for node in 2..=voters {
+            several.nodes[&1].promote(NodeId(node)).await.unwrap();
+        }
+        several
+    }
+
+    /// Starts a node on what its machine holds.
+    async fn run(&mut self, node: u64) {
+        let machine = &self.machines[&node];
+        let config = ClusterConfig {
+            node_id: NodeId(node),
+            address: format!("node-{node}:7947"),
+            joins: node > 1,
+            rejoin_patience: Duration::from_millis(500),
+            silence_timeout: Duration::from_millis(400),
+            ..config()
+        };
+        let (state, raft) = (Arc::new(machine.state.clone()), Arc::new(machine.raft.clone()));
+        let transport = Arc::clone(&self.transports[&node]);
+        let started =
+            Cluster::start_among(config, state, raft, Arc::new(SystemClock), &SystemEntropy, transport, None);
+        self.nodes.insert(node, started.await.unwrap());
+    }
+
+    /// Ends a node as a power cut would.
+    async fn crash(&mut self, node: u64) {
+        let cluster = self.nodes.remove(&node).unwrap();
+        self.network.cut(node, &[1, 2, 3, 4, 5]);
+        let _ = cluster.shutdown().await;
+        self.machines[&node].crash();
+        self.network.heal();
+    }
+
+    fn leader(&self) -> Option<u64> {
+        self.nodes.iter().find(|(_, node)| node.status().role == Role::Leader).map(|(id, _)| *id)
+    }
+
+    /// Waits until a node leads that is not `before`, as all that run see it.
+    async fn leader_besides(&self, before: Option<u64>) -> u64 {
+        let mut found = 0;
+        let agreed = || {
+            let Some(leader) = self.leader().filter(|leader| Some(*leader) != before) else { return false };
+            found = leader;
+            self.nodes.values().all(|node| node.status().leader == Some(NodeId(leader)))
+        };
+        eventually("another node leads", agreed).await;
+        found
+    }
+
+    async fn everywhere(&self, number: u64) {
+        for (id, node) in &self.nodes {
+            eventually(&format!("node {id} has account {number}"), || has_account(node, number)).await;
+        }
+    }
+
+    async fn stop(self) {
+        for node in self.nodes.values() {
+            node.shutdown().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_made_anywhere_is_read_there_at_once_and_everywhere_soon() {
+    let several = Several::start(5, 3).await;
+    for (id, node) in &several.nodes {
+        assert_eq!(node.propose(account(*id)).await.unwrap().outcome, Outcome::Done);
+        assert!(has_account(node, *id), "node {id} reads its own write");
+        several.everywhere(*id).await;
+    }
+    let roles: Vec<_> = several.nodes.values().map(|node| node.status().role).collect();
+    assert_eq!(roles.iter().filter(|role| **role == Role::Learner).count(), 2, "{roles:?}");
+    let status = several.nodes[&5].status();
+    assert_eq!(status.members.iter().filter(|member| member.is_voter).count(), 3, "{status:?}");
+    assert!(several.nodes.values().all(|node| node.status().cluster_id == status.cluster_id));
+    several.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_of_the_leader_loses_nothing_and_its_followers_go_on() {
+    let mut several = Several::start(4, 3).await;
+    let first = several.leader_besides(None).await;
+    for number in 0..20 {
+        several.nodes[&4].propose(account(number)).await.unwrap();
+    }
+    several.crash(first).await;
+    // Proposed while nobody leads: it waits for the next leader.
+    several.nodes[&4].propose(account(20)).await.unwrap();
+    several.leader_besides(Some(first)).await;
+    several.run(first).await;
+    for number in 0..=20 {
+        several.everywhere(number).await;
+    }
+    several.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_cut_off_reads_on_and_refuses_changes_in_time() {
+    let several = Several::start(3, 3).await;
+    several.nodes[&3].propose(account(1)).await.unwrap();
+    let leader = several.leader_besides(None).await;
+    let lonely = if leader == 3 { 2 } else { 3 };
+    let others: Vec<u64> = (1..=3).filter(|node| *node != lonely).collect();
+    several.network.cut(lonely, &others);
+    let node = &several.nodes[&lonely];
+    several.nodes[&others[0]].propose(account(2)).await.unwrap();
+    let refused = node.propose_within(account(3), Duration::from_millis(700)).await.unwrap_err();
+    let is_in_doubt =
+        matches!(refused, ClusterError::NoLeader | ClusterError::LeaderChanged | ClusterError::Deadline);
+    assert!(is_in_doubt, "{refused:?}");
+    assert!(has_account(node, 1) && !has_account(node, 2));
+    let refused = node.linearize(Duration::from_millis(300)).await.unwrap_err();
+    assert!(matches!(refused, ClusterError::NoLeader), "{refused:?}");
+    several.network.heal();
+    several.everywhere(2).await;
+    node.propose(account(4)).await.unwrap();
+    several.everywhere(4).await;
+    several.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_cut_off_is_replaced_and_its_late_write_is_not_answered() {
+    let several = Several::start(3, 3).await;
+    let old = several.leader_besides(None).await;
+    let others: Vec<u64> = (1..=3).filter(|node| *node != old).collect();
+    several.network.cut(old, &others);
+    let lonely = several.nodes[&old].propose_within(account(7), Duration::from_millis(600));
+    let (refused, elsewhere) = tokio::join!(lonely, several.nodes[&others[0]].propose(account(8)));
+    assert!(refused.is_err(), "{refused:?}");
+    elsewhere.unwrap();
+    several.network.heal();
+    several.everywhere(8).await;
+    // The lonely leader's write was never agreed on; it may be taken up, but by all or by nobody.
+    let index = several.nodes[&old].linearize(PATIENCE).await.unwrap();
+    for node in several.nodes.values() {
+        node.wait_applied(index, PATIENCE).await.unwrap();
+    }
+    let seen: Vec<bool> = several.nodes.values().map(|node| has_account(node, 7)).collect();
+    assert!(seen.iter().all(|has| *has == seen[0]), "{seen:?}");
+    several.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_must_be_fresh_sees_what_another_node_has_answered() {
+    let several = Several::start(3, 3).await;
+    several.network.delay(Duration::from_millis(5));
+    for number in 0..10 {
+        several.nodes[&(1 + number % 3)].propose(account(number)).await.unwrap();
+        let reader = &several.nodes[&(1 + (number + 1) % 3)];
+        reader.linearize(PATIENCE).await.unwrap();
+        assert!(has_account(reader, number));
+    }
+    several.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leadership_is_handed_over_and_the_one_who_led_can_leave() {
+    let mut several = Several::start(4, 3).await;
+    let old = several.leader_besides(None).await;
+    let next = if old == 2 { 3 } else { 2 };
+    several.nodes[&4].transfer_leader(NodeId(next)).await.unwrap();
+    assert_eq!(several.leader_besides(Some(old)).await, next);
+    let refused = several.nodes[&next].transfer_leader(NodeId(4)).await.unwrap_err();
+    assert!(refused.to_string().contains("node 4 does not vote"), "{refused}");
+
+    several.nodes[&next].demote(NodeId(old)).await.unwrap();
+    several.nodes[&next].promote(NodeId(4)).await.unwrap();
+    several.nodes[&next].remove(NodeId(old)).await.unwrap();
+    several.nodes.remove(&old).unwrap().shutdown().await.unwrap();
+    several.nodes[&next].propose(account(1)).await.unwrap();
+    several.everywhere(1).await;
+    let members: Vec<u64> =
+        several.nodes[&next].status().members.iter().map(|member| member.node_id.0).collect();
+    assert!(!members.contains(&old) && members.len() == 3, "{members:?}");
+    let refused = several.nodes[&next].promote(NodeId(old)).await.unwrap_err();
+    assert!(refused.to_string().contains(&format!("no node {old}")), "{refused}");
+    several.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_away_for_long_gets_a_snapshot() {
+    let mut several = Several::start(1, 1).await;
+    for number in 0..50 {
+        several.nodes[&1].propose(account(number)).await.unwrap();
+    }
+    several.nodes[&1].consensus().snapshot_now().await;
+    several.machines.insert(2, Machine::new());
+    let (address, transport) = several.network.attach(2);
+    several.transports.insert(2, transport);
+    several.nodes[&1].admit(NodeId(2), &address).await.unwrap();
+    several.run(2).await;
+    assert!((0..50).all(|number| has_account(&several.nodes[&2], number)));
+    assert!(several.nodes[&2].status().snapshot_index.is_some(), "entries came one by one");
+    several.nodes[&2].propose(account(50)).await.unwrap();
+    several.everywhere(50).await;
+    several.stop().await;
+}
