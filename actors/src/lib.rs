@@ -11,6 +11,7 @@ pub mod api_keys;
 mod background;
 pub mod catalogue;
 mod context;
+mod distribution;
 pub mod embedding;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -49,6 +50,7 @@ pub use upgrade::{EndpointUpgrades, UpgradeConfig, Upgrades};
 pub use usage::Usage;
 
 use context::Context;
+use distribution::Distribution;
 use embedding::{Endpoint, EndpointConfig, EndpointError, StaticTable};
 use outbound::{Outbound, OutboundConfig, OutboundError, SystemResolver};
 
@@ -164,8 +166,9 @@ impl Actors {
         let (libraries_child, libraries) = Libraries::child(&context);
         let (jobs_child, jobs) = Jobs::child(&context, &config.jobs);
         let (refresh_child, refresh) = Refresh::child(&context, &jobs, config.master_key);
-        let (mending_child, mending) = Mending::child(&context, &jobs);
-        let (search_child, search) = Search::child(&context, &jobs, &mending);
+        let (distribution_child, distribution) = Distribution::child(&context);
+        let (mending_child, mending) = Mending::child(&context, &jobs, &distribution);
+        let (search_child, search) = Search::child(&context, &jobs, &mending, &distribution);
         let (upgrade_child, upgrades) = Upgrades::child(&context, &config.upgrade);
         let (endpoint_child, endpoint) = EndpointUpgrades::child(&context, &config.upgrade);
         let mut children = vec![
@@ -177,6 +180,7 @@ impl Actors {
             jobs_child,
             refresh_child,
             mending_child,
+            distribution_child,
         ];
         children.extend(upgrade_child.into_iter().chain(endpoint_child));
         let supervisor =

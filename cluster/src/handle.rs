@@ -1,21 +1,37 @@
 //! [`Cluster`]: the handle the rest of the program holds.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::Mutex;
 use tracing::instrument;
-use twinmcp_storage::clock::{Clock, Entropy};
+use twinmcp_storage::clock::{Clock, Entropy, Timestamp};
 use twinmcp_storage::command::{Command, Outcome};
-use twinmcp_storage::engine::{Engine, Reader};
+use twinmcp_storage::engine::{Engine, Reader, StorageError};
+use twinmcp_storage::members::{self, NodeFacts};
 
 use crate::changes::Changes;
 use crate::config::ClusterConfig;
-use crate::consensus::{self, Consensus, MemberChange, Peering};
+use crate::consensus::{self, BUILD_VERSION, Consensus, MemberChange, Peering};
 use crate::error::ClusterError;
-use crate::peer::{Alone, PeerService, Transport};
-use crate::status::{ClusterStatus, NodeId, StopReason};
+use crate::peer::{Alone, Lane, PeerError, PeerService, Transport, bytes_body};
+use crate::status::{ClusterId, ClusterStatus, NodeId, Role, StopReason};
+use crate::voters::objection;
+
+/// Between two looks whether another node leads.
+const HAND_OVER_PAUSE: Duration = Duration::from_millis(100);
+
+/// Whether a voter may share a failure domain with another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VoterChoice {
+    /// Only when nobody else could vote.
+    Safe,
+    /// The operator knows better.
+    Forced,
+}
 
 /// What became of a proposal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +47,18 @@ pub struct Applied {
 #[derive(Clone)]
 pub struct Cluster {
     inner: Arc<Inner>,
+}
+
+/// A [`Cluster`] that does not keep it: for what the cluster itself holds.
+#[derive(Clone)]
+pub(crate) struct WeakCluster {
+    inner: Weak<Inner>,
+}
+
+impl WeakCluster {
+    pub(crate) fn upgrade(&self) -> Option<Cluster> {
+        self.inner.upgrade().map(|inner| Cluster { inner })
+    }
 }
 
 struct Inner {
@@ -87,6 +115,22 @@ impl Cluster {
         Ok(Self { inner: Arc::new(Inner { consensus, propose_deadline, state, raft, is_closed }) })
     }
 
+    /// Whose data lies on the log's engine; nobody's on an empty one.
+    ///
+    /// # Errors
+    /// When the engine cannot be read.
+    pub fn recorded_node(raft: &dyn Reader) -> Result<Option<NodeId>, StorageError> {
+        consensus::recorded_node(raft)
+    }
+
+    /// Which cluster's state lies on the state engine.
+    ///
+    /// # Errors
+    /// When the engine cannot be read.
+    pub fn recorded_id(state: &dyn Reader) -> Result<Option<ClusterId>, StorageError> {
+        consensus::recorded_id(state)
+    }
+
     /// Proposes a change and waits until it is agreed on, on disk and applied here, for as long as
     /// the configuration says.
     ///
@@ -137,9 +181,73 @@ impl Cluster {
     /// Lets a node that follows vote.
     ///
     /// # Errors
-    /// [`ClusterError::NoLeader`]; [`ClusterError::Members`] for a node that is unknown or too far behind.
-    pub async fn promote(&self, node: NodeId) -> Result<(), ClusterError> {
+    /// [`ClusterError::NoLeader`]; [`ClusterError::Members`] for a node that is unknown or too far behind, for a sixth
+    /// voter, and unless forced for one that would fail together with another.
+    pub async fn promote(&self, node: NodeId, choice: VoterChoice) -> Result<(), ClusterError> {
+        if choice == VoterChoice::Safe {
+            let members = self.status().members;
+            let known = members::nodes(self.reader()).map_err(ClusterError::Storage)?;
+            let facts_of =
+                |id: NodeId| known.iter().find(|node| node.id == id.0).map(|node| node.facts.clone());
+            let pick = |is_voter: bool| -> Vec<NodeFacts> {
+                let picked =
+                    members.iter().filter(|member| member.is_voter == is_voter && member.node_id != node);
+                picked.filter_map(|member| facts_of(member.node_id)).collect()
+            };
+            let candidate = facts_of(node).unwrap_or_default();
+            if let Some(reason) = objection(&pick(true), &candidate, &pick(false)) {
+                return Err(ClusterError::Members { reason });
+            }
+        }
         self.change(MemberChange::Promote { node: node.0 }).await
+    }
+
+    /// Lets another voter lead if this node does, and waits until it does.
+    ///
+    /// # Errors
+    /// [`ClusterError::Deadline`] when this node leads still. A lone voter goes on leading: nobody else can.
+    pub async fn hand_over(&self, deadline: Duration) -> Result<(), ClusterError> {
+        let until = tokio::time::Instant::now() + deadline;
+        loop {
+            let status = self.status();
+            // The one that is nearest behind.
+            let others =
+                status.members.iter().filter(|other| other.is_voter && other.node_id != status.node_id);
+            let Some(next) = others.max_by_key(|other| other.matching_index) else { return Ok(()) };
+            if status.role != Role::Leader {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() >= until {
+                return Err(ClusterError::Deadline);
+            }
+            self.transfer_leader(next.node_id).await?;
+            tokio::time::sleep(HAND_OVER_PAUSE).await;
+        }
+    }
+
+    /// Raises what every node of the cluster can read to the most that all members can.
+    ///
+    /// # Errors
+    /// [`ClusterError::Members`] while one of them cannot be asked by the deadline, [`ClusterError::NoLeader`].
+    pub async fn upgrade(&self, deadline: Duration) -> Result<(), ClusterError> {
+        let status = self.status();
+        let mut reads = BUILD_VERSION;
+        for member in status.members.iter().filter(|member| member.node_id != status.node_id) {
+            let asked = tokio::time::timeout(deadline, self.report_of(member.node_id)).await;
+            let report =
+                asked.unwrap_or_else(|_| Err("it does not answer".to_owned())).map_err(|reason| {
+                    ClusterError::Members {
+                        reason: format!("node {} was not asked: {reason}", member.node_id),
+                    }
+                })?;
+            reads = reads.min(report.reads);
+        }
+        self.change(MemberChange::Upgrade { version: reads }).await
+    }
+
+    /// Until when peers believe this node's certificate; the beginning of time for a node without one.
+    pub fn certified_until(&self) -> Timestamp {
+        self.inner.consensus.transport().certified_until()
     }
 
     /// Lets a node that votes only follow.
@@ -164,6 +272,34 @@ impl Cluster {
     /// [`ClusterError::NoLeader`]; [`ClusterError::Members`] for a node that does not vote.
     pub async fn transfer_leader(&self, node: NodeId) -> Result<(), ClusterError> {
         self.change(MemberChange::Lead { node: node.0 }).await
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakCluster {
+        WeakCluster { inner: Arc::downgrade(&self.inner) }
+    }
+
+    /// Asks a member something besides agreement, and takes a whole answer.
+    pub(crate) async fn ask(&self, node: NodeId, path: &str, body: Vec<u8>) -> Result<Bytes, PeerError> {
+        let address = self.address_of(node)?;
+        self.inner.consensus.peers().call((node, &address), path, body).await
+    }
+
+    /// Asks a member something besides agreement, and takes an answer as it comes in.
+    pub(crate) async fn open(
+        &self,
+        node: NodeId,
+        lane: Lane,
+        path: &str,
+    ) -> Result<hyper::Response<hyper::body::Incoming>, PeerError> {
+        let address = self.address_of(node)?;
+        self.inner.consensus.peers().open((node, &address), lane, path, bytes_body(Bytes::new())).await
+    }
+
+    fn address_of(&self, node: NodeId) -> Result<String, PeerError> {
+        let members = self.inner.consensus.status().members;
+        let member = members.into_iter().find(|member| member.node_id == node);
+        let unknown = || io::Error::other("it is no member of this cluster");
+        member.map(|member| member.address).ok_or_else(|| PeerError::Unreachable { node, source: unknown() })
     }
 
     async fn change(&self, change: MemberChange) -> Result<(), ClusterError> {

@@ -8,21 +8,30 @@
 //! a command is answered only when a quorum has it on disk; the log is cut only behind what the state
 //! engine and a snapshot hold on disk; an entry this build cannot read stops it, and is never skipped.
 
+mod authority;
 mod changes;
 mod config;
 mod consensus;
+mod desk;
 mod error;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod handle;
+mod joining;
 mod metrics;
 pub mod peer;
 mod status;
 #[cfg(test)]
 mod tests;
+mod voters;
 
+pub use authority::{AuthorityError, CLUSTER_KEY_BYTES, CertificateAuthority, ClusterKey, Credentials};
 pub use changes::Changes;
 pub use config::ClusterConfig;
+pub use consensus::BUILD_VERSION;
+pub use desk::{Backroom, BundleBytes, Desk, NodeReport};
 pub use error::ClusterError;
-pub use handle::{Applied, Cluster};
+pub use handle::{Applied, Cluster, VoterChoice};
+pub use joining::{Admission, InvalidJoinToken, JoinError, JoinToken, TokenError, join};
 pub use status::{ClusterId, ClusterStatus, GroupId, MemberStatus, NodeId, Role, StopReason};
+pub use voters::VOTERS_MAX;

@@ -6,13 +6,15 @@
 use std::fs;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use twinmcp_actors::refresh::MasterKey;
+use twinmcp_cluster::{Admission, CLUSTER_KEY_BYTES};
 use twinmcp_storage::bundle::{BundleError, BundleStore};
 use twinmcp_storage::clock::Entropy;
 use twinmcp_storage::engine::{Engine, EngineKind, FjallOptions, Keyspace, StorageError};
+use twinmcp_storage::record;
 
 use crate::config::StorageConfig;
 
@@ -21,7 +23,9 @@ const DATA_FORMAT: u32 = 1;
 const VERSION_FILE: &str = "VERSION";
 /// Characters of a damaged version file that an error shows.
 const VERSION_SHOWN_MAX: usize = 20;
-const MASTER_KEY_BYTES: usize = 32;
+const MASTER_KEY_BYTES: usize = CLUSTER_KEY_BYTES;
+const MASTER_KEY_FILE: &str = "master.key";
+const ADMISSION_FILE: &str = "admission";
 
 /// Why a data directory is not used.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +83,17 @@ pub enum DataDirError {
         /// Its length, in bytes.
         bytes: usize,
     },
+    /// What a cluster gave the node is none.
+    #[error(
+        "`{}` is damaged: {source}; put the file back from a backup, or remove the data directory and join as a new \
+         node", path.display()
+    )]
+    Admission {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: StorageError,
+    },
     /// The database could not be opened.
     #[error("failed to open the database")]
     Storage(#[from] StorageError),
@@ -121,24 +136,59 @@ impl DataDir {
         })
     }
 
-    /// The key that secrets of this node are made from; made when there is none.
-    pub(crate) fn master_key(&self, entropy: &dyn Entropy) -> Result<MasterKey, DataDirError> {
-        let folder = self.path.join("keys");
-        let file = folder.join("master.key");
+    /// The key that secrets of the cluster are made from; made when there is none.
+    pub(crate) fn master_key(&self, entropy: &dyn Entropy) -> Result<[u8; MASTER_KEY_BYTES], DataDirError> {
+        let file = self.keys()?.join(MASTER_KEY_FILE);
         let failed = |source| DataDirError::Unusable { path: file.clone(), source };
-        private_dir(&folder).map_err(failed)?;
         match fs::read(&file) {
             Ok(bytes) => match <[u8; MASTER_KEY_BYTES]>::try_from(bytes) {
-                Ok(bytes) => Ok(MasterKey::new(bytes)),
+                Ok(bytes) => Ok(bytes),
                 Err(bytes) => Err(DataDirError::MasterKey { path: file, bytes: bytes.len() }),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let mut bytes = [0; MASTER_KEY_BYTES];
                 entropy.fill(&mut bytes).map_err(|error| failed(io::Error::other(error)))?;
                 write_durably(&file, &bytes).map_err(failed)?;
-                Ok(MasterKey::new(bytes))
+                Ok(bytes)
             }
             Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Keeps the key of the cluster that has let this node in.
+    pub(crate) fn keep_master_key(&self, key: &[u8; MASTER_KEY_BYTES]) -> Result<(), DataDirError> {
+        let path = self.keys()?.join(MASTER_KEY_FILE);
+        if fs::read(&path).is_ok_and(|kept| kept == key) {
+            return Ok(());
+        }
+        write_durably(&path, key).map_err(|source| DataDirError::Unusable { path, source })
+    }
+
+    /// What the cluster gave this node when it was let in; nothing for the one that founded it.
+    pub(crate) fn admission(&self) -> Result<Option<Admission>, DataDirError> {
+        let path = self.keys()?.join(ADMISSION_FILE);
+        match fs::read(&path) {
+            Ok(bytes) => match record::decode(&bytes) {
+                Ok(admission) => Ok(Some(admission)),
+                Err(source) => Err(DataDirError::Admission { path, source }),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(DataDirError::Unusable { path, source }),
+        }
+    }
+
+    /// Keeps what the cluster gave this node, so that a start that is interrupted goes on as the same node.
+    pub(crate) fn keep_admission(&self, admission: &Admission) -> Result<(), DataDirError> {
+        let path = self.keys()?.join(ADMISSION_FILE);
+        let bytes = record::encode(admission)?;
+        write_durably(&path, &bytes).map_err(|source| DataDirError::Unusable { path, source })
+    }
+
+    fn keys(&self) -> Result<PathBuf, DataDirError> {
+        let folder = self.path.join("keys");
+        match private_dir(&folder) {
+            Ok(()) => Ok(folder),
+            Err(source) => Err(DataDirError::Unusable { path: folder, source }),
         }
     }
 }
@@ -180,7 +230,8 @@ fn private_dir(path: &Path) -> io::Result<()> {
 /// The file is there whole or not at all, also after a power cut.
 fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let partial = path.with_extension("partial");
-    let mut file = fs::File::create(&partial)?;
+    // Nobody else on the machine reads what is secret; nothing here is meant for others.
+    let mut file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&partial, path)?;

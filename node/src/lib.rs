@@ -5,6 +5,7 @@
 //! nothing; everything a caller can send has a limit.
 
 mod api;
+mod backroom;
 pub mod cli;
 mod config;
 mod data_dir;
@@ -15,16 +16,18 @@ pub mod fuzzing;
 mod http;
 mod mcp;
 mod node;
+mod peers;
 mod telemetry;
 mod tls;
 mod ui;
 
 pub use api::openapi_document;
 pub use config::{
-    Config, EmbeddingsConfig, HttpConfig, IngestConfig, LimitsConfig, NodeConfig, Problem, Problems,
-    SearchConfig, StorageConfig, TelemetryConfig,
+    Config, EmbeddingsConfig, HttpConfig, IngestConfig, LimitsConfig, NodeConfig, PeersConfig, Problem,
+    Problems, SearchConfig, StorageConfig, TelemetryConfig,
 };
 pub use data_dir::DataDirError;
 pub use embeddings::KeyError;
 pub use node::{Node, StartError};
+pub use peers::PlaceError;
 pub use telemetry::{Telemetry, TelemetryError};

@@ -17,19 +17,22 @@ use twinmcp_actors::outbound::OutboundConfig;
 use twinmcp_actors::refresh::MasterKey;
 use twinmcp_actors::usage::{self, Limits};
 use twinmcp_actors::{Actors, ActorsConfig, JobsConfig, SupervisionConfig, UpgradeConfig};
-use twinmcp_cluster::{Cluster, ClusterConfig, ClusterError};
+use twinmcp_cluster::peer::PeerService;
+use twinmcp_cluster::{Cluster, ClusterError};
 use twinmcp_storage::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 
 use crate::api::{
-    AddApi, ApiKeysApi, CatalogueApi, Context7Api, FORMS_AT_ONCE_MAX, Health, HealthApi, JobsApi,
+    AddApi, ApiKeysApi, CatalogueApi, ClusterApi, Context7Api, FORMS_AT_ONCE_MAX, Health, HealthApi, JobsApi,
     LibrariesApi, RefreshApi, Tools, ToolsApi, UsageApi, routes,
 };
+use crate::backroom::NodeBackroom;
 use crate::config::Config;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::embeddings;
 use crate::files;
 use crate::http::{Front, FrontConfig, Server};
 use crate::mcp;
+use crate::peers::{Place, PlaceError};
 use crate::telemetry::{self, Readiness};
 use crate::ui;
 
@@ -54,6 +57,9 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The node has no place in a cluster.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
     /// Consensus did not start.
     #[error("failed to start the cluster")]
     Cluster(#[from] ClusterError),
@@ -117,19 +123,24 @@ impl Node {
         let data = tokio::task::spawn_blocking(opening).await??;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-        let cluster = Cluster::start(
-            ClusterConfig::default(),
+        let (place, master_key) = Place::find(&config, &data, &clock, &entropy).await?;
+        let desk = place.desk();
+        let cluster = Cluster::start_among(
+            place.cluster_config(&config),
             Arc::clone(&data.state),
             Arc::clone(&data.raft),
             Arc::clone(&clock),
             &*entropy,
+            place.transport(),
+            desk.clone().map(|desk| desk as Arc<dyn PeerService>),
         )
         .await?;
+        let bundles = Arc::new(data.bundles);
         let endpoint = embeddings::endpoint(&config.embeddings, |name| std::env::var(name).ok())?;
         let actors = Actors::start(
-            ActorsConfig { endpoint, ..actors_config(&config, address, data.master_key(&*entropy)?) },
+            ActorsConfig { endpoint, ..actors_config(&config, address, master_key) },
             cluster.clone(),
-            Arc::new(data.bundles),
+            Arc::clone(&bundles),
             Arc::clone(&clock),
             Arc::clone(&entropy),
         )
@@ -138,7 +149,27 @@ impl Node {
         let stop = CancellationToken::new();
         let stop_grace = Duration::from_millis(config.http.stop_grace_ms);
         let streams = Arc::new(Semaphore::new(config.http.event_streams_max));
-        let apis = apis(&config, &actors, &cluster, &readiness, &clock, (&streams, &stop));
+        let in_flight = Arc::new(Semaphore::new(config.http.in_flight_max));
+        let backroom = || NodeBackroom {
+            cluster: cluster.clone(),
+            bundles: Arc::clone(&bundles),
+            readiness: Arc::clone(&readiness),
+            in_flight: Arc::clone(&in_flight),
+            in_flight_max: config.http.in_flight_max,
+        };
+        if let Some(desk) = desk {
+            desk.open(&cluster, Box::new(backroom()));
+        }
+        let cluster_api = ClusterApi {
+            cluster: cluster.clone(),
+            backroom: Arc::new(backroom()),
+            readiness: Arc::clone(&readiness),
+            address: place.address().to_owned(),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+        };
+        tokio::spawn(place.settle(cluster.clone(), stop.clone()));
+        let apis = apis(&config, &actors, &cluster, &readiness, &clock, (&streams, &stop), cluster_api);
         let pages = ui::Pages {
             tools: apis.2.tools.clone(),
             search: actors.search.clone(),
@@ -157,6 +188,7 @@ impl Node {
             clock,
             entropy,
             readiness: Arc::clone(&readiness),
+            in_flight,
         };
         let endpoint = Front::new(routes(apis, mcp, ui::routes(pages)), front);
         let connections_max = files::connections(config.http.connections_max);
@@ -217,6 +249,7 @@ fn apis(
     readiness: &Arc<Readiness>,
     clock: &Arc<dyn Clock>,
     (streams, stop): (&Arc<Semaphore>, &CancellationToken),
+    cluster_api: ClusterApi,
 ) -> crate::api::Apis {
     let tools = Tools::new(actors.search.clone(), actors.usage.clone(), config.search.clone());
     let health = Health {
@@ -251,6 +284,7 @@ fn apis(
         UsageApi { usage: actors.usage.clone(), clock: Arc::clone(clock) },
         JobsApi { jobs: actors.jobs.clone(), streams: Arc::clone(streams), stop: stop.clone() },
         ApiKeysApi { api_keys: actors.api_keys.clone(), clock: Arc::clone(clock) },
+        cluster_api,
         HealthApi { health },
     )
 }

@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::engine::StorageError;
 use crate::record::Record;
 use crate::transaction::Transaction;
-use crate::{accounts, api_keys, catalogue, jobs, libraries, refresh, usage};
+use crate::{accounts, api_keys, catalogue, jobs, libraries, members, refresh, usage};
 
 /// One change, by noun. Variants are only ever added at the end: their numbers are on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ pub enum Command {
     Usage(usage::Command),
     /// A change to how libraries are refreshed.
     Refresh(refresh::Command),
+    /// A change to the nodes of the cluster.
+    Members(members::Command),
 }
 
 impl Record for Command {
@@ -47,6 +49,7 @@ impl Command {
             Self::Catalogue(_) => "catalogue",
             Self::Usage(_) => "usage",
             Self::Refresh(_) => "refresh",
+            Self::Members(_) => "members",
         }
     }
 }
@@ -83,6 +86,7 @@ pub fn apply(
         Command::Catalogue(command) => catalogue::apply(transaction, at, command),
         Command::Usage(command) => usage::apply(transaction, at, command),
         Command::Refresh(command) => refresh::apply(transaction, at, command),
+        Command::Members(command) => members::apply(transaction, at, command),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::command::Command;
 use crate::ids::{AccountId, ApiKeyId, JobId, LibraryId, Version};
 use crate::jobs::{self, Job, JobState, Revision, Source};
 use crate::libraries::{self, Built, Facts, Library, VersionManifest};
+use crate::members::{self, Authority, JoinToken, Node, NodeFacts};
 use crate::record::{self, Record};
 use crate::refresh::{self, Hook, Origin, Schedule};
 use crate::usage::{self, Count, Day, DayUse, Sketch, Surface, Tool};
@@ -85,6 +86,16 @@ fn entry() -> Entry {
         popularity: Some(93),
         versions: vec!["1.7.2".parse().unwrap()],
         aliases: vec!["sklearn".into()],
+    }
+}
+
+fn node_facts() -> NodeFacts {
+    NodeFacts {
+        name: "eu-1".into(),
+        region: "eu-central".into(),
+        zone: "a".into(),
+        address: "eu-1.example.org:7947".into(),
+        url: "https://eu.example.org".into(),
     }
 }
 
@@ -179,6 +190,13 @@ fn records_are_written_as_they_always_were() {
     );
     check("schedule", &Schedule { library: library(), every_s: 86_400 });
     check("hook", &Hook { library: library(), salt: [7; 16], created_at: at() });
+    check("job-owner", &jobs::Owner { node: 2 });
+    check("node-lease", &jobs::Lease { until: at() });
+    let authority = Authority { certificate: vec![1, 2], sealed_key: vec![3], made_at: at() };
+    check("certificate-authority", &authority);
+    check("node", &Node { id: 2, facts: node_facts(), joined_at: at(), removed_at: None });
+    let token = JoinToken { id: [1; 8], secret_hash: [2; 32], expires_at: at(), used_by: Some(2) };
+    check("join-token", &token);
 }
 
 #[test]
@@ -252,6 +270,17 @@ fn commands_are_written_as_they_always_were() {
     check("command-jobs-fail", &Command::Jobs(fail));
     let cancel = jobs::Command::Cancel { id: job(), account: Some(account()) };
     check("command-jobs-cancel", &Command::Jobs(cancel));
+    check("command-jobs-renew", &Command::Jobs(jobs::Command::Renew { node: 2, for_ms: 30_000 }));
+    check("command-jobs-claim", &Command::Jobs(jobs::Command::Claim { id: job(), node: 2 }));
+    let certify = members::Command::Certify { certificate: vec![1, 2], sealed_key: vec![3] };
+    check("command-members-certify", &Command::Members(certify));
+    let token = members::Command::MakeToken { id: [1; 8], secret_hash: [2; 32], life_ms: 3_600_000 };
+    check("command-members-make-token", &Command::Members(token));
+    let join = members::Command::Join { token: [1; 8], secret_hash: [2; 32], node: 2, facts: node_facts() };
+    check("command-members-join", &Command::Members(join));
+    let describe = members::Command::Describe { node: 2, facts: node_facts() };
+    check("command-members-describe", &Command::Members(describe));
+    check("command-members-remove", &Command::Members(members::Command::Remove { node: 2 }));
     let import = catalogue::Command::Import { entries: vec![entry()] };
     check("command-catalogue-import", &Command::Catalogue(import));
     let forget = catalogue::Command::Forget { id: library() };

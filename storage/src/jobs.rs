@@ -1,7 +1,10 @@
 //! Index jobs: what is to be turned into a library version, and how far that is.
 //!
-//! Key layout: `j/<id>` -> [`Job`]; ids sort by creation. Progress is not here: it is soft, and lives
-//! with the actor that runs the job.
+//! Key layout: `j/<id>` -> [`Job`]; ids sort by creation; `o/<id>` -> [`Owner`], `w/<node>` -> [`Lease`]. Progress is not
+//! here: it is soft, and lives with the actor that runs the job.
+//!
+//! A job is worked on by one node. A node with jobs renews its lease; when it does not in time, its jobs may be claimed
+//! by another. What keeps the one that was only slow from publishing is the attempt: it is the fencing token.
 
 use serde::{Deserialize, Serialize};
 
@@ -126,6 +129,30 @@ impl Record for Job {
     const FORMAT: u8 = 1;
 }
 
+/// The node that works on a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Its id in the cluster.
+    pub node: u64,
+}
+
+impl Record for Owner {
+    const NAME: &'static str = "owner of a job";
+    const FORMAT: u8 = 1;
+}
+
+/// Until when a node's jobs are its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// From when on its jobs may be claimed by others.
+    pub until: Timestamp,
+}
+
+impl Record for Lease {
+    const NAME: &'static str = "lease of a node";
+    const FORMAT: u8 = 1;
+}
+
 /// A change to jobs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
@@ -167,7 +194,24 @@ pub enum Command {
         /// Whose job it must be; anybody's when absent, for operators.
         account: Option<AccountId>,
     },
+    /// Says that a node works, and on its jobs.
+    Renew {
+        /// Which node.
+        node: u64,
+        /// For how long nobody else may claim its jobs.
+        for_ms: u64,
+    },
+    /// Gives an open job to a node. [`Outcome::Stale`] for an ended one and while the lease of another owner runs.
+    Claim {
+        /// Which job.
+        id: JobId,
+        /// Whose it is to be.
+        node: u64,
+    },
 }
+
+/// Longest lease, in milliseconds.
+pub const LEASE_MS_MAX: u64 = 600_000;
 
 pub(crate) fn apply(
     transaction: &mut Transaction<'_>,
@@ -215,6 +259,26 @@ pub(crate) fn apply(
             }
             put(transaction, &Job { state: JobState::Cancelled, ended_at: Some(at), ..job })
         }
+        Command::Renew { node, for_ms } => {
+            let lease = Lease { until: at.plus_millis((*for_ms).min(LEASE_MS_MAX)) };
+            transaction.put(Keyspace::Jobs, lease_key(*node), &lease)?;
+            Ok(Outcome::Done)
+        }
+        Command::Claim { id, node } => {
+            let Some(job) = get(transaction, id)? else { return Ok(Outcome::NotFound) };
+            let is_others = match owner(transaction, id)? {
+                Some(owner) if owner != *node => {
+                    lease(transaction, owner)?.is_some_and(|lease| lease.until > at)
+                }
+                _ => false,
+            };
+            if job.state.is_ended() || is_others {
+                return Ok(Outcome::Stale);
+            }
+            transaction.put(Keyspace::Jobs, owner_key(id), &Owner { node: *node })?;
+            transaction.changed(Change::Job(id.clone()));
+            Ok(Outcome::Done)
+        }
     }
 }
 
@@ -230,6 +294,7 @@ fn submit(transaction: &mut Transaction<'_>, job: &Job) -> Result<Outcome, Stora
         && let Some(oldest) = jobs.iter().find(|job| job.state.is_ended())
     {
         transaction.remove(Keyspace::Jobs, key(&oldest.id));
+        transaction.remove(Keyspace::Jobs, owner_key(&oldest.id));
     }
     put(transaction, job)
 }
@@ -257,6 +322,25 @@ fn put(transaction: &mut Transaction<'_>, job: &Job) -> Result<Outcome, StorageE
 
 fn key(id: &JobId) -> Vec<u8> {
     format!("j/{id}").into_bytes()
+}
+
+fn owner_key(id: &JobId) -> Vec<u8> {
+    format!("o/{id}").into_bytes()
+}
+
+fn lease_key(node: u64) -> Vec<u8> {
+    [b"w/".as_slice(), &node.to_be_bytes()].concat()
+}
+
+/// The node that works on a job, if one has claimed it.
+pub fn owner(reader: &(impl Reader + ?Sized), id: &JobId) -> Result<Option<u64>, StorageError> {
+    let owner: Option<Owner> = transaction::get(reader, Keyspace::Jobs, &owner_key(id))?;
+    Ok(owner.map(|owner| owner.node))
+}
+
+/// Until when a node's jobs are its own.
+pub fn lease(reader: &(impl Reader + ?Sized), node: u64) -> Result<Option<Lease>, StorageError> {
+    transaction::get(reader, Keyspace::Jobs, &lease_key(node))
 }
 
 /// The job with this id.

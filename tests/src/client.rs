@@ -125,6 +125,11 @@ impl TestClient {
         self.answer(self.request(Method::POST, path).json(body)).await
     }
 
+    /// `POST path` without a body.
+    pub async fn post_empty(&self, path: &str) -> Answer {
+        self.answer(self.request(Method::POST, path)).await
+    }
+
     /// `PATCH path` with a JSON body.
     pub async fn patch(&self, path: &str, body: &Value) -> Answer {
         self.answer(self.request(Method::PATCH, path).json(body)).await

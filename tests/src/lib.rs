@@ -9,6 +9,7 @@
 mod binary;
 mod cli;
 mod client;
+mod cluster;
 pub mod collector;
 pub mod docs;
 pub mod embedding_service;
@@ -22,6 +23,7 @@ mod wait;
 pub use binary::twinmcp;
 pub use cli::{Cli, Finished, run};
 pub use client::{Answer, Events, TestClient, form, with_parameters};
+pub use cluster::TestCluster;
 pub use faults::{Chance, Fault, SmallDisk, variable};
 pub use node::{NodeSetup, TestNode, send_signal};
 pub use raw::{Raw, RawAnswer, raise_file_limit};

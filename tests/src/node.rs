@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub struct NodeSetup {
     under: Vec<String>,
     /// 0 takes any free one.
     port: u16,
+    token: Option<String>,
 }
 
 impl Default for NodeSetup {
@@ -34,7 +36,14 @@ impl Default for NodeSetup {
     fn default() -> Self {
         let keys = ["ANONYMOUS_PER_MINUTE", "ANONYMOUS_BURST", "KEY_PER_MINUTE", "KEY_BURST"];
         let variables = keys.map(|key| (format!("TWINMCP__LIMITS__{key}"), "1000000".to_owned()));
-        Self { variables: variables.into(), project: None, data_dir: None, under: Vec::new(), port: 0 }
+        Self {
+            variables: variables.into(),
+            project: None,
+            data_dir: None,
+            under: Vec::new(),
+            port: 0,
+            token: None,
+        }
     }
 }
 
@@ -77,12 +86,20 @@ impl NodeSetup {
     /// When no port is free.
     #[must_use]
     pub fn at_one_port(mut self) -> Self {
-        let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-        let given = range.split_whitespace().next().and_then(|port| port.parse().ok()).unwrap_or(32_768_u32);
-        let (first, count) = (10_000, given.saturating_sub(10_000).max(1));
-        let ports = (0..count).map(|step| first + (std::process::id().wrapping_mul(31) + step) % count);
-        let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
-        self.port = ports.filter_map(|port| port.try_into().ok()).find(is_free).expect("some port is free");
+        self.port = free_port();
+        self
+    }
+
+    /// With a port for other nodes, the same for all its starts.
+    #[must_use]
+    pub fn with_peers(self) -> Self {
+        self.with("cluster", "listen", format!("127.0.0.1:{}", free_port()))
+    }
+
+    /// Let into a cluster by `token` at its first start.
+    #[must_use]
+    pub fn joining(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
         self
     }
 
@@ -106,6 +123,19 @@ impl NodeSetup {
         let home = tempfile::tempdir().expect("the machine has a temporary folder");
         TestNode { setup: self, home, process: None, url: String::new(), key: String::new() }
     }
+}
+
+/// A port that nobody has, and that the system gives nobody by itself. Each call of a process begins at another one.
+fn free_port() -> u16 {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let given = range.split_whitespace().next().and_then(|port| port.parse().ok()).unwrap_or(32_768_u32);
+    let (first, count) = (10_000, given.saturating_sub(10_000).max(1));
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    let start = std::process::id().wrapping_mul(31).wrapping_add(call.wrapping_mul(7));
+    let ports = (0..count).map(|step| first + start.wrapping_add(step) % count);
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.filter_map(|port| port.try_into().ok()).find(is_free).expect("some port is free")
 }
 
 /// A running node and the folder that dies with it. Dropped, it is told to stop, then killed.
@@ -288,6 +318,11 @@ impl TestNode {
             command.env_remove(name);
         }
         command.envs(&self.setup.variables);
+        if let Some(token) = &self.setup.token {
+            let file = home.join("join-token");
+            fs::write(&file, token).expect("a temporary folder takes files");
+            command.env("TWINMCP__CLUSTER__JOIN_TOKEN_FILE", file);
+        }
         command.stdin(Stdio::null()).stdout(output("stdout")).stderr(output("stderr"));
         command
     }

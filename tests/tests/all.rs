@@ -4,6 +4,7 @@ mod adding;
 mod api_keys;
 mod catalogue;
 mod clients;
+mod cluster;
 mod command_line;
 mod crash;
 mod disks;

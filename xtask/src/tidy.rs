@@ -31,7 +31,11 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("governor", &["actors"]),
     // Documentation is read in `actors` and shown by the pages of `node`.
     ("pulldown-cmark", &["actors", "node"]),
-    ("ring", &["actors", "tests"]),
+    ("tokio-rustls", &["cluster"]),
+    ("rustls-webpki", &["cluster"]),
+    ("rcgen", &["cluster"]),
+    // Secrets of webhooks; what the cluster keeps sealed.
+    ("ring", &["actors", "cluster", "tests"]),
     ("syn", &["actors"]),
     ("tree-sitter", &["actors"]),
     ("tree-sitter-python", &["actors"]),

@@ -1,5 +1,8 @@
-//! The dispatcher: gives each open job an actor of its own, so many at a time, starts another attempt
+//! The dispatcher: gives each open job of this node an actor of its own, so many at a time, starts another attempt
 //! when one dies, and cleans up after those that ended.
+//!
+//! A job belongs to the node that claimed it. While this node has jobs it renews its lease; what a node leaves behind
+//! whose lease has run out is claimed, unless its source lies on that node's disk.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -10,10 +13,12 @@ use opentelemetry::metrics::Gauge;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tokio_util::sync::CancellationToken;
 use tracing::{instrument, warn};
+use twinmcp_cluster::{Changes, ClusterError};
 use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::engine::StorageError;
 use twinmcp_storage::ids::{AccountId, JobId};
 use twinmcp_storage::jobs::{self, ATTEMPTS_MAX, JOBS_MAX, Job, Source};
+use twinmcp_storage::transaction::Change;
 
 use super::progress::{Board, JobView, Progress, Stage};
 use super::uploads::Uploads;
@@ -40,6 +45,10 @@ pub(super) enum Message {
     Fill,
     /// Time to clean up.
     Sweep,
+    /// Time to renew the lease, and to look for jobs that nobody works on.
+    Tend,
+    /// Something was agreed on about jobs.
+    Changed(Vec<JobId>),
 }
 
 /// Gives each job an actor, `workers` at a time.
@@ -55,6 +64,7 @@ pub(super) struct Dispatcher {
 pub(super) struct State {
     waiting: VecDeque<JobId>,
     running: HashMap<ActorId, Attempt>,
+    node: u64,
     queue_depth: Gauge<u64>,
 }
 
@@ -67,6 +77,10 @@ struct Attempt {
 const ENDED_VIEWS_MAX: usize = 200;
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// How long a node's jobs are its own without a word of it.
+const LEASE: Duration = Duration::from_secs(30);
+/// Between two words.
+const TEND_EVERY: Duration = Duration::from_secs(10);
 /// Jobs given up in one go: after a start with a full list of jobs callers are answered between them.
 const GIVEN_UP_MAX: usize = 16;
 
@@ -81,15 +95,22 @@ impl Actor for Dispatcher {
             .u64_gauge("twinmcp.ingest.queue.depth")
             .with_description("Index jobs that wait for a worker.")
             .build();
-        let mut waiting = VecDeque::new();
+        let node = self.context.cluster.status().node_id.0;
+        let mut state = State { waiting: VecDeque::new(), running: HashMap::new(), node, queue_depth };
+        let changes = self.context.cluster.changes();
         for job in jobs::list(self.context.cluster.reader(), None, JOBS_MAX)? {
             if !job.state.is_ended() {
-                waiting.push_back(job.id.clone());
+                let owner = jobs::owner(self.context.cluster.reader(), &job.id)?;
+                if owner.is_none_or(|owner| owner == node) {
+                    state.waiting.push_back(job.id.clone());
+                }
                 self.board.show(job);
             }
         }
+        tokio::spawn(follow(changes, myself.clone()));
         myself.send_message(Message::Sweep)?;
-        Ok(State { waiting, running: HashMap::new(), queue_depth })
+        myself.send_message(Message::Tend)?;
+        Ok(state)
     }
 
     async fn post_start(
@@ -111,6 +132,11 @@ impl Actor for Dispatcher {
             Message::Cancel { account, id, reply } => answer(reply, self.cancel(account, id, state).await),
             Message::TryAgain(id) => state.waiting.push_back(id),
             Message::Fill => {}
+            Message::Changed(jobs) => self.changed(&jobs, state)?,
+            Message::Tend => {
+                self.tend(state).await?;
+                myself.send_after(TEND_EVERY, || Message::Tend);
+            }
             Message::Sweep => {
                 self.sweep()?;
                 myself.send_after(SWEEP_EVERY, || Message::Sweep);
@@ -138,6 +164,20 @@ impl Actor for Dispatcher {
     }
 }
 
+/// Tells the dispatcher what is agreed on about jobs; ends with the cluster, or with the dispatcher.
+async fn follow(mut changes: Changes, dispatcher: ActorRef<Message>) {
+    while let Some(changes) = changes.next().await {
+        let jobs = changes.iter().filter_map(|change| match change {
+            Change::Job(id) => Some(id.clone()),
+            _ => None,
+        });
+        let jobs: Vec<_> = jobs.collect();
+        if !jobs.is_empty() && dispatcher.send_message(Message::Changed(jobs)).is_err() {
+            return;
+        }
+    }
+}
+
 impl Dispatcher {
     #[instrument(name = "jobs.submit", skip_all, fields(library_id = %submission.library))]
     async fn submit(&self, submission: Submission, state: &mut State) -> Result<JobView, JobsError> {
@@ -148,6 +188,10 @@ impl Dispatcher {
         if context.cluster.propose(Command::Jobs(command)).await?.outcome == Outcome::LimitReached {
             return Err(JobsError::LimitReached);
         }
+        // Before it is waiting: whoever sees it unclaimed for long takes it.
+        self.renew(state.node).await?;
+        let claim = jobs::Command::Claim { id: id.clone(), node: state.node };
+        context.cluster.propose(Command::Jobs(claim)).await?;
         self.board.refresh(context, &id)?;
         state.waiting.push_back(id.clone());
         self.board.get(&id).ok_or(JobsError::NotFound { id })
@@ -184,7 +228,7 @@ impl Dispatcher {
             }
             let Some(id) = state.waiting.pop_front() else { break };
             let Some(job) = jobs::get(self.context.cluster.reader(), &id)? else { continue };
-            if job.state.is_ended() {
+            if job.state.is_ended() || !self.claim(&id, state.node).await? {
                 continue;
             }
             let Some(input) = job::input(&self.uploads, &job) else {
@@ -207,6 +251,79 @@ impl Dispatcher {
             state.running.insert(actor.get_id(), Attempt { job: id, cancel });
         }
         state.queue_depth.record(state.waiting.len() as u64, &[]);
+        Ok(())
+    }
+
+    /// Whether the job is this node's now.
+    async fn claim(&self, id: &JobId, node: u64) -> Result<bool, ActorProcessingErr> {
+        if jobs::owner(self.context.cluster.reader(), id)? == Some(node) {
+            return Ok(true);
+        }
+        self.renew(node).await?;
+        let claim = jobs::Command::Claim { id: id.clone(), node };
+        Ok(self.context.cluster.propose(Command::Jobs(claim)).await?.outcome == Outcome::Done)
+    }
+
+    /// Says that this node works, unless it did a moment ago.
+    async fn renew(&self, node: u64) -> Result<(), ClusterError> {
+        let lease = jobs::lease(self.context.cluster.reader(), node).map_err(ClusterError::Storage)?;
+        let left = lease.map_or(0, |lease| lease.until.millis_since(self.context.clock.now()));
+        if u128::from(left) > (LEASE - TEND_EVERY / 2).as_millis() {
+            return Ok(());
+        }
+        let for_ms = u64::try_from(LEASE.as_millis()).unwrap_or(jobs::LEASE_MS_MAX);
+        let renew = jobs::Command::Renew { node, for_ms };
+        self.context.cluster.propose(Command::Jobs(renew)).await.map(drop)
+    }
+
+    /// Renews the lease while there are jobs, and takes those that nobody works on. What cannot be agreed on now is
+    /// tried again at the next time.
+    async fn tend(&self, state: &mut State) -> Result<(), ActorProcessingErr> {
+        if (!state.waiting.is_empty() || !state.running.is_empty())
+            && let Err(error) = self.renew(state.node).await
+        {
+            warn!(error = &error as &dyn std::error::Error, "the lease on this node's jobs was not renewed");
+        }
+        let (reader, now) = (self.context.cluster.reader(), self.context.clock.now());
+        let members = self.context.cluster.status().members;
+        for job in jobs::list(reader, None, JOBS_MAX)? {
+            let is_mine = state.waiting.contains(&job.id)
+                || state.running.values().any(|attempt| attempt.job == job.id);
+            if job.state.is_ended() || is_mine {
+                continue;
+            }
+            let owner = jobs::owner(reader, &job.id)?;
+            // Nobody waits for a node that was removed: what lies on its disk is told to be gone.
+            let is_orphan = owner.is_some_and(|owner| members.iter().all(|member| member.node_id.0 != owner));
+            let is_left = match owner {
+                // Between its submission and its claim, or from before jobs had owners.
+                None => now.millis_since(job.created_at) > LEASE.as_millis() as u64,
+                // A retry waits for its pause.
+                Some(owner) if owner == state.node => false,
+                Some(owner) => jobs::lease(reader, owner)?.is_none_or(|lease| lease.until <= now),
+            };
+            if is_left && (is_orphan || job::can_run_here(&self.uploads, &job)) {
+                warn!(job_id = %job.id, "a job that its node has left is taken over");
+                state.waiting.push_back(job.id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Another node may have ended a job of this one.
+    fn changed(&self, jobs: &[JobId], state: &mut State) -> Result<(), StorageError> {
+        for id in jobs {
+            self.board.refresh(&self.context, id)?;
+            let job = jobs::get(self.context.cluster.reader(), id)?;
+            let is_ended = job.is_none_or(|job| job.state.is_ended());
+            let owner = jobs::owner(self.context.cluster.reader(), id)?;
+            if is_ended || owner.is_some_and(|owner| owner != state.node) {
+                state.waiting.retain(|waiting| waiting != id);
+                for attempt in state.running.values().filter(|attempt| attempt.job == *id) {
+                    attempt.cancel.cancel();
+                }
+            }
+        }
         Ok(())
     }
 

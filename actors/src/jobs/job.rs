@@ -223,6 +223,14 @@ fn sentence(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
+/// Whether a job that another node has left can be done here: its source must not lie on that node's disk.
+pub(super) fn can_run_here(uploads: &super::Uploads, job: &Job) -> bool {
+    match &job.source {
+        Source::Folder { .. } => false,
+        Source::Upload { .. } | Source::Web { .. } | Source::Git { .. } => input(uploads, job).is_some(),
+    }
+}
+
 /// Where the job's documentation is; nothing when it should be on this node and is not.
 pub(super) fn input(uploads: &super::Uploads, job: &Job) -> Option<Input> {
     match &job.source {

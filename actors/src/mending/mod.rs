@@ -15,18 +15,16 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tracing::{error, warn};
 use twinmcp_cluster::Cluster;
 use twinmcp_storage::bundle::{BundleHash, BundleStore};
-use twinmcp_storage::engine::{Reader, StorageError};
+use twinmcp_storage::engine::StorageError;
 use twinmcp_storage::ids::{JobId, LibraryId, Version};
 use twinmcp_storage::jobs::{self, JobState};
 use twinmcp_storage::libraries::{self, VersionManifest};
 
 use crate::context::Context;
+use crate::distribution::{Distribution, missing};
 use crate::jobs::{Jobs, JobsError, Submission};
 use crate::slot::{REPLY_DEADLINE, Slot, answer};
 use crate::supervisor::Child;
-
-/// Libraries read from the store at a time.
-const PAGE: usize = 1_000;
 
 /// A version that cannot answer on this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +42,8 @@ pub struct Loss {
 pub enum Remedy {
     /// This job builds it again.
     Job(JobId),
+    /// It comes from a peer.
+    Peer,
     /// The node cannot: why, in a clause.
     Nothing(String),
 }
@@ -54,6 +54,12 @@ impl std::fmt::Display for Loss {
         match remedy {
             Remedy::Job(job) => {
                 write!(f, "the index of {library} {version} is lost on this node; job {job} builds it again")
+            }
+            Remedy::Peer => {
+                write!(
+                    f,
+                    "the index of {library} {version} is on its way to this node; ask again in a moment"
+                )
             }
             Remedy::Nothing(reason) => write!(
                 f,
@@ -84,15 +90,22 @@ pub struct Mending {
 }
 
 impl Mending {
-    pub(crate) fn child(context: &Arc<Context>, jobs: &Jobs) -> (Child, Self) {
+    pub(crate) fn child(context: &Arc<Context>, jobs: &Jobs, distribution: &Distribution) -> (Child, Self) {
         let losses = Losses::default();
+        let for_distribution = distribution.clone();
         let (for_actor, for_jobs, for_losses) = (Arc::clone(context), jobs.clone(), losses.clone());
         let (child, slot) = Child::new("mending", &context.node, move || {
             let (context, jobs) = (Arc::clone(&for_actor), for_jobs.clone());
-            (MendingActor { context, jobs, losses: for_losses.clone() }, ())
+            let (losses, distribution) = (for_losses.clone(), for_distribution.clone());
+            (MendingActor { context, jobs, losses, distribution }, ())
         });
         let (cluster, bundles) = (context.cluster.clone(), Arc::clone(&context.bundles));
         (child, Self { slot, cluster, bundles, losses })
+    }
+
+    /// A version's bundle comes from a peer: nothing is lost, and nothing to be done.
+    pub(crate) fn on_its_way(manifest: &VersionManifest) -> Loss {
+        Loss { remedy: Remedy::Peer, ..unknown(manifest, "") }
     }
 
     /// A version's bundle could not be opened; answers what is done about it.
@@ -153,6 +166,7 @@ struct MendingActor {
     context: Arc<Context>,
     jobs: Jobs,
     losses: Losses,
+    distribution: Distribution,
 }
 
 impl Actor for MendingActor {
@@ -164,8 +178,12 @@ impl Actor for MendingActor {
         Ok(())
     }
 
-    /// Looks for bundles that are missing, so that they are there again before anybody asks.
+    /// Looks for bundles that are missing, so that they are there again before anybody asks. A node with peers gets them
+    /// from there.
     async fn post_start(&self, _: ActorRef<Message>, (): &mut ()) -> Result<(), ActorProcessingErr> {
+        if self.distribution.has_peers() {
+            return Ok(());
+        }
         let context = Arc::clone(&self.context);
         for (manifest, hash) in tokio::task::spawn_blocking(move || missing(&context)).await?? {
             self.mend(&manifest, hash).await;
@@ -197,7 +215,7 @@ impl MendingActor {
         };
         let loss = Loss { remedy, ..unknown(manifest, "") };
         match &loss.remedy {
-            Remedy::Job(_) => warn!("{loss}"),
+            Remedy::Job(_) | Remedy::Peer => warn!("{loss}"),
             Remedy::Nothing(_) => error!("{loss}"),
         }
         if is_final {
@@ -261,31 +279,4 @@ impl Refused {
             Self::Replaced | Self::Storage(_) => false,
         }
     }
-}
-
-/// Versions whose bundle is not in the folder.
-fn missing(context: &Context) -> Result<Vec<(VersionManifest, BundleHash)>, StorageError> {
-    let view = context.cluster.view();
-    let (mut found, mut after) = (Vec::new(), None);
-    loop {
-        let page = libraries::list(&*view, after.as_ref(), PAGE)?;
-        let Some(last) = page.last() else { return Ok(found) };
-        after = Some(last.id.clone());
-        for library in &page {
-            found.extend(missing_of(context, &*view, &library.id)?);
-        }
-    }
-}
-
-fn missing_of(
-    context: &Context,
-    view: &dyn Reader,
-    library: &LibraryId,
-) -> Result<Vec<(VersionManifest, BundleHash)>, StorageError> {
-    let versions = libraries::versions(view, library)?.into_iter();
-    let named = versions.filter_map(|manifest| {
-        let hash: BundleHash = manifest.bundle.parse().ok()?;
-        Some((manifest, hash))
-    });
-    Ok(named.filter(|(_, hash)| !context.bundles.contains(*hash)).collect())
 }

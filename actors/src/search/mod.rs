@@ -29,6 +29,7 @@ pub use resolve::Reason;
 pub use summary::LibrarySummary;
 
 use crate::context::Context;
+use crate::distribution::Distribution;
 use crate::embedding::{Embedder, Endpoint};
 use crate::jobs::Jobs;
 use crate::mending::{Loss, Mending};
@@ -181,6 +182,7 @@ pub struct Search {
     embedder: &'static dyn Embedder,
     jobs: Jobs,
     mending: Mending,
+    distribution: Distribution,
     catalogue: SharedCatalogue,
     metrics: Arc<Metrics>,
     endpoint: Option<Arc<Endpoint>>,
@@ -188,7 +190,12 @@ pub struct Search {
 }
 
 impl Search {
-    pub(crate) fn child(context: &Arc<Context>, jobs: &Jobs, mending: &Mending) -> (Child, Self) {
+    pub(crate) fn child(
+        context: &Arc<Context>,
+        jobs: &Jobs,
+        mending: &Mending,
+        distribution: &Distribution,
+    ) -> (Child, Self) {
         let catalogue = SharedCatalogue::empty(context.embedder);
         let child = catalogue::child(context, catalogue.clone());
         let search = Self {
@@ -197,6 +204,7 @@ impl Search {
             embedder: context.embedder,
             jobs: jobs.clone(),
             mending: mending.clone(),
+            distribution: distribution.clone(),
             catalogue,
             metrics: Arc::new(Metrics::new()),
             endpoint: context.endpoint.clone(),

@@ -1,17 +1,23 @@
 //! `query-docs`: one library's snippets that answer a question.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use twinmcp_storage::bundle::{Bundle, BundleHash, SnippetIndex};
+use twinmcp_storage::bundle::{Bundle, BundleError, BundleHash, SnippetIndex};
 use twinmcp_storage::catalogue;
 use twinmcp_storage::ids::{LibraryId, LibraryRef, Version};
 use twinmcp_storage::libraries::{self, Library, VersionManifest, compare_versions};
 
+use crate::distribution::Fetched;
 use crate::embedding::DocumentEmbedder;
+use crate::mending::{Loss, Mending};
 
 use super::passages::{self, ServiceQuery};
 use super::rank;
 use super::{Docs, DocsQuery, FoundSnippet, QUERY_BYTES_MAX, SNIPPETS_MAX, Search, SearchError, TOKENS_MAX};
+
+/// How long a question waits for a bundle that comes from a peer.
+const FETCH_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Search {
     /// The snippets of one library version that answer a question, best first.
@@ -102,15 +108,31 @@ impl Search {
         let opened = tokio::task::spawn_blocking(move || bundles.open(hash)).await;
         match opened.map_err(|_| SearchError::Interrupted)? {
             Err(error) if error.is_loss() => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "an index bundle is lost");
-                let loss = self.mending.lost(manifest, hash).await;
-                // The job that builds it again may have ended meanwhile.
+                let loss = self.lost(manifest, hash, &error).await;
+                // It may have come meanwhile, or the job that builds it again may have ended.
                 let bundles = Arc::clone(&self.bundles);
                 let again = tokio::task::spawn_blocking(move || bundles.open(hash)).await;
                 again.map_err(|_| SearchError::Interrupted)?.map_err(|_| SearchError::Lost(loss))
             }
             opened => Ok(opened?),
         }
+    }
+
+    /// A bundle that cannot be opened comes from a peer; one that nobody has is built again.
+    async fn lost(&self, manifest: &VersionManifest, hash: BundleHash, error: &BundleError) -> Loss {
+        if self.distribution.has_peers() && !matches!(error, BundleError::Missing { .. }) {
+            // Out of the way of the good one that comes.
+            let bundles = Arc::clone(&self.bundles);
+            let _ = tokio::task::spawn_blocking(move || bundles.set_aside(hash)).await;
+        }
+        if self.distribution.has_peers() {
+            let fetched = tokio::time::timeout(FETCH_PATIENCE, self.distribution.fetch(manifest, hash)).await;
+            if fetched != Ok(Fetched::Nowhere) {
+                return Mending::on_its_way(manifest);
+            }
+        }
+        tracing::warn!(error = error as &dyn std::error::Error, "an index bundle is lost");
+        self.mending.lost(manifest, hash).await
     }
 
     /// The question's vector by the embedding service, when the version has vectors of it, and it answers in time.

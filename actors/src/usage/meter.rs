@@ -218,6 +218,8 @@ struct UsageActor {
 }
 
 struct State {
+    /// Who flushes.
+    node: String,
     /// The number of the next flush.
     sequence: u64,
     /// Flushes that are not known to be applied, the oldest first.
@@ -231,9 +233,11 @@ impl Actor for UsageActor {
     type Arguments = ();
 
     async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<State, ActorProcessingErr> {
-        let sequence = usage::last_flush(self.context.cluster.reader(), &self.context.node)? + 1;
+        // By its id: two nodes may have one name.
+        let node = format!("node {}", self.context.cluster.status().node_id);
+        let sequence = usage::last_flush(self.context.cluster.reader(), &node)? + 1;
         myself.send_after(FLUSH_EVERY, || Message::Flush);
-        Ok(State { sequence, waiting: VecDeque::new(), dropped: Counted::new() })
+        Ok(State { node, sequence, waiting: VecDeque::new(), dropped: Counted::new() })
     }
 
     async fn handle(
@@ -259,7 +263,7 @@ impl UsageActor {
         let mut uses = self.usage.take(Day::of(self.context.clock.now()), &mut state.dropped);
         while !uses.is_empty() {
             let rest = uses.split_off(uses.len().min(FLUSH_LIBRARIES_MAX));
-            let node = self.context.node.clone();
+            let node = state.node.clone();
             state.waiting.push_back(usage::Command::Flush { node, sequence: state.sequence, uses });
             state.sequence += 1;
             uses = rest;

@@ -9,11 +9,13 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::raft::ReadPolicy;
 use tokio::time::Instant;
+use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::record;
 
 use super::messages::{MemberChange, MembersChanged, ReadIndex};
 use super::network::{MEMBERS, READ_INDEX};
 use super::propose::{Leader, leader};
+use super::start::upgrade;
 use super::types::{Member, Raft, Types};
 use crate::error::ClusterError;
 use crate::peer::Peers;
@@ -159,6 +161,8 @@ async fn try_change(raft: &Raft, change: MemberChange) -> Result<(), Refusal> {
             }
             raft.trigger().transfer_leader(node).await.map_err(|error| Refusal::Because(error.to_string()))
         }
+        // The stamp of an upgrade only moves time if the log's is behind, which no clock is asked for.
+        MemberChange::Upgrade { version } => Ok(upgrade(raft, Timestamp::default(), version).await?),
     }
 }
 

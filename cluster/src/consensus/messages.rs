@@ -149,6 +149,8 @@ pub(crate) enum MemberChange {
     Remove { node: u64 },
     /// A voter leads from now on.
     Lead { node: u64 },
+    /// Every node can read this version.
+    Upgrade { version: u32 },
 }
 
 /// What became of a [`MemberChange`].

@@ -37,7 +37,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 use twinmcp_storage::clock::{Clock, Entropy};
 use twinmcp_storage::command::Command;
-use twinmcp_storage::engine::{Engine, StorageError};
+use twinmcp_storage::engine::{Engine, Keyspace, Reader, StorageError};
 
 use self::apply::Applier;
 use self::health::Health;
@@ -47,9 +47,11 @@ pub(crate) use self::messages::MemberChange;
 use self::network::Network;
 use self::propose::Proposer;
 use self::queue::{Former, Queue};
+use self::records::{ClusterRecord, NodeRecord};
 use self::requests::Numbers;
 use self::serve::Service;
 use self::snapshot::SnapshotStore;
+pub use self::start::BUILD_VERSION;
 use self::start::{begin, open, settings, start_error, start_failed};
 use self::tail::Tail;
 use self::types::Raft;
@@ -60,7 +62,7 @@ use crate::error::ClusterError;
 use crate::handle::Applied;
 use crate::metrics::Metrics;
 use crate::peer::{PeerServer, PeerService, Peers, Transport};
-use crate::status::{ClusterId, ClusterStatus, MemberStatus, NodeId, Role, StopReason};
+use crate::status::{ClusterId, ClusterStatus, GroupId, MemberStatus, NodeId, Role, StopReason};
 
 /// The way to peers, and what they may ask besides agreement.
 pub(crate) struct Peering {
@@ -76,6 +78,8 @@ pub(crate) struct Consensus {
     queue: Arc<Queue>,
     proposer: Proposer,
     members: Members,
+    peers: Arc<Peers>,
+    transport: Arc<dyn Transport>,
     serving: watch::Sender<bool>,
     writer: Writer,
     tail: Arc<Tail>,
@@ -140,6 +144,7 @@ impl Consensus {
             others: peering.others,
         };
         let patience = config.patience();
+        let transport = Arc::clone(&peering.transport);
         let server = PeerServer { transport: peering.transport, service: Arc::new(service), patience };
         tokio::spawn(server.run(serving.subscribe()));
         let begun = match begin(&config, &raft, &applier, &*clock, entropy).await {
@@ -166,7 +171,7 @@ impl Consensus {
             health: health.clone(),
             metrics: Arc::clone(&metrics),
         };
-        let members = Members { group: config.group_id, raft: raft.clone(), peers };
+        let members = Members { group: config.group_id, raft: raft.clone(), peers: Arc::clone(&peers) };
         let stopped = watch::Sender::new(None);
         watch_core(&raft, metrics, changes.clone(), health.clone(), stopped.clone());
         info!(cluster_id = %begun, node_id = %config.node_id, group = %config.group_id, "consensus has started");
@@ -177,6 +182,8 @@ impl Consensus {
             queue,
             proposer,
             members,
+            peers,
+            transport,
             serving,
             writer,
             tail,
@@ -194,6 +201,15 @@ impl Consensus {
         deadline: Duration,
     ) -> Result<Applied, ClusterError> {
         self.proposer.propose(command, deadline).await
+    }
+
+    pub(crate) fn transport(&self) -> &dyn Transport {
+        &*self.transport
+    }
+
+    /// The way to peers.
+    pub(crate) fn peers(&self) -> &Peers {
+        &self.peers
     }
 
     /// The newest entry that a read which begins now must see.
@@ -354,6 +370,20 @@ async fn stop_writer(writer: &Writer) {
     let writer = writer.clone();
     // Blocks until what waits is written.
     let _ = tokio::task::spawn_blocking(move || writer.stop()).await;
+}
+
+/// Whose data lies on the log's engine.
+pub(crate) fn recorded_node(raft: &dyn Reader) -> Result<Option<NodeId>, StorageError> {
+    let group = GroupId::default();
+    let record: Option<NodeRecord> = records::read(raft, Keyspace::Vote, group, records::NODE)?;
+    Ok(record.map(|record| NodeId(record.node)))
+}
+
+/// Which cluster's state lies on the state engine.
+pub(crate) fn recorded_id(state: &dyn Reader) -> Result<Option<ClusterId>, StorageError> {
+    let group = GroupId::default();
+    let record: Option<ClusterRecord> = records::read(state, Keyspace::Meta, group, records::CLUSTER)?;
+    Ok(record.map(|record| ClusterId(record.id)))
 }
 
 /// Syncs and closes both engines; both are tried.

@@ -26,7 +26,7 @@ use crate::status::ClusterId;
 /// Since this version of the cluster proposals have numbers, and are done once however often they are sent.
 pub(super) const REQUESTS_VERSION: u32 = 2;
 /// The newest version of a cluster that this build takes part in.
-const BUILD_VERSION: u32 = 2;
+pub const BUILD_VERSION: u32 = 2;
 
 /// Entries `openraft` hands to a peer at once.
 const REPLICATED_ENTRIES_MAX: u64 = 64;

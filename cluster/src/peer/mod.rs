@@ -9,6 +9,7 @@
 mod body;
 mod client;
 mod server;
+mod tls;
 mod transport;
 
 use std::time::Duration;
@@ -19,6 +20,8 @@ pub use self::client::PeerError;
 pub(crate) use self::client::{Lane, Peers};
 pub use self::server::{Asked, PeerService};
 pub(crate) use self::server::{PeerServer, refusal};
+pub(crate) use self::tls::dial_to_join;
+pub use self::tls::{MayTakePart, TlsTcp};
 pub use self::transport::{Accepted, Accepting, Alone, PeerIo, Transport};
 
 /// How long peers are waited for.

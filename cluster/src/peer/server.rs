@@ -71,7 +71,8 @@ impl PeerServer {
                 Ok(accepting) => {
                     // Without a place it is closed, and the peer tries again.
                     if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-                        let served = serve(accepting, Arc::clone(&self.service), self.patience);
+                        let (transport, service) = (Arc::clone(&self.transport), Arc::clone(&self.service));
+                        let served = serve(accepting, transport, service, self.patience);
                         connections.spawn(async move {
                             served.await;
                             drop(place);
@@ -87,7 +88,12 @@ impl PeerServer {
     }
 }
 
-async fn serve(accepting: Accepting, service: Arc<dyn PeerService>, patience: Patience) {
+async fn serve(
+    accepting: Accepting,
+    transport: Arc<dyn Transport>,
+    service: Arc<dyn PeerService>,
+    patience: Patience,
+) {
     let accepted = match timeout(patience.connect, accepting).await {
         Ok(Ok(accepted)) => accepted,
         Ok(Err(error)) => {
@@ -98,8 +104,15 @@ async fn serve(accepting: Accepting, service: Arc<dyn PeerService>, patience: Pa
     };
     let from = accepted.peer;
     let answer = service_fn(move |request| {
-        let answer = Arc::clone(&service).answer(Asked { from, request });
-        async move { Ok::<_, Infallible>(answer.await) }
+        let is_refused = from.is_some_and(|node| !transport.may_take_part(node));
+        let answer = (!is_refused).then(|| Arc::clone(&service).answer(Asked { from, request }));
+        async move {
+            let removed = || refusal(StatusCode::FORBIDDEN, "this node was removed from the cluster");
+            Ok::<_, Infallible>(match answer {
+                Some(answer) => answer.await,
+                None => removed(),
+            })
+        }
     });
     let served = Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())

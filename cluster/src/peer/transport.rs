@@ -5,6 +5,8 @@ use std::io;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use twinmcp_storage::clock::Timestamp;
+
 use crate::status::NodeId;
 
 /// A connection's bytes.
@@ -30,6 +32,17 @@ pub trait Transport: Send + Sync + 'static {
 
     /// The next connection that somebody makes. Never resolves when this node takes none.
     fn accept(&self) -> BoxFuture<'_, io::Result<Accepting>>;
+
+    /// Whether requests of `node` are answered. A removed node keeps its certificate for a while, and open connections:
+    /// so it is asked for each request.
+    fn may_take_part(&self, _node: NodeId) -> bool {
+        true
+    }
+
+    /// Until when peers believe this node's certificate; the beginning of time without one.
+    fn certified_until(&self) -> Timestamp {
+        Timestamp::default()
+    }
 }
 
 /// Of a node that has no peers.

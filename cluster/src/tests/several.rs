@@ -10,7 +10,7 @@ use twinmcp_storage::command::Outcome;
 use super::network::Network;
 use super::{Machine, PATIENCE, account, config, eventually, has_account};
 use crate::peer::Transport;
-use crate::{Cluster, ClusterConfig, ClusterError, NodeId, Role};
+use crate::{Cluster, ClusterConfig, ClusterError, NodeId, Role, VoterChoice};
 
 /// A cluster in one process.
 struct Several {
@@ -39,7 +39,7 @@ impl Several {
             several.run(node).await;
         }
         for node in 2..=voters {
-            several.nodes[&1].promote(NodeId(node)).await.unwrap();
+            several.nodes[&1].promote(NodeId(node), VoterChoice::Forced).await.unwrap();
         }
         several
     }
@@ -204,7 +204,7 @@ async fn leadership_is_handed_over_and_the_one_who_led_can_leave() {
     assert!(refused.to_string().contains("node 4 does not vote"), "{refused}");
 
     several.nodes[&next].demote(NodeId(old)).await.unwrap();
-    several.nodes[&next].promote(NodeId(4)).await.unwrap();
+    several.nodes[&next].promote(NodeId(4), VoterChoice::Safe).await.unwrap();
     several.nodes[&next].remove(NodeId(old)).await.unwrap();
     several.nodes.remove(&old).unwrap().shutdown().await.unwrap();
     several.nodes[&next].propose(account(1)).await.unwrap();
@@ -212,7 +212,7 @@ async fn leadership_is_handed_over_and_the_one_who_led_can_leave() {
     let members: Vec<u64> =
         several.nodes[&next].status().members.iter().map(|member| member.node_id.0).collect();
     assert!(!members.contains(&old) && members.len() == 3, "{members:?}");
-    let refused = several.nodes[&next].promote(NodeId(old)).await.unwrap_err();
+    let refused = several.nodes[&next].promote(NodeId(old), VoterChoice::Safe).await.unwrap_err();
     assert!(refused.to_string().contains(&format!("no node {old}")), "{refused}");
     several.stop().await;
 }

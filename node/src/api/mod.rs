@@ -8,6 +8,7 @@ mod answer;
 mod api_keys;
 mod body;
 mod catalogue;
+mod cluster;
 mod document;
 mod error;
 mod failures;
@@ -34,6 +35,7 @@ pub(crate) use self::add::{AddApi, FORMS_AT_ONCE_MAX};
 pub(crate) use self::answer::{docs_text, libraries_text};
 pub(crate) use self::api_keys::ApiKeysApi;
 pub(crate) use self::catalogue::CatalogueApi;
+pub(crate) use self::cluster::ClusterApi;
 pub(crate) use self::document::allowed_methods;
 pub use self::document::openapi_document;
 pub(crate) use self::error::{ApiError, Shape};
@@ -59,6 +61,8 @@ pub(crate) enum Tag {
     /// Who may call, and for what.
     #[oai(rename = "API keys")]
     ApiKeys,
+    /// Who takes part, and the operators' verbs.
+    Cluster,
     /// How the node is.
     Health,
 }
@@ -74,6 +78,7 @@ pub(crate) type Apis = (
     UsageApi,
     JobsApi,
     ApiKeysApi,
+    ClusterApi,
     HealthApi,
 );
 

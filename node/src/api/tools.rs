@@ -103,6 +103,8 @@ fn at_most(name: &str, text: &str) -> Result<(), ApiError> {
 
 /// Seconds until it is worth asking again for a version that is being built.
 const REBUILDING_RETRY_S: u64 = 5;
+/// Seconds until it is worth asking again for a version whose index comes from another node.
+const ON_ITS_WAY_RETRY_S: u64 = 2;
 /// Seconds until it is worth asking again for a version that somebody has to index.
 const LOST_RETRY_S: u64 = 300;
 
@@ -113,6 +115,7 @@ fn lost(loss: &Loss) -> ApiError {
         Remedy::Job(job) => {
             error("index_rebuilding").with("jobId", job.as_str()).retry_after(REBUILDING_RETRY_S)
         }
+        Remedy::Peer => error("index_on_its_way").retry_after(ON_ITS_WAY_RETRY_S),
         Remedy::Nothing(_) => error("index_lost").retry_after(LOST_RETRY_S),
     }
 }

@@ -5,6 +5,7 @@
 
 mod admin;
 mod client;
+mod cluster;
 mod index;
 mod library;
 mod local;
@@ -53,6 +54,9 @@ enum Command {
     Query(tools::QueryArgs),
     /// Speak MCP over standard input and output, for clients without HTTP; relays to a node
     Mcp(mcp::McpArgs),
+    /// Operate a cluster: its nodes, who votes, who leads
+    #[command(subcommand, arg_required_else_help = true)]
+    Cluster(cluster::ClusterCommand),
     /// Administer a node
     #[command(subcommand, arg_required_else_help = true)]
     Admin(AdminCommand),
@@ -148,6 +152,7 @@ fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Mcp(args) => block_on(mcp::run(args)),
         Command::Admin(AdminCommand::Key(command)) => block_on(admin::key(command)),
         Command::Admin(AdminCommand::Library(command)) => block_on(library::library(command)),
+        Command::Cluster(command) => block_on(cluster::run(command)),
         Command::Openapi => print(&crate::openapi_document()),
         Command::Completions { shell } => {
             let mut script = Vec::new();

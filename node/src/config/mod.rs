@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use twinmcp_actors::outbound;
 use twinmcp_storage::engine::EngineKind;
+use twinmcp_storage::members::FACT_BYTES_MAX;
 
 use self::source::Source;
 pub use self::source::{Problem, Problems};
@@ -115,6 +116,28 @@ section! {
 }
 
 section! {
+    /// Other nodes.
+    PeersConfig = "cluster" {
+        /// Address and port where other nodes are answered, e.g. `0.0.0.0:7947`; empty for a node alone.
+        listen: String = String::new(),
+        /// Where other nodes reach this one, as `host:port`; the address of `listen` when empty.
+        address: String = String::new(),
+        /// Where clients reach this node, e.g. `https://eu.docs.example.com`; told by `/api/route`.
+        url: String = String::new(),
+        /// What fails together with this node inside its region, e.g. a data centre.
+        zone: String = String::new(),
+        /// File with the token that lets a node without data into a cluster; empty for none.
+        join_token_file: PathBuf = PathBuf::new(),
+        /// How often a leader says that it is there, in milliseconds: above the time to the farthest voter.
+        heartbeat_ms: u64 = 100,
+        /// Shortest silence of a leader after which another is elected, in milliseconds.
+        election_min_ms: u64 = 400,
+        /// Longest such silence, in milliseconds.
+        election_max_ms: u64 = 800,
+    }
+}
+
+section! {
     /// An embedding service beside what is built in; any that speaks OpenAI's `/embeddings`.
     EmbeddingsConfig = "embeddings" {
         /// Where it is, without `/embeddings`, e.g. `https://api.example.com/v1`; empty for none.
@@ -212,6 +235,8 @@ config! {
     http: HttpConfig,
     /// Section `storage`.
     storage: StorageConfig,
+    /// Section `cluster`.
+    cluster: PeersConfig,
     /// Section `ingest`.
     ingest: IngestConfig,
     /// Section `outbound`.
@@ -382,6 +407,40 @@ impl Config {
 
         let message = "must be 0 to 300000 milliseconds";
         require(http.stop_grace_ms <= 300_000, "http", "stop_grace_ms", message);
+
+        let cluster = &self.cluster;
+        let listen = cluster.listen.is_empty() || cluster.listen.parse::<SocketAddr>().is_ok();
+        require(listen, "cluster", "listen", "must be empty or an address with a port, e.g. `0.0.0.0:7947`");
+        let is_wild = cluster.listen.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_unspecified());
+        let address = match cluster.address.rsplit_once(':') {
+            Some((host, port)) => {
+                !host.is_empty() && cluster.address.len() <= FACT_BYTES_MAX && port.parse::<u16>().is_ok()
+            }
+            None => cluster.address.is_empty() && !is_wild,
+        };
+        let message = "must be `host:port`, as other nodes reach this one";
+        require(address, "cluster", "address", message);
+        let url = cluster.url.is_empty()
+            || reqwest::Url::parse(&cluster.url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        let url = url && cluster.url.len() <= FACT_BYTES_MAX;
+        require(url, "cluster", "url", "must be empty or an http or https URL of at most 255 bytes");
+        let zone = cluster.zone.is_empty() || is_name(&cluster.zone);
+        require(zone, "cluster", "zone", one_to_64);
+        let joins = cluster.join_token_file.as_os_str().is_empty() || !cluster.listen.is_empty();
+        require(joins, "cluster", "join_token_file", "needs `cluster.listen`");
+        let heartbeat = (10..=60_000).contains(&cluster.heartbeat_ms);
+        require(heartbeat, "cluster", "heartbeat_ms", "must be 10 to 60000 milliseconds");
+        let shortest = (2 * cluster.heartbeat_ms.min(60_000)..=600_000).contains(&cluster.election_min_ms);
+        require(
+            shortest,
+            "cluster",
+            "election_min_ms",
+            "must be twice `heartbeat_ms` to 600000 milliseconds",
+        );
+        let longest =
+            cluster.election_max_ms > cluster.election_min_ms && cluster.election_max_ms <= 1_200_000;
+        let message = "must be above `election_min_ms`, 1200000 milliseconds at most";
+        require(longest, "cluster", "election_max_ms", message);
 
         let mebibyte = 1024 * 1024;
         let memory = (mebibyte..=1024 * 1024 * mebibyte, "must be 1048576 bytes (1 MiB) to 1 TiB");

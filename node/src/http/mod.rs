@@ -77,6 +77,8 @@ pub(crate) struct FrontConfig {
     pub(crate) entropy: Arc<dyn Entropy>,
     /// A node that is not ready asks clients to take their next request elsewhere.
     pub(crate) readiness: Arc<Readiness>,
+    /// Places for requests in progress.
+    pub(crate) in_flight: Arc<Semaphore>,
 }
 
 /// The endpoint around all routes.
@@ -84,7 +86,6 @@ pub(crate) struct Front<E> {
     inner: E,
     config: FrontConfig,
     allowed: Allowed,
-    in_flight: Semaphore,
     metrics: Metrics,
 }
 
@@ -131,7 +132,6 @@ impl<E: Endpoint> Front<E> {
         Self {
             inner,
             allowed: Allowed::new(&config.http.allowed_hosts, &config.http.allowed_origins),
-            in_flight: Semaphore::new(config.http.in_flight_max),
             metrics: Metrics::new(),
             config,
         }
@@ -151,7 +151,8 @@ impl<E: Endpoint> Front<E> {
         if cors::is_preflight(request.method(), request.headers()) {
             return Outcome { result: Ok(cors::preflight()), decision: None };
         }
-        let Ok(_in_flight) = (if class.probe { Ok(None) } else { self.in_flight.try_acquire().map(Some) })
+        let Ok(_in_flight) =
+            (if class.probe { Ok(None) } else { self.config.in_flight.try_acquire().map(Some) })
         else {
             self.metrics.rejected(Rejected::Overload);
             let message = "The node has as many requests in progress as it takes. Try again in a second.";

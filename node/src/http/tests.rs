@@ -20,6 +20,7 @@ fn config(http: HttpConfig, limits: LimitsConfig) -> FrontConfig {
     readiness.set(true);
     let key = test_key(&[Scope::DocsRead]);
     FrontConfig {
+        in_flight: Arc::new(Semaphore::new(http.in_flight_max)),
         http,
         anonymous_reads: true,
         limits: Limits::new(&limits),

@@ -156,6 +156,7 @@ pub(crate) fn scrape() -> Result<String, TelemetryError> {
 #[derive(Debug)]
 pub(crate) struct Readiness {
     ready: AtomicBool,
+    draining: AtomicBool,
     gauge: Gauge<u64>,
 }
 
@@ -166,15 +167,25 @@ impl Readiness {
             .with_description("Whether the node takes requests: 1 or 0.")
             .build();
         gauge.record(0, &[]);
-        Self { ready: AtomicBool::new(false), gauge }
+        Self { ready: AtomicBool::new(false), draining: AtomicBool::new(false), gauge }
     }
 
     pub(crate) fn set(&self, ready: bool) {
         self.ready.store(ready, Ordering::SeqCst);
-        self.gauge.record(u64::from(ready), &[]);
+        self.gauge.record(u64::from(self.is_ready()), &[]);
+    }
+
+    /// Takes no new work until it is undone, by an operator's wish.
+    pub(crate) fn drain(&self, draining: bool) {
+        self.draining.store(draining, Ordering::SeqCst);
+        self.gauge.record(u64::from(self.is_ready()), &[]);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
     }
 
     pub(crate) fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::SeqCst)
+        self.ready.load(Ordering::SeqCst) && !self.is_draining()
     }
 }

@@ -68,6 +68,8 @@ keyspaces! {
     Usage = "usage",
     /// Where versions came from, and how they are read again.
     Refresh = "refresh",
+    /// Nodes of the cluster, join tokens, the certificate authority.
+    Members = "members",
     /// What became of requests that may be sent again.
     Requests = "requests",
     /// Raft log entries, by group and index.
@@ -89,6 +91,7 @@ impl Keyspace {
         Self::Catalogue,
         Self::Usage,
         Self::Refresh,
+        Self::Members,
         Self::Requests,
     ];
     /// What consensus itself keeps, in a database of its own so that a flush of the state never

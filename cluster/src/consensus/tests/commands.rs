@@ -8,7 +8,7 @@ use twinmcp_storage::ids::{AccountId, ApiKeyId, JobId, LibraryId, Version};
 use twinmcp_storage::jobs::{Revision, Source};
 use twinmcp_storage::libraries::{Built, Facts};
 use twinmcp_storage::usage::{self, Count, Day, DayUse, Surface, Tool};
-use twinmcp_storage::{accounts, api_keys, catalogue, jobs, libraries, refresh};
+use twinmcp_storage::{accounts, api_keys, catalogue, jobs, libraries, members, refresh};
 
 /// One command. A noun that is added to [`Command`] is added here too: [`noun_is_covered`] does not
 /// compile until somebody looked.
@@ -21,6 +21,7 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
         catalogue_command().prop_map(Command::Catalogue),
         usage_command().prop_map(Command::Usage),
         refresh_command().prop_map(Command::Refresh),
+        member_command().prop_map(Command::Members),
     ]
     .prop_filter("every noun is covered", noun_is_covered)
 }
@@ -33,8 +34,28 @@ fn noun_is_covered(command: &Command) -> bool {
         | Command::Jobs(_)
         | Command::Catalogue(_)
         | Command::Usage(_)
-        | Command::Refresh(_) => true,
+        | Command::Refresh(_)
+        | Command::Members(_) => true,
     }
+}
+
+fn member_command() -> impl Strategy<Value = members::Command> {
+    let facts = || text().prop_map(|name| members::NodeFacts { name, ..members::NodeFacts::default() });
+    let token = (0..3_u8).prop_map(|token| ([token; 8], [token; 32]));
+    prop_oneof![
+        any::<u8>()
+            .prop_map(|byte| members::Command::Certify { certificate: vec![byte], sealed_key: vec![byte] }),
+        token.clone().prop_map(|(id, secret_hash)| members::Command::MakeToken {
+            id,
+            secret_hash,
+            life_ms: 500
+        }),
+        (token, 1..4_u64, facts()).prop_map(|((token, secret_hash), node, facts)| {
+            members::Command::Join { token, secret_hash, node, facts }
+        }),
+        (1..4_u64, facts()).prop_map(|(node, facts)| members::Command::Describe { node, facts }),
+        (1..4_u64).prop_map(|node| members::Command::Remove { node }),
+    ]
 }
 
 fn account() -> impl Strategy<Value = AccountId> {
@@ -102,6 +123,8 @@ fn job_command() -> impl Strategy<Value = jobs::Command> {
             .prop_map(|(id, attempt, message)| jobs::Command::Fail { id, attempt, message }),
         1 => (job(), proptest::option::of(account()))
             .prop_map(|(id, account)| jobs::Command::Cancel { id, account }),
+        1 => (1..4_u64, 0..3_000_u64).prop_map(|(node, for_ms)| jobs::Command::Renew { node, for_ms }),
+        1 => (job(), 1..4_u64).prop_map(|(id, node)| jobs::Command::Claim { id, node }),
     ]
 }
 

@@ -1,0 +1,74 @@
+//! What this node tells its peers and gives them: how it is, and its bundles.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::sync::Semaphore;
+use twinmcp_cluster::{Backroom, BundleBytes, Cluster, NodeReport};
+use twinmcp_storage::bundle::{BundleHash, BundleStore};
+
+use crate::telemetry::Readiness;
+
+/// Bytes of a bundle read at once.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// Answers peers from what the node has.
+pub(crate) struct NodeBackroom {
+    pub(crate) cluster: Cluster,
+    pub(crate) bundles: Arc<BundleStore>,
+    pub(crate) readiness: Arc<Readiness>,
+    pub(crate) in_flight: Arc<Semaphore>,
+    pub(crate) in_flight_max: usize,
+}
+
+impl NodeBackroom {
+    /// How this node is, as its peers and its operators are told.
+    pub(crate) fn now(&self) -> NodeReport {
+        let status = self.cluster.status();
+        let load = self.in_flight_max.saturating_sub(self.in_flight.available_permits());
+        NodeReport {
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+            reads: twinmcp_cluster::BUILD_VERSION,
+            applied_index: status.applied_index,
+            is_ready: self.readiness.is_ready() && status.unhealthy.is_none(),
+            is_draining: self.readiness.is_draining(),
+            load: u32::try_from(load).unwrap_or(u32::MAX),
+            bundles: self
+                .bundles
+                .list()
+                .map_or(0, |bundles| u32::try_from(bundles.len()).unwrap_or(u32::MAX)),
+            certificate_until: self.cluster.certified_until(),
+        }
+    }
+}
+
+impl Backroom for NodeBackroom {
+    fn report(&self) -> NodeReport {
+        self.now()
+    }
+
+    fn bundle(&self, hash: &str, first: u64) -> BoxFuture<'static, io::Result<Option<BundleBytes>>> {
+        let path = hash.parse::<BundleHash>().ok().map(|hash| self.bundles.path(hash));
+        Box::pin(async move {
+            let Some(path) = path else { return Ok(None) };
+            let mut file = match tokio::fs::File::open(path).await {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            let total = file.metadata().await?.len();
+            file.seek(io::SeekFrom::Start(first.min(total))).await?;
+            let bytes = futures_util::stream::try_unfold(file, |mut file| async move {
+                let mut piece = BytesMut::with_capacity(PIECE_BYTES);
+                while piece.len() < PIECE_BYTES && file.read_buf(&mut piece).await? > 0 {}
+                let piece: Bytes = piece.freeze();
+                Ok((!piece.is_empty()).then_some((piece, file)))
+            });
+            Ok(Some(BundleBytes { total, bytes: bytes.boxed() }))
+        })
+    }
+}

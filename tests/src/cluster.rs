@@ -1,0 +1,91 @@
+//! Several nodes that are one cluster: the real program, each with ports and data of its own.
+
+use serde_json::Value;
+
+use crate::client::TestClient;
+use crate::node::{NodeSetup, TestNode};
+use crate::wait::eventually;
+
+/// A cluster of nodes on this machine; node 1 founded it.
+pub struct TestCluster {
+    /// The nodes, by id from 1.
+    pub nodes: Vec<TestNode>,
+    /// Of the account that founded it.
+    key: String,
+}
+
+impl TestCluster {
+    /// Starts `voters` nodes that vote and `learners` that follow, each in a region of its own.
+    pub async fn start(voters: usize, learners: usize) -> Self {
+        let first = Self::setup(1).start().await;
+        let key = first.key().to_owned();
+        let mut cluster = Self { nodes: vec![first], key };
+        for _ in 1..voters + learners {
+            cluster.join().await;
+        }
+        for node in 2..=voters {
+            cluster.client(0).post_empty(&format!("/api/cluster/nodes/{node}/promote")).await.expect(204);
+        }
+        cluster
+    }
+
+    /// How node `number` is started.
+    pub fn setup(number: usize) -> NodeSetup {
+        let name = format!("node-{number}");
+        NodeSetup::default()
+            .at_one_port()
+            .with("node", "name", &name)
+            .with("node", "region", format!("region-{number}"))
+            .with_peers()
+            .with("http", "stop_grace_ms", 0)
+    }
+
+    /// Lets another node in; its place in [`Self::nodes`].
+    pub async fn join(&mut self) -> usize {
+        let place = self.nodes.len();
+        let setup = Self::setup(place + 1);
+        let token = self.token(0).await;
+        let node = setup.joining(&token).start().await;
+        self.nodes.push(node);
+        place
+    }
+
+    /// A join token, made by the node at `place`.
+    pub async fn token(&self, place: usize) -> String {
+        eventually("a join token", async || {
+            let client = self.client(place);
+            let request = client.request(reqwest::Method::POST, "/api/cluster/tokens");
+            let answer = client.try_answer(request.json(&serde_json::json!({}))).await.ok()?;
+            // The authority is founded a moment after the first start.
+            (answer.status == 201).then(|| answer.json()["token"].as_str().map(str::to_owned))?
+        })
+        .await
+    }
+
+    /// Asks the node at `place` as the founder.
+    pub fn client(&self, place: usize) -> TestClient {
+        TestClient::new(self.nodes[place].url(), Some(&self.key))
+    }
+
+    /// The founder's key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The cluster as the node at `place` knows it.
+    pub async fn view(&self, place: usize) -> Value {
+        self.client(place).get("/api/cluster").await.expect(200).json()
+    }
+
+    /// Waits until the node at `place` knows a leader besides `before`; its id.
+    pub async fn leader(&self, place: usize, before: Option<u64>) -> u64 {
+        eventually("a leader", async || {
+            let client = self.client(place);
+            let answer =
+                client.try_answer(client.request(reqwest::Method::GET, "/api/cluster")).await.ok()?;
+            let leader = answer.json()["leader"].as_u64();
+            leader.filter(|leader| Some(*leader) != before)
+        })
+        .await
+    }
+}

@@ -1,0 +1,147 @@
+//! Several nodes, one service: what one indexes all answer, any may die, and operators steer them.
+
+use reqwest::Method;
+use serde_json::json;
+use twinmcp_tests::{TestCluster, docs, eventually};
+
+const QUESTION: &str = "glaze colour codes";
+
+/// Waits until the node at `place` answers the question about `/acme/kiln`, and gives the answer.
+async fn answered(cluster: &TestCluster, place: usize) -> String {
+    eventually("an answer", async || {
+        let answer = cluster.client(place).context("/acme/kiln", QUESTION, &[]).await;
+        (answer.status == 200).then_some(answer.text)
+    })
+    .await
+}
+
+/// Waits until the node at `place` takes a change: it makes a key, whose secret is answered.
+async fn changed(cluster: &TestCluster, place: usize) -> String {
+    eventually("a change", async || {
+        let client = cluster.client(place);
+        let body = json!({ "name": "made by a test", "scopes": ["docs:read"] });
+        let answer = client.try_answer(client.request(Method::POST, "/api/keys").json(&body)).await.ok()?;
+        (answer.status == 201).then(|| answer.json()["secret"].as_str().map(str::to_owned))?
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_one_node_indexes_all_answer_and_the_death_of_the_leader_is_no_loss() {
+    let mut cluster = TestCluster::start(3, 1).await;
+    cluster.client(0).index("/acme/kiln", "1.0", "docs.tar", docs::tar(&docs::kiln("1.0"))).await;
+    let first = answered(&cluster, 0).await;
+    for place in 1..4 {
+        assert_eq!(answered(&cluster, place).await, first, "node {}", place + 1);
+        let bundles = cluster.nodes[place].files("bundles");
+        assert_eq!(bundles.len(), 1, "it lies on node {} itself", place + 1);
+    }
+    let secret = changed(&cluster, 3).await;
+    eventually("the key to be known elsewhere", async || {
+        let answer = cluster.client(1).with_key(&secret).context("/acme/kiln", QUESTION, &[]).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+
+    let leader = cluster.leader(3, None).await;
+    let dead = usize::try_from(leader).unwrap() - 1;
+    cluster.nodes[dead].kill().await;
+    let alive: Vec<usize> = (0..4).filter(|place| *place != dead).collect();
+    for &place in &alive {
+        assert_eq!(cluster.client(place).context("/acme/kiln", QUESTION, &[]).await.expect(200).text, first);
+    }
+    // Through a learner, while nobody may lead yet.
+    let late = changed(&cluster, 3).await;
+    assert_ne!(cluster.leader(3, Some(leader)).await, leader);
+
+    cluster.nodes[dead].restart().await;
+    eventually("the one that was away to catch up", async || {
+        let answer = cluster.client(dead).with_key(&late).context("/acme/kiln", QUESTION, &[]).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+    assert_eq!(answered(&cluster, dead).await, first);
+}
+
+#[tokio::test]
+async fn a_node_without_a_majority_reads_on_and_says_503_to_changes() {
+    let mut cluster = TestCluster::start(3, 0).await;
+    cluster.client(0).index("/acme/kiln", "1.0", "docs.tar", docs::tar(&docs::kiln("1.0"))).await;
+    let first = answered(&cluster, 2).await;
+    cluster.nodes[0].kill().await;
+    cluster.nodes[1].kill().await;
+    assert_eq!(cluster.client(2).context("/acme/kiln", QUESTION, &[]).await.expect(200).text, first);
+    let body = json!({ "name": "made by a test", "scopes": ["docs:read"] });
+    let refused = cluster.client(2).post("/api/keys", &body).await.expect(503);
+    assert!(!refused.header("retry-after").is_empty(), "{refused:?}");
+    // Started again alone, it still answers what it has.
+    cluster.nodes[2].kill().await;
+    cluster.nodes[2].restart().await;
+    assert_eq!(cluster.client(2).context("/acme/kiln", QUESTION, &[]).await.expect(200).text, first);
+    cluster.nodes[0].restart().await;
+    changed(&cluster, 2).await;
+}
+
+#[tokio::test]
+async fn a_token_lets_one_node_in_once_and_a_removed_node_is_out_for_good() {
+    let mut cluster = TestCluster::start(1, 0).await;
+    let token = cluster.token(0).await;
+    let second = TestCluster::setup(2).joining(&token).start().await;
+    cluster.nodes.push(second);
+    let again = TestCluster::setup(3).joining(&token).try_start().await.unwrap_err();
+    assert!(again.contains("has expired or was used"), "{again}");
+    let digit = if token.as_bytes()[40] == b'0' { "1" } else { "0" };
+    let forged = format!("{}{digit}{}", &token[..40], &token[41..]);
+    let refused = TestCluster::setup(3).joining(&forged).try_start().await.unwrap_err();
+    assert!(refused.contains("the token is wrong"), "{refused}");
+    let mut pin = token.clone();
+    let place = token.find('@').unwrap() - 1;
+    pin.replace_range(place..=place, if &token[place..=place] == "0" { "1" } else { "0" });
+    let stranger = TestCluster::setup(3).joining(&pin).try_start().await.unwrap_err();
+    assert!(stranger.contains("failed to reach"), "another authority is not believed: {stranger}");
+    assert!(!stranger.contains(&token[6..40]), "no part of a token is told");
+
+    // Restarted, it needs no token.
+    cluster.nodes[1].restart().await;
+    changed(&cluster, 1).await;
+    cluster.client(0).delete("/api/cluster/nodes/2").await.expect(204);
+    let view = cluster.view(0).await;
+    assert_eq!(view["nodes"].as_array().unwrap().len(), 1, "{view}");
+    let body = json!({ "name": "made by a test", "scopes": ["docs:read"] });
+    cluster.client(1).post("/api/keys", &body).await.expect(503);
+    cluster.client(0).delete("/api/cluster/nodes/2").await.expect(409);
+    // Its id is not given to the next one.
+    cluster.join().await;
+    let view = cluster.view(0).await;
+    let ids: Vec<u64> =
+        view["nodes"].as_array().unwrap().iter().filter_map(|node| node["id"].as_u64()).collect();
+    assert_eq!(ids, [1, 3], "{view}");
+}
+
+#[tokio::test]
+async fn operators_see_the_nodes_and_hand_leadership_over() {
+    let cluster = TestCluster::start(3, 1).await;
+    let home = cluster.nodes[3].folder();
+    let cli = twinmcp_tests::Cli::new(cluster.nodes[3].url(), Some(cluster.key()), &home);
+    let shown = cli.run(&["cluster", "status"]).await.expect(0).stdout;
+    for (number, role) in [(1, "leader"), (2, "voter"), (3, "voter"), (4, "learner")] {
+        let line = shown.lines().find(|line| line.contains(&format!("region-{number}"))).unwrap_or_default();
+        assert!(line.contains(role) && line.contains("yes") && line.contains(" d "), "{shown}");
+    }
+    cli.run(&["cluster", "transfer-leader", "2"]).await.expect(0);
+    assert_eq!(cluster.leader(0, Some(1)).await, 2);
+    let refused = cli.run(&["cluster", "transfer-leader", "4"]).await.expect(1).stderr;
+    assert!(refused.contains("does not vote"), "{refused}");
+    let refused = cli.run(&["cluster", "promote", "9"]).await.expect(1).stderr;
+    assert!(refused.contains("there is no node 9"), "{refused}");
+
+    let leader = twinmcp_tests::Cli::new(cluster.nodes[1].url(), Some(cluster.key()), &home);
+    leader.run(&["cluster", "drain"]).await.expect(0);
+    cluster.client(1).get("/api/health/ready").await.expect(503);
+    assert_ne!(cluster.leader(3, Some(2)).await, 2);
+    let shown = cli.run(&["cluster", "status"]).await.expect(0).stdout;
+    assert!(shown.lines().any(|line| line.contains("region-2") && line.contains("draining")), "{shown}");
+    leader.run(&["cluster", "undrain"]).await.expect(0);
+    cluster.client(1).get("/api/health/ready").await.expect(200);
+    cli.run(&["cluster", "upgrade"]).await.expect(0);
+}
