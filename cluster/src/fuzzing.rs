@@ -4,3 +4,13 @@
 pub fn log_entry(bytes: &[u8]) {
     crate::consensus::fuzz_log_entry(bytes);
 }
+
+/// Reads bytes as a datagram of gossip, as what lies sealed in one, and as a message.
+pub fn gossip_datagram(bytes: &[u8]) {
+    crate::membership::fuzzing::datagram(bytes);
+}
+
+/// Reads bytes as what a node tells about itself.
+pub fn gossip_member(bytes: &[u8]) {
+    crate::membership::fuzzing::member(bytes);
+}

@@ -1,5 +1,6 @@
 //! Agreement between nodes: a [`Command`](twinmcp_storage::command::Command) goes in, and comes out
-//! applied, in one order, on every node.
+//! applied, in one order, on every node. Who the nodes are and how they do, they tell by gossip:
+//! [`membership`].
 //!
 //! [`Cluster`] is the only way in: [`Cluster::propose`] for a change, [`Cluster::reader`] for what this
 //! node has applied. A command may be proposed on any node: it goes to the leader, and is done once however often it is sent.
@@ -18,6 +19,7 @@ mod error;
 pub mod fuzzing;
 mod handle;
 mod joining;
+pub mod membership;
 mod metrics;
 pub mod peer;
 mod status;
@@ -33,5 +35,6 @@ pub use desk::{Backroom, BundleBytes, Desk, NodeReport};
 pub use error::ClusterError;
 pub use handle::{Applied, Cluster, VoterChoice};
 pub use joining::{Admission, InvalidJoinToken, JoinError, JoinToken, TokenError, join};
+pub use membership::{Membership, MembershipConfig};
 pub use status::{ClusterId, ClusterStatus, GroupId, MemberStatus, NodeId, Role, StopReason};
 pub use voters::VOTERS_MAX;

@@ -11,6 +11,7 @@
 mod archives;
 mod code;
 mod documents;
+mod gossip;
 mod locks;
 mod node;
 mod stored;
@@ -55,6 +56,8 @@ const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("question", stored::question),
     ("records", stored::records),
     ("log_entry", stored::log_entry),
+    ("gossip_datagram", gossip::datagram),
+    ("gossip_member", gossip::member),
     ("ids", node::ids),
     ("http_headers", node::headers),
     ("mcp_call", node::mcp_call),

@@ -53,6 +53,8 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("question", &[]),
     ("records", &["storage/fixtures"]),
     ("log_entry", &[]),
+    ("gossip_datagram", &[]),
+    ("gossip_member", &[]),
     ("ids", &[]),
     ("http_headers", &[]),
     ("mcp_call", &[]),

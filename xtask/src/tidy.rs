@@ -27,6 +27,10 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("instant-distance", &["storage"]),
     ("memmap2", &["storage"]),
     ("openraft", &["cluster"]),
+    ("chitchat", &["cluster"]),
+    // The types that `chitchat` asks of a transport.
+    ("async-trait", &["cluster"]),
+    ("anyhow", &["cluster"]),
     ("ractor", &["actors"]),
     ("governor", &["actors"]),
     // Documentation is read in `actors` and shown by the pages of `node`.
@@ -34,7 +38,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tokio-rustls", &["cluster"]),
     ("rustls-webpki", &["cluster"]),
     ("rcgen", &["cluster"]),
-    // Secrets of webhooks; what the cluster keeps sealed.
+    // Signatures of webhooks; what the cluster keeps sealed; seals of gossip.
     ("ring", &["actors", "cluster", "tests"]),
     ("syn", &["actors"]),
     ("tree-sitter", &["actors"]),
