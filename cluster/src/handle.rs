@@ -16,6 +16,7 @@ use twinmcp_storage::members::{self, NodeFacts};
 use crate::changes::Changes;
 use crate::config::ClusterConfig;
 use crate::consensus::{self, BUILD_VERSION, Consensus, MemberChange, Peering};
+use crate::directory::Directory;
 use crate::error::ClusterError;
 use crate::peer::{Alone, Lane, PeerError, PeerService, Transport, bytes_body};
 use crate::status::{ClusterId, ClusterStatus, NodeId, Role, StopReason};
@@ -66,6 +67,7 @@ struct Inner {
     propose_deadline: Duration,
     state: Arc<dyn Engine>,
     raft: Arc<dyn Engine>,
+    directory: Directory,
     /// Whether both engines are closed.
     is_closed: Mutex<bool>,
 }
@@ -112,7 +114,16 @@ impl Cluster {
             Consensus::start(config, Arc::clone(&state), Arc::clone(&raft), clock, entropy, peering);
         let consensus = Box::pin(started).await?;
         let is_closed = Mutex::new(false);
-        Ok(Self { inner: Arc::new(Inner { consensus, propose_deadline, state, raft, is_closed }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                consensus,
+                propose_deadline,
+                state,
+                raft,
+                directory: Directory::default(),
+                is_closed,
+            }),
+        })
     }
 
     /// Whose data lies on the log's engine; nobody's on an empty one.
@@ -304,6 +315,11 @@ impl Cluster {
 
     async fn change(&self, change: MemberChange) -> Result<(), ClusterError> {
         self.inner.consensus.change_members(&change, self.inner.propose_deadline).await
+    }
+
+    /// Who is there, as gossip has it.
+    pub fn directory(&self) -> &Directory {
+        &self.inner.directory
     }
 
     /// Notices of changes applied here, from now on.

@@ -305,10 +305,15 @@ impl Cluster {
 }
 
 fn check(facts: &NodeFacts) -> Result<(), String> {
-    let NodeFacts { name, region, zone, address, url } = facts;
-    for (what, fact) in
-        [("name", name), ("region", region), ("zone", zone), ("address", address), ("url", url)]
-    {
+    let NodeFacts { name, region, zone, address, url, gossip } = facts;
+    for (what, fact) in [
+        ("name", name),
+        ("region", region),
+        ("zone", zone),
+        ("address", address),
+        ("url", url),
+        ("gossip", gossip),
+    ] {
         if fact.len() > members::FACT_BYTES_MAX {
             return Err(format!("the node's {what} has more than {} bytes", members::FACT_BYTES_MAX));
         }

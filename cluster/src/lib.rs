@@ -14,6 +14,7 @@ mod changes;
 mod config;
 mod consensus;
 mod desk;
+mod directory;
 mod error;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -22,19 +23,24 @@ mod joining;
 pub mod membership;
 mod metrics;
 pub mod peer;
+mod routing;
 mod status;
 #[cfg(test)]
 mod tests;
 mod voters;
 
-pub use authority::{AuthorityError, CLUSTER_KEY_BYTES, CertificateAuthority, ClusterKey, Credentials};
+pub use authority::{
+    AuthorityError, CLUSTER_KEY_BYTES, CertificateAuthority, ClusterKey, Credentials, RouteSigner,
+};
 pub use changes::Changes;
 pub use config::ClusterConfig;
 pub use consensus::BUILD_VERSION;
 pub use desk::{Backroom, BundleBytes, Desk, NodeReport};
+pub use directory::Directory;
 pub use error::ClusterError;
 pub use handle::{Applied, Cluster, VoterChoice};
 pub use joining::{Admission, InvalidJoinToken, JoinError, JoinToken, TokenError, join};
 pub use membership::{Membership, MembershipConfig};
+pub use routing::{Candidate, rank};
 pub use status::{ClusterId, ClusterStatus, GroupId, MemberStatus, NodeId, Role, StopReason};
 pub use voters::VOTERS_MAX;

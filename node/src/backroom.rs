@@ -17,6 +17,7 @@ use crate::telemetry::Readiness;
 const PIECE_BYTES: usize = 256 * 1024;
 
 /// Answers peers from what the node has.
+#[derive(Clone)]
 pub(crate) struct NodeBackroom {
     pub(crate) cluster: Cluster,
     pub(crate) bundles: Arc<BundleStore>,
@@ -26,8 +27,14 @@ pub(crate) struct NodeBackroom {
 }
 
 impl NodeBackroom {
-    /// How this node is, as its peers and its operators are told.
-    pub(crate) fn now(&self) -> NodeReport {
+    /// Hashes of the bundles that lie here. Reads the folder.
+    pub(crate) fn bundle_hashes(&self) -> Vec<[u8; 32]> {
+        let bundles = self.bundles.list().unwrap_or_default();
+        bundles.iter().map(|bundle| *bundle.hash.as_bytes()).collect()
+    }
+
+    /// How this node is, which has so many bundles, as its peers and its operators are told.
+    pub(crate) fn now(&self, bundles: usize) -> NodeReport {
         let status = self.cluster.status();
         let load = self.in_flight_max.saturating_sub(self.in_flight.available_permits());
         NodeReport {
@@ -37,10 +44,7 @@ impl NodeBackroom {
             is_ready: self.readiness.is_ready() && status.unhealthy.is_none(),
             is_draining: self.readiness.is_draining(),
             load: u32::try_from(load).unwrap_or(u32::MAX),
-            bundles: self
-                .bundles
-                .list()
-                .map_or(0, |bundles| u32::try_from(bundles.len()).unwrap_or(u32::MAX)),
+            bundles: u32::try_from(bundles).unwrap_or(u32::MAX),
             certificate_until: self.cluster.certified_until(),
         }
     }
@@ -48,7 +52,7 @@ impl NodeBackroom {
 
 impl Backroom for NodeBackroom {
     fn report(&self) -> NodeReport {
-        self.now()
+        self.now(self.bundle_hashes().len())
     }
 
     fn bundle(&self, hash: &str, first: u64) -> BoxFuture<'static, io::Result<Option<BundleBytes>>> {

@@ -13,6 +13,7 @@ mod embeddings;
 mod files;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod gossip;
 mod http;
 mod mcp;
 mod node;

@@ -23,7 +23,7 @@ use twinmcp_storage::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 
 use crate::api::{
     AddApi, ApiKeysApi, CatalogueApi, ClusterApi, Context7Api, FORMS_AT_ONCE_MAX, Health, HealthApi, JobsApi,
-    LibrariesApi, RefreshApi, Tools, ToolsApi, UsageApi, routes,
+    LibrariesApi, RefreshApi, RouteApi, Tools, ToolsApi, UsageApi, routes,
 };
 use crate::backroom::NodeBackroom;
 use crate::config::Config;
@@ -63,6 +63,9 @@ pub enum StartError {
     /// Consensus did not start.
     #[error("failed to start the cluster")]
     Cluster(#[from] ClusterError),
+    /// The list of nodes cannot be signed.
+    #[error("no key to sign the list of nodes could be derived from `keys/master.key`")]
+    Signer,
     /// An actor did not start.
     #[error("failed to start the actors")]
     Actors(#[from] twinmcp_actors::StartError),
@@ -83,6 +86,7 @@ pub struct Node {
     stop: CancellationToken,
     stop_grace: Duration,
     server: JoinHandle<()>,
+    gossip: Option<JoinHandle<()>>,
 }
 
 impl Node {
@@ -168,8 +172,21 @@ impl Node {
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
         };
+        let gossip = place.gossip(&config)?;
+        let gossip = gossip.map(|gossip| {
+            let (clock, entropy) = (Arc::clone(&clock), Arc::clone(&entropy));
+            tokio::spawn(gossip.run(backroom(), clock, entropy, stop.clone()))
+        });
+        let route_api = RouteApi {
+            cluster: cluster.clone(),
+            readiness: Arc::clone(&readiness),
+            signer: place.route_signer().ok_or(StartError::Signer)?,
+            region: config.node.region.clone(),
+            clock: Arc::clone(&clock),
+        };
         tokio::spawn(place.settle(cluster.clone(), stop.clone()));
-        let apis = apis(&config, &actors, &cluster, &readiness, &clock, (&streams, &stop), cluster_api);
+        let apis =
+            apis(&config, &actors, &cluster, &readiness, &clock, (&streams, &stop), (cluster_api, route_api));
         let pages = ui::Pages {
             tools: apis.2.tools.clone(),
             search: actors.search.clone(),
@@ -197,7 +214,7 @@ impl Node {
         let server = tokio::spawn(server.run());
         readiness.set(true);
         tracing::info!(%address, "node ready");
-        Ok(Self { address, actors, cluster, readiness, stop, stop_grace, server })
+        Ok(Self { address, actors, cluster, readiness, stop, stop_grace, server, gossip })
     }
 
     /// Where the node listens, with the port it really has.
@@ -235,7 +252,13 @@ impl Node {
         if let Err(error) = self.server.await {
             tracing::warn!(error = %error, "the listener was interrupted");
         }
-        self.actors.stop().await;
+        // The others hear that it goes.
+        let leave = async {
+            if let Some(gossip) = self.gossip {
+                let _ = gossip.await;
+            }
+        };
+        tokio::join!(self.actors.stop(), leave);
         self.cluster.shutdown().await?;
         tracing::info!("node stopped");
         Ok(())
@@ -249,7 +272,7 @@ fn apis(
     readiness: &Arc<Readiness>,
     clock: &Arc<dyn Clock>,
     (streams, stop): (&Arc<Semaphore>, &CancellationToken),
-    cluster_api: ClusterApi,
+    (cluster_api, route_api): (ClusterApi, RouteApi),
 ) -> crate::api::Apis {
     let tools = Tools::new(actors.search.clone(), actors.usage.clone(), config.search.clone());
     let health = Health {
@@ -285,6 +308,7 @@ fn apis(
         JobsApi { jobs: actors.jobs.clone(), streams: Arc::clone(streams), stop: stop.clone() },
         ApiKeysApi { api_keys: actors.api_keys.clone(), clock: Arc::clone(clock) },
         cluster_api,
+        route_api,
         HealthApi { health },
     )
 }

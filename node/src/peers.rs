@@ -14,10 +14,11 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use twinmcp_actors::refresh::MasterKey;
+use twinmcp_cluster::membership::{ClusterSecret, MembershipError};
 use twinmcp_cluster::peer::{TlsTcp, Transport};
 use twinmcp_cluster::{
     Admission, AuthorityError, CertificateAuthority, Cluster, ClusterConfig, ClusterId, ClusterKey, Desk,
-    JoinError, JoinToken, NodeId, join,
+    JoinError, JoinToken, NodeId, RouteSigner, join,
 };
 use twinmcp_storage::clock::{Clock, Entropy, Timestamp};
 use twinmcp_storage::command::Command;
@@ -26,6 +27,7 @@ use twinmcp_storage::members::{self, Authority, NodeFacts};
 
 use crate::config::Config;
 use crate::data_dir::{DataDir, DataDirError};
+use crate::gossip::{Gossip, default_listen, gossip_address};
 
 /// How long a certificate is good: it is made anew at each start, and when a third of its life is left.
 const CERTIFICATE_LIFE_MS: u64 = 30 * 24 * 3600 * 1000;
@@ -60,6 +62,15 @@ pub enum PlaceError {
         path: PathBuf,
         /// Why.
         source: twinmcp_cluster::InvalidJoinToken,
+    },
+    /// There is no secret of gossip in a file.
+    #[error("the secret of gossip in `{}` cannot be used", path.display())]
+    GossipSecret {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The data directory belongs to a node already.
     #[error("{} holds data: only a node without data can join; choose an empty `node.data_dir`", path.display())]
@@ -101,6 +112,7 @@ pub(crate) struct Place {
 struct Ports {
     transport: Arc<TlsTcp>,
     desk: Arc<Desk>,
+    gossip: SocketAddr,
 }
 
 impl Place {
@@ -116,10 +128,12 @@ impl Place {
             Some(address) => Some(bind(address).await?),
             None => None,
         };
-        if facts.address.is_empty()
-            && let Some(listener) = &listener
-        {
-            facts.address = listener.local_addr().map_err(PlaceError::Certificate)?.to_string();
+        let gossip = gossip_listen(config);
+        if let (Some(listener), Some(gossip)) = (&listener, gossip) {
+            if facts.address.is_empty() {
+                facts.address = listener.local_addr().map_err(PlaceError::Certificate)?.to_string();
+            }
+            facts.gossip = gossip_address(&facts.address, gossip.port());
         }
         let recorded = Cluster::recorded_node(&*data.raft)?;
         let mut admission = data.admission()?;
@@ -132,7 +146,8 @@ impl Place {
         let bytes = data.master_key(&**entropy)?;
         let key = ClusterKey::new(bytes);
         let node = admission.as_ref().map(Admission::node).or(recorded).unwrap_or(NodeId(1));
-        let ports = listener.map(|listener| Ports::new(listener, &key, &data.state));
+        let ports =
+            listener.zip(gossip).map(|(listener, gossip)| Ports::new(listener, gossip, &key, &data.state));
         let place = Self {
             node,
             joins: admission.is_some() && recorded.is_none(),
@@ -188,6 +203,34 @@ impl Place {
     /// Where peers reach this node; empty for one without peers.
     pub(crate) fn address(&self) -> &str {
         &self.facts.address
+    }
+
+    /// Signs the list of nodes that clients are given.
+    pub(crate) fn route_signer(&self) -> Option<RouteSigner> {
+        self.key.route_signer()
+    }
+
+    /// How it gossips; nothing for a node without peers.
+    ///
+    /// # Errors
+    /// When a file with the secret cannot be read, or holds none.
+    pub(crate) fn gossip(&self, config: &Config) -> Result<Option<Gossip>, PlaceError> {
+        let Some(ports) = &self.ports else { return Ok(None) };
+        let mut secrets = Vec::new();
+        for file in &config.cluster.gossip_secret_files {
+            let refused = |source| PlaceError::GossipSecret { path: file.clone(), source };
+            let bytes = fs::read(file).map_err(|error| refused(error.into()))?;
+            secrets.push(ClusterSecret::new(bytes).map_err(|error| refused(error.into()))?);
+        }
+        if secrets.is_empty() {
+            let derived = self.key.derive("twinmcp gossip v1").to_vec();
+            let refused = |error: MembershipError| PlaceError::GossipSecret {
+                path: PathBuf::new(),
+                source: error.into(),
+            };
+            secrets.push(ClusterSecret::new(derived).map_err(refused)?);
+        }
+        Ok(Some(Gossip { node: self.node, listen: ports.gossip, facts: self.facts.clone(), secrets }))
     }
 
     fn certify(&self, authority: &Authority, cluster: ClusterId) -> Result<Timestamp, PlaceError> {
@@ -264,12 +307,19 @@ fn facts(config: &Config) -> NodeFacts {
         zone: config.cluster.zone.clone(),
         address: config.cluster.address.clone(),
         url: config.cluster.url.clone(),
+        gossip: String::new(),
     }
 }
 
 fn token_file(config: &Config) -> Option<&Path> {
     let file = config.cluster.join_token_file.as_path();
     (!file.as_os_str().is_empty()).then_some(file)
+}
+
+/// Checked with the configuration.
+fn gossip_listen(config: &Config) -> Option<SocketAddr> {
+    let named = config.cluster.gossip_listen.parse().ok();
+    named.or_else(|| listen_address(config).map(default_listen))
 }
 
 /// Checked with the configuration.
@@ -313,6 +363,9 @@ pub(crate) async fn join_now(config: &Config, token: &JoinToken) -> Result<Admis
         // No wildcard, which the configuration refuses without an address.
         facts.address.clone_from(&config.cluster.listen);
     }
+    if let Some(gossip) = gossip_listen(config) {
+        facts.gossip = gossip_address(&facts.address, gossip.port());
+    }
     let admission = join_with(config, &data, token, facts).await?;
     data.keep_master_key(admission.key())?;
     Ok(admission)
@@ -323,7 +376,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, PlaceError> {
 }
 
 impl Ports {
-    fn new(listener: TcpListener, key: &ClusterKey, state: &Arc<dyn Engine>) -> Self {
+    fn new(listener: TcpListener, gossip: SocketAddr, key: &ClusterKey, state: &Arc<dyn Engine>) -> Self {
         let state = Arc::clone(state);
         // A node whose record cannot be read is let in: its certificate was checked, and agreement checks again.
         let may_take_part = move |node: NodeId| {
@@ -331,6 +384,6 @@ impl Ports {
             !matches!(node, Ok(Some(node)) if node.removed_at.is_some())
         };
         let transport = Arc::new(TlsTcp::new(listener, Box::new(may_take_part)));
-        Self { transport, desk: Desk::new(key.clone()) }
+        Self { transport, desk: Desk::new(key.clone()), gossip }
     }
 }

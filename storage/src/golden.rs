@@ -96,6 +96,7 @@ fn node_facts() -> NodeFacts {
         zone: "a".into(),
         address: "eu-1.example.org:7947".into(),
         url: "https://eu.example.org".into(),
+        gossip: "eu-1.example.org:7946".into(),
     }
 }
 

@@ -53,6 +53,8 @@ pub struct NodeFacts {
     pub address: String,
     /// Where clients reach it; empty when it does not say.
     pub url: String,
+    /// Where it gossips, as `host:port`; empty when it does not.
+    pub gossip: String,
 }
 
 /// One node of the cluster.

@@ -33,7 +33,7 @@ impl TestCluster {
     pub fn setup(number: usize) -> NodeSetup {
         let name = format!("node-{number}");
         NodeSetup::default()
-            .at_one_port()
+            .at_one_port_told()
             .with("node", "name", &name)
             .with("node", "region", format!("region-{number}"))
             .with_peers()

@@ -90,10 +90,19 @@ impl NodeSetup {
         self
     }
 
+    /// At one free port that the node names to the clients of its cluster.
+    #[must_use]
+    pub fn at_one_port_told(self) -> Self {
+        let setup = self.at_one_port();
+        let url = format!("http://127.0.0.1:{}", setup.port);
+        setup.with("cluster", "url", url)
+    }
+
     /// With a port for other nodes, the same for all its starts.
     #[must_use]
     pub fn with_peers(self) -> Self {
-        self.with("cluster", "listen", format!("127.0.0.1:{}", free_port()))
+        let address = || format!("127.0.0.1:{}", free_port());
+        self.with("cluster", "listen", address()).with("cluster", "gossip_listen", address())
     }
 
     /// Let into a cluster by `token` at its first start.

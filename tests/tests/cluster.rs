@@ -119,6 +119,37 @@ async fn a_token_lets_one_node_in_once_and_a_removed_node_is_out_for_good() {
 }
 
 #[tokio::test]
+async fn clients_are_told_the_nodes_and_move_on_when_theirs_dies() {
+    let mut cluster = TestCluster::start(3, 0).await;
+    cluster.client(0).index("/acme/kiln", "1.0", "docs.tar", docs::tar(&docs::kiln("1.0"))).await;
+    for place in 0..3 {
+        answered(&cluster, place).await;
+    }
+    let listed = eventually("all nodes to be ready as node 2 hears", async || {
+        let listed = cluster.client(1).get("/api/route?region=region-3").await.expect(200).json();
+        let nodes = listed["route"]["nodes"].as_array().cloned().unwrap_or_default();
+        (nodes.len() == 3 && nodes.iter().all(|node| node["ready"] == true)).then_some(listed)
+    })
+    .await;
+    let ids: Vec<_> = listed["route"]["nodes"].as_array().unwrap().iter().map(|node| &node["id"]).collect();
+    assert_eq!(ids, [3, 2, 1], "the caller's region, then the asked node's");
+    assert_eq!(listed["jws"].as_str().unwrap().split('.').count(), 3);
+
+    let urls = format!("{},{}", cluster.nodes[0].url(), cluster.nodes[1].url());
+    let cli = twinmcp_tests::Cli::new(&urls, None, &cluster.nodes[2].folder());
+    let before = cli.run(&["query", "/acme/kiln", QUESTION]).await.expect(0).stdout;
+    cluster.nodes[0].kill().await;
+    assert_eq!(cli.run(&["query", "/acme/kiln", QUESTION]).await.expect(0).stdout, before);
+    // A dead node is not sent to, and is the last resort.
+    eventually("the dead node to be known as such", async || {
+        let listed = cluster.client(1).get("/api/route").await.expect(200).json();
+        let last = listed["route"]["nodes"].as_array()?.last()?.clone();
+        (last["id"] == 1 && last["ready"] == false).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn operators_see_the_nodes_and_hand_leadership_over() {
     let cluster = TestCluster::start(3, 1).await;
     let home = cluster.nodes[3].folder();

@@ -124,7 +124,8 @@ impl Distribution {
             let first = usize::from(hash.as_bytes()[0]) % peers.len();
             peers.rotate_left(first);
         }
-        peers.sort_by_key(|peer| region(*peer) != here);
+        let directory = cluster.directory();
+        peers.sort_by_key(|peer| (directory.is_unlikely(*peer, hash.as_bytes()), region(*peer) != here));
         peers
     }
 }

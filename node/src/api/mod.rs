@@ -17,6 +17,7 @@ mod jobs;
 mod libraries;
 mod problem;
 mod refresh;
+mod route;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ pub(crate) use self::health::{Health, HealthApi};
 pub(crate) use self::jobs::JobsApi;
 pub(crate) use self::libraries::LibrariesApi;
 pub(crate) use self::refresh::RefreshApi;
+pub(crate) use self::route::RouteApi;
 pub(crate) use self::search::{Context7Api, ToolsApi};
 pub(crate) use self::tools::Tools;
 pub(crate) use self::usage::UsageApi;
@@ -79,6 +81,7 @@ pub(crate) type Apis = (
     JobsApi,
     ApiKeysApi,
     ClusterApi,
+    RouteApi,
     HealthApi,
 );
 

@@ -1,24 +1,32 @@
 //! How the client verbs talk to a node.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use reqwest::{Client, Method, RequestBuilder, Response, Url};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::CliError;
+use super::bases::Bases;
 use crate::telemetry::TraceContext;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a node may take to say that it is there.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Nodes that are looked at.
+const PROBES_MAX: usize = 16;
+/// Paths below which a POST only asks.
+const READS: &str = "/api/mcp/";
 /// Longest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Which node, and who asks.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ClientArgs {
-    /// URL of the node
+    /// URL of the node; several with commas between them, of which the next is asked when one fails
     #[arg(long, env = "TWINMCP_URL", default_value = "http://127.0.0.1:3000", value_name = "URL")]
     pub(super) url: String,
     /// API key; anonymous when there is none
@@ -30,7 +38,7 @@ pub(super) struct ClientArgs {
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     client: Client,
-    base: Url,
+    bases: Arc<Bases>,
     key: Option<String>,
     /// What this program is to the node's metrics.
     source: &'static str,
@@ -38,29 +46,23 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn new(args: &ClientArgs, source: &'static str) -> Result<Self, CliError> {
-        let wrong = |reason: &str| CliError::Usage(format!("--url {}: {reason}", args.url));
-        let base = Url::parse(&args.url).map_err(|error| wrong(&error.to_string()))?;
-        if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
-            return Err(wrong("must be an http or https URL, e.g. http://127.0.0.1:3000"));
-        }
+        let wrong = |reason: String| CliError::Usage(format!("--url: {reason}"));
+        let bases = Bases::parse(&args.url).map_err(wrong)?;
         let mut client = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .user_agent(concat!("twinmcp/", env!("CARGO_PKG_VERSION")));
-        if base
-            .host_str()
-            .is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]")
-        {
+        if bases.are_local() {
             // A proxy would look for the node on its own machine.
             client = client.no_proxy();
         }
         let client = client.build().map_err(|error| CliError::failed(&error))?;
         let key = args.key.clone().filter(|key| !key.is_empty());
-        Ok(Self { client, base, key, source })
+        Ok(Self { client, bases: Arc::new(bases), key, source })
     }
 
     /// A request to `path`, with the key.
     pub(super) fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, CliError> {
-        let joined = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
+        let joined = format!("{}{path}", self.bases.current().as_str().trim_end_matches('/'));
         let url = Url::parse(&joined).map_err(|error| CliError::Usage(format!("--url: {error}")))?;
         let request = self.client.request(method, url).header("x-context7-source", self.source);
         Ok(match &self.key {
@@ -102,13 +104,16 @@ impl Node {
         let response = self.send(request).await?;
         let body = self.body(response).await?;
         serde_json::from_slice(&body).map_err(|error| {
-            CliError::Failed(format!("{} answered something that is not of this version: {error}", self.base))
+            CliError::Failed(format!(
+                "{} answered something that is not of this version: {error}",
+                self.bases.current()
+            ))
         })
     }
 
     /// Sends a request; an answer that is no success becomes an error in the node's own words.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, CliError> {
-        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let response = self.execute(request).await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         if status.is_success() && status != reqwest::StatusCode::ACCEPTED {
             return Ok(response);
@@ -116,8 +121,50 @@ impl Node {
         let body = self.body(response).await?;
         let said: Value = serde_json::from_slice(&body).unwrap_or_default();
         let text = said["detail"].as_str().or(said["message"].as_str()).map(str::to_owned);
-        let text = text.unwrap_or_else(|| format!("{} answered {status}", self.base));
+        let text = text.unwrap_or_else(|| format!("{} answered {status}", self.bases.current()));
         Err(CliError::Failed(text))
+    }
+
+    /// Sends a request to the current node, and to the next ones as long as that cannot do anything twice: nobody was
+    /// reached, or nothing is changed by asking.
+    async fn execute(&self, request: RequestBuilder) -> reqwest::Result<Response> {
+        let mut request = request.build()?;
+        let is_read = request.method() == Method::GET || request.url().path().contains(READS);
+        for _ in 1..self.bases.count() {
+            let Some(mut next) = request.try_clone() else { break };
+            let answered = self.client.execute(request).await;
+            let moves_on = match &answered {
+                Ok(response) => is_read && response.status() == StatusCode::SERVICE_UNAVAILABLE,
+                Err(error) => error.is_connect() || is_read,
+            };
+            match moves_on.then(|| self.bases.move_on(next.url())).flatten() {
+                Some(url) => *next.url_mut() = url,
+                None => return answered,
+            }
+            request = next;
+        }
+        self.client.execute(request).await
+    }
+
+    /// Asks the cluster for its nodes, looks which of them answer, and asks the nearest from now on. A node alone, or of
+    /// another version, changes nothing.
+    pub(super) async fn look_around(&self) {
+        let Ok(request) = self.request(Method::GET, "/api/route") else { return };
+        let Ok(listed) = self.read::<Value>(request.timeout(PROBE_TIMEOUT)).await else { return };
+        let nodes = listed["route"]["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let urls = nodes.iter().filter_map(|node| Url::parse(node["url"].as_str()?).ok());
+        let probed = futures_util::future::join_all(urls.take(PROBES_MAX).map(|url| self.probe(url))).await;
+        let mut near: Vec<(Duration, Url)> = probed.into_iter().flatten().collect();
+        near.sort_by_key(|(time, _)| *time);
+        self.bases.replace(near.into_iter().map(|(_, url)| url).collect());
+    }
+
+    /// How long a node takes to say that it is ready; nothing for one that is not.
+    async fn probe(&self, url: Url) -> Option<(Duration, Url)> {
+        let asked = format!("{}/api/health/ready", url.as_str().trim_end_matches('/'));
+        let began = Instant::now();
+        let answer = self.client.get(asked).timeout(PROBE_TIMEOUT).send().await.ok()?;
+        answer.status().is_success().then(|| (began.elapsed(), url))
     }
 
     async fn body(&self, mut response: Response) -> Result<Vec<u8>, CliError> {
@@ -139,6 +186,6 @@ impl Node {
             reason = error.to_string();
             cause = error.source();
         }
-        CliError::Unreachable { url: self.base.to_string(), reason }
+        CliError::Unreachable { url: self.bases.current().to_string(), reason }
     }
 }

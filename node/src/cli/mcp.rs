@@ -20,6 +20,9 @@ use crate::mcp::{Answer, Backend, Call, Server};
 /// How long a relay outlives the process that started it, at most.
 const PARENT_LOOKED_FOR_EVERY: Duration = Duration::from_secs(1);
 
+/// Between two looks for the nearest node: as long as a list of nodes is good.
+const LOOK_AROUND_EVERY: Duration = Duration::from_secs(300);
+
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example for a client's configuration: {\"command\": \"twinmcp\", \"args\": [\"mcp\"]}"
@@ -57,6 +60,19 @@ impl Backend for Relay {
 
 pub(super) async fn run(args: McpArgs) -> Result<(), CliError> {
     let relay = Relay { node: Node::new(&args.client, "twinmcp-mcp")? };
+    let node = relay.node.clone();
+    let looking = tokio::spawn(async move {
+        loop {
+            node.look_around().await;
+            tokio::time::sleep(LOOK_AROUND_EVERY).await;
+        }
+    });
+    let served = serve(relay).await;
+    looking.abort();
+    served
+}
+
+async fn serve(relay: Relay) -> Result<(), CliError> {
     let mut end = End::watch().map_err(|error| CliError::failed(&error))?;
     let service = tokio::select! {
         service = Server::new(relay).serve(rmcp::transport::io::stdio_pipes()) => service,

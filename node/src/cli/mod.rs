@@ -4,6 +4,7 @@
 //! request failed, 2 wrong usage, 3 the node could not be reached.
 
 mod admin;
+mod bases;
 mod client;
 mod cluster;
 mod index;

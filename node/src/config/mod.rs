@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 
 use twinmcp_actors::outbound;
 use twinmcp_storage::engine::EngineKind;
-use twinmcp_storage::members::FACT_BYTES_MAX;
 
 use self::source::Source;
 pub use self::source::{Problem, Problems};
@@ -122,6 +121,10 @@ section! {
         listen: String = String::new(),
         /// Where other nodes reach this one, as `host:port`; the address of `listen` when empty.
         address: String = String::new(),
+        /// Address and port of gossip between nodes (UDP); the port below that of `listen` when empty.
+        gossip_listen: String = String::new(),
+        /// Files with the secret of gossip; the first one's seals, both open; derived from the cluster's key when empty.
+        gossip_secret_files: Vec<PathBuf> = Vec::new(),
         /// Where clients reach this node, e.g. `https://eu.docs.example.com`; told by `/api/route`.
         url: String = String::new(),
         /// What fails together with this node inside its region, e.g. a data centre.
@@ -411,21 +414,29 @@ impl Config {
         let cluster = &self.cluster;
         let listen = cluster.listen.is_empty() || cluster.listen.parse::<SocketAddr>().is_ok();
         require(listen, "cluster", "listen", "must be empty or an address with a port, e.g. `0.0.0.0:7947`");
+        let gossip = cluster.gossip_listen.is_empty() || cluster.gossip_listen.parse::<SocketAddr>().is_ok();
+        require(gossip, "cluster", "gossip_listen", "must be empty or an address with a port");
+        let secrets = cluster.gossip_secret_files.len() <= 2;
+        require(secrets, "cluster", "gossip_secret_files", "must name at most two files");
         let is_wild = cluster.listen.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_unspecified());
         let address = match cluster.address.rsplit_once(':') {
             Some((host, port)) => {
-                !host.is_empty() && cluster.address.len() <= FACT_BYTES_MAX && port.parse::<u16>().is_ok()
+                !host.is_empty() && cluster.address.len() <= 64 && port.parse::<u16>().is_ok()
             }
             None => cluster.address.is_empty() && !is_wild,
         };
-        let message = "must be `host:port`, as other nodes reach this one";
+        let message = "must be `host:port`, as other nodes reach this one, of at most 64 bytes";
         require(address, "cluster", "address", message);
         let url = cluster.url.is_empty()
             || reqwest::Url::parse(&cluster.url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-        let url = url && cluster.url.len() <= FACT_BYTES_MAX;
-        require(url, "cluster", "url", "must be empty or an http or https URL of at most 255 bytes");
-        let zone = cluster.zone.is_empty() || is_name(&cluster.zone);
-        require(zone, "cluster", "zone", one_to_64);
+        let url = url && cluster.url.len() <= 96;
+        require(url, "cluster", "url", "must be empty or an http or https URL of at most 96 bytes");
+        // What is gossiped is short.
+        let is_short = |name: &str| is_name(name) && name.len() <= 32;
+        let short = "must have 1 to 32 letters, digits or `-_.`";
+        require(cluster.zone.is_empty() || is_short(&cluster.zone), "cluster", "zone", short);
+        let region = cluster.listen.is_empty() || is_short(&self.node.region);
+        require(region, "node", "region", "must have at most 32 bytes in a cluster");
         let joins = cluster.join_token_file.as_os_str().is_empty() || !cluster.listen.is_empty();
         require(joins, "cluster", "join_token_file", "needs `cluster.listen`");
         let heartbeat = (10..=60_000).contains(&cluster.heartbeat_ms);
