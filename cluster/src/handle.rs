@@ -15,7 +15,7 @@ use twinmcp_storage::members::{self, NodeFacts};
 
 use crate::changes::Changes;
 use crate::config::ClusterConfig;
-use crate::consensus::{self, BUILD_VERSION, Consensus, MemberChange, Peering};
+use crate::consensus::{self, BUILD_VERSION, Consensus, MemberChange, Peering, Survivor};
 use crate::directory::Directory;
 use crate::error::ClusterError;
 use crate::peer::{Alone, Lane, PeerError, PeerService, Transport, bytes_body};
@@ -140,6 +140,40 @@ impl Cluster {
     /// When the engine cannot be read.
     pub fn recorded_id(state: &dyn Reader) -> Result<Option<ClusterId>, StorageError> {
         consensus::recorded_id(state)
+    }
+
+    /// Writes the agreed state as it is now to `out`: everything any node has answered for, and nothing half. Blocks.
+    ///
+    /// # Errors
+    /// What `out` answers, or the store. Call [`Self::linearize`] before.
+    pub fn backup(&self, out: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        consensus::dump(&*self.view(), out)
+    }
+
+    /// Puts what [`Self::backup`] has written onto two empty engines, as the state of a new cluster with one node.
+    ///
+    /// # Errors
+    /// [`ClusterError::Start`] with a sentence: engines that hold something, a backup that is damaged or of a later build.
+    pub fn restore(
+        backup: &mut impl io::Read,
+        state: &dyn Engine,
+        raft: Arc<dyn Engine>,
+        entropy: &dyn Entropy,
+    ) -> Result<ClusterId, ClusterError> {
+        consensus::restore(backup, state, raft, entropy)
+    }
+
+    /// Makes a node that does not run the only one of its cluster, with all that is in its log; for when a majority is
+    /// lost for ever. The cluster gets a new name, so that the others are strangers should they come back.
+    ///
+    /// # Errors
+    /// [`ClusterError::Start`] with a sentence when there is nothing to go on with.
+    pub fn force_alone(
+        state: &dyn Engine,
+        raft: Arc<dyn Engine>,
+        entropy: &dyn Entropy,
+    ) -> Result<Survivor, ClusterError> {
+        consensus::force_alone(state, raft, entropy)
     }
 
     /// Proposes a change and waits until it is agreed on, on disk and applied here, for as long as

@@ -34,7 +34,7 @@ pub use authority::{
 };
 pub use changes::Changes;
 pub use config::ClusterConfig;
-pub use consensus::BUILD_VERSION;
+pub use consensus::{BUILD_VERSION, Survivor};
 pub use desk::{Backroom, BundleBytes, Desk, NodeReport};
 pub use directory::Directory;
 pub use error::ClusterError;

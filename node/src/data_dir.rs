@@ -184,6 +184,13 @@ impl DataDir {
         write_durably(&path, &bytes).map_err(|source| DataDirError::Unusable { path, source })
     }
 
+    /// Flushes and closes what is open, for programs that only wrote.
+    pub(crate) fn close(self) -> Result<(), DataDirError> {
+        let state = self.state.close();
+        self.raft.close()?;
+        Ok(state?)
+    }
+
     fn keys(&self) -> Result<PathBuf, DataDirError> {
         let folder = self.path.join("keys");
         match private_dir(&folder) {

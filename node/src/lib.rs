@@ -6,6 +6,7 @@
 
 mod api;
 mod backroom;
+mod backup;
 pub mod cli;
 mod config;
 mod data_dir;
@@ -23,6 +24,7 @@ mod tls;
 mod ui;
 
 pub use api::openapi_document;
+pub use backup::RestoreError;
 pub use config::{
     Config, EmbeddingsConfig, HttpConfig, IngestConfig, LimitsConfig, NodeConfig, PeersConfig, Problem,
     Problems, SearchConfig, StorageConfig, TelemetryConfig,

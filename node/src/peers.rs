@@ -17,10 +17,10 @@ use twinmcp_actors::refresh::MasterKey;
 use twinmcp_cluster::membership::{ClusterSecret, MembershipError};
 use twinmcp_cluster::peer::{TlsTcp, Transport};
 use twinmcp_cluster::{
-    Admission, AuthorityError, CertificateAuthority, Cluster, ClusterConfig, ClusterId, ClusterKey, Desk,
-    JoinError, JoinToken, NodeId, RouteSigner, join,
+    Admission, AuthorityError, CertificateAuthority, Cluster, ClusterConfig, ClusterError, ClusterId,
+    ClusterKey, Desk, JoinError, JoinToken, NodeId, RouteSigner, Survivor, join,
 };
-use twinmcp_storage::clock::{Clock, Entropy, Timestamp};
+use twinmcp_storage::clock::{Clock, Entropy, SystemEntropy, Timestamp};
 use twinmcp_storage::command::Command;
 use twinmcp_storage::engine::{Engine, StorageError};
 use twinmcp_storage::members::{self, Authority, NodeFacts};
@@ -81,6 +81,9 @@ pub enum PlaceError {
     /// Nobody lets it in.
     #[error("failed to join the cluster")]
     Join(#[from] JoinError),
+    /// The cluster could not be changed.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The certificate could not be made.
     #[error("failed to make this node's certificate")]
     Authority(#[from] AuthorityError),
@@ -369,6 +372,14 @@ pub(crate) async fn join_now(config: &Config, token: &JoinToken) -> Result<Admis
     let admission = join_with(config, &data, token, facts).await?;
     data.keep_master_key(admission.key())?;
     Ok(admission)
+}
+
+/// Makes a node that does not run the only one of its cluster.
+pub(crate) fn force_alone(config: &Config) -> Result<Survivor, PlaceError> {
+    let data = DataDir::open(&config.node.data_dir, &config.storage, config.search.bundles_open_max)?;
+    let survivor = Cluster::force_alone(&*data.state, Arc::clone(&data.raft), &SystemEntropy)?;
+    data.close()?;
+    Ok(survivor)
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, PlaceError> {

@@ -150,6 +150,68 @@ async fn clients_are_told_the_nodes_and_move_on_when_theirs_dies() {
 }
 
 #[tokio::test]
+async fn a_backup_of_a_running_cluster_is_restored_into_an_empty_node() {
+    let mut cluster = TestCluster::start(3, 0).await;
+    cluster.client(1).index("/acme/kiln", "1.0", "docs.tar", docs::tar(&docs::kiln("1.0"))).await;
+    let first = answered(&cluster, 2).await;
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let cli = twinmcp_tests::Cli::new(cluster.nodes[2].url(), Some(cluster.key()), home);
+    let file = home.join("backup.tar");
+    let file = file.to_str().unwrap();
+    let told = cli.run(&["backup", file]).await.expect(0).stderr;
+    assert!(told.contains("1 bundles"), "{told}");
+
+    let data = home.join("restored");
+    let config = home.join("restored.toml");
+    std::fs::write(&config, format!("[node]\ndata_dir = {data:?}\n")).unwrap();
+    let config = config.to_str().unwrap();
+    let bytes = std::fs::read(file).unwrap();
+    let cut = home.join("cut.tar");
+    std::fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    let refused = cli.run(&["restore", cut.to_str().unwrap(), "--config", config]).await.expect(1).stderr;
+    assert!(refused.contains("is no whole backup") && !data.exists(), "{refused}");
+    cli.run(&["restore", file, "--config", config]).await.expect(0);
+    let twice = cli.run(&["restore", file, "--config", config]).await.expect(1).stderr;
+    assert!(twice.contains("not empty"), "{twice}");
+
+    for node in &mut cluster.nodes {
+        node.kill().await;
+    }
+    let restored = TestCluster::setup(1).on(&data).start().await;
+    cluster.nodes[0] = restored;
+    let view = cluster.view(0).await;
+    assert_eq!(view["nodes"].as_array().unwrap().len(), 1, "{view}");
+    assert_eq!(answered(&cluster, 0).await, first, "the founder's key works, and the bundle came along");
+    cluster.nodes.truncate(1);
+    cluster.join().await;
+    assert_eq!(answered(&cluster, 1).await, first);
+}
+
+#[tokio::test]
+async fn one_voter_that_is_left_goes_on_alone_when_an_operator_says_so() {
+    let mut cluster = TestCluster::start(3, 0).await;
+    cluster.client(0).index("/acme/kiln", "1.0", "docs.tar", docs::tar(&docs::kiln("1.0"))).await;
+    let first = answered(&cluster, 2).await;
+    for node in &mut cluster.nodes {
+        node.kill().await;
+    }
+    let home = cluster.nodes[2].folder();
+    let config = home.join("survivor.toml");
+    let data = cluster.nodes[2].data_dir();
+    std::fs::write(&config, format!("[node]\ndata_dir = {data:?}\n")).unwrap();
+    let cli = twinmcp_tests::Cli::new(cluster.nodes[2].url(), None, &home);
+    let force = ["cluster", "force-alone", "--config", config.to_str().unwrap()];
+    let refused = cli.run(&force).await.expect(2).stderr;
+    assert!(refused.contains("--the-others-are-lost"), "{refused}");
+    let told = cli.run(&[&force[..], &["--the-others-are-lost"]].concat()).await.expect(0).stderr;
+    assert!(told.contains("node 3 is the only one"), "{told}");
+    cluster.nodes[2].restart().await;
+    assert_eq!(answered(&cluster, 2).await, first);
+    changed(&cluster, 2).await;
+}
+
+#[tokio::test]
 async fn operators_see_the_nodes_and_hand_leadership_over() {
     let cluster = TestCluster::start(3, 1).await;
     let home = cluster.nodes[3].folder();

@@ -104,12 +104,15 @@ impl<'a> PieceWriter<'a> {
 }
 
 /// Writes the whole agreed state of `state` as a stream.
-pub(super) fn write(state: &dyn Reader, out: &mut PieceWriter<'_>) -> Result<(), StorageError> {
-    out.write(&[FORMAT])?;
+pub(super) fn write<E: From<StorageError>>(
+    state: &dyn Reader,
+    mut out: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    out(&[FORMAT])?;
     for &space in Keyspace::STATE {
         let name = space.name().as_bytes();
-        out.write(&[MORE, u8::try_from(name.len()).unwrap_or(u8::MAX)])?;
-        out.write(name)?;
+        out(&[MORE, u8::try_from(name.len()).unwrap_or(u8::MAX)])?;
+        out(name)?;
         let mut after: Option<Vec<u8>> = None;
         loop {
             let pairs = state.scan(space, &[], after.as_deref(), SCAN_PAIRS)?;
@@ -117,20 +120,20 @@ pub(super) fn write(state: &dyn Reader, out: &mut PieceWriter<'_>) -> Result<(),
                 // Neither can be cut: the engine's limits are far below.
                 let key_bytes = u16::try_from(key.len()).unwrap_or(u16::MAX);
                 let value_bytes = u32::try_from(value.len()).unwrap_or(u32::MAX);
-                out.write(&[MORE])?;
-                out.write(&key_bytes.to_be_bytes())?;
-                out.write(key)?;
-                out.write(&value_bytes.to_be_bytes())?;
-                out.write(value)?;
+                out(&[MORE])?;
+                out(&key_bytes.to_be_bytes())?;
+                out(key)?;
+                out(&value_bytes.to_be_bytes())?;
+                out(value)?;
             }
             match pairs.into_iter().next_back() {
                 Some((key, _)) => after = Some(key),
                 None => break,
             }
         }
-        out.write(&[END])?;
+        out(&[END])?;
     }
-    out.write(&[END])
+    out(&[END])
 }
 
 /// The pieces of one snapshot as a stream.
@@ -159,29 +162,6 @@ impl<'a> PieceReader<'a> {
         let piece = self.reader.get(Keyspace::Snapshots, &key)?;
         Ok(Some(piece.ok_or(DumpError::Damaged { what: "a piece is missing" })?))
     }
-
-    fn byte(&mut self) -> Result<u8, DumpError> {
-        let mut byte = [0];
-        self.read_exact(&mut byte)?;
-        Ok(byte[0])
-    }
-
-    fn bytes(&mut self, length: usize, length_max: usize) -> Result<Vec<u8>, DumpError> {
-        if length > length_max {
-            return Err(DumpError::Damaged { what: "a length is over its limit" });
-        }
-        let mut bytes = vec![0; length];
-        self.read_exact(&mut bytes)?;
-        Ok(bytes)
-    }
-
-    fn is_more(&mut self) -> Result<bool, DumpError> {
-        match self.byte()? {
-            MORE => Ok(true),
-            END => Ok(false),
-            _ => Err(DumpError::Damaged { what: "a mark is neither end nor more" }),
-        }
-    }
 }
 
 impl Read for PieceReader<'_> {
@@ -201,33 +181,56 @@ impl Read for PieceReader<'_> {
 
 /// Hands every pair of the stream to `put`, in the order they were written.
 pub(super) fn read(
-    pieces: &mut PieceReader<'_>,
+    pieces: &mut impl Read,
     mut put: impl FnMut(Keyspace, Vec<u8>, Vec<u8>) -> Result<(), DumpError>,
 ) -> Result<(), DumpError> {
-    let format = pieces.byte()?;
+    let format = byte(pieces)?;
     if format != FORMAT {
         return Err(DumpError::NewerFormat { format });
     }
-    while pieces.is_more()? {
-        let length = pieces.byte()?.into();
-        let name = pieces.bytes(length, usize::from(u8::MAX))?;
+    while is_more(pieces)? {
+        let length = byte(pieces)?.into();
+        let name = bytes(pieces, length, usize::from(u8::MAX))?;
         let known = Keyspace::STATE.iter().find(|space| space.name().as_bytes() == name);
         let Some(&space) = known else {
             return Err(DumpError::UnknownKeyspace { name: String::from_utf8_lossy(&name).into_owned() });
         };
-        while pieces.is_more()? {
+        while is_more(pieces)? {
             let mut length = [0; 2];
             pieces.read_exact(&mut length)?;
-            let key = pieces.bytes(u16::from_be_bytes(length).into(), KEY_BYTES_MAX)?;
+            let key = bytes(pieces, u16::from_be_bytes(length).into(), KEY_BYTES_MAX)?;
             let mut length = [0; 4];
             pieces.read_exact(&mut length)?;
             let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-            let value = pieces.bytes(length, VALUE_BYTES_MAX)?;
+            let value = bytes(pieces, length, VALUE_BYTES_MAX)?;
             put(space, key, value)?;
         }
     }
     match pieces.read(&mut [0])? {
         0 => Ok(()),
         _ => Err(DumpError::Damaged { what: "bytes follow its end" }),
+    }
+}
+
+fn byte(stream: &mut impl Read) -> Result<u8, DumpError> {
+    let mut byte = [0];
+    stream.read_exact(&mut byte)?;
+    Ok(byte[0])
+}
+
+fn bytes(stream: &mut impl Read, length: usize, length_max: usize) -> Result<Vec<u8>, DumpError> {
+    if length > length_max {
+        return Err(DumpError::Damaged { what: "a length is over its limit" });
+    }
+    let mut bytes = vec![0; length];
+    stream.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn is_more(stream: &mut impl Read) -> Result<bool, DumpError> {
+    match byte(stream)? {
+        MORE => Ok(true),
+        END => Ok(false),
+        _ => Err(DumpError::Damaged { what: "a mark is neither end nor more" }),
     }
 }

@@ -18,6 +18,7 @@ mod network;
 mod propose;
 mod queue;
 mod records;
+mod recover;
 mod requests;
 mod serve;
 mod snapshot;
@@ -48,6 +49,8 @@ use self::network::Network;
 use self::propose::Proposer;
 use self::queue::{Former, Queue};
 use self::records::{ClusterRecord, NodeRecord};
+pub use self::recover::Survivor;
+pub(crate) use self::recover::{force_alone, restore};
 use self::requests::Numbers;
 use self::serve::Service;
 use self::snapshot::SnapshotStore;
@@ -370,6 +373,12 @@ async fn stop_writer(writer: &Writer) {
     let writer = writer.clone();
     // Blocks until what waits is written.
     let _ = tokio::task::spawn_blocking(move || writer.stop()).await;
+}
+
+/// The whole agreed state of `state` as a stream.
+pub(crate) fn dump(state: &dyn Reader, out: impl FnMut(&[u8]) -> std::io::Result<()>) -> std::io::Result<()> {
+    let mut out = out;
+    dump::write(state, |bytes| out(bytes).map_err(dump::DumpError::from)).map_err(std::io::Error::from)
 }
 
 /// Whose data lies on the log's engine.

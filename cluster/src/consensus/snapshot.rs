@@ -109,13 +109,15 @@ impl SnapshotStore {
     }
 
     /// Writes the state in `view` as the snapshot, unless there is one as late by now.
-    fn build(&self, view: &dyn Reader) -> io::Result<Snapshot> {
+    pub(super) fn build(&self, view: &dyn Reader) -> io::Result<Snapshot> {
         let applied: Option<records::AppliedRecord> =
             records::read(view, Keyspace::Meta, self.group, records::APPLIED).map_err(io::Error::other)?;
         let membership: Option<MembershipRecord> =
             records::read(view, Keyspace::Meta, self.group, records::MEMBERSHIP).map_err(io::Error::other)?;
         let position = applied.map(|applied| applied.position);
-        self.replace(position, membership.unwrap_or_default(), |out| Ok(dump::write(view, out)?))
+        self.replace(position, membership.unwrap_or_default(), |out| {
+            Ok(dump::write(view, |bytes| out.write(bytes))?)
+        })
     }
 
     /// Keeps a copy of a snapshot that came from elsewhere, after checking that it is whole.

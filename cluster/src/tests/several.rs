@@ -23,25 +23,34 @@ struct Several {
 impl Several {
     /// Node 1 founds it, the others join and follow; the first `voters` vote.
     async fn start(nodes: u64, voters: u64) -> Self {
-        let mut several = Self {
-            network: Network::new(),
-            machines: BTreeMap::new(),
-            nodes: BTreeMap::new(),
-            transports: BTreeMap::new(),
-        };
+        let mut several = Self::empty();
         for node in 1..=nodes {
-            several.machines.insert(node, Machine::new());
-            let (address, transport) = several.network.attach(node);
-            several.transports.insert(node, transport);
-            if node > 1 {
-                several.nodes[&1].admit(NodeId(node), &address).await.unwrap();
-            }
-            several.run(node).await;
+            several.add(node).await;
         }
         for node in 2..=voters {
             several.nodes[&1].promote(NodeId(node), VoterChoice::Forced).await.unwrap();
         }
         several
+    }
+
+    fn empty() -> Self {
+        Self {
+            network: Network::new(),
+            machines: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            transports: BTreeMap::new(),
+        }
+    }
+
+    /// Starts another node; one that runs lets it in.
+    async fn add(&mut self, node: u64) {
+        self.machines.entry(node).or_insert_with(Machine::new);
+        let (address, transport) = self.network.attach(node);
+        self.transports.insert(node, transport);
+        if let Some(member) = self.nodes.values().next() {
+            member.admit(NodeId(node), &address).await.unwrap();
+        }
+        self.run(node).await;
     }
 
     /// Starts a node on what its machine holds.
@@ -234,4 +243,82 @@ async fn a_node_that_was_away_for_long_gets_a_snapshot() {
     several.nodes[&2].propose(account(50)).await.unwrap();
     several.everywhere(50).await;
     several.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_a_running_cluster_becomes_a_new_one_that_others_can_join() {
+    let several = Several::start(3, 3).await;
+    for number in 0..30 {
+        several.nodes[&(1 + number % 3)].propose(account(number)).await.unwrap();
+    }
+    let mut backup = Vec::new();
+    several.nodes[&2].linearize(PATIENCE).await.unwrap();
+    let write = |bytes: &[u8]| {
+        backup.extend_from_slice(bytes);
+        Ok(())
+    };
+    several.nodes[&2].backup(write).unwrap();
+    let before = several.nodes[&2].status().cluster_id;
+    several.stop().await;
+
+    let mut anew = Several::empty();
+    let machine = Machine::new();
+    let (state, raft) = (machine.state.clone(), Arc::new(machine.raft.clone()));
+    let restored = Cluster::restore(&mut backup.as_slice(), &state, raft.clone(), &SystemEntropy).unwrap();
+    assert_ne!(restored, before, "nodes of the cluster before are strangers");
+    let again = Cluster::restore(&mut backup.as_slice(), &state, raft, &SystemEntropy).unwrap_err();
+    assert!(again.to_string().contains("not empty"), "{again}");
+    anew.machines.insert(1, machine);
+    anew.add(1).await;
+    assert_eq!(anew.nodes[&1].status().cluster_id, restored);
+    assert!((0..30).all(|number| has_account(&anew.nodes[&1], number)));
+    // As a node does that has a port for peers.
+    anew.nodes[&1].admit(NodeId(1), "node-1:7947").await.unwrap();
+    anew.add(2).await;
+    anew.nodes[&2].propose(account(30)).await.unwrap();
+    assert!((0..=30).all(|number| has_account(&anew.nodes[&2], number)));
+    anew.crash(1).await;
+    anew.run(1).await;
+    assert!((0..=30).all(|number| has_account(&anew.nodes[&1], number)));
+    anew.stop().await;
+
+    for length in [0, 1, backup.len() / 2, backup.len() - 1] {
+        let machine = Machine::new();
+        let raft = Arc::new(machine.raft.clone());
+        let cut = Cluster::restore(&mut &backup[..length], &machine.state, raft, &SystemEntropy);
+        assert!(cut.is_err(), "{length} bytes of {}", backup.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_voter_that_is_left_goes_on_alone_with_all_that_was_answered() {
+    let mut several = Several::start(3, 3).await;
+    for number in 0..20 {
+        several.nodes[&1].propose(account(number)).await.unwrap();
+    }
+    let before = several.nodes[&2].status().cluster_id;
+    // Two are lost for ever; the one that is left is the one whose log goes farthest.
+    several.everywhere(19).await;
+    for node in 1..=3 {
+        several.crash(node).await;
+    }
+    let machine = &several.machines[&2];
+    let (state, raft) = (machine.state.clone(), Arc::new(machine.raft.clone()));
+    let survivor = Cluster::force_alone(&state, raft, &SystemEntropy).unwrap();
+    assert_eq!(survivor.node, NodeId(2));
+    several.run(2).await;
+    let status = several.nodes[&2].status();
+    assert_eq!((status.role, status.cluster_id), (Role::Leader, survivor.cluster));
+    assert_ne!(status.cluster_id, before);
+    assert_eq!(status.members.len(), 1, "{status:?}");
+    assert!((0..20).all(|number| has_account(&several.nodes[&2], number)));
+    several.nodes[&2].propose(account(20)).await.unwrap();
+    // A node that lost its disk comes back under a new id.
+    several.add(4).await;
+    assert!((0..=20).all(|number| has_account(&several.nodes[&4], number)));
+    several.stop().await;
+
+    let empty = Machine::new();
+    let nothing = Cluster::force_alone(&empty.state, Arc::new(empty.raft.clone()), &SystemEntropy);
+    assert!(nothing.unwrap_err().to_string().contains("holds no node"));
 }

@@ -1,13 +1,17 @@
 //! The cluster over HTTP: who takes part, and the operators' verbs.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use poem::Body;
 use poem::http::StatusCode;
 use poem_openapi::param::{Path, Query};
-use poem_openapi::payload::Json;
+use poem_openapi::payload::{Binary, Json};
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
+use tokio::sync::mpsc;
 use twinmcp_cluster::{
     Cluster, ClusterError, ClusterStatus, MemberStatus, NodeId, NodeReport, TokenError, VoterChoice,
 };
@@ -20,6 +24,7 @@ use super::Tag;
 use super::body::JsonBody;
 use super::error::ApiError;
 use crate::backroom::NodeBackroom;
+use crate::backup;
 use crate::http::Caller;
 use crate::telemetry::Readiness;
 
@@ -27,6 +32,11 @@ use crate::telemetry::Readiness;
 const REPORT_DEADLINE: Duration = Duration::from_secs(1);
 /// How long a node that is drained waits for another to lead.
 const HAND_OVER_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a backup waits until this node has applied what others have answered for.
+const LINEARIZE_DEADLINE: Duration = Duration::from_secs(5);
+/// Pieces of a backup made ahead of who reads it.
+const BACKUP_PIECES_AHEAD: usize = 4;
+const BACKUP_PIECE_BYTES: usize = 256 * 1024;
 /// Life of a join token when none is named, in seconds.
 const TOKEN_LIFE_S: u64 = 3_600;
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -330,6 +340,38 @@ impl ClusterApi {
         Ok(Changed::Done)
     }
 
+    /// Streams a backup of the running cluster.
+    ///
+    /// A tar archive of the agreed state and the index bundles of the asked node, as they are when it has applied all that
+    /// any node had answered for. An archive without its entry `end` was cut off. The cluster's key is not in it. For
+    /// operators (`admin`).
+    #[oai(path = "/backup", method = "get", operation_id = "backup_cluster")]
+    async fn backup(
+        &self,
+        caller: Caller,
+        /// Whether index bundles are in it; without them a restored cluster indexes again.
+        #[oai(default, example = "bundles_example")]
+        bundles: Query<Option<bool>>,
+    ) -> Result<BackupStream, ApiError> {
+        caller.may(Scope::Admin)?;
+        self.cluster.linearize(LINEARIZE_DEADLINE).await?;
+        let (pieces, receiver) = mpsc::channel::<io::Result<Bytes>>(BACKUP_PIECES_AHEAD);
+        let cluster = self.cluster.clone();
+        let store = (bundles.0 != Some(false)).then(|| Arc::clone(&self.backroom.bundles));
+        let now = self.clock.now();
+        tokio::task::spawn_blocking(move || {
+            let out = io::BufWriter::with_capacity(BACKUP_PIECE_BYTES, Pipe { pieces: pieces.clone() });
+            if let Err(error) = backup::write(&cluster, store.as_deref(), now, out) {
+                // The answer is cut off: whoever reads it finds no end.
+                let _ = pieces.blocking_send(Err(error));
+            }
+        });
+        let stream = futures_util::stream::unfold(receiver, |mut receiver| async move {
+            receiver.recv().await.map(|piece| (piece, receiver))
+        });
+        Ok(BackupStream::Archive(Binary(Body::from_bytes_stream(stream))))
+    }
+
     /// Raises what every node of the cluster can read.
     ///
     /// To the most that all members can; refused with 409 while one cannot be asked. Builds that cannot read it can not
@@ -339,6 +381,30 @@ impl ClusterApi {
         caller.may(Scope::Admin)?;
         self.cluster.upgrade(REPORT_DEADLINE).await?;
         Ok(Changed::Done)
+    }
+}
+
+#[derive(ApiResponse)]
+pub(crate) enum BackupStream {
+    /// The archive.
+    #[oai(status = 200, content_type = "application/x-tar")]
+    Archive(Binary<Body>),
+}
+
+/// Hands what is written to an answer.
+struct Pipe {
+    pieces: mpsc::Sender<io::Result<Bytes>>,
+}
+
+impl io::Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        self.pieces.blocking_send(Ok(Bytes::copy_from_slice(bytes))).map_err(gone)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -398,6 +464,10 @@ impl ClusterApi {
 
 fn node_id_example() -> u64 {
     2
+}
+
+fn bundles_example() -> Option<bool> {
+    Some(true)
 }
 
 fn force_example() -> Option<bool> {

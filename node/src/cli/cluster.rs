@@ -10,7 +10,6 @@ use twinmcp_cluster::JoinToken;
 
 use super::client::{ClientArgs, Node};
 use super::{CliError, print, tell};
-use crate::config::Config;
 use crate::peers;
 
 /// How long `transfer-leader` waits until the other leads.
@@ -68,6 +67,19 @@ pub(super) enum ClusterCommand {
     Remove(NodeArgs),
     /// Let a voter lead
     TransferLeader(NodeArgs),
+    /// Make a node that does not run the only one of its cluster: when a majority is lost for ever
+    #[command(
+        after_help = "Run it on the node whose log goes farthest. What the lost majority had agreed on and this node never \
+                      received is lost. The cluster gets a new id: all other nodes join anew, with empty data directories."
+    )]
+    ForceAlone {
+        /// The node's configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Yes, the others are lost for ever
+        #[arg(long)]
+        the_others_are_lost: bool,
+    },
     /// Raise what every node can read, once all run the new build
     Upgrade(ClientArgs),
 }
@@ -126,6 +138,20 @@ pub(super) async fn run(command: ClusterCommand) -> Result<(), CliError> {
             Ok(())
         }
         ClusterCommand::TransferLeader(node) => transfer(&node).await,
+        ClusterCommand::ForceAlone { config, the_others_are_lost } => {
+            if !the_others_are_lost {
+                let message = "this ends the cluster as the other nodes know it; if they are lost for ever, say \
+                               `--the-others-are-lost`";
+                return Err(CliError::Usage(message.to_owned()));
+            }
+            let survivor = peers::force_alone(&super::serve::load(&config)?)
+                .map_err(|error| CliError::failed(&error))?;
+            tell(&format!(
+                "node {} is the only one of cluster {} and counts on its log up to entry {}; start it with `twinmcp serve`",
+                survivor.node, survivor.cluster, survivor.last_log_index
+            ));
+            Ok(())
+        }
         ClusterCommand::Upgrade(client) => {
             send(&client, Method::POST, "/api/cluster/upgrade").await?;
             let view: Value = self::node(&client)?.get("/api/cluster").await?;
@@ -143,8 +169,7 @@ async fn join(token: &std::path::Path, config: &std::path::Path) -> Result<(), C
     };
     let text = text.map_err(|error| CliError::Usage(format!("{}: {error}", token.display())))?;
     let token: JoinToken = text.parse().map_err(|error| CliError::Usage(format!("{error}")))?;
-    let config = Config::load(Some(config))
-        .map_err(|problems| CliError::Usage(format!("the configuration is wrong:\n{problems}")))?;
+    let config = super::serve::load(config)?;
     if config.cluster.listen.is_empty() {
         let message =
             "the configuration names no address for peers: set `cluster.listen` and `cluster.address`";

@@ -4,6 +4,7 @@
 //! request failed, 2 wrong usage, 3 the node could not be reached.
 
 mod admin;
+mod backup;
 mod bases;
 mod client;
 mod cluster;
@@ -58,6 +59,10 @@ enum Command {
     /// Operate a cluster: its nodes, who votes, who leads
     #[command(subcommand, arg_required_else_help = true)]
     Cluster(cluster::ClusterCommand),
+    /// Write a backup of a running cluster to a file
+    Backup(backup::BackupArgs),
+    /// Make a new cluster of one node from a backup, in an empty data directory
+    Restore(backup::RestoreArgs),
     /// Administer a node
     #[command(subcommand, arg_required_else_help = true)]
     Admin(AdminCommand),
@@ -153,6 +158,8 @@ fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Mcp(args) => block_on(mcp::run(args)),
         Command::Admin(AdminCommand::Key(command)) => block_on(admin::key(command)),
         Command::Admin(AdminCommand::Library(command)) => block_on(library::library(command)),
+        Command::Backup(args) => block_on(backup::backup(args)),
+        Command::Restore(args) => backup::restore(&args),
         Command::Cluster(command) => block_on(cluster::run(command)),
         Command::Openapi => print(&crate::openapi_document()),
         Command::Completions { shell } => {

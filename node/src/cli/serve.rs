@@ -50,6 +50,11 @@ pub(super) fn check(file: &Path) -> Result<(), CliError> {
     print(&format!("{} is right", file.display()))
 }
 
+/// The configuration in `file`.
+pub(super) fn load(file: &Path) -> Result<Config, CliError> {
+    Config::load(Some(file)).map_err(|problems| wrong(&problems))
+}
+
 fn wrong(problems: &Problems) -> CliError {
     CliError::Usage(format!("the configuration is wrong:\n{problems}"))
 }
