@@ -15,6 +15,9 @@ const SCOPES: [Scope; 5] =
 /// Operations on a path that names something, which everybody may read, or whoever shows the webhook's own secret.
 const OPEN: &[&str] = &["get_library", "call_webhook"];
 
+/// Operations on nodes of the cluster, which belong to nobody but operators.
+const OPERATORS: &[&str] = &["promote_node", "demote_node", "transfer_leader", "remove_node"];
+
 /// Makes an account with a key, as the command line and `quickstart` do: the key's id and its secret.
 async fn account(node: &TestNode, name: &str) -> (String, String) {
     let actors = node.node.actors();
@@ -140,7 +143,18 @@ async fn what_belongs_to_another_account_answers_like_what_is_not_there() {
     let called: BTreeSet<&str> = calls.iter().map(|(operation, ..)| *operation).collect();
     for (path, method, operation) in operations(&document()) {
         let id = operation["operationId"].as_str().unwrap();
-        let is_told = called.contains(id) || OPEN.contains(&id) || !path.contains('{');
+        if path.starts_with("/api/cluster") {
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let (status, told) =
+                ask(&node, &bob, &method, &path.replace("{id}", "1"), Some(&json!({}))).await;
+            assert_eq!(
+                (status, &told["code"]),
+                (StatusCode::FORBIDDEN, &json!("insufficient_scope")),
+                "{id}: {told}"
+            );
+        }
+        let is_told =
+            called.contains(id) || OPEN.contains(&id) || OPERATORS.contains(&id) || !path.contains('{');
         assert!(is_told, "{method} {path} ({id}) names something and is not tried as a stranger");
     }
     for ((operation, method, path, body), (_, _, missing_path, missing_body)) in
