@@ -17,11 +17,16 @@ pub struct TestCluster {
 impl TestCluster {
     /// Starts `voters` nodes that vote and `learners` that follow, each in a region of its own.
     pub async fn start(voters: usize, learners: usize) -> Self {
-        let first = Self::setup(1).start().await;
+        Self::start_as(voters, learners, async |number| Self::setup(number)).await
+    }
+
+    /// As [`Self::start`], each node as `setup` says for its number.
+    pub async fn start_as(voters: usize, learners: usize, setup: impl AsyncFn(usize) -> NodeSetup) -> Self {
+        let first = setup(1).await.start().await;
         let key = first.key().to_owned();
         let mut cluster = Self { nodes: vec![first], key };
-        for _ in 1..voters + learners {
-            cluster.join().await;
+        for number in 2..=voters + learners {
+            cluster.join_as(setup(number).await).await;
         }
         for node in 2..=voters {
             cluster.client(0).post_empty(&format!("/api/cluster/nodes/{node}/promote")).await.expect(204);
@@ -42,8 +47,11 @@ impl TestCluster {
 
     /// Lets another node in; its place in [`Self::nodes`].
     pub async fn join(&mut self) -> usize {
+        self.join_as(Self::setup(self.nodes.len() + 1)).await
+    }
+
+    async fn join_as(&mut self, setup: NodeSetup) -> usize {
         let place = self.nodes.len();
-        let setup = Self::setup(place + 1);
         let token = self.token(0).await;
         let node = setup.joining(&token).start().await;
         self.nodes.push(node);

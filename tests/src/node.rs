@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -103,6 +104,15 @@ impl NodeSetup {
     pub fn with_peers(self) -> Self {
         let address = || format!("127.0.0.1:{}", free_port());
         self.with("cluster", "listen", address()).with("cluster", "gossip_listen", address())
+    }
+
+    /// Where it takes other nodes.
+    ///
+    /// # Panics
+    /// Without [`Self::with_peers`].
+    pub fn peers(&self) -> SocketAddr {
+        let address = self.variables.get("TWINMCP__CLUSTER__LISTEN").and_then(|address| address.parse().ok());
+        address.expect("the node takes peers")
     }
 
     /// Let into a cluster by `token` at its first start.

@@ -11,6 +11,7 @@ mod disks;
 mod document;
 mod embeddings;
 mod errors;
+mod faults;
 mod fetched;
 mod hostile;
 mod hostile_files;

@@ -9,13 +9,15 @@ const ROUNDS: &[(&str, &str)] = &[
     ("TWINMCP_CRASH_ROUNDS", "200"),
     ("TWINMCP_FLIPS", "20"),
     ("TWINMCP_TEARS", "60"),
+    // Seconds of each fault of a cluster.
+    ("TWINMCP_FAULT_S", "30"),
 ];
 
 /// Which tests, a crate each.
 const TESTS: &[(&str, &str)] = &[
     ("twinmcp-storage", "test(engine::damage)"),
     ("twinmcp-cluster", "test(tests::kill::)"),
-    ("twinmcp-tests", "test(disks::) | test(crash::)"),
+    ("twinmcp-tests", "test(disks::) | test(crash::) | test(faults::)"),
 ];
 
 /// Runs all of them, one after the other, and stops at the first that fails.
