@@ -12,7 +12,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("cluster", &["storage"]),
     ("actors", &["storage", "cluster"]),
     ("node", &["storage", "cluster", "actors"]),
-    ("tests", &["node"]),
+    // One program measures agreement alone, beside etcd.
+    ("tests", &["node", "cluster", "storage"]),
     ("xtask", &[]),
     // In place of one that `openraft` names.
     ("compat/base2histogram", &[]),
