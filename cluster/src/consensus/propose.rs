@@ -97,10 +97,15 @@ impl Proposer {
                     return Err(ClusterError::LeaderChanged);
                 }
                 Err(ClusterError::LeaderChanged) => last = ClusterError::LeaderChanged,
+                // An earlier try may have been taken: nobody is told that nothing was proposed.
+                Err(_) if matches!(last, ClusterError::LeaderChanged) => return Err(last),
                 answered => return answered,
             }
             if let Some(reason) = self.health.failure() {
-                return Err(ClusterError::Failed { reason: reason.to_owned() });
+                return Err(match last {
+                    ClusterError::LeaderChanged => last,
+                    _ => ClusterError::Failed { reason: reason.to_owned() },
+                });
             }
             self.leader_changed(pause.min(left)).await?;
             pause = (pause * 2).min(PAUSE_MAX);

@@ -2,6 +2,7 @@
 //! forms a group of one where there is none or waits to be let into one, and waits until what was committed is applied.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,7 +58,21 @@ pub(super) fn open(
     let tail = log.tail();
     let parts = Parts { group, engine: state, tail, changes, health, metrics };
     let applier = Arc::new(Applier::open(parts).map_err(ClusterError::Storage)?);
+    cover_hole(&log, &snapshots, &applier).map_err(start_failed)?;
     Ok(Opened { log, snapshots, applier, boot })
+}
+
+/// The log can end before the state: what a failing disk did not take was agreed on by the others, and applied. `openraft`
+/// lets the log begin anew behind the state then, and a log that begins somewhere needs a snapshot that goes as far: for
+/// peers that are behind, and because `openraft` stops without.
+fn cover_hole(log: &LogStore, snapshots: &SnapshotStore, applier: &Applier) -> io::Result<()> {
+    let ((purged, last), (applied, _)) = (log.tail().bounds(), applier.applied_state()?);
+    let begins_after = if last < applied { applied } else { purged };
+    if snapshots.position().0 < begins_after {
+        applier.sync()?;
+        snapshots.build(&*applier.view())?;
+    }
+    Ok(())
 }
 
 /// Numbers of requests begin again with each start, so the start is part of them.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use twinmcp_storage::accounts;
 use twinmcp_storage::clock::{ManualClock, Timestamp};
-use twinmcp_storage::engine::{Engine, EngineKind, FjallOptions, Keyspace, MemoryEngine};
+use twinmcp_storage::engine::{Batch, Durability, Engine, EngineKind, FjallOptions, Keyspace, MemoryEngine};
 
 use super::engines::{Gate, Power};
 use super::{Machine, account_id, config, eventually, has_account, make_accounts, start_at, start_on};
@@ -52,6 +52,24 @@ async fn a_node_on_disk_goes_on_where_it_was() {
         make_accounts(&cluster, round * 20..(round + 1) * 20).await;
         cluster.shutdown().await.unwrap();
         last = Some(cluster.status().applied_index);
+    }
+}
+
+/// A failing disk did not take the end of the log; the others had agreed on it, and it was applied.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_ends_before_the_state_begins_anew_behind_it_each_time() {
+    let machine = Machine::new();
+    for round in 0..3 {
+        let cluster = machine.start(config()).await.unwrap();
+        assert!((0..round * 10).all(|number| has_account(&cluster, number)), "round {round}");
+        make_accounts(&cluster, round * 10..(round + 1) * 10).await;
+        cluster.shutdown().await.unwrap();
+        let log = machine.raft.scan(Keyspace::Log, &[], None, 1000).unwrap();
+        let mut batch = Batch::new();
+        for (key, _) in log.iter().rev().take(3) {
+            batch.remove(Keyspace::Log, key.clone());
+        }
+        machine.raft.commit(batch, Durability::Synced).unwrap();
     }
 }
 
