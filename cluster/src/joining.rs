@@ -38,6 +38,8 @@ const PIN_BYTES: usize = 32;
 pub(crate) const JOIN_BYTES_MAX: usize = 64 * 1024;
 /// How long a node that joins waits for its answer.
 const JOIN_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a node waits until it knows every token that was made.
+const FRESH_DEADLINE: Duration = Duration::from_secs(2);
 /// Ids tried before giving up: another node may take one first.
 const ID_TRIES_MAX: usize = 16;
 
@@ -267,6 +269,18 @@ impl Cluster {
         let authority =
             members::authority(self.reader()).map_err(unread)?.ok_or("this cluster takes no peers")?;
         let secret_hash = *blake3::hash(&secret).as_bytes();
+        // A stranger may ask as often as it likes: nothing is proposed for a token that is none.
+        let is_known = || -> Result<bool, String> {
+            let tokens = members::tokens(self.reader()).map_err(unread)?;
+            Ok(tokens.iter().any(|known| known.id == token && known.secret_hash == secret_hash))
+        };
+        if !is_known()? {
+            // Made elsewhere a moment ago, perhaps.
+            self.linearize(FRESH_DEADLINE).await.map_err(|error| error.to_string())?;
+            if !is_known()? {
+                return Err("the token is wrong".to_owned());
+            }
+        }
         let known = members::nodes(self.reader()).map_err(unread)?;
         let members = self.status().members;
         let taken = known.iter().map(|node| node.id).chain(members.iter().map(|node| node.node_id.0));

@@ -159,6 +159,10 @@ async fn try_change(raft: &Raft, change: MemberChange) -> Result<(), Refusal> {
             if !raft.voter_ids().any(|voter| voter == node) {
                 return Err(Refusal::Because(format!("node {node} does not vote: promote it first")));
             }
+            // Asked to hand over to itself, a leader would end its lease and wait for nobody.
+            if node == *raft.node_id() {
+                return Ok(());
+            }
             raft.trigger().transfer_leader(node).await.map_err(|error| Refusal::Because(error.to_string()))
         }
         // The stamp of an upgrade only moves time if the log's is behind, which no clock is asked for.

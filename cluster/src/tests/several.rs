@@ -207,6 +207,9 @@ async fn leadership_is_handed_over_and_the_one_who_led_can_leave() {
     let mut several = Several::start(4, 3).await;
     let old = several.leader_besides(None).await;
     let next = if old == 2 { 3 } else { 2 };
+    several.nodes[&4].transfer_leader(NodeId(old)).await.unwrap();
+    several.nodes[&old].propose(account(0)).await.unwrap();
+    assert_eq!(several.leader(), Some(old), "handed over to itself it goes on");
     several.nodes[&4].transfer_leader(NodeId(next)).await.unwrap();
     assert_eq!(several.leader_besides(Some(old)).await, next);
     let refused = several.nodes[&next].transfer_leader(NodeId(4)).await.unwrap_err();
