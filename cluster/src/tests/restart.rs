@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use twinmcp_storage::accounts;
 use twinmcp_storage::clock::{ManualClock, Timestamp};
-use twinmcp_storage::engine::{Batch, Durability, Engine, EngineKind, FjallOptions, Keyspace, MemoryEngine};
+use twinmcp_storage::engine::{
+    Batch, Durability, Engine, EngineKind, FjallOptions, Keyspace, MemoryEngine, Reader,
+};
 
 use super::engines::{Gate, Power};
 use super::{Machine, account_id, config, eventually, has_account, make_accounts, start_at, start_on};
