@@ -27,6 +27,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tantivy", &["storage"]),
     ("instant-distance", &["storage"]),
     ("memmap2", &["storage"]),
+    ("multiversion", &["storage"]),
     ("openraft", &["cluster"]),
     ("chitchat", &["cluster"]),
     // The types that `chitchat` asks of a transport.

@@ -15,7 +15,7 @@ use instant_distance::{Builder, HnswMap, Point, Search};
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::best::best_first;
+use super::best::{self, Rank};
 use super::dot;
 use super::error::BundleError;
 use super::vectors::{DIMENSIONS_MAX, Rows};
@@ -85,12 +85,10 @@ impl VectorGraph {
         let bytes: Vec<u8> = dot::quantise(&query).map(|value| value as u8).collect();
         let point = Row::new(&bytes);
         let exact = |row: &Row| dot::cosine(&row.values, row.scale, &query);
-        let mut found: Vec<(u32, f32)> = SEARCH.with_borrow_mut(|search| {
-            self.map.search(&point, search).map(|item| (*item.value, exact(item.point))).collect()
+        let found: Vec<Rank> = SEARCH.with_borrow_mut(|search| {
+            self.map.search(&point, search).map(|item| Rank::new(*item.value, exact(item.point))).collect()
         });
-        found.sort_unstable_by(best_first);
-        found.truncate(limit);
-        Ok(found)
+        Ok(best::first(found, limit))
     }
 
     /// Rows in the graph.

@@ -25,6 +25,7 @@ mod open;
 mod partial;
 mod records;
 mod revise;
+mod scan;
 mod simhash;
 mod snippet;
 mod store;

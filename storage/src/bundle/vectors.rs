@@ -6,9 +6,10 @@
 
 use tantivy::directory::OwnedBytes;
 
-use super::best::{Best, best_first};
-use super::dot::{SCAN_LANES, check, cosine, dot_i8, quantise, unit, unit_scale};
+use super::best::{self, Rank};
+use super::dot::{SCALE_BYTES, check, cosine, quantise, scale_of, unit, unit_scale};
 use super::error::BundleError;
+use super::scan::{self, scan};
 
 /// Dimensions a vector may have.
 pub const DIMENSIONS_MAX: usize = 4_096;
@@ -26,8 +27,6 @@ const HALF_ENERGY_MIN: f32 = 0.75;
 const HALF_ROWS_MIN: usize = 2_000;
 /// Rows looked at to find out.
 const HALF_SAMPLE: usize = 256;
-
-const SCALE_BYTES: usize = 4;
 /// Rows being collected.
 pub struct RowsBuilder {
     dimensions: usize,
@@ -190,29 +189,22 @@ impl Rows {
     }
 
     /// Exact cosines of `candidates` with a unit vector, the best `limit` of them first.
-    fn rescore(&self, query: &[f32], candidates: Vec<u32>, limit: usize) -> Vec<(u32, f32)> {
+    fn rescore(&self, query: &[f32], candidates: impl Iterator<Item = u32>, limit: usize) -> Vec<(u32, f32)> {
         let score = |index: u32| {
             let (row, scale) = self.row(index as usize)?;
-            (scale > 0.0).then(|| (index, cosine(row, scale, query)))
+            (scale > 0.0).then(|| Rank::new(index, cosine(row, scale, query)))
         };
-        let mut scored: Vec<_> = candidates.into_iter().filter_map(score).collect();
-        scored.sort_unstable_by(best_first);
-        scored.truncate(limit);
-        scored
+        best::first(candidates.filter_map(score).collect(), limit)
     }
 
     /// The `count` rows with the largest quantised score, in no order.
-    fn scan(&self, query: &[f32], count: usize) -> Vec<u32> {
+    fn scan(&self, query: &[f32], count: usize) -> impl Iterator<Item = u32> + use<> {
         let query: Vec<i16> = quantise(query).map(i16::from).take(self.scanned).collect();
-        let mut best = Best::of(count, self.len());
-        let rows = self.rows.chunks_exact(self.dimensions).zip(self.scales.chunks_exact(SCALE_BYTES));
-        for (index, (row, scale)) in rows.enumerate() {
-            let scale = scale_of(scale);
-            if scale > 0.0 {
-                best.offer(index as u32, dot_i8(&row[..self.scanned], &query) as f32 * scale);
-            }
-        }
-        best.finish().into_iter().map(|(index, _)| index).collect()
+        let best = best::scored(self.len(), |scores| {
+            scan(&self.rows, self.dimensions, &self.scales, &query, scores);
+            best::best(scores, f32::NEG_INFINITY, count)
+        });
+        best.into_iter().map(|rank| rank.parts().0)
     }
 
     fn row(&self, index: usize) -> Option<(&[u8], f32)> {
@@ -226,7 +218,7 @@ impl Rows {
 /// How much of each row the scan reads: half, where that half says nearly all.
 fn scanned(dimensions: usize, rows: &[u8]) -> usize {
     let (count, half) = (rows.len() / dimensions.max(1), dimensions / 2);
-    if count < HALF_ROWS_MIN || !half.is_multiple_of(SCAN_LANES) {
+    if count < HALF_ROWS_MIN || !half.is_multiple_of(scan::LANES) {
         return dimensions;
     }
     let square = |&value: &u8| f32::from(value as i8).powi(2);
@@ -236,10 +228,6 @@ fn scanned(dimensions: usize, rows: &[u8]) -> usize {
         all += row.iter().map(square).sum::<f32>();
     }
     if first >= HALF_ENERGY_MIN * all { half } else { dimensions }
-}
-
-fn scale_of(bytes: &[u8]) -> f32 {
-    bytes.try_into().map_or(0.0, f32::from_le_bytes)
 }
 
 #[cfg(test)]
@@ -267,11 +255,7 @@ pub(super) mod tests {
 
     /// What a search must find: every row scored with the query as it is.
     pub(crate) fn exact(rows: &Rows, query: &[f32], limit: usize) -> Vec<(u32, f32)> {
-        rows.rescore(
-            &unit(query, rows.dimensions()).unwrap().unwrap(),
-            (0..rows.len() as u32).collect(),
-            limit,
-        )
+        rows.rescore(&unit(query, rows.dimensions()).unwrap().unwrap(), 0..rows.len() as u32, limit)
     }
 
     #[test]
