@@ -42,6 +42,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rcgen", &["cluster"]),
     // Signatures of webhooks; what the cluster keeps sealed; seals of gossip.
     ("ring", &["actors", "cluster", "tests"]),
+    ("rustc-hash", &["actors"]),
     ("syn", &["actors"]),
     ("tree-sitter", &["actors"]),
     ("tree-sitter-python", &["actors"]),

@@ -3,9 +3,9 @@
 //! Pure: what a snippet's score is made of is passed in. What each rule gave, and what was tried and
 //! gave nothing, is in `docs/performance.md`.
 
-use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 use twinmcp_storage::bundle::{SnippetIndex, similarity};
 
 /// What a page counts beside the snippet itself.
@@ -42,7 +42,7 @@ pub struct Ranked {
 
 /// Candidates that words found and vectors did not, so that their cosines can be looked up.
 pub fn without_cosine(words: &[(SnippetIndex, f32)], vectors: &[(SnippetIndex, f32)]) -> Vec<SnippetIndex> {
-    let known: HashSet<SnippetIndex> = vectors.iter().map(|&(snippet, _)| snippet).collect();
+    let known: FxHashSet<SnippetIndex> = vectors.iter().map(|&(snippet, _)| snippet).collect();
     words.iter().map(|&(snippet, _)| snippet).filter(|snippet| !known.contains(snippet)).collect()
 }
 
@@ -56,8 +56,9 @@ pub fn fuse(words: &[(SnippetIndex, f32)], vectors: &[(SnippetIndex, f32)], weig
         (true, false) => 1.0,
         (false, false) => weight.clamp(0.0, 1.0),
     };
-    let mut places: HashMap<SnippetIndex, usize> = HashMap::with_capacity(words.len() + vectors.len());
-    let mut ranked: Vec<Ranked> = Vec::with_capacity(words.len() + vectors.len());
+    let most = words.len() + vectors.len();
+    let mut places: FxHashMap<SnippetIndex, usize> = FxHashMap::with_capacity_and_hasher(most, FxBuildHasher);
+    let mut ranked: Vec<Ranked> = Vec::with_capacity(most);
     for (list, of_words) in [(words, true), (vectors, false)] {
         let best = list.iter().map(|&(_, score)| score).fold(f32::EPSILON, f32::max);
         for &(snippet, score) in list {
@@ -86,7 +87,8 @@ pub fn fuse(words: &[(SnippetIndex, f32)], vectors: &[(SnippetIndex, f32)], weig
 /// the middle of a plateau: with others between 0.1 and 0.3 and 2 to 5 the figures differ by noise.
 pub fn lift_pages(ranked: &mut [Ranked], page: impl Fn(SnippetIndex) -> u32) {
     let pages: Vec<u32> = ranked.iter().map(|candidate| page(candidate.snippet)).collect();
-    let mut sums: HashMap<u32, (usize, f32)> = HashMap::with_capacity(pages.len());
+    let mut sums: FxHashMap<u32, (usize, f32)> =
+        FxHashMap::with_capacity_and_hasher(pages.len(), FxBuildHasher);
     // Best first, so the first ones of a page are its best.
     for (candidate, page) in ranked.iter().zip(&pages) {
         let (witnesses, sum) = sums.entry(*page).or_insert((0, 0.0));
@@ -110,7 +112,7 @@ pub fn damp_links(ranked: &mut [Ranked], link_percent: impl Fn(SnippetIndex) -> 
         let share = f32::from(over) / f32::from(100 - LINKS_FREE);
         candidate.score *= 1.0 - share * (1.0 - LINKS_REST);
     }
-    sort(ranked);
+    settle(ranked);
 }
 
 /// Lowers snippets whose text nearly repeats that of a better one, so that an answer does not spend
@@ -125,20 +127,20 @@ pub fn damp_duplicates(ranked: &mut [Ranked], simhash: impl Fn(SnippetIndex) -> 
             seen.push(hash);
         }
     }
-    sort(ranked);
+    settle(ranked);
 }
 
 /// Lowers a further stretch of a section of which a better stretch is there: the first leads to the
 /// rest, and another section may hold another half of the answer. `section` names the section, the
 /// same for all its stretches; `None` for a snippet that belongs to none.
 pub fn damp_repeats<S: Eq + Hash>(ranked: &mut [Ranked], section: impl Fn(SnippetIndex) -> Option<S>) {
-    let mut seen: HashSet<S> = HashSet::with_capacity(REPEAT_RANKS);
+    let mut seen: FxHashSet<S> = FxHashSet::with_capacity_and_hasher(REPEAT_RANKS, FxBuildHasher);
     for candidate in ranked.iter_mut().take(REPEAT_RANKS) {
         if section(candidate.snippet).is_some_and(|section| !seen.insert(section)) {
             candidate.score *= REPEAT_REST;
         }
     }
-    sort(ranked);
+    settle(ranked);
 }
 
 /// The snippets of an answer: in order of rank, whole, at most `snippets_max` of them with at most
@@ -165,7 +167,27 @@ pub fn cut(
 }
 
 fn sort(ranked: &mut [Ranked]) {
-    ranked.sort_by(|one, other| other.score.total_cmp(&one.score).then(one.snippet.cmp(&other.snippet)));
+    ranked.sort_unstable_by_key(Ranked::place);
+}
+
+/// Sorts what was in order until some were lowered: each of those moves back to its new place.
+fn settle(ranked: &mut [Ranked]) {
+    for at in (1..ranked.len()).rev() {
+        let (before, behind) = ranked.split_at(at);
+        let Some(lowered) = before.last().map(Ranked::place) else { continue };
+        if behind.first().is_some_and(|next| next.place() < lowered) {
+            let passed = behind.partition_point(|other| other.place() < lowered);
+            ranked[at - 1..at + passed].rotate_left(1);
+        }
+    }
+}
+
+impl Ranked {
+    /// Rises from the first place to the last: greater scores come first, and of equal ones the snippet that
+    /// does in the bundle. No score is negative, so their bits are ordered as they are.
+    fn place(&self) -> u64 {
+        u64::from(!self.score.to_bits()) << 32 | u64::from(self.snippet.0)
+    }
 }
 
 #[cfg(test)]
