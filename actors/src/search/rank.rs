@@ -27,17 +27,13 @@ const REPEAT_RANKS: usize = 20;
 /// What is left of the score of a further stretch of a section that is there already.
 const REPEAT_REST: f32 = 0.8;
 
-/// A candidate with what its score is made of.
+/// A candidate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ranked {
     /// Which snippet.
     pub snippet: SnippetIndex,
     /// What it is ranked by, at most 1 before anything damps it.
     pub score: f32,
-    /// BM25 over the best BM25, 0 when words did not find it.
-    pub words: f32,
-    /// Cosine over the best cosine, 0 when vectors did not find it.
-    pub vectors: f32,
 }
 
 /// Candidates that words found and vectors did not, so that their cosines can be looked up.
@@ -58,23 +54,23 @@ pub fn fuse(words: &[(SnippetIndex, f32)], vectors: &[(SnippetIndex, f32)], weig
     };
     let most = words.len() + vectors.len();
     let mut places: FxHashMap<SnippetIndex, usize> = FxHashMap::with_capacity_and_hasher(most, FxBuildHasher);
-    let mut ranked: Vec<Ranked> = Vec::with_capacity(most);
-    for (list, of_words) in [(words, true), (vectors, false)] {
+    // BM25 over the best BM25, and cosine over the best cosine; 0 where it was not found by these.
+    let mut parts: Vec<(SnippetIndex, [f32; 2])> = Vec::with_capacity(most);
+    for (of, list) in [words, vectors].into_iter().enumerate() {
         let best = list.iter().map(|&(_, score)| score).fold(f32::EPSILON, f32::max);
         for &(snippet, score) in list {
-            let place = *places.entry(snippet).or_insert_with(|| {
-                ranked.push(Ranked { snippet, score: 0.0, words: 0.0, vectors: 0.0 });
-                ranked.len() - 1
-            });
-            if let Some(candidate) = ranked.get_mut(place) {
-                let part = if of_words { &mut candidate.words } else { &mut candidate.vectors };
-                *part = part.max(score / best);
+            let place = *places.entry(snippet).or_insert(parts.len());
+            if place == parts.len() {
+                parts.push((snippet, [0.0; 2]));
+            }
+            if let Some((_, parts)) = parts.get_mut(place) {
+                parts[of] = parts[of].max(score / best);
             }
         }
     }
-    for candidate in &mut ranked {
-        candidate.score = (1.0 - weight) * candidate.words + weight * candidate.vectors;
-    }
+    let score = |[words, vectors]: [f32; 2]| (1.0 - weight) * words + weight * vectors;
+    let fused = parts.into_iter().map(|(snippet, parts)| Ranked { snippet, score: score(parts) });
+    let mut ranked: Vec<Ranked> = fused.collect();
     sort(&mut ranked);
     ranked
 }

@@ -115,10 +115,10 @@ thread_local! {
     static SCORES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Lets `fill` write `count` scores, all 0 before, into memory that the thread keeps from question to question.
+/// Lets `fill` write `count` scores into memory that the thread keeps from question to question. What is in there
+/// before means nothing.
 pub(super) fn scored<T>(count: usize, fill: impl FnOnce(&mut [f32]) -> T) -> T {
     let mut scores = SCORES.take();
-    scores.clear();
     scores.resize(count, 0.0);
     let filled = fill(&mut scores);
     if count <= SCORES_KEPT_MAX {

@@ -127,6 +127,7 @@ pub(super) fn best(
     limit: usize,
 ) -> Result<Vec<(u32, f32)>, TantivyError> {
     best::scored(snippets, |scores| {
+        scores.fill(0.0);
         for field in fields {
             let shares = field.shares();
             for word in words {

@@ -19,6 +19,7 @@ mod graph;
 mod hash;
 mod labels;
 mod layout;
+mod link_tokens;
 mod map;
 mod metrics;
 mod open;

@@ -11,10 +11,11 @@ use super::facts::{FactsTable, SnippetFacts, SnippetId, SnippetIndex};
 use super::graph::VectorGraph;
 use super::labels::Label;
 use super::layout::Section;
+use super::link_tokens::LinkTokens;
 use super::map::Sections;
 use super::metrics::Metrics;
 use super::records::Records;
-use super::snippet::{Page, Snippet};
+use super::snippet::{FirstAnchor, Page, Snippet};
 use super::vector_set::VectorSet;
 use super::words::Words;
 
@@ -31,6 +32,7 @@ pub struct Bundle {
     pages: Records,
     snippets: Records,
     facts: FactsTable,
+    link_tokens: LinkTokens,
     words: Option<Words>,
     vectors: Option<VectorSet>,
     second: Option<VectorSet>,
@@ -91,8 +93,10 @@ impl Bundle {
         };
         let vectors = VectorSet::open_first(&sections, &meta, &path)?;
         let second = VectorSet::open_second(&sections, &meta, &path)?;
-        let sizes = sizes(&sections, words.is_some(), [vectors.as_ref(), second.as_ref()]);
-        Ok(Self { path, meta, sizes, pages, snippets, facts, words, vectors, second })
+        let link_tokens = LinkTokens::of(meta.snippets);
+        let mut sizes = sizes(&sections, words.is_some(), [vectors.as_ref(), second.as_ref()]);
+        sizes.heap += link_tokens.memory_bytes();
+        Ok(Self { path, meta, sizes, pages, snippets, facts, link_tokens, words, vectors, second })
     }
 
     /// What the bundle says of itself.
@@ -124,8 +128,8 @@ impl Bundle {
     /// # Errors
     /// [`BundleError::NoSuchRecord`] for an index of another bundle.
     pub fn section(&self, SnippetIndex(index): SnippetIndex) -> Result<(u32, Option<&str>), BundleError> {
-        let (page, anchors): (u32, Vec<&str>) = self.snippets.start(index)?;
-        Ok((page, anchors.first().copied()))
+        let (page, FirstAnchor(anchor)) = self.snippets.start(index)?;
+        Ok((page, anchor))
     }
 
     /// Decodes one page.
@@ -142,6 +146,12 @@ impl Bundle {
     /// [`BundleError::NoSuchRecord`] for an index of another bundle.
     pub fn facts(&self, index: SnippetIndex) -> Result<SnippetFacts, BundleError> {
         self.facts.get(index)
+    }
+
+    /// The tokens of a snippet's link: by `count` when the first asks, remembered from then on, so all that ask
+    /// have to count by the same tokenizer.
+    pub fn link_tokens(&self, SnippetIndex(index): SnippetIndex, count: impl FnOnce() -> u32) -> u32 {
+        self.link_tokens.get(index as usize, count)
     }
 
     /// How many snippets the scan at indexing labelled as suspicious. Reads the facts of every snippet.

@@ -4,7 +4,10 @@
 //! snippet* (title, description, code list), without any as an *info snippet* (breadcrumb, content).
 //! Both are the same record, because both are ranked by the same rule.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// One document of a source, as clients are shown it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +50,28 @@ pub struct Snippet {
     pub tokens: u32,
     /// Share of the text that is link text, in percent: link lists are damped when ranked.
     pub link_percent: u8,
+}
+
+/// The first of a snippet's anchors. Leaves the others unread, so nothing behind it can be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct FirstAnchor<'a>(pub(super) Option<&'a str>);
+
+impl<'de> Deserialize<'de> for FirstAnchor<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(FirstAnchor(None))
+    }
+}
+
+impl<'de> Visitor<'de> for FirstAnchor<'de> {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anchors")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut anchors: A) -> Result<Self, A::Error> {
+        anchors.next_element().map(FirstAnchor)
+    }
 }
 
 impl Snippet {

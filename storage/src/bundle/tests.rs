@@ -81,7 +81,9 @@ fn indexes(scored: Scored) -> Vec<u32> {
 #[test]
 fn what_went_in_comes_out() {
     let dir = tempfile::tempdir().unwrap();
-    let sample = sample();
+    let mut sample = sample();
+    sample.1[0].0.anchors.push("another".to_owned());
+    sample.1[1].0.anchors.clear();
     let built = build(dir.path(), draft(Some(3)), &sample, GRAPH_MIN);
     let path = path_of(dir.path(), &built);
     assert_eq!(BundleHash::of(&fs::read(&path).unwrap()), built.hash);
@@ -101,6 +103,8 @@ fn what_went_in_comes_out() {
         assert_eq!(bundle.snippet(index).unwrap(), *snippet);
         assert_eq!(bundle.find_id(facts.id), Some(index));
         assert_eq!((facts.page, facts.tokens), (snippet.page, snippet.tokens));
+        let first = snippet.anchors.first().map(String::as_str);
+        assert_eq!(bundle.section(index).unwrap(), (snippet.page, first));
         assert_eq!((facts.link_percent, facts.has_code), (3, snippet.has_code()));
         assert_eq!((bundle.id(index).unwrap(), bundle.simhash(index).unwrap()), (facts.id, facts.simhash));
     }
