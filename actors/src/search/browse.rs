@@ -3,7 +3,7 @@
 use twinmcp_storage::bundle::{Label, SnippetIndex};
 use twinmcp_storage::ids::{LibraryRef, Version};
 
-use super::query::found;
+use super::query::Reader;
 use super::{FoundSnippet, SNIPPETS_MAX, Search, SearchError};
 
 /// Some snippets of a version.
@@ -34,8 +34,8 @@ impl Search {
         let from = u32::try_from(from).unwrap_or(u32::MAX).min(total);
         let limit = u32::try_from(limit.min(SNIPPETS_MAX)).unwrap_or(u32::MAX);
         let shown = from..from.saturating_add(limit).min(total);
-        let snippets =
-            shown.map(|index| found(&bundle, SnippetIndex(index), 0.0)).collect::<Result<_, _>>()?;
+        let mut reader = Reader::new(&bundle);
+        let snippets = shown.map(|index| reader.found(SnippetIndex(index), 0.0)).collect::<Result<_, _>>()?;
         Ok(Browsed { version: manifest.version, snippets_total: total as usize, snippets })
     }
 

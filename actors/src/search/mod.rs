@@ -19,7 +19,7 @@ mod summary;
 use std::sync::Arc;
 
 use twinmcp_cluster::Cluster;
-use twinmcp_storage::bundle::{BundleError, BundleStore, Labels, Snippet};
+use twinmcp_storage::bundle::{BundleError, BundleStore, Labels, Page, Snippet, SnippetId};
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::engine::StorageError;
 use twinmcp_storage::ids::{JobId, LibraryId, LibraryRef, Version};
@@ -58,6 +58,9 @@ pub struct DocsQuery<'a> {
     pub tokens_max: u32,
     /// Snippets the answer may have.
     pub snippets_max: usize,
+    /// Tokens that the answer spends on a snippet beside those of its text: links and marks. Where they do
+    /// not fit, snippets are left out from the end, but for the first.
+    pub marks: fn(&FoundSnippet) -> u32,
 }
 
 /// What the documentation says.
@@ -85,19 +88,17 @@ pub struct Docs {
 #[derive(Debug, Clone)]
 pub struct FoundSnippet {
     /// Stable as long as the source is.
-    pub id: String,
+    pub id: SnippetId,
     /// How well it answers; 1 is the best both by words and by vectors.
     pub score: f32,
     /// The snippet.
     pub snippet: Snippet,
-    /// Where its page lies in the source.
-    pub page_path: String,
-    /// The page's title.
-    pub page_title: String,
-    /// Where a person can open the page.
-    pub page_url: String,
-    /// The same, at the snippet's anchor.
+    /// Its page, which snippets of one answer share.
+    pub page: Arc<Page>,
+    /// Where a person can open the page, at the snippet's anchor.
     pub url: String,
+    /// Tokens of that link, by the built-in tokenizer as those of the snippet are.
+    pub url_tokens: u32,
     /// What the scan at indexing found suspicious about it; mostly nothing.
     pub labels: Labels,
 }

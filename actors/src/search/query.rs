@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use twinmcp_storage::bundle::{Bundle, BundleError, BundleHash, SnippetIndex};
+use twinmcp_storage::bundle::{Bundle, BundleError, BundleHash, Page, SnippetIndex};
 use twinmcp_storage::catalogue;
 use twinmcp_storage::ids::{LibraryId, LibraryRef, Version};
 use twinmcp_storage::libraries::{self, Library, VersionManifest, compare_versions};
 
 use crate::distribution::Fetched;
-use crate::embedding::DocumentEmbedder;
+use crate::embedding::{DocumentEmbedder, Embedder as _, StaticTable};
 use crate::mending::{Loss, Mending};
 
 use super::passages::{self, ServiceQuery};
-use super::rank;
+use super::rank::{self, Ranked};
 use super::{Docs, DocsQuery, FoundSnippet, QUERY_BYTES_MAX, SNIPPETS_MAX, Search, SearchError, TOKENS_MAX};
 
 /// How long a question waits for a bundle that comes from a peer.
@@ -40,10 +40,7 @@ impl Search {
         let snippets_max = query.snippets_max.min(SNIPPETS_MAX);
         let tokens = |index| bundle.facts(index).map_or(u32::MAX, |facts| facts.tokens);
         let chosen = rank::cut(&ranked, tokens_max, snippets_max, tokens);
-        let snippets = chosen
-            .iter()
-            .map(|ranked| found(&bundle, ranked.snippet, ranked.score))
-            .collect::<Result<Vec<_>, _>>()?;
+        let snippets = answered(&bundle, &chosen, query)?;
         timer.done(snippets.len());
         if snippets.is_empty() {
             return Err(SearchError::NoSnippets { library: library.id, version: manifest.version });
@@ -149,23 +146,57 @@ impl Search {
     }
 }
 
-/// A snippet with its page and its links.
-pub(super) fn found(bundle: &Bundle, index: SnippetIndex, score: f32) -> Result<FoundSnippet, SearchError> {
-    let snippet = bundle.snippet(index)?;
-    let page = bundle.page(snippet.page)?;
-    let url = match snippet.anchors.first() {
-        Some(anchor) if !page.url.is_empty() => format!("{}#{anchor}", page.url),
-        _ => page.url.clone(),
-    };
-    let facts = bundle.facts(index)?;
-    Ok(FoundSnippet {
-        id: facts.id.to_string(),
-        labels: facts.labels,
-        score,
-        snippet,
-        page_path: page.path,
-        page_title: page.title,
-        page_url: page.url,
-        url,
-    })
+/// The snippets chosen, as far as they fit with their marks.
+fn answered(
+    bundle: &Bundle,
+    chosen: &[Ranked],
+    query: DocsQuery<'_>,
+) -> Result<Vec<FoundSnippet>, SearchError> {
+    let mut reader = Reader::new(bundle);
+    let mut snippets = Vec::with_capacity(chosen.len());
+    let mut spent = 0_u32;
+    for ranked in chosen {
+        let found = reader.found(ranked.snippet, ranked.score)?;
+        spent = spent.saturating_add(found.snippet.tokens).saturating_add((query.marks)(&found));
+        if spent > query.tokens_max && !snippets.is_empty() {
+            break;
+        }
+        snippets.push(found);
+    }
+    Ok(snippets)
+}
+
+/// Reads snippets, and each of their pages once.
+pub(super) struct Reader<'a> {
+    bundle: &'a Bundle,
+    pages: Vec<(u32, Arc<Page>)>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(bundle: &'a Bundle) -> Self {
+        Self { bundle, pages: Vec::new() }
+    }
+
+    /// A snippet with its page and its links.
+    pub(super) fn found(&mut self, index: SnippetIndex, score: f32) -> Result<FoundSnippet, SearchError> {
+        let snippet = self.bundle.snippet(index)?;
+        let page = self.page(snippet.page)?;
+        let url = match snippet.anchors.first() {
+            Some(anchor) if !page.url.is_empty() => [&page.url, "#", anchor].concat(),
+            _ => page.url.clone(),
+        };
+        let facts = self.bundle.facts(index)?;
+        let count = || u32::try_from(StaticTable::builtin().count_tokens(&url)).unwrap_or(u32::MAX);
+        let url_tokens = self.bundle.link_tokens(index, count);
+        Ok(FoundSnippet { id: facts.id, labels: facts.labels, score, snippet, page, url, url_tokens })
+    }
+
+    fn page(&mut self, index: u32) -> Result<Arc<Page>, SearchError> {
+        if let Some((_, page)) = self.pages.iter().find(|(known, _)| *known == index) {
+            return Ok(Arc::clone(page));
+        }
+        let page = Arc::new(self.bundle.page(index)?);
+        self.pages.push((index, Arc::clone(&page)));
+        Ok(page)
+    }
 }

@@ -21,7 +21,7 @@ use twinmcp_storage::libraries::Facts;
 use crate::api_keys::{ApiKeysError, VerifyError};
 use crate::jobs::{JobsError, Stage};
 use crate::libraries::LibrariesError;
-use crate::search::SearchError;
+use crate::search::{Docs, DocsQuery, FoundSnippet, SearchError};
 use crate::supervisor::ActorState;
 use crate::{Actors, Owner};
 pub(crate) use world::World;
@@ -79,12 +79,40 @@ async fn a_budget_of_tokens_is_never_broken() {
     let library = "/acme/widget".parse().unwrap();
     for tokens_max in [0, 10, 150, 1_000] {
         let query =
-            crate::search::DocsQuery { library: &library, text: "widget", tokens_max, snippets_max: 10 };
+            DocsQuery { library: &library, text: "widget", tokens_max, snippets_max: 10, marks: |_| 0 };
         match world.actors.search.docs(query).await {
             Ok(docs) => assert!(docs.tokens <= tokens_max && docs.tokens > 0),
             Err(SearchError::NoSnippets { .. }) => assert!(tokens_max < 150),
             Err(error) => panic!("{error}"),
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_around_snippets_counts_too_and_the_first_stays() {
+    type Marks = fn(&FoundSnippet) -> u32;
+    let world = World::new().await;
+    let page = |part: &str| {
+        format!(
+            "# The {part}\n\nThe {part} of a widget is polished with a soft cloth until the {part} shines.\n"
+        )
+    };
+    let pages = ["rim", "lid", "bell"].map(|part| (format!("docs/{part}.md"), page(part)));
+    let pages = pages.each_ref().map(|(path, text)| (path.as_str(), text.as_str()));
+    world.index("/acme/widget", "1.0", world.source("v1", &pages)).await;
+    let library = "/acme/widget".parse().unwrap();
+    let ask = async |marks| {
+        let query =
+            DocsQuery { library: &library, text: "widget", tokens_max: 1_000, snippets_max: 10, marks };
+        world.actors.search.docs(query).await.unwrap()
+    };
+    let ids = |docs: &Docs| docs.snippets.iter().map(|found| found.id).collect::<Vec<_>>();
+    let all = ask(|_| 0).await;
+    assert_eq!(all.snippets.len(), 3);
+    for (marks, left) in [(|_| 1) as Marks, |_| 400, |_| 1_000].into_iter().zip([3, 2, 1]) {
+        let docs = ask(marks).await;
+        assert_eq!(ids(&docs), ids(&all)[..left]);
+        assert_eq!(docs.tokens, docs.snippets.iter().map(|found| found.snippet.tokens).sum::<u32>());
     }
 }
 

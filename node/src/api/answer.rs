@@ -4,6 +4,7 @@
 //! which version answered and when it was indexed, so that the number and the shape of the blocks
 //! stay as Context7's clients know them.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use twinmcp_actors::embedding::{Embedder, StaticTable};
@@ -13,39 +14,29 @@ use twinmcp_storage::clock::Timestamp;
 
 /// Between two snippets.
 pub(crate) const SNIPPET_SEPARATOR: &str = "--------------------------------";
+/// Between two headings of a title.
+const TITLE_SEPARATOR: &str = " > ";
 /// Between two libraries.
 const LIBRARY_SEPARATOR: &str = "----------";
 /// Tokens of the marks around a snippet, and of a fence.
 const MARK_TOKENS: u32 = 6;
 const FENCE_TOKENS: u32 = 2;
 
-/// Drops snippets from the end until what is rendered keeps the caller's token budget: links and
-/// marks cost tokens too. The first snippet stays.
-pub(crate) fn keep_budget(docs: &mut Docs, tokens_max: u32) {
-    let table = StaticTable::builtin();
-    let mut spent = 0_u32;
-    let mut kept = 0;
-    for found in &docs.snippets {
-        let blocks = u32::try_from(found.snippet.blocks.len()).unwrap_or(u32::MAX);
-        let link = u32::try_from(table.count_tokens(&found.url)).unwrap_or(u32::MAX);
-        let mut marks = link.saturating_add(MARK_TOKENS).saturating_add(blocks.saturating_mul(FENCE_TOKENS));
-        if !found.labels.is_empty() {
-            let line = table.count_tokens(&labels(found).join(", "));
-            marks = marks.saturating_add(u32::try_from(line).unwrap_or(u32::MAX)).saturating_add(MARK_TOKENS);
-        }
-        spent = spent.saturating_add(found.snippet.tokens).saturating_add(marks);
-        if spent > tokens_max && kept > 0 {
-            break;
-        }
-        kept += 1;
+/// Tokens of what is written around a snippet: its link, marks and labels cost tokens too.
+pub(crate) fn marks(found: &FoundSnippet) -> u32 {
+    let blocks = u32::try_from(found.snippet.blocks.len()).unwrap_or(u32::MAX);
+    let marks =
+        found.url_tokens.saturating_add(MARK_TOKENS).saturating_add(blocks.saturating_mul(FENCE_TOKENS));
+    if found.labels.is_empty() {
+        return marks;
     }
-    docs.snippets.truncate(kept);
-    docs.tokens = docs.snippets.iter().map(|found| found.snippet.tokens).sum();
+    let line = StaticTable::builtin().count_tokens(&labels(found).join(", "));
+    marks.saturating_add(u32::try_from(line).unwrap_or(u32::MAX)).saturating_add(MARK_TOKENS)
 }
 
 /// Answer of `query-docs`.
 pub(crate) fn docs_text(docs: &Docs) -> String {
-    let mut text = String::with_capacity(docs.snippets.len() * 1024);
+    let mut text = String::with_capacity(docs.snippets.iter().map(text_bytes).sum());
     for (index, found) in docs.snippets.iter().enumerate() {
         if index > 0 {
             text.push_str("\n\n");
@@ -59,8 +50,26 @@ pub(crate) fn docs_text(docs: &Docs) -> String {
     text
 }
 
+/// About what a snippet takes in the text, so that it need not be moved as it grows.
+fn text_bytes(found: &FoundSnippet) -> usize {
+    let headings: usize = found.snippet.heading_path.iter().map(|heading| heading.len() + 3).sum();
+    let blocks = found.snippet.blocks.iter().map(|block| match block {
+        Block::Prose(prose) => prose.len() + 2,
+        Block::Code { language, code } => code.len() + language.len() + 10,
+    });
+    headings + found.url.len() + blocks.sum::<usize>() + 64
+}
+
 fn write_snippet(text: &mut String, found: &FoundSnippet) {
-    let _ = write!(text, "### {}\n\nSource: {}", title(found), found.url);
+    text.push_str("### ");
+    match found.snippet.heading_path.split_first() {
+        None => text.push_str(&found.page.title),
+        Some((first, others)) => {
+            text.push_str(first);
+            others.iter().for_each(|heading| text.extend([TITLE_SEPARATOR, heading]));
+        }
+    }
+    text.extend(["\n\nSource: ", &found.url]);
     if !found.labels.is_empty() {
         let _ = write!(text, "\nLabels: {}", labels(found).join(", "));
     }
@@ -70,7 +79,7 @@ fn write_snippet(text: &mut String, found: &FoundSnippet) {
             Block::Prose(prose) => text.push_str(prose.trim()),
             Block::Code { language, code } => {
                 let fence = fence_for(code);
-                let _ = write!(text, "{fence}{language}\n{}\n{fence}", code.trim_end_matches('\n'));
+                text.extend([&*fence, language, "\n", code.trim_end_matches('\n'), "\n", &*fence]);
             }
         }
     }
@@ -84,21 +93,25 @@ pub(crate) fn labels(found: &FoundSnippet) -> Vec<String> {
 /// The headings from the page down to the snippet: a section's own heading alone often says little.
 pub(crate) fn title(found: &FoundSnippet) -> String {
     if found.snippet.heading_path.is_empty() {
-        found.page_title.clone()
+        found.page.title.clone()
     } else {
-        found.snippet.heading_path.join(" > ")
+        found.snippet.heading_path.join(TITLE_SEPARATOR)
     }
 }
 
 /// A fence longer than any run of backticks in the code (CommonMark 0.31, 4.5).
-fn fence_for(code: &str) -> String {
+fn fence_for(code: &str) -> Cow<'static, str> {
+    // Most code has none.
+    if !code.contains('`') {
+        return Cow::Borrowed("```");
+    }
     let mut longest = 0;
     let mut run = 0;
     for byte in code.bytes() {
         run = if byte == b'`' { run + 1 } else { 0 };
         longest = longest.max(run);
     }
-    "`".repeat(3.max(longest + 1))
+    Cow::Owned("`".repeat(3.max(longest + 1)))
 }
 
 /// The day of a moment, e.g. `2026-11-23`.
@@ -161,7 +174,7 @@ fn reputation(trust_tenths: Option<u8>) -> &'static str {
 pub(crate) mod tests {
     use std::sync::Arc;
 
-    use twinmcp_storage::bundle::{Label, Labels, Snippet};
+    use twinmcp_storage::bundle::{Label, Labels, Page, Snippet, SnippetId};
 
     use super::*;
 
@@ -175,13 +188,16 @@ pub(crate) mod tests {
             link_percent: 0,
         };
         FoundSnippet {
-            id: "00000000000000aa".to_owned(),
+            id: SnippetId(0xaa),
             score: 1.0,
             snippet,
-            page_title: "json".to_owned(),
-            page_path: "library/json.html".to_owned(),
+            page: Arc::new(Page {
+                path: "library/json.html".to_owned(),
+                url: "https://docs.example.com/library/json.html".to_owned(),
+                title: "json".to_owned(),
+            }),
             url: "https://docs.example.com/library/json.html#json.dumps".to_owned(),
-            page_url: "https://docs.example.com/library/json.html".to_owned(),
+            url_tokens: 20,
             labels: Labels::NONE,
         }
     }
@@ -275,15 +291,13 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_budget_counts_links_and_marks_too_and_keeps_the_first_snippet() {
-        let mut both = docs();
-        keep_budget(&mut both, 10_000);
-        assert_eq!(both.snippets.len(), 2);
-        let mut one = docs();
-        keep_budget(&mut one, 81);
-        assert_eq!((one.snippets.len(), one.tokens), (1, 40));
-        let mut least = docs();
-        keep_budget(&mut least, 1);
-        assert_eq!(least.snippets.len(), 1);
+    fn marks_are_the_link_the_separator_fences_and_labels() {
+        let docs = docs();
+        let [code, prose] = [&docs.snippets[0], &docs.snippets[1]].map(marks);
+        assert_eq!(code, prose + FENCE_TOKENS);
+        assert_eq!(prose, 20 + MARK_TOKENS + FENCE_TOKENS);
+        let labelled =
+            FoundSnippet { labels: [Label::HiddenText].into_iter().collect(), ..docs.snippets[1].clone() };
+        assert!(marks(&labelled) > prose + MARK_TOKENS);
     }
 }

@@ -74,10 +74,10 @@ impl Tools {
             return Err(ApiError::bad_request("`tokens` must be at least 1."));
         }
         let tokens_max = tokens.unwrap_or(self.limits.tokens_default).min(self.limits.tokens_max);
+        let snippets_max = self.limits.snippets_max;
         let asked =
-            DocsQuery { library: &library, text: query, tokens_max, snippets_max: self.limits.snippets_max };
-        let mut docs = self.search.docs(asked).await?;
-        answer::keep_budget(&mut docs, tokens_max);
+            DocsQuery { library: &library, text: query, tokens_max, snippets_max, marks: answer::marks };
+        let docs = self.search.docs(asked).await?;
         self.usage.count(&docs.library, Tool::Query, asker);
         self.tokens.record(u64::from(docs.tokens), &[KeyValue::new("tool", "query-docs")]);
         Ok(docs)

@@ -33,17 +33,17 @@ impl From<&FoundSnippet> for ShownSnippet {
     fn from(found: &FoundSnippet) -> Self {
         let snippet = &found.snippet;
         let shown = |block: &Block| match block {
-            Block::Prose(prose) => Shown::Prose(markdown::to_html(prose, &found.page_url)),
+            Block::Prose(prose) => Shown::Prose(markdown::to_html(prose, &found.page.url)),
             Block::Code { language, code } => Shown::Code { language: language.clone(), code: code.clone() },
         };
         let above = snippet.heading_path.split_last().map_or(&[][..], |(_, above)| above);
-        let title = if snippet.title().is_empty() { &found.page_title } else { snippet.title() };
+        let title = if snippet.title().is_empty() { &found.page.title } else { snippet.title() };
         Self {
             title: title.to_owned(),
             path: above.join(" › "),
             labels: found.labels.iter().map(|label| label.name()).collect::<Vec<_>>().join(", "),
             blocks: snippet.blocks.iter().map(shown).collect(),
-            page: found.page_path.clone(),
+            page: found.page.path.clone(),
             url: is_web(&found.url).then(|| found.url.clone()),
             tokens: snippet.tokens,
         }

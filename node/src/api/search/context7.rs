@@ -274,7 +274,7 @@ impl From<&FoundSnippet> for CodeSnippet {
             code_language: code_list.first().map(|code| code.language.clone()).unwrap_or_default(),
             code_tokens: found.snippet.tokens,
             code_id: found.url.clone(),
-            page_title: found.page_title.clone(),
+            page_title: found.page.title.clone(),
             code_list,
             labels: labels(found),
         }

@@ -221,13 +221,13 @@ pub(crate) struct RankedSnippet {
 impl From<&FoundSnippet> for RankedSnippet {
     fn from(found: &FoundSnippet) -> Self {
         Self {
-            id: found.id.clone(),
+            id: found.id.to_string(),
             score: found.score,
             heading_path: found.snippet.heading_path.clone(),
             url: found.url.clone(),
-            page_title: found.page_title.clone(),
-            page_path: found.page_path.clone(),
-            page_url: found.page_url.clone(),
+            page_title: found.page.title.clone(),
+            page_path: found.page.path.clone(),
+            page_url: found.page.url.clone(),
             anchors: found.snippet.anchors.clone(),
             blocks: found.snippet.blocks.iter().map(SnippetBlock::from).collect(),
             tokens: found.snippet.tokens,
