@@ -78,7 +78,10 @@ impl Proposer {
         let mut pause = PAUSE_MIN;
         // What the caller is told when time is over: whether it may still take effect.
         let mut last = ClusterError::NoLeader;
+        let mut server = self.raft.server_metrics();
         loop {
+            // From here on a change ends the pause below: what was there before is known.
+            drop(server.borrow_and_update());
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(last);
@@ -107,17 +110,11 @@ impl Proposer {
                     _ => ClusterError::Failed { reason: reason.to_owned() },
                 });
             }
-            self.leader_changed(pause.min(left)).await?;
+            // Until somebody else leads, or for a while.
+            if let Ok(Err(_)) = tokio::time::timeout(pause.min(left), server.changed()).await {
+                return Err(stopped(&self.health));
+            }
             pause = (pause * 2).min(PAUSE_MAX);
-        }
-    }
-
-    /// Waits until somebody else leads, or for `pause`.
-    async fn leader_changed(&self, pause: Duration) -> Result<()> {
-        let mut server = self.raft.server_metrics();
-        match tokio::time::timeout(pause, server.changed()).await {
-            Ok(Err(_)) => Err(stopped(&self.health)),
-            Ok(Ok(())) | Err(_) => Ok(()),
         }
     }
 

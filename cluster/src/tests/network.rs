@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,11 +33,12 @@ type Door = mpsc::UnboundedSender<(u64, DuplexStream)>;
 pub(crate) struct Network {
     weather: watch::Sender<Weather>,
     nodes: Arc<Mutex<HashMap<String, Door>>>,
+    dials: Arc<AtomicUsize>,
 }
 
 impl Network {
     pub(crate) fn new() -> Self {
-        Self { weather: watch::Sender::new(Weather::default()), nodes: Arc::default() }
+        Self { weather: watch::Sender::new(Weather::default()), nodes: Arc::default(), dials: Arc::default() }
     }
 
     /// Where `node` is reached, and how it reaches others.
@@ -46,6 +48,16 @@ impl Network {
         self.nodes.lock().unwrap().insert(address.clone(), incoming);
         let wire = Wire { node, network: self.clone(), accepted: tokio::sync::Mutex::new(accepted) };
         (address, Arc::new(wire))
+    }
+
+    /// Whoever dials `node` is refused at once.
+    pub(crate) fn refuse(&self, node: u64) {
+        self.nodes.lock().unwrap().remove(&format!("node-{node}:7947"));
+    }
+
+    /// How often anybody dialed.
+    pub(crate) fn dials(&self) -> usize {
+        self.dials.load(Ordering::SeqCst)
     }
 
     /// Nothing passes from `from` to `to` any more.
@@ -83,6 +95,7 @@ struct Wire {
 impl Transport for Wire {
     fn dial<'a>(&'a self, node: NodeId, address: &'a str) -> BoxFuture<'a, io::Result<Box<dyn PeerIo>>> {
         Box::pin(async move {
+            self.network.dials.fetch_add(1, Ordering::SeqCst);
             let nodes = self.network.nodes.lock().unwrap();
             let there = nodes.get(address).ok_or(io::ErrorKind::ConnectionRefused)?;
             let (mine, near) = tokio::io::duplex(PIPE_BYTES);

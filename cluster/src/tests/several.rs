@@ -168,6 +168,21 @@ async fn a_node_that_is_cut_off_reads_on_and_refuses_changes_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_proposal_that_finds_no_leader_waits_before_it_tries_again() {
+    let mut several = Several::start(3, 2).await;
+    // Of two voters one is gone, so nobody can lead; the third node still knows whom it followed.
+    let leader = several.leader_besides(None).await;
+    several.network.refuse(leader);
+    several.crash(leader).await;
+    let node = &several.nodes[&3];
+    let before = several.network.dials();
+    node.propose_within(account(1), Duration::from_millis(800)).await.unwrap_err();
+    let dials = several.network.dials() - before;
+    assert!(dials < 100, "{dials} connections were tried");
+    several.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_is_cut_off_is_replaced_and_its_late_write_is_not_answered() {
     let several = Several::start(3, 3).await;
     let old = several.leader_besides(None).await;
