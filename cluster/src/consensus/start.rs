@@ -131,6 +131,9 @@ pub(super) fn settings(config: &ClusterConfig) -> Result<openraft::Config, Clust
         snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(config.snapshot_every_entries),
         max_in_snapshot_log_to_keep: config.snapshot_keep_entries,
         enable_pre_vote: Some(true),
+        // Peers may hold entries that it lost with the power before they were on its own disk: leading on in the same
+        // term it would give their places to others, and nobody could tell the two apart.
+        enable_leader_restore: Some(config.address.is_empty()),
         install_snapshot_timeout: millis(config.snapshot_deadline),
         ..openraft::Config::default()
     };

@@ -183,6 +183,19 @@ async fn a_proposal_that_finds_no_leader_waits_before_it_tries_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_comes_back_leads_only_after_an_election() {
+    let mut several = Several::start(3, 3).await;
+    let leader = several.leader_besides(None).await;
+    let term = several.nodes[&leader].status().term;
+    several.crash(leader).await;
+    several.run(leader).await;
+    // In its old term it might give the place of an entry, lost here and known to peers, to another one.
+    let now = several.leader_besides(None).await;
+    assert!(several.nodes[&now].status().term > term);
+    several.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_is_cut_off_is_replaced_and_its_late_write_is_not_answered() {
     let several = Several::start(3, 3).await;
     let old = several.leader_besides(None).await;
