@@ -144,6 +144,7 @@ impl Consensus {
             raft: raft.clone(),
             queue: Arc::clone(&queue),
             snapshots: snapshots.clone(),
+            health: health.clone(),
             others: peering.others,
         };
         let patience = config.patience();

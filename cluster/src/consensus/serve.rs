@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use twinmcp_storage::record::{self, Record};
 
 use super::entry::{self, EntryError};
+use super::health::Health;
 use super::members::{change_here, read_index_here};
 use super::messages::{
     Append, Appended, AskVote, GiveVote, MemberChange, Proposal, Proposed, ReadIndex, SnapshotHead,
@@ -42,6 +43,7 @@ pub(super) struct Service {
     pub(super) raft: Raft,
     pub(super) queue: Arc<Queue>,
     pub(super) snapshots: SnapshotStore,
+    pub(super) health: Health,
     pub(super) others: Option<Arc<dyn PeerService>>,
 }
 
@@ -153,7 +155,13 @@ impl Service {
             }
         }
         drop(pieces);
-        let kept = keeping.await.map_err(stopped)?.map_err(unreadable)?;
+        let kept = keeping.await.map_err(stopped)?;
+        if self.health.failure().is_some() {
+            // `openraft` does not know yet that there is no disk any more; it may ask for this answer.
+            let raft = self.raft.clone();
+            tokio::spawn(async move { raft.shutdown().await });
+        }
+        let kept = kept.map_err(unreadable)?;
         let taken = self.raft.install_full_snapshot(vote, kept).await.map_err(stopped)?;
         let taken = SnapshotTaken { vote: taken.vote.into() };
         let taken = frame(&record::encode(&taken).map_err(unreadable)?).map_err(unreadable)?;

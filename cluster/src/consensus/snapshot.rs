@@ -15,6 +15,7 @@ use twinmcp_storage::record;
 
 use super::apply::Applier;
 use super::dump::{self, DumpError, PieceReader, PieceWriter, Written};
+use super::health::Health;
 use super::messages::SnapshotHead;
 use super::records::{self, MembershipRecord, PositionRecord, SnapshotRecord};
 use super::types::{LogId, SnapshotMeta, Types};
@@ -59,18 +60,23 @@ pub(super) struct SnapshotStore {
     current: Arc<Mutex<Option<SnapshotRecord>>>,
     /// Held while one is written, so that one is written at a time.
     writing: Arc<Mutex<()>>,
+    health: Health,
 }
 
 impl SnapshotStore {
     /// Finds the snapshot and removes pieces a crash left over.
-    pub(super) fn open(group: GroupId, engine: Arc<dyn Engine>) -> Result<Self, StorageError> {
+    pub(super) fn open(
+        group: GroupId,
+        engine: Arc<dyn Engine>,
+        health: Health,
+    ) -> Result<Self, StorageError> {
         let record: Option<SnapshotRecord> =
             records::read(&*engine, Keyspace::Vote, group, records::SNAPSHOT)?;
         let last_piece = record
             .as_ref()
             .map(|record| records::piece_key(group, record.number, record.pieces.saturating_sub(1)));
         let current = Arc::new(Mutex::new(record));
-        let store = Self { group, engine, current, writing: Arc::default() };
+        let store = Self { group, engine, current, writing: Arc::default(), health };
         store.remove_after(last_piece)?;
         Ok(store)
     }
@@ -176,8 +182,12 @@ impl SnapshotStore {
         }
         let number = before.as_ref().map_or(0, |record| record.number + 1);
         let mut out = PieceWriter::new(&*self.engine, self.group, number);
-        write(&mut out)?;
-        let Written { pieces, bytes, hash } = out.finish().map_err(io::Error::other)?;
+        write(&mut out).inspect_err(|error| {
+            if let DumpError::Storage(error) = error {
+                self.health.fail(error);
+            }
+        })?;
+        let Written { pieces, bytes, hash } = out.finish().map_err(|error| self.failed(error))?;
         let record = SnapshotRecord { number, applied, membership, pieces, bytes, hash };
 
         let mut batch = Batch::new();
@@ -188,9 +198,15 @@ impl SnapshotStore {
                 batch.remove(Keyspace::Snapshots, records::piece_key(self.group, before.number, piece));
             }
         }
-        self.engine.commit(batch, Durability::Synced).map_err(io::Error::other)?;
+        self.engine.commit(batch, Durability::Synced).map_err(|error| self.failed(error))?;
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(record.clone());
         self.open_pieces(&record)
+    }
+
+    /// A disk that cannot take a snapshot takes no log either.
+    fn failed(&self, error: StorageError) -> io::Error {
+        self.health.fail(&error);
+        io::Error::other(error)
     }
 
     /// Hands every pair of the snapshot to `put`, after checking that it is whole.

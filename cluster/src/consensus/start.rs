@@ -53,7 +53,8 @@ pub(super) fn open(
     check_node(config, &*state, &*raft)?;
     let group = config.group_id;
     let boot = count_boot(config, &*raft).map_err(ClusterError::Storage)?;
-    let snapshots = SnapshotStore::open(group, Arc::clone(&raft)).map_err(ClusterError::Storage)?;
+    let snapshots = SnapshotStore::open(group, Arc::clone(&raft), health.clone())
+        .map_err(ClusterError::Storage)?;
     let log = LogStore::open(group, raft, health.clone())?;
     let tail = log.tail();
     let parts = Parts { group, engine: state, tail, changes, health, metrics };

@@ -10,7 +10,7 @@ use twinmcp_storage::command::Outcome;
 use super::network::Network;
 use super::{Machine, PATIENCE, account, config, eventually, has_account};
 use crate::peer::Transport;
-use crate::{Cluster, ClusterConfig, ClusterError, NodeId, Role, VoterChoice};
+use crate::{Cluster, ClusterConfig, ClusterError, NodeId, Role, StopReason, VoterChoice};
 
 /// A cluster in one process.
 struct Several {
@@ -255,6 +255,22 @@ async fn leadership_is_handed_over_and_the_one_who_led_can_leave() {
     let refused = several.nodes[&next].promote(NodeId(old), VoterChoice::Safe).await.unwrap_err();
     assert!(refused.to_string().contains(&format!("no node {old}")), "{refused}");
     several.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_disk_cannot_take_a_snapshot_takes_no_part_any_more() {
+    let several = Several::start(2, 1).await;
+    several.network.cut(2, &[1]);
+    for number in 0..50 {
+        several.nodes[&1].propose(account(number)).await.unwrap();
+    }
+    several.nodes[&1].consensus().snapshot_now().await;
+    several.machines[&2].raft.fail_next_sync();
+    let stopped = several.nodes[&2].stopped();
+    several.network.heal();
+    let reason = tokio::time::timeout(PATIENCE, stopped).await.unwrap();
+    assert!(matches!(&reason, StopReason::Failed { message } if message.contains("injected")), "{reason:?}");
+    several.nodes[&1].shutdown().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,7 +40,7 @@ struct Stores {
 /// The stores of one node, as a start opens them.
 fn open(state: Arc<dyn Engine>, raft: Arc<dyn Engine>) -> Stores {
     let health = Health::default();
-    let snapshots = SnapshotStore::open(GROUP, Arc::clone(&raft)).unwrap();
+    let snapshots = SnapshotStore::open(GROUP, Arc::clone(&raft), health.clone()).unwrap();
     let log = LogStore::open(GROUP, raft, health.clone()).unwrap();
     let changes = ChangeFeed::new(16);
     let parts = Parts {
