@@ -210,7 +210,10 @@ impl RaftLogReader<Types> for LogStore {
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
         let end = end.min(start.saturating_add(READ_ENTRIES_MAX as u64));
-        self.read(start..end, SEND_BYTES_MAX).await
+        let entries = self.read(start..end, SEND_BYTES_MAX).await?;
+        // The log may have been cut meanwhile: what follows a gap must not be sent as if there were none.
+        let is_whole = entries.first().is_none_or(|first| first.log_id.index == start);
+        Ok(if is_whole { entries } else { Vec::new() })
     }
 }
 
