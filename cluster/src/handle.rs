@@ -15,7 +15,7 @@ use twinmcp_storage::members::{self, NodeFacts};
 
 use crate::changes::Changes;
 use crate::config::ClusterConfig;
-use crate::consensus::{self, BUILD_VERSION, Consensus, MemberChange, Peering, Survivor};
+use crate::consensus::{self, BUILD_VERSION, Consensus, MemberChange, Peering, Survivor, Work};
 use crate::directory::Directory;
 use crate::error::ClusterError;
 use crate::peer::{Alone, Lane, PeerError, PeerService, Transport, bytes_body};
@@ -108,10 +108,22 @@ impl Cluster {
         transport: Arc<dyn Transport>,
         service: Option<Arc<dyn PeerService>>,
     ) -> Result<Self, ClusterError> {
-        let propose_deadline = config.propose_deadline;
         let peering = Peering { transport, others: service };
-        let started =
-            Consensus::start(config, Arc::clone(&state), Arc::clone(&raft), clock, entropy, peering);
+        Self::start_with(config, (state, raft), clock, entropy, peering, Work::Threads).await
+    }
+
+    /// As [`Self::start_among`]; `work` says where the node does what blocks.
+    pub(crate) async fn start_with(
+        config: ClusterConfig,
+        (state, raft): (Arc<dyn Engine>, Arc<dyn Engine>),
+        clock: Arc<dyn Clock>,
+        entropy: &dyn Entropy,
+        peering: Peering,
+        work: Work,
+    ) -> Result<Self, ClusterError> {
+        let propose_deadline = config.propose_deadline;
+        let engines = (Arc::clone(&state), Arc::clone(&raft));
+        let started = Consensus::start(config, engines, clock, entropy, peering, work);
         let consensus = Box::pin(started).await?;
         let is_closed = Mutex::new(false);
         Ok(Self {
@@ -426,7 +438,7 @@ impl Cluster {
         self.inner.consensus.stop().await;
         let (state, raft) = (Arc::clone(&self.inner.state), Arc::clone(&self.inner.raft));
         let close = move || consensus::close_engines(&*state, &*raft);
-        let closed = tokio::task::spawn_blocking(close).await;
+        let closed = self.inner.consensus.work().run(close).await;
         *is_closed = true;
         match closed {
             Ok(closed) => closed.map_err(ClusterError::Storage),

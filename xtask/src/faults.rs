@@ -1,4 +1,4 @@
-//! The long form of the tests that kill nodes and spoil disks. Each prints its seed; `TWINMCP_SEED` repeats a run, and
+//! The long form of the tests that kill nodes, spoil disks and simulate clusters. Each prints its seed; `TWINMCP_SEED` repeats a run, and
 //! a variable of the table overrides its number.
 
 use crate::run::{self, Step};
@@ -11,12 +11,13 @@ const ROUNDS: &[(&str, &str)] = &[
     ("TWINMCP_TEARS", "60"),
     // Seconds of each fault of a cluster.
     ("TWINMCP_FAULT_S", "30"),
+    ("TWINMCP_SIMULATIONS", "1000"),
 ];
 
 /// Which tests, a crate each.
 const TESTS: &[(&str, &str)] = &[
     ("twinmcp-storage", "test(engine::damage)"),
-    ("twinmcp-cluster", "test(tests::kill::)"),
+    ("twinmcp-cluster", "test(tests::kill::) | test(tests::simulation::)"),
     ("twinmcp-tests", "test(disks::) | test(crash::) | test(faults::)"),
 ];
 

@@ -14,7 +14,7 @@ const HELP: &str = "\
 cargo xtask check             everything that must pass: format, lints, dependency rules, tests, documentation; writes nothing
 cargo xtask check --coverage  the same, and the tests must run 80 % of the lines (needs cargo-llvm-cov)
 cargo xtask fix               formats the code and writes openapi/twinmcp.json
-cargo xtask faults            the long form of the tests that kill nodes and spoil disks: hundreds of rounds
+cargo xtask faults            the long form of the tests that kill nodes, spoil disks and simulate clusters: hundreds of rounds
 cargo xtask tidy              only the dependency rules
 cargo xtask openapi           writes openapi/twinmcp.json
 cargo xtask fuzz [--seconds N] [TARGET]

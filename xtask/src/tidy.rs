@@ -73,6 +73,13 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("quick-xml", &["actors"]),
 ];
 
+/// Libraries that only the tests of one crate name.
+const TEST_OWNERS: &[(&str, &str)] = &[
+    // Simulated networks, and the dice that a simulation seeds.
+    ("turmoil", "cluster"),
+    ("rand", "cluster"),
+];
+
 /// Every rule that is broken, as a sentence.
 pub(crate) fn check(root: &Path) -> Result<Vec<String>, String> {
     let mut problems = Vec::new();
@@ -87,6 +94,7 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>, String> {
         let manifest = read(&root.join(name).join("Cargo.toml"))?;
         problems.extend(edges(name, allowed, &manifest));
         problems.extend(owners(name, &manifest));
+        problems.extend(test_owners(name, &manifest));
         problems.extend(inherited(name, &manifest));
     }
     Ok(problems)
@@ -113,6 +121,16 @@ fn owners(name: &str, manifest: &Table) -> Vec<String> {
         .iter()
         .filter(|(library, owners)| used.contains(*library) && !owners.contains(&name))
         .map(|(library, owners)| format!("`{name}` may not name `{library}`: it belongs to {owners:?}"))
+        .collect()
+}
+
+fn test_owners(name: &str, manifest: &Table) -> Vec<String> {
+    let (used, tested) = (dependencies(manifest, "dependencies"), dependencies(manifest, "dev-dependencies"));
+    let broken = TEST_OWNERS
+        .iter()
+        .filter(|(library, owner)| used.contains(*library) || tested.contains(*library) && *owner != name);
+    broken
+        .map(|(library, owner)| format!("`{name}` may not name `{library}`: the tests of `{owner}` do"))
         .collect()
 }
 
@@ -170,6 +188,15 @@ mod tests {
         let manifest: Table = "[dependencies]\npoem.workspace = true".parse().unwrap();
         assert_eq!(owners("actors", &manifest).len(), 1);
         assert_eq!(owners("node", &manifest).len(), 0);
+    }
+
+    #[test]
+    fn a_library_of_tests_that_is_built_in_is_found() {
+        let manifest: Table = "[dependencies]\nturmoil.workspace = true".parse().unwrap();
+        assert_eq!(test_owners("cluster", &manifest).len(), 1);
+        let manifest: Table = "[dev-dependencies]\nturmoil.workspace = true".parse().unwrap();
+        assert_eq!(test_owners("cluster", &manifest).len(), 0);
+        assert_eq!(test_owners("node", &manifest).len(), 1);
     }
 
     #[test]

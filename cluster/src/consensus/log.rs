@@ -19,6 +19,7 @@ use super::health::Health;
 use super::records::{self, PositionRecord, VoteRecord};
 use super::tail::Tail;
 use super::types::{Entry, LogId, Payload, Types, Vote};
+use super::work::Work;
 use super::writer::Writer;
 use crate::error::ClusterError;
 use crate::status::GroupId;
@@ -35,6 +36,7 @@ pub(super) struct LogStore {
     engine: Arc<dyn Engine>,
     tail: Arc<Tail>,
     writer: Writer,
+    work: Work,
 }
 
 impl LogStore {
@@ -47,11 +49,12 @@ impl LogStore {
         group: GroupId,
         engine: Arc<dyn Engine>,
         health: Health,
+        work: Work,
     ) -> Result<Self, ClusterError> {
         let tail = Arc::new(open_tail(group, &*engine).map_err(ClusterError::Storage)?);
-        let writer = Writer::start(group, Arc::clone(&engine), Arc::clone(&tail), health)
+        let writer = Writer::start(group, Arc::clone(&engine), Arc::clone(&tail), health, &work)
             .map_err(|error| ClusterError::Start { reason: format!("no thread for the log: {error}") })?;
-        Ok(Self { group, engine, tail, writer })
+        Ok(Self { group, engine, tail, writer, work })
     }
 
     pub(super) fn tail(&self) -> Arc<Tail> {
@@ -83,7 +86,7 @@ impl LogStore {
         if !found.on_disk.is_empty() {
             let (group, engine, range) = (self.group, Arc::clone(&self.engine), found.on_disk);
             let read = move || read_entries(group, &*engine, range, bytes_max);
-            entries = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
+            entries = self.work.run(read).await??;
         }
         let mut bytes: usize = entries.iter().map(body_bytes).sum();
         for entry in found.in_memory {

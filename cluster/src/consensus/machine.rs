@@ -1,6 +1,6 @@
 //! The state as `openraft` drives it: entries to apply, snapshots to make and to put in its place.
 //!
-//! The work is done on blocking threads; an error or a panic in it ends this node's part.
+//! The work is done where it may block; an error or a panic in it ends this node's part.
 
 use std::io;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl StateMachine {
         work: impl FnOnce(&Applier) -> Result<T, ApplyError> + Send + 'static,
     ) -> io::Result<T> {
         let applier = Arc::clone(&self.applier);
-        let done = tokio::task::spawn_blocking(move || work(&applier)).await;
+        let done = self.snapshots.work().run(move || work(&applier)).await;
         done.unwrap_or(Err(ApplyError::Panicked)).map_err(|error| self.applier.fail(&error))
     }
 }

@@ -27,6 +27,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod types;
+mod work;
 mod writer;
 
 use std::sync::Arc;
@@ -58,6 +59,9 @@ pub use self::start::BUILD_VERSION;
 use self::start::{begin, open, settings, start_error, start_failed};
 use self::tail::Tail;
 use self::types::Raft;
+#[cfg(test)]
+pub(crate) use self::work::Disk;
+pub(crate) use self::work::Work;
 use self::writer::Writer;
 use crate::changes::{ChangeFeed, Changes};
 use crate::config::ClusterConfig;
@@ -84,6 +88,7 @@ pub(crate) struct Consensus {
     peers: Arc<Peers>,
     transport: Arc<dyn Transport>,
     serving: watch::Sender<bool>,
+    work: Work,
     writer: Writer,
     tail: Arc<Tail>,
     applier: Arc<Applier>,
@@ -98,34 +103,34 @@ impl Consensus {
     /// is applied.
     pub(crate) async fn start(
         config: ClusterConfig,
-        state: Arc<dyn Engine>,
-        raft: Arc<dyn Engine>,
+        engines: (Arc<dyn Engine>, Arc<dyn Engine>),
         clock: Arc<dyn Clock>,
         entropy: &dyn Entropy,
         peering: Peering,
+        work: Work,
     ) -> Result<Self, ClusterError> {
         config.check()?;
         let health = Health::default();
         let metrics = Arc::new(Metrics::new(config.group_id));
         let changes = ChangeFeed::new(config.changes_max);
         let open = {
-            let (config, health) = (config.clone(), health.clone());
+            let (config, health, work) = (config.clone(), health.clone(), work.clone());
             let (changes, metrics) = (changes.clone(), Arc::clone(&metrics));
-            move || open(&config, state, raft, changes, health, metrics)
+            move || open(&config, engines, changes, health, metrics, work)
         };
-        let opened = tokio::task::spawn_blocking(open).await.map_err(start_failed)??;
+        let opened = work.run(open).await.map_err(start_failed)??;
         let (writer, tail) = (opened.log.writer(), opened.log.tail());
         let (applier, snapshots) = (Arc::clone(&opened.applier), opened.snapshots.clone());
 
         let state_machine = StateMachine::new(Arc::clone(&applier), snapshots.clone());
         let settings = Arc::new(settings(&config)?);
         let peers = Arc::new(Peers::new(Arc::clone(&peering.transport), config.patience()));
-        let network = Network { group: config.group_id, peers: Arc::clone(&peers) };
+        let network = Network { group: config.group_id, peers: Arc::clone(&peers), work: work.clone() };
         let raft = Raft::new(config.node_id.0, settings, network, opened.log, state_machine).await;
         let raft = match raft {
             Ok(raft) => raft,
             Err(error) => {
-                stop_writer(&writer).await;
+                writer.stop().await;
                 return Err(start_error(&health, error));
             }
         };
@@ -158,7 +163,7 @@ impl Consensus {
                 queue.close(Duration::ZERO).await;
                 // Its error, if any, is the one that is answered here.
                 let _ = raft.shutdown().await;
-                stop_writer(&writer).await;
+                writer.stop().await;
                 return Err(match health.failure() {
                     Some(reason) => ClusterError::Start { reason: reason.to_owned() },
                     None => error,
@@ -189,6 +194,7 @@ impl Consensus {
             peers,
             transport,
             serving,
+            work,
             writer,
             tail,
             applier,
@@ -209,6 +215,11 @@ impl Consensus {
 
     pub(crate) fn transport(&self) -> &dyn Transport {
         &*self.transport
+    }
+
+    /// Where this node does what blocks.
+    pub(crate) fn work(&self) -> &Work {
+        &self.work
     }
 
     /// The way to peers.
@@ -297,7 +308,7 @@ impl Consensus {
         if let Err(error) = self.raft.shutdown().await {
             warn!(error = %error, "consensus did not stop cleanly");
         }
-        stop_writer(&self.writer).await;
+        self.writer.stop().await;
         self.changes.close();
     }
 }
@@ -313,7 +324,7 @@ impl Drop for Consensus {
             warn!("the cluster was dropped without a shutdown");
             runtime.spawn(async move {
                 let _ = raft.shutdown().await;
-                stop_writer(&writer).await;
+                writer.stop().await;
             });
         }
     }
@@ -370,12 +381,6 @@ fn watch_core(
     });
 }
 
-async fn stop_writer(writer: &Writer) {
-    let writer = writer.clone();
-    // Blocks until what waits is written.
-    let _ = tokio::task::spawn_blocking(move || writer.stop()).await;
-}
-
 /// The whole agreed state of `state` as a stream.
 pub(crate) fn dump(state: &dyn Reader, out: impl FnMut(&[u8]) -> std::io::Result<()>) -> std::io::Result<()> {
     let mut out = out;
@@ -400,6 +405,16 @@ pub(crate) fn recorded_id(state: &dyn Reader) -> Result<Option<ClusterId>, Stora
 pub(crate) fn close_engines(state: &dyn Engine, raft: &dyn Engine) -> Result<(), StorageError> {
     let state = state.close();
     raft.close().and(state)
+}
+
+/// Which entry a write to the state says was applied; `Some(None)` when it says that none was.
+#[cfg(test)]
+pub(crate) fn applied_by(write: &twinmcp_storage::engine::Write) -> Option<Option<u64>> {
+    let is_applied = write.space == Keyspace::Meta && write.key.ends_with(records::APPLIED.as_bytes());
+    is_applied.then(|| {
+        let record: records::AppliedRecord = twinmcp_storage::record::decode(write.value.as_ref()?).ok()?;
+        Some(record.position.index)
+    })
 }
 
 /// See [`crate::fuzzing::log_entry`].

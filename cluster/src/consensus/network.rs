@@ -25,6 +25,7 @@ use super::messages::{
 use super::records::{MembershipRecord, PositionRecord};
 use super::snapshot::{Snapshot, SnapshotPieces};
 use super::types::{LogId, Member, Types, Vote};
+use super::work::Work;
 use crate::peer::{Lane, PeerError, Peers, frame, frames, stream_body};
 use crate::status::{GroupId, NodeId};
 
@@ -51,6 +52,7 @@ const PIECES_AHEAD: usize = 2;
 pub(super) struct Network {
     pub(super) group: GroupId,
     pub(super) peers: Arc<Peers>,
+    pub(super) work: Work,
 }
 
 /// The way to one peer.
@@ -139,8 +141,7 @@ impl Peer {
         };
         let head = record::encode(&head).map_err(unreadable)?;
         let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(PIECES_AHEAD);
-        tokio::task::spawn_blocking(move || {
-            let send = |framed| sender.blocking_send(framed).is_ok();
+        self.network.work.produce(sender, move |send| {
             if !send(frame(&head)) {
                 return;
             }

@@ -20,6 +20,7 @@ use super::records::{
 };
 use super::snapshot::SnapshotStore;
 use super::types::{Entry, LeaderId, LogId, Member, Payload, Vote};
+use super::work::Work;
 use crate::error::ClusterError;
 use crate::status::{ClusterId, GroupId, NodeId};
 
@@ -103,7 +104,8 @@ pub(crate) fn restore(
     state.sync().map_err(ClusterError::Storage)?;
 
     // The log begins behind the state; the snapshot is what a node that joins gets.
-    let snapshots = SnapshotStore::open(group, Arc::clone(&raft)).map_err(ClusterError::Storage)?;
+    let snapshots = SnapshotStore::open(group, Arc::clone(&raft), Work::Threads, Health::default())
+        .map_err(ClusterError::Storage)?;
     snapshots.build(&*state.view()).map_err(|error| failed(&error))?;
     let mut batch = Batch::new();
     let leader = LeaderId { term: FIRST.term, node_id: FIRST_NODE };
@@ -144,10 +146,10 @@ pub(crate) fn force_alone(
         return Err(refused("the node has no state of its cluster: choose one that has been ready"));
     };
     let (vote, last) = {
-        let log = LogStore::open(group, Arc::clone(&raft), Health::default())?;
+        let log = LogStore::open(group, Arc::clone(&raft), Health::default(), Work::Threads)?;
         let tail = log.tail();
         let found = (tail.vote(), tail.bounds().1);
-        log.writer().stop();
+        log.writer().stop_here();
         found
     };
     let term = vote.map_or(0, |vote| vote.leader_id.term).max(last.map_or(0, |last| last.leader_id.term)) + 1;

@@ -147,21 +147,22 @@ impl Service {
         let vote = head.vote.into();
         let (pieces, incoming) = mpsc::channel(PIECES_AHEAD);
         let store = self.snapshots.clone();
-        let keeping = tokio::task::spawn_blocking(move || store.receive(&head, incoming));
-        while let Some(piece) = frames.next().await {
-            // The store stops early when it has one as late, or cannot write.
-            if pieces.send(piece).await.is_err() {
-                break;
+        let keeping = self.snapshots.work().consume(incoming, move |next| store.receive(&head, next));
+        let receiving = async move {
+            while let Some(piece) = frames.next().await {
+                // The store stops early when it has one as late, or cannot write.
+                if pieces.send(piece).await.is_err() {
+                    break;
+                }
             }
-        }
-        drop(pieces);
-        let kept = keeping.await.map_err(stopped)?;
+        };
+        let (kept, ()) = tokio::join!(keeping, receiving);
         if self.health.failure().is_some() {
             // `openraft` does not know yet that there is no disk any more; it may ask for this answer.
             let raft = self.raft.clone();
             tokio::spawn(async move { raft.shutdown().await });
         }
-        let kept = kept.map_err(unreadable)?;
+        let kept = kept.map_err(stopped)?.map_err(unreadable)?;
         let taken = self.raft.install_full_snapshot(vote, kept).await.map_err(stopped)?;
         let taken = SnapshotTaken { vote: taken.vote.into() };
         let taken = frame(&record::encode(&taken).map_err(unreadable)?).map_err(unreadable)?;

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::BytesMut;
 use openraft::RaftSnapshotBuilder;
-use tokio::sync::mpsc;
 use twinmcp_storage::engine::{Batch, Durability, Engine, Keyspace, Reader, StorageError};
 use twinmcp_storage::record;
 
@@ -19,6 +18,7 @@ use super::health::Health;
 use super::messages::SnapshotHead;
 use super::records::{self, MembershipRecord, PositionRecord, SnapshotRecord};
 use super::types::{LogId, SnapshotMeta, Types};
+use super::work::Work;
 use crate::status::GroupId;
 
 pub(super) type Snapshot =
@@ -60,6 +60,7 @@ pub(super) struct SnapshotStore {
     current: Arc<Mutex<Option<SnapshotRecord>>>,
     /// Held while one is written, so that one is written at a time.
     writing: Arc<Mutex<()>>,
+    work: Work,
     health: Health,
 }
 
@@ -68,6 +69,7 @@ impl SnapshotStore {
     pub(super) fn open(
         group: GroupId,
         engine: Arc<dyn Engine>,
+        work: Work,
         health: Health,
     ) -> Result<Self, StorageError> {
         let record: Option<SnapshotRecord> =
@@ -76,9 +78,14 @@ impl SnapshotStore {
             .as_ref()
             .map(|record| records::piece_key(group, record.number, record.pieces.saturating_sub(1)));
         let current = Arc::new(Mutex::new(record));
-        let store = Self { group, engine, current, writing: Arc::default(), health };
+        let store = Self { group, engine, current, writing: Arc::default(), work, health };
         store.remove_after(last_piece)?;
         Ok(store)
+    }
+
+    /// Where this node does what blocks.
+    pub(super) fn work(&self) -> &Work {
+        &self.work
     }
 
     fn remove_after(&self, mut after: Option<Vec<u8>>) -> Result<(), StorageError> {
@@ -145,15 +152,15 @@ impl SnapshotStore {
         })
     }
 
-    /// Keeps a snapshot that comes in pieces, after checking that it is whole. Blocks until the last has come.
+    /// Keeps a snapshot that comes in pieces, after checking that it is whole. `next` blocks until one has come.
     pub(super) fn receive(
         &self,
         head: &SnapshotHead,
-        mut pieces: mpsc::Receiver<io::Result<BytesMut>>,
+        next: &mut dyn FnMut() -> Option<io::Result<BytesMut>>,
     ) -> io::Result<Snapshot> {
         self.replace(head.applied, head.membership.clone(), |out| {
             let (mut bytes, mut hasher) = (0_u64, blake3::Hasher::new());
-            while let Some(piece) = pieces.blocking_recv() {
+            while let Some(piece) = next() {
                 let piece = piece?;
                 bytes += piece.len() as u64;
                 if bytes > head.bytes {
@@ -259,11 +266,12 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
     /// from then on only the state and the snapshot hold what was before.
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let (store, applier) = (self.store.clone(), Arc::clone(&self.applier));
+        let work = store.work().clone();
         let view = self.view.take().unwrap_or_else(|| applier.view());
         let build = move || {
             applier.sync()?;
             store.build(&*view)
         };
-        tokio::task::spawn_blocking(build).await.map_err(io::Error::other)?
+        work.run(build).await?
     }
 }

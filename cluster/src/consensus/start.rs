@@ -18,6 +18,7 @@ use super::log::LogStore;
 use super::records::{self, BootRecord, NodeRecord};
 use super::snapshot::SnapshotStore;
 use super::types::{Member, Raft, Types};
+use super::work::Work;
 use crate::changes::ChangeFeed;
 use crate::config::ClusterConfig;
 use crate::error::ClusterError;
@@ -44,18 +45,18 @@ pub(super) struct Opened {
 /// Opens the stores of this node.
 pub(super) fn open(
     config: &ClusterConfig,
-    state: Arc<dyn Engine>,
-    raft: Arc<dyn Engine>,
+    (state, raft): (Arc<dyn Engine>, Arc<dyn Engine>),
     changes: ChangeFeed,
     health: Health,
     metrics: Arc<Metrics>,
+    work: Work,
 ) -> Result<Opened, ClusterError> {
     check_node(config, &*state, &*raft)?;
     let group = config.group_id;
     let boot = count_boot(config, &*raft).map_err(ClusterError::Storage)?;
-    let snapshots = SnapshotStore::open(group, Arc::clone(&raft), health.clone())
+    let snapshots = SnapshotStore::open(group, Arc::clone(&raft), work.clone(), health.clone())
         .map_err(ClusterError::Storage)?;
-    let log = LogStore::open(group, raft, health.clone())?;
+    let log = LogStore::open(group, raft, health.clone(), work)?;
     let tail = log.tail();
     let parts = Parts { group, engine: state, tail, changes, health, metrics };
     let applier = Arc::new(Applier::open(parts).map_err(ClusterError::Storage)?);

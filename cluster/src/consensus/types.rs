@@ -7,6 +7,12 @@ use twinmcp_storage::command::Outcome;
 
 use super::entry::Content;
 
+#[cfg(not(test))]
+type Runtime = openraft::impls::TokioRuntime;
+/// The same, with dice that a simulation seeds.
+#[cfg(test)]
+type Runtime = crate::tests::runtime::SeededTokio;
+
 openraft::declare_raft_types!(
     /// Ties the types below together.
     pub(super) Types:
@@ -14,6 +20,7 @@ openraft::declare_raft_types!(
         R = Answer,
         NodeId = u64,
         Node = Member,
+        AsyncRuntime = Runtime,
 );
 
 /// Term and node: two candidates of one term are ordered instead of both losing.

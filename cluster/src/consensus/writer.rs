@@ -1,11 +1,11 @@
 //! The one thread that writes the log: what waits together is written and synced together.
 
 use std::io;
-use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use openraft::storage::IOFlushed;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 use twinmcp_storage::engine::{Batch, Durability, Engine, Keyspace, StorageError, Write};
 use twinmcp_storage::record;
@@ -14,6 +14,7 @@ use super::health::Health;
 use super::records::{self, PositionRecord};
 use super::tail::Tail;
 use super::types::{LogId, Types};
+use super::work::Work;
 use crate::status::GroupId;
 
 /// Bytes after which what waits goes into the next batch.
@@ -22,8 +23,14 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Hands writes to the thread; clones share it.
 #[derive(Clone)]
 pub(super) struct Writer {
-    jobs: Sender<Job>,
-    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+    jobs: UnboundedSender<Job>,
+    running: Arc<Mutex<Option<Running>>>,
+}
+
+enum Running {
+    Thread(JoinHandle<()>),
+    #[cfg(test)]
+    Task(tokio::task::JoinHandle<()>),
 }
 
 enum Job {
@@ -45,14 +52,22 @@ impl Writer {
         engine: Arc<dyn Engine>,
         tail: Arc<Tail>,
         health: Health,
+        work: &Work,
     ) -> io::Result<Self> {
-        let (jobs, waiting) = mpsc::channel();
+        let (jobs, waiting) = mpsc::unbounded_channel();
         let committed = tail.committed();
         let state = Thread { group, engine, tail, health, committed };
-        let thread = std::thread::Builder::new()
-            .name(format!("raft-log-{group}"))
-            .spawn(move || state.run(&waiting))?;
-        Ok(Self { jobs, thread: Arc::new(Mutex::new(Some(thread))) })
+        let running = match work {
+            Work::Threads => {
+                let thread = std::thread::Builder::new().name(format!("raft-log-{group}"));
+                Running::Thread(thread.spawn(move || state.run(waiting))?)
+            }
+            #[cfg(test)]
+            Work::Simulated(disk) => {
+                Running::Task(tokio::spawn(state.run_simulated(waiting, Arc::clone(disk))))
+            }
+        };
+        Ok(Self { jobs, running: Arc::new(Mutex::new(Some(running))) })
     }
 
     /// Writes entries; `done` is told once they are on disk.
@@ -72,11 +87,27 @@ impl Writer {
         written.await.map_err(|_| stopped())?
     }
 
-    /// Writes what waits and ends the thread; blocks until it has.
-    pub(super) fn stop(&self) {
+    /// Writes what waits and ends the thread; returns once it has.
+    pub(super) async fn stop(&self) {
         let _ = self.jobs.send(Job::Stop);
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match running {
+            Some(Running::Thread(thread)) => {
+                let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+            }
+            #[cfg(test)]
+            Some(Running::Task(task)) => {
+                let _ = task.await;
+            }
+            None => {}
+        }
+    }
+
+    /// As [`Self::stop`], where one may block.
+    pub(super) fn stop_here(&self) {
+        let _ = self.jobs.send(Job::Stop);
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Running::Thread(thread)) = running {
             let _ = thread.join();
         }
     }
@@ -100,23 +131,40 @@ struct Thread {
 }
 
 impl Thread {
-    fn run(mut self, waiting: &Receiver<Job>) {
-        let mut is_stopping = false;
-        while !is_stopping && let Ok(first) = waiting.recv() {
-            let mut next = Some(first);
-            let (mut batch, mut dones, mut bytes) = (Batch::new(), Vec::new(), 0);
-            while let Some(job) = next {
-                match job {
-                    Job::Write(writes, done) => {
-                        bytes += add(&mut batch, writes);
-                        dones.push(done);
-                    }
-                    Job::Stop => is_stopping = true,
-                }
-                next = (bytes < BATCH_BYTES_MAX && !is_stopping).then(|| waiting.try_recv().ok()).flatten();
+    fn run(mut self, mut waiting: UnboundedReceiver<Job>) {
+        while let Some(first) = waiting.blocking_recv()
+            && !self.write_waiting(first, &mut waiting)
+        {}
+    }
+
+    /// The same, as a task: each write takes as long as the simulated disk says.
+    #[cfg(test)]
+    async fn run_simulated(mut self, mut waiting: UnboundedReceiver<Job>, disk: Arc<dyn super::work::Disk>) {
+        while let Some(first) = waiting.recv().await {
+            tokio::time::sleep(disk.delay()).await;
+            if self.write_waiting(first, &mut waiting) {
+                return;
             }
-            self.write(batch, dones, is_stopping);
         }
+    }
+
+    /// Writes what waits; `true` when it is to be the last.
+    fn write_waiting(&mut self, first: Job, waiting: &mut UnboundedReceiver<Job>) -> bool {
+        let mut next = Some(first);
+        let mut is_stopping = false;
+        let (mut batch, mut dones, mut bytes) = (Batch::new(), Vec::new(), 0);
+        while let Some(job) = next {
+            match job {
+                Job::Write(writes, done) => {
+                    bytes += add(&mut batch, writes);
+                    dones.push(done);
+                }
+                Job::Stop => is_stopping = true,
+            }
+            next = (bytes < BATCH_BYTES_MAX && !is_stopping).then(|| waiting.try_recv().ok()).flatten();
+        }
+        self.write(batch, dones, is_stopping);
+        is_stopping
     }
 
     /// One batch, one sync. How far the log is committed rides along: it need not be on disk, but

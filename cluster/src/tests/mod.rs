@@ -3,10 +3,13 @@
 mod commit;
 pub(crate) mod engines;
 mod failure;
+mod history;
 mod kill;
 mod network;
 mod restart;
+pub(crate) mod runtime;
 mod several;
+mod simulation;
 mod stop;
 mod trace;
 

@@ -23,6 +23,7 @@ use super::machine::StateMachine;
 use super::requests::Request;
 use super::snapshot::SnapshotStore;
 use super::types::{Entry, LeaderId, LogId, Payload};
+use super::work::Work;
 use crate::changes::ChangeFeed;
 use crate::metrics::Metrics;
 use crate::status::GroupId;
@@ -40,8 +41,8 @@ struct Stores {
 /// The stores of one node, as a start opens them.
 fn open(state: Arc<dyn Engine>, raft: Arc<dyn Engine>) -> Stores {
     let health = Health::default();
-    let snapshots = SnapshotStore::open(GROUP, Arc::clone(&raft), health.clone()).unwrap();
-    let log = LogStore::open(GROUP, raft, health.clone()).unwrap();
+    let snapshots = SnapshotStore::open(GROUP, Arc::clone(&raft), Work::Threads, health.clone()).unwrap();
+    let log = LogStore::open(GROUP, raft, health.clone(), Work::Threads).unwrap();
     let changes = ChangeFeed::new(16);
     let parts = Parts {
         group: GROUP,
