@@ -8,14 +8,15 @@ use twinmcp_tests::history::{Did, Operation, first_fault};
 use twinmcp_tests::{TestCluster, eventually};
 
 use super::Span;
-use super::load::{Event, Seen};
+use super::load::{Event, Miss, Seen};
 
 /// Keys looked at on all nodes at once.
 const LOOKS_AT_ONCE: usize = 16;
 
 /// No order of one service explains it, or a node forgets what it has said: then this fails, with the shortest history of one key.
 pub(super) fn check_histories(seen: &Seen, nodes: usize) {
-    let (events, keys) = (seen.events.lock().unwrap(), seen.keys.lock().unwrap());
+    let (events, keys) =
+        (seen.events.lock().expect("no caller has failed"), seen.keys.lock().expect("no caller has failed"));
     let mut by_key: Vec<Vec<Event>> = vec![Vec::new(); keys.len()];
     for event in events.iter() {
         by_key[event.key].push(*event);
@@ -48,9 +49,9 @@ pub(super) fn as_seen_at(place: usize, events: &[Event]) -> Vec<Operation> {
 
 /// Every node has every acknowledged write, and all agree about the others.
 pub(super) async fn check_nothing_is_lost(cluster: &TestCluster, seen: &Seen) -> (usize, usize) {
-    let keys = seen.keys.lock().unwrap().clone();
+    let keys = seen.keys.lock().expect("no caller has failed").clone();
     let (mut expected, mut acknowledged) = (vec![None; keys.len()], 0);
-    for event in seen.events.lock().unwrap().iter() {
+    for event in seen.events.lock().expect("no caller has failed").iter() {
         let state = &mut expected[event.key];
         *state = match (event.operation.did, event.operation.returned, *state) {
             (Did::Make, ..) => state.or(Some(true)),
@@ -85,20 +86,23 @@ pub(super) async fn check_nothing_is_lost(cluster: &TestCluster, seen: &Seen) ->
 
 /// Every question was answered by every node, but for the ones that were dead or stopped then.
 pub(super) fn check_reads(seen: &Seen, absences: &[(usize, Span)]) -> u64 {
-    let misses = seen.misses.lock().unwrap();
-    let is_explained =
-        |place, asked| absences.iter().any(|(absent, span)| *absent == place && span.has(asked));
-    for miss in misses.iter().filter(|miss| !is_explained(miss.place, miss.asked)) {
+    let misses = seen.misses.lock().expect("no caller has failed");
+    // A question may have been under way when its node died.
+    let is_explained = |miss: &Miss| {
+        let was_absent = |span: Span| miss.asked <= span.until && span.from <= miss.given_up;
+        absences.iter().any(|(place, span)| *place == miss.place && was_absent(*span))
+    };
+    if let Some(miss) = misses.iter().find(|miss| !is_explained(miss)) {
         panic!("node {} did not answer after {:?}: {}", miss.place + 1, miss.asked, miss.told);
     }
-    let answers = seen.answers.lock().unwrap();
+    let answers = seen.answers.lock().expect("no caller has failed");
     assert!(answers.iter().all(|count| *count > 0), "{answers:?}");
     answers.iter().sum()
 }
 
 /// The longest time within `span` in which nobody at `places` was told that a write is done.
 pub(super) fn longest_gap(seen: &Seen, places: &[usize], span: Span) -> Duration {
-    let events = seen.events.lock().unwrap();
+    let events = seen.events.lock().expect("no caller has failed");
     let writes =
         events.iter().filter(|event| places.contains(&event.place) && event.is_write_after(span.from));
     let within = writes.filter_map(|event| event.operation.returned).filter(|at| *at < span.until);
@@ -109,7 +113,7 @@ pub(super) fn longest_gap(seen: &Seen, places: &[usize], span: Span) -> Duration
 
 /// The middle and the slowest hundredth of acknowledged writes that were asked for within `span`, and how many there were.
 pub(super) fn write_times(seen: &Seen, span: Span) -> (Duration, Duration, usize) {
-    let events = seen.events.lock().unwrap();
+    let events = seen.events.lock().expect("no caller has failed");
     let writes = events.iter().filter(|event| event.is_write_after(Duration::ZERO));
     let within = writes.filter(|event| span.has(event.operation.called));
     let times = within.filter_map(|event| Some(event.operation.returned? - event.operation.called));

@@ -36,6 +36,8 @@ pub(super) struct Event {
 pub(super) struct Miss {
     pub(super) place: usize,
     pub(super) asked: Duration,
+    /// When that was known.
+    pub(super) given_up: Duration,
     /// What came instead.
     pub(super) told: String,
 }
@@ -81,7 +83,7 @@ impl Load {
         let nodes = cluster.nodes.len();
         let clients: Arc<Vec<_>> = Arc::new((0..nodes).map(|place| cluster.client(place)).collect());
         let (seen, is_over, began) = (Arc::new(Seen::default()), Arc::default(), Instant::now());
-        seen.answers.lock().unwrap().resize(nodes, 0);
+        seen.answers.lock().expect("no caller has failed").resize(nodes, 0);
         let mut callers = JoinSet::new();
         for place in 0..nodes {
             let (clients, seen, is_over) = (Arc::clone(&clients), Arc::clone(&seen), Arc::clone(&is_over));
@@ -102,7 +104,7 @@ impl Load {
         let since = self.now();
         for &place in places {
             eventually("writes to be acknowledged", async || {
-                let events = self.seen.events.lock().unwrap();
+                let events = self.seen.events.lock().expect("no caller has failed");
                 let new = events.iter().filter(|event| event.place == place && event.is_write_after(since));
                 (new.count() >= count).then_some(())
             })
@@ -150,9 +152,14 @@ impl Caller {
                 Err(_) => Some("no answer".to_owned()),
             };
             match told {
-                None => self.seen.answers.lock().unwrap()[self.place] += 1,
+                None => self.seen.answers.lock().expect("no caller has failed")[self.place] += 1,
                 Some(told) => {
-                    self.seen.misses.lock().unwrap().push(Miss { place: self.place, asked, told });
+                    self.seen.misses.lock().expect("no caller has failed").push(Miss {
+                        place: self.place,
+                        asked,
+                        given_up: self.began.elapsed(),
+                        told,
+                    });
                 }
             }
             tokio::time::sleep(PACE).await;
@@ -200,7 +207,7 @@ impl Caller {
         let text = |text: &serde_json::Value| text.as_str().expect("a key has an id and a secret").to_owned();
         let (id, secret) = (text(&answer["key"]["id"]), text(&answer["secret"]));
         let key = {
-            let mut keys = self.seen.keys.lock().unwrap();
+            let mut keys = self.seen.keys.lock().expect("no caller has failed");
             keys.push(Key { id, secret: secret.clone() });
             keys.len() - 1
         };
@@ -210,7 +217,7 @@ impl Caller {
 
     /// Revokes a key; whether it was told what became of it.
     async fn revoke(&self, place: usize, key: usize) -> bool {
-        let id = self.seen.keys.lock().unwrap()[key].id.clone();
+        let id = self.seen.keys.lock().expect("no caller has failed")[key].id.clone();
         let request = self.clients[place].request(Method::DELETE, &format!("/api/keys/{id}"));
         let called = self.began.elapsed();
         match self.answer(place, request).await {
@@ -244,6 +251,6 @@ impl Caller {
     fn keep(&self, place: usize, key: usize, did: Did, called: Duration, is_answered: bool) {
         let returned = is_answered.then(|| self.began.elapsed());
         let operation = Operation { did, called, returned };
-        self.seen.events.lock().unwrap().push(Event { key, place, operation });
+        self.seen.events.lock().expect("no caller has failed").push(Event { key, place, operation });
     }
 }

@@ -253,7 +253,7 @@ impl World {
         let gap = checks::longest_gap(&self.load.seen, &healthy, span);
         let (p50, p99, writes) = checks::write_times(&self.load.seen, span);
         let elected = elected.map_or_else(|| "-".to_owned(), |time| time.as_millis().to_string());
-        println!(
+        tell(&format!(
             "{:<24} node {} new leader {elected:>6} ms, longest gap {:>6} ms, caught up {:>6} ms, {writes:>5} writes \
              p50 {:>5} ms p99 {:>6} ms",
             format!("{trouble:?}"),
@@ -262,7 +262,7 @@ impl World {
             caught_up.as_millis(),
             p50.as_millis(),
             p99.as_millis()
-        );
+        ));
     }
 
     async fn end(self) {
@@ -274,17 +274,22 @@ impl World {
         checks::check_histories(&seen, NODES);
         let answered = checks::check_reads(&seen, &absences);
         let (keys, acknowledged) = checks::check_nothing_is_lost(&cluster, &seen).await;
-        let calls = seen.events.lock().unwrap().len();
-        println!(
+        let calls = seen.events.lock().expect("no caller has failed").len();
+        tell(&format!(
             "{keys} keys, {acknowledged} acknowledged writes, none lost, none done twice; {calls} calls in order; \
              {answered} questions answered"
-        );
+        ));
         for node in &cluster.nodes {
             assert!(!node.log().contains("panicked"), "{}", node.log());
         }
         drop(cluster);
         drop(disk);
     }
+}
+
+#[expect(clippy::print_stdout, reason = "the figures of a run are for who started it")]
+fn tell(line: &str) {
+    println!("{line}");
 }
 
 fn on_disk(setup: NodeSetup, disk: Option<&SmallDisk>) -> NodeSetup {
@@ -299,7 +304,7 @@ async fn run(mut world: World, troubles: &[Trouble], hold: Duration) {
     world.load.until_acknowledged(&[0, 1, 2, 3, 4], 4 * WRITES).await;
     let span = Span { from: began, until: world.load.now() };
     let (p50, p99, writes) = checks::write_times(&world.load.seen, span);
-    println!("nothing wrong: {writes} writes, p50 {} ms, p99 {} ms", p50.as_millis(), p99.as_millis());
+    tell(&format!("nothing wrong: {writes} writes, p50 {} ms, p99 {} ms", p50.as_millis(), p99.as_millis()));
     for trouble in troubles {
         world.suffer(*trouble, hold).await;
     }
