@@ -34,7 +34,7 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=50))]
     rounds: u64,
     /// Pages of the documentation whose bundle is sent to all nodes; the default makes about 50 MB of bundle
-    #[arg(long, value_name = "N", default_value_t = 8_000, value_parser = clap::value_parser!(u64).range(0..=50_000))]
+    #[arg(long, value_name = "N", default_value_t = 18_000, value_parser = clap::value_parser!(u64).range(0..=50_000))]
     pages: u64,
     /// Only writes through the library, for looking where their time goes
     #[arg(long)]
@@ -46,6 +46,8 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // Nobody else has installed one yet.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     match run(&Arguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {

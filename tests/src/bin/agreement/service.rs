@@ -46,18 +46,18 @@ impl Nodes {
 
     /// How long after its answer a write on one node can be read on all.
     pub(crate) async fn propagation(&self) -> Result<Run, String> {
+        let clients: Vec<_> = (0..VOTERS + LEARNERS).map(|place| self.cluster.client(place)).collect();
         let (started, mut times) = (Instant::now(), Vec::new());
         for number in 0..FOLLOWED {
-            let (id, secret) =
-                self.cluster.client(number % (VOTERS + LEARNERS)).create_key(&["docs:read"]).await;
+            let (id, secret) = clients[number % clients.len()].create_key(&["docs:read"]).await;
             let answered = Instant::now();
-            let known = (0..VOTERS + LEARNERS).map(|place| {
-                let client = self.cluster.client(place).with_key(&secret);
+            let known = clients.iter().map(|client| {
+                let client = client.with_key(&secret);
                 async move { while client.get("/api/libraries").await.status != 200 {} }
             });
             futures_util::future::join_all(known).await;
             times.push(answered.elapsed());
-            self.cluster.client(0).delete(&format!("/api/keys/{id}")).await.expect(204);
+            clients[0].delete(&format!("/api/keys/{id}")).await.expect(204);
         }
         figures(times, started.elapsed())
     }
