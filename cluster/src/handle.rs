@@ -189,7 +189,8 @@ impl Cluster {
     }
 
     /// Proposes a change and waits until it is agreed on, on disk and applied here, for as long as
-    /// the configuration says.
+    /// the configuration says. On a node that follows, a change that is agreed on is answered at the deadline also when
+    /// this node has not applied it yet: [`Self::wait_applied`] with its log index tells when it has.
     ///
     /// Dropping the future does not take the change back.
     ///
