@@ -168,6 +168,8 @@ impl Node {
             cluster: cluster.clone(),
             backroom: Arc::new(backroom()),
             readiness: Arc::clone(&readiness),
+            name: config.node.name.clone(),
+            region: config.node.region.clone(),
             address: place.address().to_owned(),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),

@@ -217,6 +217,10 @@ async fn the_examples_of_the_document_are_calls_the_node_understands() {
         let answer = owner.answer(operation.example(&document, &owner)).await;
         let at = format!("{} {}: {} {}", operation.method, operation.path, answer.status, answer.text);
         assert!(!matches!(answer.status, 400 | 405 | 415 | 422 | 500..), "{at}");
+        if operation.about["operationId"] == "drain_node" {
+            // Or it would not be ready for the next.
+            owner.delete("/api/cluster/drain").await.expect(204);
+        }
         let told = &operation.about["responses"];
         assert!(
             told.get(answer.status.to_string()).is_some(),

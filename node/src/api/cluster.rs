@@ -18,7 +18,7 @@ use twinmcp_cluster::{
 use twinmcp_storage::api_keys::Scope;
 use twinmcp_storage::clock::{Clock, Entropy};
 use twinmcp_storage::command::{Command, Outcome};
-use twinmcp_storage::members::{self, Node};
+use twinmcp_storage::members::{self, Node, NodeFacts};
 
 use super::Tag;
 use super::body::JsonBody;
@@ -51,8 +51,7 @@ pub(crate) struct NodeRecord {
     name: String,
     /// Where it is.
     region: String,
-    /// What fails together with it inside the region.
-    #[oai(skip_serializing_if_is_empty)]
+    /// What fails together with it inside the region; empty when it does not say.
     zone: String,
     /// Where other nodes reach it.
     address: String,
@@ -195,6 +194,8 @@ pub(crate) struct ClusterApi {
     pub(crate) cluster: Cluster,
     pub(crate) backroom: Arc<NodeBackroom>,
     pub(crate) readiness: Arc<Readiness>,
+    pub(crate) name: String,
+    pub(crate) region: String,
     /// Where other nodes reach this one; empty for a node alone.
     pub(crate) address: String,
     pub(crate) clock: Arc<dyn Clock>,
@@ -433,7 +434,14 @@ impl ClusterApi {
             true => "voter",
             false => "learner",
         };
-        let facts = node.map(|node| node.facts.clone()).unwrap_or_default();
+        let facts = match node {
+            Some(node) => node.facts.clone(),
+            // A node alone has agreed with nobody on what it is called.
+            None if member.node_id == status.node_id => {
+                NodeFacts { name: self.name.clone(), region: self.region.clone(), ..NodeFacts::default() }
+            }
+            None => NodeFacts::default(),
+        };
         let record = NodeRecord {
             id: member.node_id.0,
             name: facts.name,

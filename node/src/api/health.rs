@@ -39,7 +39,9 @@ impl Health {
     /// Why the node should get no requests; nothing when it should.
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        if !self.readiness.is_ready() {
+        if self.readiness.is_draining() {
+            faults.push("the node was drained; `twinmcp cluster undrain` lets it take work again".to_owned());
+        } else if !self.readiness.is_ready() {
             faults.push("the node is starting or stopping".to_owned());
         }
         let status = self.cluster.status();

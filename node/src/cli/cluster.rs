@@ -224,8 +224,8 @@ fn table(view: &Value) -> String {
             other => other.to_string(),
         };
         let region = match node["zone"].as_str() {
-            Some(zone) => format!("{}/{zone}", text("region")),
-            None => text("region"),
+            Some(zone) if !zone.is_empty() => format!("{}/{zone}", text("region")),
+            _ => text("region"),
         };
         let ready = match (node["reachable"].as_bool(), node["draining"].as_bool(), node["ready"].as_bool()) {
             (Some(false) | None, ..) => "unreachable",

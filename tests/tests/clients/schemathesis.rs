@@ -34,9 +34,11 @@ async fn the_whole_document_holds_for_somebody_who_may_everything() {
     let clients = Clients::installed();
     let node = TestNode::empty().await;
     let key = format!("Authorization: Bearer {}", node.key());
-    // It finds ids in answers and uses them, so that it would soon revoke the key it asks with.
+    // It finds ids in answers and uses them, so that it would soon revoke the key it asks with; and a node that was
+    // drained is not ready.
     for chosen in ["--exclude-operation-id", "--include-operation-id"] {
-        let walked = walk(&clients, &node, &["--header", &key, chosen, "revoke_api_key"]).await;
+        let more = ["--header", &key, chosen, "drain_node", chosen, "revoke_api_key"];
+        let walked = walk(&clients, &node, &more).await;
         assert_eq!(walked.code, Some(0), "{}\n{}", walked.stdout, walked.stderr);
     }
     // It has drained the node on its way.
