@@ -118,7 +118,7 @@ pub(crate) fn restore(
     Ok(ClusterId(id))
 }
 
-/// What [`force_alone`] has left.
+/// What is left of a cluster that was made anew from one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Survivor {
     /// The node that goes on.

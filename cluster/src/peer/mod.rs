@@ -1,7 +1,7 @@
 //! Requests between nodes, over one port: HTTP/2 on whatever bytes a [`Transport`] carries.
 //!
 //! `client.rs` asks, `server.rs` answers, `body.rs` is what goes either way. What is asked is decided by
-//! others: [`crate::consensus`] for agreement, a [`PeerService`] for the rest.
+//! others: `crate::consensus` for agreement, a [`PeerService`] for the rest.
 //!
 //! Invariants: a connection is to one node, whose identity the transport has checked in both directions; every
 //! message starts with its format and has a largest size; a connection whose peer is silent is closed.
