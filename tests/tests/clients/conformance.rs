@@ -99,7 +99,20 @@ async fn whole(revision: &str) {
     let arguments = ["--requirements", revision, "--expected-failures", &expected];
     let ended = suite(&clients, &node.url(), &arguments).await;
     node.stop().await.expect("the node stops");
-    assert_eq!(ended.code, Some(0), "{}\n{}", ended.stdout, ended.stderr);
+    let failed = failed_checks(&clients.home.path().join("results"));
+    assert_eq!(ended.code, Some(0), "{}\n{}\n{failed:#?}", ended.stdout, ended.stderr);
+}
+
+/// Every check that failed, expected or not, by the files in which the suite keeps what it saw.
+fn failed_checks(results: &Path) -> Vec<String> {
+    let mut failed = Vec::new();
+    for scenario in std::fs::read_dir(results).into_iter().flatten().flatten() {
+        let checks = std::fs::read(scenario.path().join("checks.json")).unwrap_or_default();
+        let checks: Vec<Value> = serde_json::from_slice(&checks).unwrap_or_default();
+        let checks = checks.iter().filter(|check| check["status"] == "FAILURE");
+        failed.extend(checks.map(|check| format!("{}: {}", check["id"], check["errorMessage"])));
+    }
+    failed
 }
 
 #[tokio::test]
