@@ -84,6 +84,16 @@ impl<M: Message> Slot<M> {
     }
 }
 
+/// Answers a call when `work` is done, and leaves the actor free for the next one: for changes whose order the log decides.
+///
+/// As many run at once as calls are admitted; one that panics interrupts its own caller alone.
+pub(crate) fn answer_when_done<R: Send + 'static>(
+    port: RpcReplyPort<R>,
+    work: impl Future<Output = R> + Send + 'static,
+) {
+    tokio::spawn(async move { answer(port, work.await) });
+}
+
 /// Sends `reply` to whoever still waits for it.
 pub(crate) fn answer<R: Send>(port: RpcReplyPort<R>, reply: R) {
     // A caller that went away needs no answer.

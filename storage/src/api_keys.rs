@@ -1,8 +1,12 @@
 //! API keys: who may call, and for what.
 //!
-//! Key layout: `k/<account>/<id>` -> [`ApiKey`]; `h/<hash>` -> the key under `k/` it belongs to. The
-//! secret itself is never stored: it is 256 random bits, so one fast hash of it cannot be searched.
+//! Key layout: `k/<account>/<id>` -> [`ApiKey`]; `h/<hash>` -> the key under `k/` it belongs to; `a/<account>` ->
+//! [`KeyRing`], which of them the account has. The secret itself is never stored: it is 256 random bits, so one fast hash
+//! of it cannot be searched.
+//!
+//! Nothing scans `k/`: what was removed stays in the way of a scan until the engine has compacted it.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
 
@@ -17,6 +21,10 @@ use crate::transaction::{self, Change, Transaction};
 
 /// Keys one account may have, revoked ones not counted.
 pub const KEYS_PER_ACCOUNT_MAX: usize = 100;
+/// Keys of one account that are kept though they are revoked or expired, the newest ones.
+pub const ENDED_KEYS_KEPT_MAX: usize = 100;
+/// Keys read of an account whose ring no build has written yet.
+const KEYS_READ_MAX: usize = 1_000;
 /// Longest name of a key, in bytes.
 pub const NAME_BYTES_MAX: usize = 100;
 
@@ -129,10 +137,32 @@ impl ApiKey {
     }
 }
 
+/// Which keys an account has, so that one more costs a read of this and not of all there ever were.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRing {
+    /// Neither revoked nor known to have expired, oldest first, with when they expire.
+    pub(crate) in_force: Vec<(ApiKeyId, Option<Timestamp>)>,
+    /// The others that are kept, in the order in which they ended.
+    pub(crate) ended: VecDeque<ApiKeyId>,
+}
+
+impl Record for KeyRing {
+    const NAME: &'static str = "key ring";
+    const FORMAT: u8 = 1;
+}
+
+impl KeyRing {
+    /// Moves what has expired by now to the keys that have ended.
+    fn expire(&mut self, now: Timestamp) {
+        let expired = self.in_force.extract_if(.., |(_, expires_at)| expires_at.is_some_and(|at| at <= now));
+        self.ended.extend(expired.map(|(id, _)| id));
+    }
+}
+
 /// A change to API keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// Makes a key. [`Outcome::LimitReached`] with [`KEYS_PER_ACCOUNT_MAX`] keys in force,
+    /// Makes a key, and forgets the account's oldest ended ones above [`ENDED_KEYS_KEPT_MAX`]. [`Outcome::LimitReached`] with [`KEYS_PER_ACCOUNT_MAX`] keys in force,
     /// [`Outcome::AlreadyExists`] when id or secret are taken.
     Create {
         /// The new key's id.
@@ -187,16 +217,28 @@ pub(crate) fn apply(
 }
 
 fn create(transaction: &mut Transaction<'_>, at: Timestamp, key: &ApiKey) -> Result<Outcome, StorageError> {
-    let in_force = list(transaction, &key.account)?.iter().filter(|key| key.is_valid(at)).count();
-    if in_force >= KEYS_PER_ACCOUNT_MAX {
+    let account = &key.account;
+    let mut ring = ring(transaction, account)?;
+    ring.expire(at);
+    if ring.in_force.len() >= KEYS_PER_ACCOUNT_MAX {
         return Ok(Outcome::LimitReached);
     }
-    let taken = get(transaction, &key.account, &key.id)?.is_some()
+    let taken = get(transaction, account, &key.id)?.is_some()
         || transaction.get(Keyspace::ApiKeys, &hash_key(&key.secret_hash))?.is_some();
     if taken {
         return Ok(Outcome::AlreadyExists);
     }
-    let stored_under = id_key(&key.account, &key.id);
+    while ring.ended.len() > ENDED_KEYS_KEPT_MAX {
+        let Some(id) = ring.ended.pop_front() else { break };
+        if let Some(old) = get(transaction, account, &id)? {
+            // Of a revoked key it is gone already.
+            transaction.remove(Keyspace::ApiKeys, hash_key(&old.secret_hash));
+            transaction.remove(Keyspace::ApiKeys, id_key(account, &id));
+        }
+    }
+    ring.in_force.push((key.id.clone(), key.expires_at));
+    transaction.put(Keyspace::ApiKeys, ring_key(account), &ring)?;
+    let stored_under = id_key(account, &key.id);
     transaction.put_bytes(Keyspace::ApiKeys, hash_key(&key.secret_hash), stored_under.clone());
     transaction.put(Keyspace::ApiKeys, stored_under, key)?;
     transaction.changed(Change::ApiKey(key.id.clone()));
@@ -212,11 +254,44 @@ fn revoke(
     let Some(mut key) = get(transaction, account, id)?.filter(|key| key.revoked_at.is_none()) else {
         return Ok(Outcome::NotFound);
     };
+    let mut ring = ring(transaction, account)?;
+    // One that expired may have ended already.
+    if let Some(position) = ring.in_force.iter().position(|(in_force, _)| in_force == id) {
+        ring.in_force.remove(position);
+        ring.ended.push_back(id.clone());
+        transaction.put(Keyspace::ApiKeys, ring_key(account), &ring)?;
+    }
     key.revoked_at = Some(at);
     transaction.remove(Keyspace::ApiKeys, hash_key(&key.secret_hash));
     transaction.put(Keyspace::ApiKeys, id_key(account, id), &key)?;
     transaction.changed(Change::ApiKey(id.clone()));
     Ok(Outcome::Done)
+}
+
+/// The account's ring; without one it is made from the keys that are there.
+fn ring(reader: &(impl Reader + ?Sized), account: &AccountId) -> Result<KeyRing, StorageError> {
+    if let Some(ring) = transaction::get(reader, Keyspace::ApiKeys, &ring_key(account))? {
+        return Ok(ring);
+    }
+    let mut ring = KeyRing::default();
+    let keys: Vec<ApiKey> = transaction::scan(
+        reader,
+        Keyspace::ApiKeys,
+        format!("k/{account}/").as_bytes(),
+        None,
+        KEYS_READ_MAX,
+    )?;
+    for key in keys {
+        match key.revoked_at {
+            None => ring.in_force.push((key.id, key.expires_at)),
+            Some(_) => ring.ended.push_back(key.id),
+        }
+    }
+    Ok(ring)
+}
+
+fn ring_key(account: &AccountId) -> Vec<u8> {
+    format!("a/{account}").into_bytes()
 }
 
 fn id_key(account: &AccountId, id: &ApiKeyId) -> Vec<u8> {
@@ -244,8 +319,11 @@ pub fn find(reader: &(impl Reader + ?Sized), hash: &SecretHash) -> Result<Option
     }
 }
 
-/// The account's keys, oldest first, revoked ones too (at most ten times [`KEYS_PER_ACCOUNT_MAX`]).
+/// The account's keys, oldest first: all in force, and the newest of those that have ended.
 pub fn list(reader: &(impl Reader + ?Sized), account: &AccountId) -> Result<Vec<ApiKey>, StorageError> {
-    let prefix = format!("k/{account}/");
-    transaction::scan(reader, Keyspace::ApiKeys, prefix.as_bytes(), None, 10 * KEYS_PER_ACCOUNT_MAX)
+    let ring = ring(reader, account)?;
+    let mut ids: Vec<_> = ring.in_force.into_iter().map(|(id, _)| id).chain(ring.ended).collect();
+    // An id begins with the time it was made.
+    ids.sort_unstable();
+    ids.iter().filter_map(|id| get(reader, account, id).transpose()).collect()
 }

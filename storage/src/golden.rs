@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use crate::accounts::{self, Account};
-use crate::api_keys::{self, ApiKey, Scope, SecretHash};
+use crate::api_keys::{self, ApiKey, KeyRing, Scope, SecretHash};
 use crate::catalogue::{self, Entry, Known};
 use crate::clock::Timestamp;
 use crate::command::Command;
@@ -131,6 +131,7 @@ fn records_are_written_as_they_always_were() {
             revoked_at: None,
         },
     );
+    check("key-ring", &KeyRing { in_force: vec![(key(), Some(at())), (key(), None)], ended: [key()].into() });
     check(
         "library",
         &Library {

@@ -15,7 +15,7 @@ use twinmcp_storage::engine::StorageError;
 use twinmcp_storage::ids::AccountId;
 
 use crate::context::Context;
-use crate::slot::{REPLY_DEADLINE, Slot, Unanswered, answer};
+use crate::slot::{REPLY_DEADLINE, Slot, Unanswered, answer_when_done};
 use crate::supervisor::Child;
 
 /// Who acts on a library or job.
@@ -105,6 +105,7 @@ enum Message {
     Create { name: String, reply: RpcReplyPort<Result<Account, AccountsError>> },
 }
 
+#[derive(Clone)]
 struct AccountsActor {
     context: Arc<Context>,
 }
@@ -124,8 +125,11 @@ impl Actor for AccountsActor {
         message: Message,
         (): &mut (),
     ) -> Result<(), ActorProcessingErr> {
+        let actor = self.clone();
         match message {
-            Message::Create { name, reply } => answer(reply, self.create(name).await),
+            Message::Create { name, reply } => {
+                answer_when_done(reply, async move { actor.create(name).await })
+            }
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ use twinmcp_storage::ids::{AccountId, ApiKeyId};
 pub use secret::Secret;
 
 use crate::context::Context;
-use crate::slot::{REPLY_DEADLINE, Slot, Unanswered, answer};
+use crate::slot::{REPLY_DEADLINE, Slot, Unanswered, answer_when_done};
 use crate::supervisor::Child;
 
 /// Why a key could not be made, listed or revoked.
@@ -147,6 +147,7 @@ enum Message {
     Revoke { account: AccountId, id: ApiKeyId, reply: RpcReplyPort<Result<(), ApiKeysError>> },
 }
 
+#[derive(Clone)]
 struct ApiKeysActor {
     context: Arc<Context>,
 }
@@ -166,9 +167,14 @@ impl Actor for ApiKeysActor {
         message: Message,
         (): &mut (),
     ) -> Result<(), ActorProcessingErr> {
+        let actor = self.clone();
         match message {
-            Message::Create { wanted, reply } => answer(reply, self.create(wanted).await),
-            Message::Revoke { account, id, reply } => answer(reply, self.revoke(account, id).await),
+            Message::Create { wanted, reply } => {
+                answer_when_done(reply, async move { actor.create(wanted).await })
+            }
+            Message::Revoke { account, id, reply } => {
+                answer_when_done(reply, async move { actor.revoke(account, id).await })
+            }
         }
         Ok(())
     }

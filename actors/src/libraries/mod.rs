@@ -18,7 +18,7 @@ use twinmcp_storage::libraries::{
 
 use crate::accounts::Owner;
 use crate::context::Context;
-use crate::slot::{REPLY_DEADLINE, Slot, Unanswered, answer};
+use crate::slot::{REPLY_DEADLINE, Slot, Unanswered, answer_when_done};
 use crate::supervisor::Child;
 
 /// Why a library could not be read or changed.
@@ -179,6 +179,7 @@ enum Message {
     Change { command: libraries::Command, reply: RpcReplyPort<Result<Outcome, ClusterError>> },
 }
 
+#[derive(Clone)]
 struct LibrariesActor {
     context: Arc<Context>,
 }
@@ -198,8 +199,11 @@ impl Actor for LibrariesActor {
         message: Message,
         (): &mut (),
     ) -> Result<(), ActorProcessingErr> {
+        let actor = self.clone();
         match message {
-            Message::Change { command, reply } => answer(reply, self.change(command).await),
+            Message::Change { command, reply } => {
+                answer_when_done(reply, async move { actor.change(command).await })
+            }
         }
         Ok(())
     }

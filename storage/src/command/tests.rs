@@ -157,6 +157,34 @@ fn an_account_has_so_many_keys_in_force_and_no_more() {
 }
 
 #[test]
+fn of_keys_that_have_ended_the_newest_are_kept() {
+    let mut world = World::new();
+    let kept = u8::try_from(api_keys::ENDED_KEYS_KEPT_MAX).unwrap();
+    let account = || account_id(1);
+    assert_eq!(world.apply(create_key(0, 1, "in force")), Outcome::Done);
+    for number in 1..=kept + 20 {
+        assert_eq!(world.apply(create_key(number, 1, &number.to_string())), Outcome::Done);
+        let id = key_id(number);
+        let revoke = api_keys::Command::Revoke { account: account(), id };
+        assert_eq!(world.apply(Command::ApiKeys(revoke)), Outcome::Done);
+    }
+    assert_eq!(world.apply(create_key(250, 1, "newest")), Outcome::Done);
+    let keys = api_keys::list(&world.engine, &account()).unwrap();
+    let numbers = [0].into_iter().chain(21..=kept + 20).chain([250]);
+    assert_eq!(
+        keys.iter().map(|key| key.id.clone()).collect::<Vec<_>>(),
+        numbers.map(key_id).collect::<Vec<_>>()
+    );
+    assert!(api_keys::find(&world.engine, &SecretHash::of("in force")).unwrap().is_some());
+    // One that expired leaves nothing behind either.
+    world.now = Timestamp::from_millis(6_000);
+    for number in kept + 21..250 {
+        assert_eq!(world.apply(create_key(number, 1, &number.to_string())), Outcome::Done);
+    }
+    assert_eq!(api_keys::find(&world.engine, &SecretHash::of("in force")).unwrap(), None);
+}
+
+#[test]
 fn publishing_puts_a_version_in_force_and_ends_its_job() {
     let mut world = World::new();
     assert_eq!(world.index(1, 1, "/org/lib", "1.9"), Outcome::Done);
