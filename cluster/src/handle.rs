@@ -266,21 +266,15 @@ impl Cluster {
     /// [`ClusterError::Deadline`] when this node leads still. A lone voter goes on leading: nobody else can.
     pub async fn hand_over(&self, deadline: Duration) -> Result<(), ClusterError> {
         let until = tokio::time::Instant::now() + deadline;
-        loop {
-            let status = self.status();
-            // The one that is nearest behind.
-            let others =
-                status.members.iter().filter(|other| other.is_voter && other.node_id != status.node_id);
-            let Some(next) = others.max_by_key(|other| other.matching_index) else { return Ok(()) };
-            if status.role != Role::Leader {
-                return Ok(());
-            }
+        while self.status().role == Role::Leader {
+            let Some(next) = self.inner.consensus.successor() else { return Ok(()) };
             if tokio::time::Instant::now() >= until {
                 return Err(ClusterError::Deadline);
             }
-            self.transfer_leader(next.node_id).await?;
+            self.transfer_leader(next).await?;
             tokio::time::sleep(HAND_OVER_PAUSE).await;
         }
+        Ok(())
     }
 
     /// Raises what every node of the cluster can read to the most that all members can.

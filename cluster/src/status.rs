@@ -105,8 +105,6 @@ pub struct MemberStatus {
     pub address: String,
     /// Whether it votes.
     pub is_voter: bool,
-    /// The newest entry that the leader knows to be in its log; absent unless this node leads.
-    pub matching_index: Option<u64>,
 }
 
 /// Why a node takes no part in agreement any more.

@@ -27,6 +27,7 @@ pub struct NodeSetup {
     project: Option<PathBuf>,
     data_dir: Option<PathBuf>,
     under: Vec<String>,
+    program: PathBuf,
     /// 0 takes any free one.
     port: u16,
     token: Option<String>,
@@ -42,6 +43,7 @@ impl Default for NodeSetup {
             project: None,
             data_dir: None,
             under: Vec::new(),
+            program: twinmcp(),
             port: 0,
             token: None,
         }
@@ -75,6 +77,13 @@ impl NodeSetup {
     #[must_use]
     pub fn under(mut self, command: &[&str]) -> Self {
         self.under = command.iter().map(|part| (*part).to_owned()).collect();
+        self
+    }
+
+    /// As another build of the program.
+    #[must_use]
+    pub fn built_as(mut self, program: &Path) -> Self {
+        self.program = program.to_owned();
         self
     }
 
@@ -270,6 +279,15 @@ impl TestNode {
         self.start().await;
     }
 
+    /// Stops the node as an operator would, if it runs, and starts it on what it kept as another build of the program.
+    pub async fn restart_as(&mut self, program: &Path) {
+        if self.process.is_some() {
+            self.stop().await;
+        }
+        program.clone_into(&mut self.setup.program);
+        self.start().await;
+    }
+
     async fn announced(&mut self) -> Result<(), String> {
         let announced = self.data_dir().join("quickstart.json");
         let before = self.stderr().len();
@@ -322,10 +340,10 @@ impl TestNode {
         let mut command = match self.setup.under.split_first() {
             Some((program, arguments)) => {
                 let mut command = Command::new(program);
-                command.args(arguments).arg(twinmcp());
+                command.args(arguments).arg(&self.setup.program);
                 command
             }
-            None => Command::new(twinmcp()),
+            None => Command::new(&self.setup.program),
         };
         command.arg("quickstart").arg("--data-dir").arg(self.data_dir());
         command.arg("--listen").arg(format!("127.0.0.1:{}", self.setup.port));

@@ -4,10 +4,10 @@ use reqwest::Method;
 use serde_json::json;
 use twinmcp_tests::{TestCluster, docs, eventually};
 
-const QUESTION: &str = "glaze colour codes";
+pub(crate) const QUESTION: &str = "glaze colour codes";
 
 /// Waits until the node at `place` answers the question about `/acme/kiln`, and gives the answer.
-async fn answered(cluster: &TestCluster, place: usize) -> String {
+pub(crate) async fn answered(cluster: &TestCluster, place: usize) -> String {
     eventually("an answer", async || {
         let answer = cluster.client(place).context("/acme/kiln", QUESTION, &[]).await;
         (answer.status == 200).then_some(answer.text)
@@ -16,7 +16,7 @@ async fn answered(cluster: &TestCluster, place: usize) -> String {
 }
 
 /// Waits until the node at `place` takes a change: it makes a key, whose secret is answered.
-async fn changed(cluster: &TestCluster, place: usize) -> String {
+pub(crate) async fn changed(cluster: &TestCluster, place: usize) -> String {
     eventually("a change", async || {
         let client = cluster.client(place);
         let body = json!({ "name": "made by a test", "scopes": ["docs:read"] });

@@ -39,7 +39,7 @@ pub(crate) fn run() -> Result<(), String> {
         ];
         let mut step = Step::cargo("faults", &arguments);
         for (variable, rounds) in ROUNDS.iter().filter(|(variable, _)| std::env::var_os(variable).is_none()) {
-            step = step.with_env(variable, rounds);
+            step = step.with_env(variable, *rounds);
         }
         run::one(&step)?;
     }

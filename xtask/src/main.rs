@@ -2,6 +2,7 @@
 
 mod faults;
 mod fuzz;
+mod previous;
 mod run;
 mod tidy;
 
@@ -17,6 +18,7 @@ cargo xtask fix               formats the code and writes openapi/twinmcp.json
 cargo xtask faults            the long form of the tests that kill nodes, spoil disks and simulate clusters: hundreds of rounds
 cargo xtask tidy              only the dependency rules
 cargo xtask openapi           writes openapi/twinmcp.json
+cargo xtask previous          builds the oldest build that this one runs beside, for TWINMCP_PREVIOUS
 cargo xtask fuzz [--seconds N] [TARGET]
                               fuzzes the parsers of outside input, each for N seconds (60); --build only compiles them";
 
@@ -27,12 +29,15 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments[..] {
-        ["check"] => check(&test_step()),
-        ["check", "--coverage"] => check(&coverage_step()),
+        ["check"] => check(test_step()),
+        ["check", "--coverage"] => check(coverage_step()),
         ["fix"] => run::one(&Step::cargo("format", &["fmt", "--all"])).and_then(|()| openapi()),
         ["faults"] => faults::run(),
         ["tidy"] => tidy(),
         ["openapi"] => openapi(),
+        ["previous"] => previous::program().map(|program| {
+            program.inspect(|program| run::say(&format!("TWINMCP_PREVIOUS={}", program.display())));
+        }),
         ["fuzz", ref rest @ ..] => fuzz::fuzz(rest),
         _ => Err(HELP.to_owned()),
     };
@@ -45,12 +50,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn check(tests: &Step) -> Result<(), String> {
+fn check(mut tests: Step) -> Result<(), String> {
     run::one(&Step::cargo("format", &["fmt", "--all", "--check"]))?;
     tidy()?;
     run::one(&Step::cargo("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     run::one(&Step::new("outside clients", "bash", &["tests/clients/install"]))?;
-    run::one(tests)?;
+    if let Some(program) = previous::program()? {
+        tests = tests.with_env("TWINMCP_PREVIOUS", program.display().to_string());
+    }
+    run::one(&tests)?;
     let documentation = Step::cargo("documentation", &["doc", "--workspace", "--no-deps"]);
     run::one(&documentation.with_env("RUSTDOCFLAGS", "-D warnings"))
 }

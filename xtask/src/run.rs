@@ -8,7 +8,7 @@ pub(crate) struct Step {
     name: &'static str,
     program: String,
     arguments: Vec<String>,
-    environment: Vec<(&'static str, &'static str)>,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Step {
@@ -21,15 +21,15 @@ impl Step {
         Self::new(name, "cargo", arguments)
     }
 
-    pub(crate) fn with_env(mut self, key: &'static str, value: &'static str) -> Self {
-        self.environment.push((key, value));
+    pub(crate) fn with_env(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.environment.push((key, value.into()));
         self
     }
 
     fn command(&self) -> Command {
         say(&format!("== {}: {} {}", self.name, self.program, self.arguments.join(" ")));
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).current_dir(crate::root()).envs(self.environment.iter().copied());
+        command.args(&self.arguments).current_dir(crate::root()).envs(self.environment.iter().cloned());
         command
     }
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::ChangeMembers;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::raft::ReadPolicy;
+use openraft::{ChangeMembers, Instant as _};
 use tokio::time::Instant;
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::record;
@@ -23,6 +23,8 @@ use crate::status::GroupId;
 
 /// Entries a node may lack when it begins to vote: it must not hold up what is agreed on.
 const PROMOTION_LAG_MAX: u64 = 1_000;
+/// A voter that was silent for longer is asked to lead only when all were.
+const SILENCE_MAX: Duration = Duration::from_secs(1);
 /// Between two tries while nobody leads.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -139,6 +141,7 @@ async fn try_change(raft: &Raft, change: MemberChange) -> Result<(), Refusal> {
         }
         MemberChange::Demote { node } => {
             voters_besides(raft, node)?;
+            step_aside(raft, node).await?;
             let demoted = ChangeMembers::RemoveVoters(BTreeSet::from([node]));
             Ok(raft.change_membership(demoted, true).await.map(drop)?)
         }
@@ -146,6 +149,7 @@ async fn try_change(raft: &Raft, change: MemberChange) -> Result<(), Refusal> {
             known(raft, node)?;
             if raft.voter_ids().any(|voter| voter == node) {
                 voters_besides(raft, node)?;
+                step_aside(raft, node).await?;
                 let removed = ChangeMembers::RemoveVoters(BTreeSet::from([node]));
                 raft.change_membership(removed, false).await?;
             }
@@ -168,6 +172,32 @@ async fn try_change(raft: &Raft, change: MemberChange) -> Result<(), Refusal> {
         // The stamp of an upgrade only moves time if the log's is behind, which no clock is asked for.
         MemberChange::Upgrade { version } => Ok(upgrade(raft, Timestamp::default(), version).await?),
     }
+}
+
+/// Lets another voter lead when `node` is this one: the next leader makes the change. One that takes its own vote away leads on
+/// until a majority knows, and whatever else it is asked to change meanwhile it changes as nobody's member.
+async fn step_aside(raft: &Raft, node: u64) -> Result<(), Refusal> {
+    if node != *raft.node_id() {
+        return Ok(());
+    }
+    if let Some(next) = successor(raft) {
+        raft.trigger().transfer_leader(next).await.map_err(|error| Refusal::Because(error.to_string()))?;
+    }
+    Err(Refusal::NoLeader)
+}
+
+/// Who should lead in place of this node, which does: of the voters that answered lately, the one that lacks least. Nobody where
+/// it votes alone.
+pub(super) fn successor(raft: &Raft) -> Option<u64> {
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow_watched();
+    let has_answered = |voter: &u64| {
+        let answered = metrics.heartbeat.as_ref()?.get(voter).copied()??;
+        Some(answered.elapsed() < SILENCE_MAX)
+    };
+    let matching = |voter: &u64| Some(metrics.replication.as_ref()?.get(voter)?.as_ref()?.index);
+    let others = metrics.membership_config.membership().voter_ids().filter(|voter| voter != raft.node_id());
+    others.max_by_key(|voter| (has_answered(voter), matching(voter)))
 }
 
 async fn admit(raft: &Raft, node: u64, address: String) -> Result<(), Refusal> {

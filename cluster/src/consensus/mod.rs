@@ -241,6 +241,11 @@ impl Consensus {
         self.members.change(change, deadline).await
     }
 
+    /// Who should lead in place of this node, which does; nobody where it votes alone.
+    pub(crate) fn successor(&self) -> Option<NodeId> {
+        members::successor(&self.raft).map(NodeId)
+    }
+
     pub(crate) fn changes(&self) -> Changes {
         self.changes.subscribe()
     }
@@ -333,15 +338,10 @@ impl Drop for Consensus {
 fn members(metrics: &openraft::RaftMetrics<types::Types>) -> Vec<MemberStatus> {
     let membership = metrics.membership_config.membership();
     let voters: std::collections::BTreeSet<u64> = membership.voter_ids().collect();
-    let matching = |node: &u64| {
-        let matching = metrics.replication.as_ref()?.get(node)?.as_ref()?;
-        Some(matching.index)
-    };
     let members = membership.nodes().map(|(node, member)| MemberStatus {
         node_id: NodeId(*node),
         address: member.address.clone(),
         is_voter: voters.contains(node),
-        matching_index: matching(node),
     });
     members.collect()
 }

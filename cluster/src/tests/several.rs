@@ -258,6 +258,22 @@ async fn leadership_is_handed_over_and_the_one_who_led_can_leave() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_vote_is_taken_hands_over_first() {
+    let mut several = Several::start(4, 4).await;
+    let demoted = several.leader_besides(None).await;
+    let other = |leader: u64| if leader == 4 { 3 } else { 4 };
+    several.nodes[&other(demoted)].demote(NodeId(demoted)).await.unwrap();
+    let removed = several.leader_besides(Some(demoted)).await;
+    assert_ne!(several.nodes[&demoted].status().role, Role::Leader);
+    several.nodes[&other(removed)].remove(NodeId(removed)).await.unwrap();
+    several.nodes.remove(&removed).unwrap().shutdown().await.unwrap();
+    let last = several.leader_besides(Some(removed)).await;
+    assert_ne!(last, demoted, "a learner does not lead");
+    several.nodes[&last].propose(account(7)).await.unwrap();
+    several.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_disk_cannot_take_a_snapshot_takes_no_part_any_more() {
     let several = Several::start(2, 1).await;
     several.network.cut(2, &[1]);
