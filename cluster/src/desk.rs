@@ -21,6 +21,9 @@ use crate::status::NodeId;
 
 /// Where a node tells how it is.
 pub(crate) const REPORT_PATH: &str = "/report";
+/// Where a node only answers, so that its peers know how far away it is. A build that does not know the path refuses, which
+/// takes as long.
+pub(crate) const PING_PATH: &str = "/ping";
 /// Where a node gives bundles; the hash and the first byte follow.
 pub(crate) const BUNDLES_PATH: &str = "/bundles/";
 
@@ -117,6 +120,9 @@ impl PeerService for Desk {
             }
             if asked.from.is_none() {
                 return refusal(StatusCode::FORBIDDEN, "only members are answered");
+            }
+            if path == PING_PATH {
+                return Answer::new(bytes_body(Bytes::new()));
             }
             if path == REPORT_PATH {
                 return match record::encode(&open.backroom.report()) {

@@ -16,9 +16,11 @@ use twinmcp_storage::members::{self, NodeFacts};
 use crate::changes::Changes;
 use crate::config::ClusterConfig;
 use crate::consensus::{self, BUILD_VERSION, Consensus, MemberChange, Peering, Survivor, Work};
+use crate::desk::PING_PATH;
 use crate::directory::Directory;
 use crate::error::ClusterError;
 use crate::peer::{Alone, Lane, PeerError, PeerService, Transport, bytes_body};
+use crate::round_trip::RoundTrips;
 use crate::status::{ClusterId, ClusterStatus, NodeId, Role, StopReason};
 use crate::voters::objection;
 
@@ -68,6 +70,7 @@ struct Inner {
     state: Arc<dyn Engine>,
     raft: Arc<dyn Engine>,
     directory: Directory,
+    round_trips: RoundTrips,
     /// Whether both engines are closed.
     is_closed: Mutex<bool>,
 }
@@ -133,6 +136,7 @@ impl Cluster {
                 state,
                 raft,
                 directory: Directory::default(),
+                round_trips: RoundTrips::new(),
                 is_closed,
             }),
         })
@@ -345,6 +349,20 @@ impl Cluster {
     ) -> Result<hyper::Response<hyper::body::Incoming>, PeerError> {
         let address = self.address_of(node)?;
         self.inner.consensus.peers().open((node, &address), lane, path, bytes_body(Bytes::new())).await
+    }
+
+    /// How long a small request to a member takes now, and its answer; connecting aside.
+    pub(crate) async fn round_trip(&self, node: NodeId, address: &str) -> Result<Duration, PeerError> {
+        self.inner.consensus.peers().round_trip((node, address), PING_PATH).await
+    }
+
+    pub(crate) fn round_trips_here(&self) -> &RoundTrips {
+        &self.inner.round_trips
+    }
+
+    /// Between two heartbeats of a leader, as configured.
+    pub(crate) fn heartbeat(&self) -> Duration {
+        self.inner.consensus.heartbeat()
     }
 
     fn address_of(&self, node: NodeId) -> Result<String, PeerError> {

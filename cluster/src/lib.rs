@@ -23,6 +23,7 @@ mod joining;
 pub mod membership;
 mod metrics;
 pub mod peer;
+mod round_trip;
 mod routing;
 mod status;
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use error::ClusterError;
 pub use handle::{Applied, Cluster, VoterChoice};
 pub use joining::{Admission, InvalidJoinToken, JoinError, JoinToken, TokenError, join};
 pub use membership::{Membership, MembershipConfig};
-pub use routing::{Candidate, rank};
+pub use round_trip::{FarVoter, RoundTrips};
+pub use routing::{Candidate, Viewpoint, rank};
 pub use status::{ClusterId, ClusterStatus, GroupId, MemberStatus, NodeId, Role, StopReason};
 pub use voters::VOTERS_MAX;

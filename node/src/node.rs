@@ -187,6 +187,8 @@ impl Node {
             clock: Arc::clone(&clock),
         };
         tokio::spawn(place.settle(cluster.clone(), stop.clone()));
+        let (near, stopped) = (cluster.clone(), stop.clone());
+        tokio::spawn(async move { stopped.run_until_cancelled(near.measure_round_trips()).await });
         let apis =
             apis(&config, &actors, &cluster, &readiness, &clock, (&streams, &stop), (cluster_api, route_api));
         let pages = ui::Pages {

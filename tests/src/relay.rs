@@ -6,7 +6,7 @@
 //! A cut holds back what was sent, as TCP does on a network that drops it: the connection stays open until a side gives
 //! up, and what was under way comes after all once it is healed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -29,8 +29,16 @@ const PIECES_MAX: usize = 256;
 struct Weather {
     /// From, to, by number: nothing passes.
     cut: BTreeSet<(usize, usize)>,
-    /// Each way.
+    /// Each way, where nothing else is said.
     delay: Duration,
+    /// Each way between two nodes, by number, the lower first.
+    delays: BTreeMap<(usize, usize), Duration>,
+}
+
+impl Weather {
+    fn delay(&self, from: usize, to: usize) -> Duration {
+        *self.delays.get(&(from.min(to), from.max(to))).unwrap_or(&self.delay)
+    }
 }
 
 /// The network; clones share it.
@@ -87,6 +95,13 @@ impl Relay {
     pub fn delay(&self, delay: Duration) {
         self.weather.send_modify(|weather| weather.delay = delay);
     }
+
+    /// Each way between two nodes takes so long from now on.
+    pub fn delay_between(&self, one: usize, other: usize, delay: Duration) {
+        self.weather.send_modify(|weather| {
+            weather.delays.insert((one.min(other), one.max(other)), delay);
+        });
+    }
 }
 
 /// Waits until something passes from `from` to `to`.
@@ -123,7 +138,7 @@ async fn pump(
     let reading = async move {
         let mut piece = vec![0; PIECE_BYTES];
         while let Ok(length @ 1..) = source.read(&mut piece).await {
-            let due = Instant::now() + delay.borrow().delay;
+            let due = Instant::now() + delay.borrow().delay(from, to);
             if queue.send((due, piece[..length].to_vec())).await.is_err() {
                 break;
             }

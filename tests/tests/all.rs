@@ -24,6 +24,7 @@ mod publishing;
 mod quickstart;
 mod refresh;
 mod restarting;
+mod routing;
 mod skew;
 mod stateless;
 mod stdio;

@@ -222,6 +222,11 @@ impl Consensus {
         &self.work
     }
 
+    /// Between two heartbeats of a leader.
+    pub(crate) fn heartbeat(&self) -> Duration {
+        Duration::from_millis(self.config.heartbeat_ms)
+    }
+
     /// The way to peers.
     pub(crate) fn peers(&self) -> &Peers {
         &self.peers

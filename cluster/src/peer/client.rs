@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -10,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::body::{AnswerBody, bytes_body};
 use super::{Patience, Transport};
@@ -97,13 +98,9 @@ impl Peers {
         path: &str,
         body: AnswerBody,
     ) -> Result<Response<Incoming>, PeerError> {
-        let unreachable = |source| PeerError::Unreachable { node, source };
-        // HTTP/2 wants an authority; who is asked is settled by the connection.
-        let request = Request::post(format!("http://{node}.node{path}")).body(body);
-        let request = request.map_err(|error| unreachable(io::Error::other(error)))?;
-        let mut sender = self.sender(node, address, lane).await.map_err(unreachable)?;
-        let answer = sender.send_request(request).await;
-        let answer = answer.map_err(|source| PeerError::Lost { node, source: source.into() })?;
+        let request = request(node, path, body)?;
+        let mut sender = self.sender(node, address, lane).await?;
+        let answer = sender.send_request(request).await.map_err(|source| lost(node, source))?;
         match answer.status() {
             StatusCode::OK => Ok(answer),
             status => {
@@ -114,7 +111,37 @@ impl Peers {
         }
     }
 
-    async fn sender(&self, node: NodeId, address: &str, lane: Lane) -> io::Result<SendRequest<AnswerBody>> {
+    /// How long a request without a body takes until its answer begins, whatever it says. A connection is made before.
+    pub(crate) async fn round_trip(
+        &self,
+        (node, address): (NodeId, &str),
+        path: &str,
+    ) -> Result<Duration, PeerError> {
+        let request = request(node, path, bytes_body(Bytes::new()))?;
+        let mut sender = self.sender(node, address, Lane::Urgent).await?;
+        sender.ready().await.map_err(|source| lost(node, source))?;
+        let asked = Instant::now();
+        let answer = sender.send_request(request).await.map_err(|source| lost(node, source))?;
+        let time = asked.elapsed();
+        // Taken to its end, so that the stream is free again.
+        collect(node, answer).await.map(|_| time)
+    }
+
+    async fn sender(
+        &self,
+        node: NodeId,
+        address: &str,
+        lane: Lane,
+    ) -> Result<SendRequest<AnswerBody>, PeerError> {
+        self.connected(node, address, lane).await.map_err(|source| PeerError::Unreachable { node, source })
+    }
+
+    async fn connected(
+        &self,
+        node: NodeId,
+        address: &str,
+        lane: Lane,
+    ) -> io::Result<SendRequest<AnswerBody>> {
         let connection = {
             let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(connections.entry((node, lane)).or_default())
@@ -147,6 +174,16 @@ impl Peers {
         });
         Ok(sender)
     }
+}
+
+fn request(node: NodeId, path: &str, body: AnswerBody) -> Result<Request<AnswerBody>, PeerError> {
+    // HTTP/2 wants an authority; who is asked is settled by the connection.
+    let request = Request::post(format!("http://{node}.node{path}")).body(body);
+    request.map_err(|error| PeerError::Unreachable { node, source: io::Error::other(error) })
+}
+
+fn lost(node: NodeId, source: hyper::Error) -> PeerError {
+    PeerError::Lost { node, source: source.into() }
 }
 
 async fn collect(node: NodeId, answer: Response<Incoming>) -> Result<Bytes, PeerError> {

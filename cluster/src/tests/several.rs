@@ -385,3 +385,29 @@ async fn one_voter_that_is_left_goes_on_alone_with_all_that_was_answered() {
     let nothing = Cluster::force_alone(&empty.state, Arc::new(empty.raft.clone()), &SystemEntropy);
     assert!(nothing.unwrap_err().to_string().contains("holds no node"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_knows_how_far_the_others_are_and_a_voter_which_voters_are_too_far() {
+    let several = Several::start(4, 3).await;
+    several.network.delay(Duration::from_millis(60));
+    let measuring: Vec<_> = several.nodes.values().cloned().collect();
+    let measuring: Vec<_> = measuring
+        .into_iter()
+        .map(|node| tokio::spawn(async move { node.measure_round_trips().await }))
+        .collect();
+    let far = |node: &Cluster, other| {
+        node.round_trips().to(NodeId(other)).is_some_and(|time| time >= Duration::from_millis(100))
+    };
+    for (id, node) in &several.nodes {
+        let others = (1..=4).filter(|other| other != id);
+        for other in others {
+            eventually(&format!("node {id} knows how far {other} is"), || far(node, other)).await;
+        }
+        assert_eq!(node.round_trips().to(NodeId(*id)), None);
+        let expected: Vec<u64> = (1..=3).filter(|other| *id != 4 && other != id).collect();
+        let told = || node.far_voters().iter().map(|far| far.node.0).collect::<Vec<_>>();
+        eventually(&format!("node {id} tells {expected:?}, not {:?}", told()), || told() == expected).await;
+    }
+    measuring.into_iter().for_each(|task| task.abort());
+    several.stop().await;
+}

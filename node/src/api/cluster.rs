@@ -23,6 +23,7 @@ use twinmcp_storage::members::{self, Node, NodeFacts};
 use super::Tag;
 use super::body::JsonBody;
 use super::error::ApiError;
+use super::route::milliseconds;
 use crate::backroom::NodeBackroom;
 use crate::backup;
 use crate::http::Caller;
@@ -77,6 +78,9 @@ pub(crate) struct NodeRecord {
     /// Whether it was asked to take no new work.
     #[oai(skip_serializing_if_is_none)]
     draining: Option<bool>,
+    /// Time of a small request from the asked node to this one and back, smoothed, in milliseconds; absent for the asked node.
+    #[oai(skip_serializing_if_is_none)]
+    round_trip_ms: Option<f64>,
     /// Index bundles it holds.
     #[oai(skip_serializing_if_is_none)]
     bundles: Option<u32>,
@@ -88,12 +92,12 @@ pub(crate) struct NodeRecord {
 impl Example for NodeRecord {
     fn example() -> Self {
         Self {
-            id: 1,
-            name: "eu-1".to_owned(),
+            id: 2,
+            name: "eu-2".to_owned(),
             region: "eu-central".to_owned(),
             zone: String::new(),
-            address: "eu-1.example.com:7947".to_owned(),
-            role: "leader".to_owned(),
+            address: "eu-2.example.com:7947".to_owned(),
+            role: "voter".to_owned(),
             reachable: true,
             version: Some("0.1.0".to_owned()),
             applied_index: Some(4_217),
@@ -101,6 +105,7 @@ impl Example for NodeRecord {
             load: Some(3),
             ready: Some(true),
             draining: Some(false),
+            round_trip_ms: Some(0.4),
             bundles: Some(41),
             certificate_days: Some(29),
         }
@@ -124,6 +129,8 @@ pub(crate) struct ClusterView {
     version: u32,
     /// The nodes, by id.
     nodes: Vec<NodeRecord>,
+    /// What an operator should change, in sentences: voters that are too far from the asked node for its heartbeats.
+    warnings: Vec<String>,
 }
 
 impl Example for ClusterView {
@@ -135,6 +142,7 @@ impl Example for ClusterView {
             term: 3,
             version: 2,
             nodes: vec![NodeRecord::example()],
+            warnings: Vec::new(),
         }
     }
 }
@@ -225,6 +233,7 @@ impl ClusterApi {
             term: status.term,
             version: status.version,
             nodes: nodes.collect(),
+            warnings: self.cluster.far_voters().iter().map(ToString::to_string).collect(),
         }))
     }
 
@@ -449,6 +458,7 @@ impl ClusterApi {
             zone: facts.zone,
             address: member.address.clone(),
             role: role.to_owned(),
+            round_trip_ms: self.cluster.round_trips().to(member.node_id).map(milliseconds),
             ..NodeRecord::default()
         };
         let Some(report) = report else { return record };

@@ -1,6 +1,7 @@
 //! Which node to ask: the list that clients move on with when theirs fails.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use poem_openapi::param::Query;
 use poem_openapi::payload::Json;
@@ -8,7 +9,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 use twinmcp_cluster::membership::Liveness;
-use twinmcp_cluster::{Candidate, Cluster, NodeId, RouteSigner, rank};
+use twinmcp_cluster::{Candidate, Cluster, NodeId, RouteSigner, Viewpoint, rank};
 use twinmcp_storage::clock::Clock;
 use twinmcp_storage::members;
 
@@ -32,6 +33,11 @@ pub(crate) struct RoutedNode {
     region: String,
     /// Whether it takes requests, as far as is known.
     ready: bool,
+    /// Time of a small request from the asked node to this one and back, in milliseconds; 0 for the asked node itself, absent
+    /// when it is not known.
+    #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    round_trip_ms: Option<f64>,
 }
 
 impl Example for RoutedNode {
@@ -41,6 +47,7 @@ impl Example for RoutedNode {
             url: "https://eu.docs.example.com".to_owned(),
             region: "eu-central".to_owned(),
             ready: true,
+            round_trip_ms: Some(81.4),
         }
     }
 }
@@ -103,8 +110,9 @@ pub(crate) struct RouteApi {
 impl RouteApi {
     /// Lists the nodes, the nearest that takes requests first.
     ///
-    /// Nodes of the named region come first, then those of the asked node's; among those the ones that are up to date
-    /// and have less to do. Only nodes that say where clients reach them (`cluster.url`) are listed.
+    /// Nodes of the named region come first, then those of the asked node's. For a caller that names no region, or the asked
+    /// node's, the order is then by the round trip that the asked node measures: it is near to both. Then come those that are
+    /// up to date, then those with less to do. Only nodes that say where clients reach them (`cluster.url`) are listed.
     #[oai(path = "/", method = "get", operation_id = "get_route")]
     async fn get(
         &self,
@@ -114,12 +122,14 @@ impl RouteApi {
         region: Query<Option<String>>,
     ) -> Result<Json<SignedRoute>, ApiError> {
         let now = self.clock.now();
-        let ranked = rank(self.candidates()?, region.0.as_deref(), &self.region);
+        let from = Viewpoint { region: region.0.as_deref(), here: &self.region };
+        let ranked = rank(self.candidates()?, from);
         let nodes = ranked.into_iter().map(|candidate| RoutedNode {
             id: candidate.node.0,
             url: candidate.url,
             region: candidate.region,
             ready: candidate.takes_requests,
+            round_trip_ms: candidate.round_trip.map(milliseconds),
         });
         let route = Route {
             cluster: self.cluster.status().cluster_id.to_string(),
@@ -155,12 +165,21 @@ impl RouteApi {
                     }
                     None => false,
                 },
+                round_trip: match id {
+                    _ if id == status.node_id => Some(Duration::ZERO),
+                    _ => self.cluster.round_trips().to(id),
+                },
                 load_percent: heard.and_then(|member| member.load_percent).unwrap_or(0),
                 lag: applied.map_or(0, |applied| newest.saturating_sub(applied)),
             }
         });
         Ok(candidates.collect())
     }
+}
+
+/// In milliseconds, to a tenth: more is noise.
+pub(super) fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 10_000.0).round() / 10.0
 }
 
 fn region_example() -> Option<String> {

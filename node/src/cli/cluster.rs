@@ -18,7 +18,7 @@ const HAND_OVER_PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ClusterCommand {
-    /// Show the nodes: role, version, lag, load, readiness, bundles, certificate
+    /// Show the nodes: role, version, lag, load, readiness, round trip, bundles, certificate
     Status {
         /// Print JSON
         #[arg(long)]
@@ -212,7 +212,7 @@ fn table(view: &Value) -> String {
     let nodes = view["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut rows = vec![
         [
-            "NODE", "NAME", "REGION", "ROLE", "VERSION", "APPLIED", "LAG", "LOAD", "READY", "BUNDLES",
+            "NODE", "NAME", "REGION", "ROLE", "VERSION", "APPLIED", "LAG", "LOAD", "READY", "RTT", "BUNDLES",
             "CERT", "ADDRESS",
         ]
         .map(str::to_owned),
@@ -244,12 +244,13 @@ fn table(view: &Value) -> String {
             text("lag"),
             text("load"),
             ready.to_owned(),
+            node["round_trip_ms"].as_f64().map_or("-".to_owned(), |time| format!("{time:.1} ms")),
             text("bundles"),
             days,
             text("address"),
         ]);
     }
-    let mut widths = [0; 12];
+    let mut widths = [0; 13];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
@@ -263,5 +264,8 @@ fn table(view: &Value) -> String {
         view["leader"].as_u64().map_or("nobody leads".to_owned(), |leader| format!("node {leader} leads"));
     let id = view["id"].as_str().unwrap_or_default();
     let heading = format!("cluster {id}, version {}, {leader} in term {}", view["version"], view["term"]);
-    format!("{heading}\n\n{}\n", lines.collect::<Vec<_>>().join("\n"))
+    let warnings = view["warnings"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let warnings: Vec<_> =
+        warnings.iter().filter_map(Value::as_str).map(|text| format!("\n{text}\n")).collect();
+    format!("{heading}\n\n{}\n{}", lines.collect::<Vec<_>>().join("\n"), warnings.concat())
 }
