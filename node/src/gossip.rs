@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use twinmcp_cluster::membership::{
-    BundleDigest, ClusterSecret, Liveness, LocalState, Membership, MembershipConfig, MembershipError,
-    UdpNetwork,
+    BundleDigest, ClusterSecret, Liveness, LocalState, Location, Membership, MembershipConfig,
+    MembershipError, PublicAddresses, UdpNetwork,
 };
 use twinmcp_cluster::{Cluster, NodeId};
 use twinmcp_storage::clock::{Clock, Entropy};
@@ -32,6 +32,9 @@ pub(crate) struct Gossip {
     pub(crate) listen: SocketAddr,
     /// What it says about itself; the address for gossip among it.
     pub(crate) facts: NodeFacts,
+    /// By which addresses clients reach it.
+    pub(crate) public_addresses: PublicAddresses,
+    pub(crate) location: Option<Location>,
     /// The first seals, both open.
     pub(crate) secrets: Vec<ClusterSecret>,
 }
@@ -155,6 +158,8 @@ impl Gossip {
             is_draining: report.is_draining,
             bundles: BundleDigest::of(hashes),
             certificate_expires_at: (certificate > 0).then_some(certificate),
+            public_addresses: self.public_addresses,
+            location: self.location,
         }
     }
 

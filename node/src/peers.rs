@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use twinmcp_actors::refresh::MasterKey;
-use twinmcp_cluster::membership::{ClusterSecret, MembershipError};
+use twinmcp_cluster::membership::{ClusterSecret, MembershipError, PublicAddresses};
 use twinmcp_cluster::peer::{TlsTcp, Transport};
 use twinmcp_cluster::{
     Admission, AuthorityError, CertificateAuthority, Cluster, ClusterConfig, ClusterError, ClusterId,
@@ -233,7 +233,15 @@ impl Place {
             };
             secrets.push(ClusterSecret::new(derived).map_err(refused)?);
         }
-        Ok(Some(Gossip { node: self.node, listen: ports.gossip, facts: self.facts.clone(), secrets }))
+        Ok(Some(Gossip {
+            node: self.node,
+            listen: ports.gossip,
+            facts: self.facts.clone(),
+            // Both were checked with the configuration.
+            public_addresses: PublicAddresses::of(&config.cluster.public_addresses).unwrap_or_default(),
+            location: config.cluster.location.parse().ok(),
+            secrets,
+        }))
     }
 
     fn certify(&self, authority: &Authority, cluster: ClusterId) -> Result<Timestamp, PlaceError> {

@@ -12,6 +12,7 @@ use twinmcp_storage::clock::Timestamp;
 
 use super::error::MembershipError;
 use super::inventory::BundleDigest;
+use super::place::{self, Location, PublicAddresses};
 use crate::status::NodeId;
 
 const REGION_BYTES_MAX: usize = 32;
@@ -34,6 +35,7 @@ mod key {
     pub(super) const STATE: &str = "s";
     pub(super) const BUNDLES: &str = "b";
     pub(super) const CERTIFICATE: &str = "c";
+    pub(super) const PLACE: &str = "d";
 }
 
 /// Letters of [`key::STATE`]; those of later builds are passed over.
@@ -68,6 +70,10 @@ pub struct LocalState {
     pub bundles: BundleDigest,
     /// When its certificate expires, in seconds since 1970.
     pub certificate_expires_at: Option<u64>,
+    /// By which addresses clients reach it.
+    pub public_addresses: PublicAddresses,
+    /// Where it is.
+    pub location: Option<Location>,
 }
 
 /// A node that tells nothing yet.
@@ -86,6 +92,8 @@ impl Default for LocalState {
             is_draining: false,
             bundles: BundleDigest::empty(),
             certificate_expires_at: None,
+            public_addresses: PublicAddresses::default(),
+            location: None,
         }
     }
 }
@@ -111,7 +119,7 @@ impl LocalState {
     }
 
     /// Keys and values. One that is not known is told as nothing, which does not parse; so no key is ever deleted.
-    pub(super) fn to_values(&self) -> [(&'static str, String); 11] {
+    pub(super) fn to_values(&self) -> [(&'static str, String); 12] {
         let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
         let state = [(self.is_ready, READY), (self.is_draining, DRAINING)];
         [
@@ -126,6 +134,7 @@ impl LocalState {
             (key::STATE, state.into_iter().filter_map(|(is, letter)| is.then_some(letter)).collect()),
             (key::BUNDLES, self.bundles.to_value()),
             (key::CERTIFICATE, number(self.certificate_expires_at)),
+            (key::PLACE, place::to_value(self.public_addresses, self.location)),
         ]
     }
 }
@@ -200,6 +209,10 @@ pub struct MemberState {
     pub bundles: Option<BundleDigest>,
     /// When its certificate expires, in seconds since 1970.
     pub certificate_expires_at: Option<u64>,
+    /// By which addresses clients reach it.
+    pub public_addresses: PublicAddresses,
+    /// Where it is, if it says so.
+    pub location: Option<Location>,
 }
 
 impl MemberState {
@@ -229,6 +242,8 @@ impl MemberState {
             is_draining: false,
             bundles: None,
             certificate_expires_at: None,
+            public_addresses: PublicAddresses::default(),
+            location: None,
         }
     }
 
@@ -254,6 +269,7 @@ impl MemberState {
                 }
                 key::BUNDLES => self.bundles = BundleDigest::parse(value),
                 key::CERTIFICATE => self.certificate_expires_at = value.parse().ok(),
+                key::PLACE => (self.public_addresses, self.location) = place::parse(value),
                 _ => {}
             }
         }
@@ -284,6 +300,10 @@ mod tests {
         MemberState::new(NodeId(1), 7, address, Liveness::Alive, Timestamp::from_millis(1))
     }
 
+    fn public() -> PublicAddresses {
+        PublicAddresses::of(&["203.0.113.1".parse().unwrap(), "2001:db8::1".parse().unwrap()]).unwrap()
+    }
+
     fn told() -> LocalState {
         LocalState {
             region: "eu-west".into(),
@@ -298,6 +318,8 @@ mod tests {
             is_draining: true,
             bundles: BundleDigest::of(&[[1; 32], [2; 32]]),
             certificate_expires_at: Some(1_800_000_000),
+            public_addresses: public(),
+            location: "-33.87,151.21".parse().ok(),
         }
     }
 
@@ -320,6 +342,7 @@ mod tests {
         assert!(member.is_ready && member.is_draining);
         assert!(member.may_have(&[1; 32]) && !member.may_have(&[3; 32]));
         assert_eq!(member.certificate_expires_at, Some(1_800_000_000));
+        assert_eq!((member.public_addresses, member.location), (told.public_addresses, told.location));
     }
 
     #[test]
@@ -343,6 +366,7 @@ mod tests {
                 "f" => *value = "4294967296".into(),
                 "z" => *value = "a\u{1b}[31m".into(),
                 "r" => *value = "r".repeat(33),
+                "d" => *value = "9AAAA".into(),
                 _ => {}
             }
         }
@@ -352,13 +376,14 @@ mod tests {
             (member.load_percent, member.format, member.zone, member.region),
             (None, None, None, None)
         );
+        assert_eq!((member.public_addresses, member.location), (PublicAddresses::default(), None));
         assert_eq!(member.applied_index, Some(u64::MAX));
     }
 
-    /// What the first build told: a node of the version before must be understood during a rollout.
+    /// What builds before told: a node of one of them must be understood during a rollout.
     #[test]
-    fn what_the_first_build_told_is_still_understood() {
-        let golden = include_str!("fixtures/state-1.txt");
+    fn what_earlier_builds_told_is_still_understood() {
+        let goldens = [include_str!("fixtures/state-1.txt"), include_str!("fixtures/state-2.txt")];
         let told = LocalState {
             region: "eu-west-1".into(),
             zone: "eu-west-1b".into(),
@@ -372,14 +397,26 @@ mod tests {
             is_draining: true,
             bundles: BundleDigest::of(&[*blake3::hash(b"a bundle").as_bytes()]),
             certificate_expires_at: Some(1_800_000_000),
+            public_addresses: public(),
+            location: "50.11,8.68".parse().ok(),
         };
         let lines: String = told.to_values().iter().map(|(key, value)| format!("{key}={value}\n")).collect();
-        assert_eq!(lines, golden);
-        let mut member = nobody();
-        assert!(!member.read(golden.lines().filter_map(|line| line.split_once('='))));
-        assert_eq!((member.region, member.zone), (Some(told.region), Some(told.zone)));
-        assert_eq!((member.format, member.applied_index), (Some(12), told.applied_index));
-        assert_eq!(member.bundles, Some(told.bundles));
+        assert_eq!(lines, goldens[1]);
+        for golden in goldens {
+            let mut member = nobody();
+            assert!(!member.read(golden.lines().filter_map(|line| line.split_once('='))));
+            assert_eq!(
+                (member.region.as_ref(), member.zone.as_ref()),
+                (Some(&told.region), Some(&told.zone))
+            );
+            assert_eq!((member.format, member.applied_index), (Some(12), told.applied_index));
+            assert_eq!(member.bundles.as_ref(), Some(&told.bundles));
+            let is_located = golden == goldens[1];
+            assert_eq!(
+                (member.location.is_some(), member.public_addresses.is_empty()),
+                (is_located, !is_located)
+            );
+        }
     }
 
     #[test]
@@ -410,7 +447,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_value_is_too_strange(values in prop::collection::vec(("[rzupvflasbc]|.{0,3}", ".{0,200}"), 0..20)) {
+        fn no_value_is_too_strange(values in prop::collection::vec(("[rzupvflasbcd]|.{0,3}", ".{0,200}"), 0..20)) {
             let mut member = nobody();
             member.read(values.iter().map(|(key, value)| (key.as_str(), value.as_str())));
         }

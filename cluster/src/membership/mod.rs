@@ -17,6 +17,7 @@ pub(crate) mod fuzzing;
 mod inventory;
 mod member;
 mod network;
+mod place;
 mod replay;
 mod seal;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use self::error::MembershipError;
 pub use self::inventory::BundleDigest;
 pub use self::member::{Liveness, LocalState, MemberState};
 pub use self::network::{Datagrams, Network, UdpNetwork};
+pub use self::place::{InvalidPlace, Location, PublicAddresses};
 pub use self::traffic::{Dropped, Volume};
 
 use self::driver::Driver;

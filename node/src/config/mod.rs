@@ -8,11 +8,12 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use twinmcp_actors::outbound;
+use twinmcp_cluster::membership::{Location, PublicAddresses};
 use twinmcp_storage::engine::EngineKind;
 
 use self::source::Source;
@@ -129,6 +130,10 @@ section! {
         url: String = String::new(),
         /// What fails together with this node inside its region, e.g. a data centre.
         zone: String = String::new(),
+        /// By which addresses clients reach this node, at most one IPv4 and one IPv6: what `[dns]` of any node answers.
+        public_addresses: Vec<IpAddr> = Vec::new(),
+        /// Where this node is, as `latitude,longitude` in degrees; that of its public address in `dns.geo_file` when empty.
+        location: String = String::new(),
         /// File with the token that lets a node without data into a cluster; empty for none.
         join_token_file: PathBuf = PathBuf::new(),
         /// How often a leader says that it is there, in milliseconds: above the time to the farthest voter.
@@ -437,6 +442,13 @@ impl Config {
         require(cluster.zone.is_empty() || is_short(&cluster.zone), "cluster", "zone", short);
         let region = cluster.listen.is_empty() || is_short(&self.node.region);
         require(region, "node", "region", "must have at most 32 bytes in a cluster");
+        let public = PublicAddresses::of(&cluster.public_addresses);
+        let message =
+            "must be at most one IPv4 and one IPv6 address, no multicast one and not `0.0.0.0` or `::`";
+        require(public.is_ok(), "cluster", "public_addresses", message);
+        let located = cluster.location.is_empty() || cluster.location.parse::<Location>().is_ok();
+        let message = "must be empty or a latitude and a longitude in degrees, e.g. `50.11,8.68`";
+        require(located, "cluster", "location", message);
         let joins = cluster.join_token_file.as_os_str().is_empty() || !cluster.listen.is_empty();
         require(joins, "cluster", "join_token_file", "needs `cluster.listen`");
         let heartbeat = (10..=60_000).contains(&cluster.heartbeat_ms);

@@ -22,6 +22,11 @@ fn full(node: u64, bundles: usize) -> LocalState {
         is_draining: false,
         bundles: BundleDigest::of(&bundles),
         certificate_expires_at: Some(1_800_000_000),
+        public_addresses: PublicAddresses {
+            v4: Some([203, 0, 113, 17].into()),
+            v6: Some([0x2001, 0xdb8, 0x17, 0, 0, 0, 0, 1].into()),
+        },
+        location: "50.11,8.68".parse().ok(),
     }
 }
 
