@@ -16,6 +16,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a node may take to say that it is there.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Difference of two answers that nobody notices, in milliseconds.
+const PROBE_STEP_MS: u128 = 10;
 /// Nodes that are looked at.
 const PROBES_MAX: usize = 16;
 /// Paths below which a POST only asks.
@@ -154,9 +156,7 @@ impl Node {
         let nodes = listed["route"]["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
         let urls = nodes.iter().filter_map(|node| Url::parse(node["url"].as_str()?).ok());
         let probed = futures_util::future::join_all(urls.take(PROBES_MAX).map(|url| self.probe(url))).await;
-        let mut near: Vec<(Duration, Url)> = probed.into_iter().flatten().collect();
-        near.sort_by_key(|(time, _)| *time);
-        self.bases.replace(near.into_iter().map(|(_, url)| url).collect());
+        self.bases.replace(near_first(probed.into_iter().flatten().collect()));
     }
 
     /// How long a node takes to say that it is ready; nothing for one that is not.
@@ -187,5 +187,25 @@ impl Node {
             cause = error.source();
         }
         CliError::Unreachable { url: self.bases.current().to_string(), reason }
+    }
+}
+
+/// By how long each took to answer. Of those that are equally near the list has the better one first.
+fn near_first(mut answered: Vec<(Duration, Url)>) -> Vec<Url> {
+    answered.sort_by_key(|(time, _)| time.as_millis() / PROBE_STEP_MS);
+    answered.into_iter().map(|(_, url)| url).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_answers_a_moment_sooner_does_not_overrule_the_list() {
+        let answered = [("http://busy", 21), ("http://first", 14), ("http://second", 11), ("http://far", 90)];
+        let answered = answered.map(|(url, ms)| (Duration::from_millis(ms), url.parse().unwrap()));
+        let order: Vec<_> =
+            near_first(answered.into()).iter().map(|url| url.host_str().unwrap().to_owned()).collect();
+        assert_eq!(order, ["first", "second", "busy", "far"]);
     }
 }
