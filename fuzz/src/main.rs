@@ -62,6 +62,7 @@ const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("http_headers", node::headers),
     ("mcp_call", node::mcp_call),
     ("config", node::config),
+    ("dns_question", node::dns_question),
     ("rendered", node::rendered),
 ];
 

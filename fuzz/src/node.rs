@@ -34,6 +34,10 @@ pub(crate) fn config(data: &[u8]) {
     let _ = Config::parse(&String::from_utf8_lossy(data), std::iter::empty());
 }
 
+pub(crate) fn dns_question(data: &[u8]) {
+    twinmcp::fuzzing::dns_question(data);
+}
+
 /// Documentation as a page of this node shows it.
 pub(crate) fn rendered(data: &[u8]) {
     twinmcp::fuzzing::page(&String::from_utf8_lossy(data));

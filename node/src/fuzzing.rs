@@ -24,6 +24,11 @@ pub fn mcp_call(tool: &str, arguments: &serde_json::Map<String, serde_json::Valu
     fuzz_call(tool, arguments);
 }
 
+/// Reads bytes as a question to the DNS, and answers it.
+pub fn dns_question(bytes: &[u8]) {
+    crate::dns::fuzzing::question(bytes);
+}
+
 /// Renders documentation for a page; nothing of it may become HTML that does something.
 pub fn page(text: &str) {
     crate::ui::fuzz_markdown(text);

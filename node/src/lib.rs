@@ -10,6 +10,7 @@ mod backup;
 pub mod cli;
 mod config;
 mod data_dir;
+mod dns;
 mod embeddings;
 mod files;
 #[cfg(fuzzing)]
@@ -26,10 +27,11 @@ mod ui;
 pub use api::openapi_document;
 pub use backup::RestoreError;
 pub use config::{
-    Config, EmbeddingsConfig, HttpConfig, IngestConfig, LimitsConfig, NodeConfig, PeersConfig, Problem,
-    Problems, SearchConfig, StorageConfig, TelemetryConfig,
+    Config, DnsConfig, EmbeddingsConfig, HttpConfig, IngestConfig, LimitsConfig, NodeConfig, PeersConfig,
+    Problem, Problems, SearchConfig, StorageConfig, TelemetryConfig,
 };
 pub use data_dir::DataDirError;
+pub use dns::{DnsError, GeoError};
 pub use embeddings::KeyError;
 pub use node::{Node, StartError};
 pub use peers::PlaceError;

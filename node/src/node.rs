@@ -28,6 +28,7 @@ use crate::api::{
 use crate::backroom::NodeBackroom;
 use crate::config::Config;
 use crate::data_dir::{DataDir, DataDirError};
+use crate::dns::{DnsError, Nodes, Responder};
 use crate::embeddings;
 use crate::files;
 use crate::http::{Front, FrontConfig, Server};
@@ -57,6 +58,9 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// It does not answer the DNS.
+    #[error(transparent)]
+    Dns(#[from] DnsError),
     /// The node has no place in a cluster.
     #[error(transparent)]
     Place(#[from] PlaceError),
@@ -120,6 +124,7 @@ impl Node {
         // First of all, so that a taken port is told before anything is written.
         let listener = bind(config.http.listen)?;
         let address = listener.local_addr().map_err(|source| listen_error(config.http.listen, source))?;
+        let names = Responder::open(&config.dns).await?;
 
         let data_dir = config.node.data_dir.clone();
         let (storage, bundles_open) = (config.storage.clone(), config.search.bundles_open_max);
@@ -217,6 +222,11 @@ impl Node {
             .map_err(|source| listen_error(address, source))?;
         let server = tokio::spawn(server.run());
         readiness.set(true);
+        if let Some(names) = names {
+            let nodes = Nodes::new(&config, cluster.clone(), Arc::clone(&readiness));
+            let stopped = stop.clone();
+            tokio::spawn(async move { stopped.run_until_cancelled(names.run(nodes)).await });
+        }
         tracing::info!(%address, "node ready");
         Ok(Self { address, actors, cluster, readiness, stop, stop_grace, server, gossip })
     }

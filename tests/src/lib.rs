@@ -2,7 +2,7 @@
 //!
 //! [`TestNode`] starts, stops, kills and restarts a node; [`TestClient`] asks it; [`Cli`] runs the commands; [`docs`]
 //! writes documentation whose right answers are known; [`site`] and [`git`] serve it; [`collector`] takes the traces of a node;
-//! [`Fault`] and [`SmallDisk`] are bad disks, [`Relay`] is a bad network, [`history`] judges what callers saw. The stories are in `tests/`, one module each.
+//! [`Fault`] and [`SmallDisk`] are bad disks, [`Relay`] is a bad network, [`Resolver`] asks for names, [`history`] judges what callers saw. The stories are in `tests/`, one module each.
 //!
 //! Invariant: nothing here leaves the machine, listens on a fixed port or writes outside a temporary folder.
 
@@ -19,6 +19,7 @@ pub mod history;
 mod node;
 mod raw;
 mod relay;
+mod resolver;
 pub mod site;
 mod wait;
 
@@ -30,4 +31,5 @@ pub use faults::{Chance, Fault, SmallDisk, variable};
 pub use node::{NodeSetup, TestNode, send_signal};
 pub use raw::{Raw, RawAnswer, raise_file_limit};
 pub use relay::Relay;
+pub use resolver::{Resolver, addresses, for_client, question, scope};
 pub use wait::{DEADLINE, eventually};

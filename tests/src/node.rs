@@ -124,6 +124,25 @@ impl NodeSetup {
         address.expect("the node takes peers")
     }
 
+    /// With a port for questions to the DNS, the same for all its starts.
+    #[must_use]
+    pub fn with_names(self) -> Self {
+        let listen = format!("[\"127.0.0.1:{}\"]", free_port());
+        self.with("dns", "listen", listen)
+    }
+
+    /// Where it answers the DNS.
+    ///
+    /// # Panics
+    /// Without [`Self::with_names`].
+    pub fn names(&self) -> SocketAddr {
+        let listen = self
+            .variables
+            .get("TWINMCP__DNS__LISTEN")
+            .and_then(|listen| listen.trim_matches(['[', ']', '"']).parse().ok());
+        listen.expect("the node answers the DNS")
+    }
+
     /// Let into a cluster by `token` at its first start.
     #[must_use]
     pub fn joining(mut self, token: &str) -> Self {

@@ -8,11 +8,15 @@ mod cluster;
 mod command_line;
 mod crash;
 mod disks;
+mod dns;
 mod document;
 mod embeddings;
 mod errors;
 mod faults;
 mod fetched;
+// The same small file of places as in the tests of the responder.
+#[path = "../../node/src/dns/geo_fixture.rs"]
+mod geo_file;
 mod hostile;
 mod hostile_files;
 mod jobs;

@@ -59,6 +59,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("http_headers", &[]),
     ("mcp_call", &[]),
     ("config", &[]),
+    ("dns_question", &[]),
     ("rendered", &[]),
 ];
 

@@ -60,6 +60,9 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("hyper", &["node", "actors", "cluster", "tests"]),
     ("hyper-util", &["node", "cluster", "tests"]),
     ("askama", &["node"]),
+    // The responder, and the resolvers that the tests are to it.
+    ("hickory-proto", &["node", "tests"]),
+    ("maxminddb", &["node"]),
     // The load harness in `tests` is a program too.
     ("clap", &["node", "tests"]),
     ("opentelemetry_sdk", &["node"]),

@@ -18,6 +18,7 @@ use twinmcp_storage::engine::EngineKind;
 
 use self::source::Source;
 pub use self::source::{Problem, Problems};
+use crate::dns::Zone;
 
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident = $section:literal {
@@ -146,6 +147,29 @@ section! {
 }
 
 section! {
+    /// Answers of the DNS: one name with the addresses of the nodes that are nearest to whoever asks.
+    DnsConfig = "dns" {
+        /// Addresses and ports to answer on, over UDP and TCP, e.g. `203.0.113.10:53`; none answers nowhere.
+        listen: Vec<SocketAddr> = Vec::new(),
+        /// The name that clients use, a zone of its own, e.g. `docs.example.com`.
+        zone: String = String::new(),
+        /// Name servers of the zone, as its parent names them; those inside the zone with their addresses behind them, e.g.
+        /// `ns1.docs.example.com 203.0.113.10`.
+        name_servers: Vec<String> = Vec::new(),
+        /// Mail address of whoever keeps the zone; `hostmaster` in it when empty.
+        mailbox: String = String::new(),
+        /// How long an answer may be kept, in seconds: so long a client may be sent to a node that is gone.
+        ttl_seconds: u32 = 30,
+        /// Nodes in one answer, the nearest first. Many resolvers shuffle them.
+        answers_max: usize = 2,
+        /// Answers a second to one network (/24 of IPv4, /56 of IPv6) over UDP.
+        responses_per_second_max: u32 = 200,
+        /// File of MaxMind's format with the places of addresses, of the kind City; without it the nodes near this one are given.
+        geo_file: PathBuf = PathBuf::new(),
+    }
+}
+
+section! {
     /// An embedding service beside what is built in; any that speaks OpenAI's `/embeddings`.
     EmbeddingsConfig = "embeddings" {
         /// Where it is, without `/embeddings`, e.g. `https://api.example.com/v1`; empty for none.
@@ -245,6 +269,8 @@ config! {
     storage: StorageConfig,
     /// Section `cluster`.
     cluster: PeersConfig,
+    /// Section `dns`.
+    dns: DnsConfig,
     /// Section `ingest`.
     ingest: IngestConfig,
     /// Section `outbound`.
@@ -464,6 +490,16 @@ impl Config {
             cluster.election_max_ms > cluster.election_min_ms && cluster.election_max_ms <= 1_200_000;
         let message = "must be above `election_min_ms`, 1200000 milliseconds at most";
         require(longest, "cluster", "election_max_ms", message);
+
+        let dns = &self.dns;
+        require(dns.listen.len() <= 8, "dns", "listen", "must name at most 8 addresses");
+        if !dns.listen.is_empty()
+            && let Err(wrong) = Zone::new(dns)
+        {
+            require(false, "dns", wrong.key, wrong.message);
+        }
+        let limit = (1..=1_000_000).contains(&dns.responses_per_second_max);
+        require(limit, "dns", "responses_per_second_max", "must be 1 to 1000000");
 
         let mebibyte = 1024 * 1024;
         let memory = (mebibyte..=1024 * 1024 * mebibyte, "must be 1048576 bytes (1 MiB) to 1 TiB");
