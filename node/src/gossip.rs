@@ -155,6 +155,7 @@ impl Gossip {
             is_draining: report.is_draining,
             bundles: BundleDigest::of(hashes),
             certificate_expires_at: (certificate > 0).then_some(certificate),
+            keep: backroom.distribution.keep(),
         }
     }
 

@@ -12,6 +12,7 @@ use twinmcp_storage::clock::Timestamp;
 
 use super::error::MembershipError;
 use super::inventory::BundleDigest;
+use super::keep::Keep;
 use crate::status::NodeId;
 
 const REGION_BYTES_MAX: usize = 32;
@@ -34,6 +35,7 @@ mod key {
     pub(super) const STATE: &str = "s";
     pub(super) const BUNDLES: &str = "b";
     pub(super) const CERTIFICATE: &str = "c";
+    pub(super) const KEEP: &str = "k";
 }
 
 /// Letters of [`key::STATE`]; those of later builds are passed over.
@@ -68,6 +70,8 @@ pub struct LocalState {
     pub bundles: BundleDigest,
     /// When its certificate expires, in seconds since 1970.
     pub certificate_expires_at: Option<u64>,
+    /// Which bundles it keeps.
+    pub keep: Keep,
 }
 
 /// A node that tells nothing yet.
@@ -86,6 +90,7 @@ impl Default for LocalState {
             is_draining: false,
             bundles: BundleDigest::empty(),
             certificate_expires_at: None,
+            keep: Keep::Everywhere,
         }
     }
 }
@@ -111,7 +116,7 @@ impl LocalState {
     }
 
     /// Keys and values. One that is not known is told as nothing, which does not parse; so no key is ever deleted.
-    pub(super) fn to_values(&self) -> [(&'static str, String); 11] {
+    pub(super) fn to_values(&self) -> [(&'static str, String); 12] {
         let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
         let state = [(self.is_ready, READY), (self.is_draining, DRAINING)];
         [
@@ -126,6 +131,7 @@ impl LocalState {
             (key::STATE, state.into_iter().filter_map(|(is, letter)| is.then_some(letter)).collect()),
             (key::BUNDLES, self.bundles.to_value()),
             (key::CERTIFICATE, number(self.certificate_expires_at)),
+            (key::KEEP, self.keep.to_value()),
         ]
     }
 }
@@ -200,6 +206,8 @@ pub struct MemberState {
     pub bundles: Option<BundleDigest>,
     /// When its certificate expires, in seconds since 1970.
     pub certificate_expires_at: Option<u64>,
+    /// Which bundles it keeps; the first builds say nothing, and keep all.
+    pub keep: Option<Keep>,
 }
 
 impl MemberState {
@@ -229,6 +237,7 @@ impl MemberState {
             is_draining: false,
             bundles: None,
             certificate_expires_at: None,
+            keep: None,
         }
     }
 
@@ -254,6 +263,7 @@ impl MemberState {
                 }
                 key::BUNDLES => self.bundles = BundleDigest::parse(value),
                 key::CERTIFICATE => self.certificate_expires_at = value.parse().ok(),
+                key::KEEP => self.keep = Keep::parse(value),
                 _ => {}
             }
         }
@@ -298,6 +308,7 @@ mod tests {
             is_draining: true,
             bundles: BundleDigest::of(&[[1; 32], [2; 32]]),
             certificate_expires_at: Some(1_800_000_000),
+            keep: Keep::Region { copies: 2 },
         }
     }
 
@@ -320,6 +331,7 @@ mod tests {
         assert!(member.is_ready && member.is_draining);
         assert!(member.may_have(&[1; 32]) && !member.may_have(&[3; 32]));
         assert_eq!(member.certificate_expires_at, Some(1_800_000_000));
+        assert_eq!(member.keep, Some(Keep::Region { copies: 2 }));
     }
 
     #[test]
@@ -328,6 +340,7 @@ mod tests {
         let mut expected = nobody();
         (expected.format, expected.load_percent) = (Some(0), Some(0));
         expected.bundles = Some(BundleDigest::empty());
+        expected.keep = Some(Keep::Everywhere);
         assert_eq!(member, expected);
         assert!(nobody().may_have(&[1; 32]), "a node that tells nothing may have everything");
     }
@@ -355,10 +368,11 @@ mod tests {
         assert_eq!(member.applied_index, Some(u64::MAX));
     }
 
-    /// What the first build told: a node of the version before must be understood during a rollout.
+    /// What each build told: a node of the version before must be understood during a rollout.
     #[test]
-    fn what_the_first_build_told_is_still_understood() {
-        let golden = include_str!("fixtures/state-1.txt");
+    fn what_the_builds_before_told_is_still_understood() {
+        let first = include_str!("fixtures/state-1.txt");
+        let golden = include_str!("fixtures/state-2.txt");
         let told = LocalState {
             region: "eu-west-1".into(),
             zone: "eu-west-1b".into(),
@@ -372,14 +386,21 @@ mod tests {
             is_draining: true,
             bundles: BundleDigest::of(&[*blake3::hash(b"a bundle").as_bytes()]),
             certificate_expires_at: Some(1_800_000_000),
+            keep: Keep::Region { copies: 3 },
         };
         let lines: String = told.to_values().iter().map(|(key, value)| format!("{key}={value}\n")).collect();
         assert_eq!(lines, golden);
-        let mut member = nobody();
-        assert!(!member.read(golden.lines().filter_map(|line| line.split_once('='))));
-        assert_eq!((member.region, member.zone), (Some(told.region), Some(told.zone)));
-        assert_eq!((member.format, member.applied_index), (Some(12), told.applied_index));
-        assert_eq!(member.bundles, Some(told.bundles));
+        for (golden, keep) in [(first, None), (golden, Some(told.keep))] {
+            let mut member = nobody();
+            assert!(!member.read(golden.lines().filter_map(|line| line.split_once('='))));
+            assert_eq!(
+                (&member.region, &member.zone),
+                (&Some(told.region.clone()), &Some(told.zone.clone()))
+            );
+            assert_eq!((member.format, member.applied_index), (Some(12), told.applied_index));
+            assert_eq!(member.bundles, Some(told.bundles.clone()));
+            assert_eq!(member.keep, keep);
+        }
     }
 
     #[test]
@@ -410,7 +431,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_value_is_too_strange(values in prop::collection::vec(("[rzupvflasbc]|.{0,3}", ".{0,200}"), 0..20)) {
+        fn no_value_is_too_strange(values in prop::collection::vec(("[rzupvflasbck]|.{0,3}", ".{0,200}"), 0..20)) {
             let mut member = nobody();
             member.read(values.iter().map(|(key, value)| (key.as_str(), value.as_str())));
         }

@@ -22,6 +22,7 @@ fn full(node: u64, bundles: usize) -> LocalState {
         is_draining: false,
         bundles: BundleDigest::of(&bundles),
         certificate_expires_at: Some(1_800_000_000),
+        keep: Keep::Region { copies: 2 },
     }
 }
 
@@ -51,6 +52,7 @@ fn the_whole_state_of_a_node_is_below_a_kilobyte() {
         applied_index: Some(u64::MAX),
         is_draining: true,
         certificate_expires_at: Some(u64::MAX),
+        keep: Keep::Region { copies: u8::MAX },
         ..full(17, 10_000)
     };
     worst.check().unwrap();
