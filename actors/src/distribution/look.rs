@@ -314,6 +314,14 @@ impl Drop for Leaving {
     }
 }
 
+#[cfg(test)]
+impl Distribution {
+    /// As while this node asks others whether it may let a bundle go.
+    pub(crate) fn leaving(&self, hash: BundleHash) -> impl Drop + use<> {
+        Leaving::begin(self, &[Held { hash, bytes: 0 }])
+    }
+}
+
 /// Hands every published version to `each`.
 pub(crate) fn each_version(
     view: &dyn Reader,
