@@ -429,7 +429,7 @@ mod tests {
     fn bundles_are_told_apart_by_when_they_were_asked_for_open_or_not() {
         let dir = tempfile::tempdir().unwrap();
         let store = store(dir.path(), 1);
-        let [never, first, second, touched] = ["1", "2", "3", "4"].map(|version| add(&store, version));
+        let [first, second, touched, never] = ["1", "2", "3", "4"].map(|version| add(&store, version));
         store.open(first).unwrap();
         store.open(second).unwrap();
         assert!(store.get_open(first).is_none());
