@@ -1,7 +1,7 @@
 //! Live state and decisions: what a node does between a request and the agreed state.
 //!
 //! One handle a noun, each `Clone` and cheap: [`Accounts`], [`ApiKeys`], [`Libraries`], [`Catalogue`], [`Jobs`],
-//! [`Search`], [`Mending`]. Behind a handle that changes things stands a supervised actor; reads pass no mailbox.
+//! [`Search`], [`Mending`], [`Distribution`]. Behind a handle that changes things stands a supervised actor; reads pass no mailbox.
 //!
 //! Invariants: `ractor` is named in this crate only; an error that belongs to a caller travels in the
 //! reply; every wait of a caller has a deadline.
@@ -39,6 +39,7 @@ use twinmcp_storage::clock::{Clock, Entropy};
 pub use accounts::{Accounts, Owner};
 pub use api_keys::ApiKeys;
 pub use catalogue::Catalogue;
+pub use distribution::{BundlesConfig, Distribution};
 pub use jobs::{Jobs, JobsConfig};
 pub use libraries::Libraries;
 pub use mending::Mending;
@@ -50,7 +51,6 @@ pub use upgrade::{EndpointUpgrades, UpgradeConfig, Upgrades};
 pub use usage::Usage;
 
 use context::Context;
-use distribution::Distribution;
 use embedding::{Endpoint, EndpointConfig, EndpointError, StaticTable};
 use outbound::{Outbound, OutboundConfig, OutboundError, SystemResolver};
 
@@ -69,6 +69,8 @@ pub struct ActorsConfig {
     pub upgrade: UpgradeConfig,
     /// An embedding service beside what is built in.
     pub endpoint: Option<EndpointConfig>,
+    /// How bundles are kept and sent.
+    pub bundles: BundlesConfig,
     /// When a dead actor is started again.
     pub supervision: SupervisionConfig,
     /// What secrets are made from.
@@ -127,6 +129,8 @@ pub struct Actors {
     pub refresh: Refresh,
     /// What is lost on this node, and what is done about it.
     pub mending: Mending,
+    /// Which bundles lie on this node.
+    pub distribution: Distribution,
     /// How the actors are.
     pub supervisor: Supervisor,
 }
@@ -166,7 +170,7 @@ impl Actors {
         let (libraries_child, libraries) = Libraries::child(&context);
         let (jobs_child, jobs) = Jobs::child(&context, &config.jobs);
         let (refresh_child, refresh) = Refresh::child(&context, &jobs, config.master_key);
-        let (distribution_child, distribution) = Distribution::child(&context);
+        let (distribution_child, distribution) = Distribution::child(&context, config.bundles);
         let (mending_child, mending) = Mending::child(&context, &jobs, &distribution);
         let (search_child, search) = Search::child(&context, &jobs, &mending, &distribution);
         let (upgrade_child, upgrades) = Upgrades::child(&context, &config.upgrade);
@@ -197,6 +201,7 @@ impl Actors {
             usage,
             refresh,
             mending,
+            distribution,
             supervisor,
         })
     }

@@ -2,11 +2,10 @@
 
 use std::io;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use futures_util::stream::BoxStream;
 use http_body_util::{BodyExt, Limited};
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -14,9 +13,13 @@ use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::record::{self, Record};
 
 use crate::authority::ClusterKey;
+use crate::bundles::{
+    ANSWER_BYTES_MAX, BUNDLES_PATH, BYTES_QUERY, BundleBytes, KEPT_BYTES_MAX, KEPT_MAX, KEPT_PATH,
+    KeptAnswer, KeptQuestion, QUESTION_BYTES_MAX, QUESTIONS_PATH, TOTAL_HEADER,
+};
 use crate::handle::{Cluster, WeakCluster};
 use crate::joining::{JOIN_BYTES_MAX, JOIN_PATH};
-use crate::peer::{Answer, Asked, Lane, PeerError, PeerService, bytes_body, refusal, stream_body};
+use crate::peer::{Answer, Asked, PeerService, bytes_body, refusal, stream_body};
 use crate::status::NodeId;
 
 /// Where a node tells how it is.
@@ -24,8 +27,8 @@ pub(crate) const REPORT_PATH: &str = "/report";
 /// Where a node only answers, so that its peers know how far away it is. A build that does not know the path refuses, which
 /// takes as long.
 pub(crate) const PING_PATH: &str = "/ping";
-/// Where a node gives bundles; the hash and the first byte follow.
-pub(crate) const BUNDLES_PATH: &str = "/bundles/";
+/// Longest time a peer's question is worked on: its client has gone by then.
+const QUESTION_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a node is, as it says itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,16 +61,33 @@ pub trait Backroom: Send + Sync + 'static {
     /// How this node is.
     fn report(&self) -> NodeReport;
 
-    /// The bytes of a bundle from `first` on, and how many it has in all; `None` when it is not here.
-    fn bundle(&self, hash: &str, first: u64) -> BoxFuture<'static, io::Result<Option<BundleBytes>>>;
+    /// The bytes of a bundle from `first` on, `length` of them at most, and how many it has in all; `None` when it is
+    /// not here.
+    fn bundle(
+        &self,
+        hash: &str,
+        first: u64,
+        length: u64,
+    ) -> BoxFuture<'static, io::Result<Option<BundleBytes>>>;
+
+    /// Answers a peer's question from a bundle that lies here; never by asking somebody else.
+    fn answer(&self, hash: &str, question: Bytes) -> BoxFuture<'static, PeerAnswer>;
+
+    /// Which of these bundles are here and stay here.
+    fn kept(&self, question: KeptQuestion) -> BoxFuture<'static, Vec<bool>>;
 }
 
-/// A bundle on its way to a peer.
-pub struct BundleBytes {
-    /// Bytes it has in all.
-    pub total: u64,
-    /// Those that were asked for.
-    pub bytes: BoxStream<'static, io::Result<Bytes>>,
+/// What became of a peer's question.
+#[derive(Debug)]
+pub enum PeerAnswer {
+    /// The answer.
+    Found(Vec<u8>),
+    /// The bundle is not here.
+    Absent,
+    /// The node has too much to do.
+    Busy,
+    /// Why there is none.
+    Failed(String),
 }
 
 /// Answers peers. Made before the cluster is started, and opened once it runs.
@@ -94,9 +114,8 @@ impl Desk {
     }
 
     async fn let_in(&self, cluster: Cluster, asked: Asked) -> Answer {
-        let body = Limited::new(asked.request.into_body(), JOIN_BYTES_MAX).collect().await;
-        let Ok(body) = body else { return refusal(StatusCode::BAD_REQUEST, "the request cannot be read") };
-        match cluster.let_in(&body.to_bytes(), &self.key).await {
+        let Some(body) = body(asked, JOIN_BYTES_MAX).await else { return unreadable() };
+        match cluster.let_in(&body, &self.key).await {
             Ok(admission) => Answer::new(bytes_body(admission)),
             Err(reason) => refusal(StatusCode::FORBIDDEN, reason),
         }
@@ -130,15 +149,65 @@ impl PeerService for Desk {
                     Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
                 };
             }
+            if path == KEPT_PATH {
+                return kept(open, asked).await;
+            }
+            if let Some(hash) = path.strip_prefix(QUESTIONS_PATH).map(str::to_owned) {
+                return question(open, &hash, asked).await;
+            }
             match path.strip_prefix(BUNDLES_PATH).and_then(|rest| rest.split_once('/')) {
-                Some((hash, first)) => match first.parse() {
-                    Ok(first) => bundle(open.backroom.bundle(hash, first).await),
-                    Err(_) => refusal(StatusCode::BAD_REQUEST, "the first byte is a number"),
-                },
+                Some((hash, first)) => {
+                    let length =
+                        asked.request.uri().query().and_then(|query| query.strip_prefix(BYTES_QUERY));
+                    match (first.parse(), length.map_or(Ok(u64::MAX), str::parse)) {
+                        (Ok(first), Ok(length)) => bundle(open.backroom.bundle(hash, first, length).await),
+                        _ => refusal(StatusCode::BAD_REQUEST, "first byte and length are numbers"),
+                    }
+                }
                 None => refusal(StatusCode::NOT_FOUND, "nothing is answered there"),
             }
         })
     }
+}
+
+async fn question(open: &Open, hash: &str, asked: Asked) -> Answer {
+    let Some(question) = body(asked, QUESTION_BYTES_MAX).await else { return unreadable() };
+    let answered = tokio::time::timeout(QUESTION_PATIENCE, open.backroom.answer(hash, question)).await;
+    match answered.unwrap_or(PeerAnswer::Busy) {
+        PeerAnswer::Found(answer) if answer.len() <= ANSWER_BYTES_MAX => Answer::new(bytes_body(answer)),
+        PeerAnswer::Found(_) => {
+            refusal(StatusCode::INTERNAL_SERVER_ERROR, "the answer is too long for a peer")
+        }
+        PeerAnswer::Absent => refusal(StatusCode::GONE, "the bundle is not here"),
+        PeerAnswer::Busy => refusal(StatusCode::SERVICE_UNAVAILABLE, "the node has too much to do"),
+        PeerAnswer::Failed(reason) => refusal(StatusCode::INTERNAL_SERVER_ERROR, reason),
+    }
+}
+
+async fn kept(open: &Open, asked: Asked) -> Answer {
+    let Some(question) = body(asked, KEPT_BYTES_MAX).await else { return unreadable() };
+    let question: KeptQuestion = match record::decode(&question) {
+        Ok(question) => question,
+        Err(error) => return refusal(StatusCode::BAD_REQUEST, error.to_string()),
+    };
+    if question.bundles.len() > KEPT_MAX {
+        return refusal(StatusCode::BAD_REQUEST, format!("at most {KEPT_MAX} bundles are asked for"));
+    }
+    let is_kept = open.backroom.kept(question).await;
+    match record::encode(&KeptAnswer { is_kept }) {
+        Ok(answer) => Answer::new(bytes_body(answer)),
+        Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+/// The whole body of a request; `None` when it is too long or broke off.
+async fn body(asked: Asked, bytes_max: usize) -> Option<Bytes> {
+    let body = Limited::new(asked.request.into_body(), bytes_max).collect().await;
+    body.ok().map(|body| body.to_bytes())
+}
+
+fn unreadable() -> Answer {
+    refusal(StatusCode::BAD_REQUEST, "the request cannot be read")
 }
 
 fn bundle(found: io::Result<Option<BundleBytes>>) -> Answer {
@@ -153,9 +222,6 @@ fn bundle(found: io::Result<Option<BundleBytes>>) -> Answer {
     }
 }
 
-/// Bytes a bundle has in all, whichever were asked for.
-pub(crate) const TOTAL_HEADER: &str = "x-bundle-bytes";
-
 impl Cluster {
     /// Asks a member how it is.
     ///
@@ -164,27 +230,5 @@ impl Cluster {
     pub async fn report_of(&self, node: NodeId) -> Result<NodeReport, String> {
         let answer = self.ask(node, REPORT_PATH, Vec::new()).await.map_err(|error| error.to_string())?;
         record::decode(&answer).map_err(|error| error.to_string())
-    }
-
-    /// Asks a member for a bundle from byte `first` on; `None` when it does not have it.
-    ///
-    /// # Errors
-    /// [`PeerError`] when it cannot be reached.
-    pub async fn bundle_from(
-        &self,
-        node: NodeId,
-        hash: &str,
-        first: u64,
-    ) -> Result<Option<BundleBytes>, PeerError> {
-        let path = format!("{BUNDLES_PATH}{hash}/{first}");
-        let answer = match self.open(node, Lane::Bulk, &path).await {
-            Ok(answer) => answer,
-            Err(PeerError::Refused { status, .. }) if status == StatusCode::NOT_FOUND => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let total = answer.headers().get(TOTAL_HEADER).and_then(|total| total.to_str().ok()?.parse().ok());
-        let Some(total) = total else { return Ok(None) };
-        let bytes = answer.into_body().into_data_stream().map(|piece| piece.map_err(io::Error::other));
-        Ok(Some(BundleBytes { total, bytes: bytes.boxed() }))
     }
 }

@@ -340,6 +340,19 @@ impl Cluster {
         self.inner.consensus.peers().call((node, &address), path, body).await
     }
 
+    /// As [`Self::ask`], on a lane and with a largest answer of its own.
+    pub(crate) async fn ask_on(
+        &self,
+        node: NodeId,
+        lane: Lane,
+        path: &str,
+        body: Vec<u8>,
+        bytes_max: usize,
+    ) -> Result<Bytes, PeerError> {
+        let address = self.address_of(node)?;
+        self.inner.consensus.peers().call_on((node, &address), lane, path, body, bytes_max).await
+    }
+
     /// Asks a member something besides agreement, and takes an answer as it comes in.
     pub(crate) async fn open(
         &self,

@@ -10,6 +10,7 @@
 //! engine and a snapshot hold on disk; an entry this build cannot read stops it, and is never skipped.
 
 mod authority;
+mod bundles;
 mod changes;
 mod config;
 mod consensus;
@@ -33,10 +34,11 @@ mod voters;
 pub use authority::{
     AuthorityError, CLUSTER_KEY_BYTES, CertificateAuthority, ClusterKey, Credentials, RouteSigner,
 };
+pub use bundles::{BundleBytes, KEPT_MAX, KeptAnswer, KeptQuestion};
 pub use changes::Changes;
 pub use config::ClusterConfig;
 pub use consensus::{BUILD_VERSION, Survivor};
-pub use desk::{Backroom, BundleBytes, Desk, NodeReport};
+pub use desk::{Backroom, Desk, NodeReport, PeerAnswer};
 pub use directory::Directory;
 pub use error::ClusterError;
 pub use handle::{Applied, Cluster, VoterChoice};

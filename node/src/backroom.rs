@@ -1,4 +1,4 @@
-//! What this node tells its peers and gives them: how it is, and its bundles.
+//! What this node tells its peers and gives them: how it is, its bundles, and answers from them.
 
 use std::io;
 use std::sync::Arc;
@@ -8,9 +8,11 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::sync::Semaphore;
-use twinmcp_cluster::{Backroom, BundleBytes, Cluster, NodeReport};
+use twinmcp_actors::{Distribution, Search};
+use twinmcp_cluster::{Backroom, BundleBytes, Cluster, KeptQuestion, NodeReport, PeerAnswer};
 use twinmcp_storage::bundle::{BundleHash, BundleStore};
 
+use crate::api::marks;
 use crate::telemetry::Readiness;
 
 /// Bytes of a bundle read at once.
@@ -21,6 +23,8 @@ const PIECE_BYTES: usize = 256 * 1024;
 pub(crate) struct NodeBackroom {
     pub(crate) cluster: Cluster,
     pub(crate) bundles: Arc<BundleStore>,
+    pub(crate) distribution: Distribution,
+    pub(crate) search: Search,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) in_flight: Arc<Semaphore>,
     pub(crate) in_flight_max: usize,
@@ -55,24 +59,55 @@ impl Backroom for NodeBackroom {
         self.now(self.bundle_hashes().len())
     }
 
-    fn bundle(&self, hash: &str, first: u64) -> BoxFuture<'static, io::Result<Option<BundleBytes>>> {
-        let path = hash.parse::<BundleHash>().ok().map(|hash| self.bundles.path(hash));
+    fn bundle(
+        &self,
+        hash: &str,
+        first: u64,
+        length: u64,
+    ) -> BoxFuture<'static, io::Result<Option<BundleBytes>>> {
+        let hash = hash.parse::<BundleHash>().ok();
+        let (bundles, distribution) = (Arc::clone(&self.bundles), self.distribution.clone());
         Box::pin(async move {
-            let Some(path) = path else { return Ok(None) };
-            let mut file = match tokio::fs::File::open(path).await {
+            let Some(hash) = hash else { return Ok(None) };
+            // Until the last byte is sent.
+            let pinned = bundles.pin(hash);
+            let mut file = match tokio::fs::File::open(bundles.path(hash)).await {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(error),
             };
             let total = file.metadata().await?.len();
             file.seek(io::SeekFrom::Start(first.min(total))).await?;
-            let bytes = futures_util::stream::try_unfold(file, |mut file| async move {
-                let mut piece = BytesMut::with_capacity(PIECE_BYTES);
-                while piece.len() < PIECE_BYTES && file.read_buf(&mut piece).await? > 0 {}
-                let piece: Bytes = piece.freeze();
-                Ok((!piece.is_empty()).then_some((piece, file)))
-            });
+            let sending = (file.take(length), distribution, pinned);
+            let bytes =
+                futures_util::stream::try_unfold(sending, |(mut file, distribution, pinned)| async move {
+                    let mut piece = BytesMut::with_capacity(PIECE_BYTES);
+                    while piece.len() < PIECE_BYTES && file.read_buf(&mut piece).await? > 0 {}
+                    distribution.sending(piece.len()).await;
+                    let piece: Bytes = piece.freeze();
+                    Ok((!piece.is_empty()).then_some((piece, (file, distribution, pinned))))
+                });
             Ok(Some(BundleBytes { total, bytes: bytes.boxed() }))
         })
+    }
+
+    fn answer(&self, hash: &str, question: Bytes) -> BoxFuture<'static, PeerAnswer> {
+        let hash = hash.parse::<BundleHash>().ok();
+        let (search, in_flight) = (self.search.clone(), Arc::clone(&self.in_flight));
+        Box::pin(async move {
+            let Some(hash) = hash else { return PeerAnswer::Absent };
+            // A peer's question is a request like those of this node's own clients.
+            let Ok(_place) = in_flight.try_acquire() else { return PeerAnswer::Busy };
+            match search.answer_peer(hash, &question, marks).await {
+                Ok(Some(answer)) => PeerAnswer::Found(answer),
+                Ok(None) => PeerAnswer::Absent,
+                Err(error) => PeerAnswer::Failed(error.to_string()),
+            }
+        })
+    }
+
+    fn kept(&self, question: KeptQuestion) -> BoxFuture<'static, Vec<bool>> {
+        let distribution = self.distribution.clone();
+        Box::pin(async move { distribution.kept(question).await })
     }
 }

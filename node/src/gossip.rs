@@ -160,6 +160,7 @@ impl Gossip {
             certificate_expires_at: (certificate > 0).then_some(certificate),
             public_addresses: self.public_addresses,
             location: self.location,
+            keep: backroom.distribution.keep(),
         }
     }
 

@@ -16,7 +16,8 @@ use twinmcp_actors::ingest::fetch::FetchConfig;
 use twinmcp_actors::outbound::OutboundConfig;
 use twinmcp_actors::refresh::MasterKey;
 use twinmcp_actors::usage::{self, Limits};
-use twinmcp_actors::{Actors, ActorsConfig, JobsConfig, SupervisionConfig, UpgradeConfig};
+use twinmcp_actors::{Actors, ActorsConfig, BundlesConfig, JobsConfig, SupervisionConfig, UpgradeConfig};
+use twinmcp_cluster::membership::Keep;
 use twinmcp_cluster::peer::PeerService;
 use twinmcp_cluster::{Cluster, ClusterError};
 use twinmcp_storage::clock::{Clock, Entropy, SystemClock, SystemEntropy};
@@ -26,7 +27,7 @@ use crate::api::{
     LibrariesApi, RefreshApi, RouteApi, Tools, ToolsApi, UsageApi, routes,
 };
 use crate::backroom::NodeBackroom;
-use crate::config::Config;
+use crate::config::{Config, KeepPolicy};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::dns::{DnsError, Nodes, Responder};
 use crate::embeddings;
@@ -162,6 +163,8 @@ impl Node {
         let backroom = || NodeBackroom {
             cluster: cluster.clone(),
             bundles: Arc::clone(&bundles),
+            distribution: actors.distribution.clone(),
+            search: actors.search.clone(),
             readiness: Arc::clone(&readiness),
             in_flight: Arc::clone(&in_flight),
             in_flight_max: config.http.in_flight_max,
@@ -346,8 +349,26 @@ fn actors_config(config: &Config, address: SocketAddr, master_key: MasterKey) ->
         },
         outbound: outbound_config(config),
         endpoint: None,
+        bundles: bundles_config(config),
         supervision: SupervisionConfig::default(),
         master_key,
+    }
+}
+
+fn bundles_config(config: &Config) -> BundlesConfig {
+    let bundles = &config.bundles;
+    BundlesConfig {
+        keep: match bundles.keep {
+            KeepPolicy::Everywhere => Keep::Everywhere,
+            KeepPolicy::Region => Keep::Region { copies: bundles.copies_per_region },
+            KeepPolicy::OnDemand => Keep::OnDemand,
+        },
+        disk_bytes_max: bundles.disk_bytes_max,
+        replace_after: Duration::from_millis(bundles.replace_after_ms),
+        garbage_grace: Duration::from_millis(bundles.garbage_grace_ms),
+        look_every: Duration::from_millis(bundles.look_every_ms),
+        fetch_bytes_per_s_max: bundles.fetch_bytes_per_s_max,
+        send_bytes_per_s_max: bundles.send_bytes_per_s_max,
     }
 }
 

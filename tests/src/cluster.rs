@@ -50,7 +50,8 @@ impl TestCluster {
         self.join_as(Self::setup(self.nodes.len() + 1)).await
     }
 
-    async fn join_as(&mut self, setup: NodeSetup) -> usize {
+    /// As [`Self::join`], as `setup` says.
+    pub async fn join_as(&mut self, setup: NodeSetup) -> usize {
         let place = self.nodes.len();
         let token = self.token(0).await;
         let node = setup.joining(&token).start().await;

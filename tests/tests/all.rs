@@ -24,6 +24,7 @@ mod limits;
 mod main_job;
 mod mcp;
 mod observed;
+mod placement;
 mod publishing;
 mod quickstart;
 mod refresh;

@@ -1,12 +1,21 @@
-//! Distribution: index bundles come to this node from the nearest peer that has them.
+//! Distribution: which index bundles lie on this node, and how they come from its peers.
 //!
-//! The actor follows what is published and fetches what is missing here, a few bundles at once; a question that comes
-//! first waits for its bundle a moment. Each bundle is fetched once at a time, goes on at the next peer where one broke
-//! off, and is looked at before anybody sees it.
+//! The actor follows what is published and fetches what this node is to keep, a few bundles at once; a question that
+//! comes first is answered by a peer meanwhile ([`Distribution::ask`]). Each bundle is fetched once at a time, in ranges
+//! (`fetch`), and is looked at before anybody sees it. Who keeps what, every node computes for itself (`placement`);
+//! now and then it looks at what it has (`look`) and lets go what others keep and what nobody names (`plan`).
 //!
-//! Invariant: what is put into the folder has the hash that agreed state names.
+//! Invariants: what is put into the folder has the hash that agreed state names; the last copy of a bundle that is
+//! named is never taken away.
 
+mod ask;
+mod config;
 mod fetch;
+mod look;
+mod metrics;
+mod pace;
+mod placement;
+mod plan;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,22 +24,28 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::{Semaphore, watch};
 use twinmcp_cluster::NodeId;
+use twinmcp_cluster::membership::Keep;
 use twinmcp_storage::bundle::BundleHash;
-use twinmcp_storage::engine::{Reader, StorageError};
+use twinmcp_storage::clock::Timestamp;
+use twinmcp_storage::engine::StorageError;
 use twinmcp_storage::ids::LibraryId;
 use twinmcp_storage::libraries::{self, VersionManifest};
 use twinmcp_storage::transaction::Change;
 
+pub(crate) use self::ask::Asked;
+pub use self::config::BundlesConfig;
 use self::fetch::Fetch;
+use self::look::{Names, each_version};
+use self::metrics::Metrics;
+use self::pace::Pace;
+use self::plan::Garbage;
 use crate::context::Context;
 use crate::supervisor::Child;
 
 /// Bundles fetched at once.
 const FETCHES_MAX: usize = 4;
-/// Between two looks for what is missing still.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// Libraries read from the store at a time.
-const PAGE: usize = 1_000;
+/// A node alone has nothing to fetch and nobody to rely on: it looks less often.
+const ALONE_LOOKS_LESS: u32 = 6;
 
 /// How a fetch ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,23 +58,56 @@ pub(crate) enum Fetched {
     Later,
 }
 
-type Fetches = Arc<Mutex<HashMap<BundleHash, watch::Receiver<Option<Fetched>>>>>;
+/// A fetch under way, which goes on whether somebody waits for it or not.
+#[derive(Clone)]
+pub(crate) struct Fetching(watch::Receiver<Option<Fetched>>);
+
+impl Fetching {
+    /// Resolves when it has ended.
+    pub(crate) async fn ended(mut self) -> Fetched {
+        let ended = self.0.wait_for(Option::is_some).await;
+        ended.ok().and_then(|ended| *ended).unwrap_or(Fetched::Later)
+    }
+}
 
 /// The way to bundles of peers.
 #[derive(Clone)]
-pub(crate) struct Distribution {
+pub struct Distribution {
     context: Arc<Context>,
-    fetches: Fetches,
-    places: Arc<Semaphore>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: BundlesConfig,
+    started_at: Timestamp,
+    fetches: Mutex<HashMap<BundleHash, watch::Receiver<Option<Fetched>>>>,
+    places: Semaphore,
+    fetch_pace: Pace,
+    send_pace: Pace,
+    /// What agreed state named at the last look.
+    names: tokio::sync::Mutex<Option<Arc<Names>>>,
+    /// Taken for the time of a look.
+    garbage: tokio::sync::Mutex<Garbage>,
+    /// Copies that this node is about to let go.
+    leaving: Mutex<HashSet<BundleHash>>,
+    metrics: Metrics,
 }
 
 impl Distribution {
-    pub(crate) fn child(context: &Arc<Context>) -> (Child, Self) {
-        let distribution = Self {
-            context: Arc::clone(context),
-            fetches: Fetches::default(),
-            places: Arc::new(Semaphore::new(FETCHES_MAX)),
+    pub(crate) fn child(context: &Arc<Context>, config: BundlesConfig) -> (Child, Self) {
+        let shared = Shared {
+            started_at: context.clock.now(),
+            fetches: Mutex::default(),
+            places: Semaphore::new(FETCHES_MAX),
+            fetch_pace: Pace::new(config.fetch_bytes_per_s_max),
+            send_pace: Pace::new(config.send_bytes_per_s_max),
+            names: tokio::sync::Mutex::default(),
+            garbage: tokio::sync::Mutex::default(),
+            leaving: Mutex::default(),
+            metrics: Metrics::new(),
+            config,
         };
+        let distribution = Self { context: Arc::clone(context), shared: Arc::new(shared) };
         let for_actor = distribution.clone();
         let (child, _) = Child::new("distribution", &context.node, move || {
             (DistributionActor { distribution: for_actor.clone() }, ())
@@ -67,51 +115,75 @@ impl Distribution {
         (child, distribution)
     }
 
+    /// Returns once so many more bytes of bundles may be sent to peers, and counts them.
+    pub async fn sending(&self, bytes: usize) {
+        self.shared.send_pace.take(bytes).await;
+        self.shared.metrics.sent(bytes);
+    }
+
+    /// Which bundles this node keeps, as the others are told.
+    pub fn keep(&self) -> Keep {
+        self.shared.config.keep
+    }
+
     /// Whether somebody else could have a bundle.
     pub(crate) fn has_peers(&self) -> bool {
         !self.peers().is_empty()
     }
 
-    /// Other members, those of this region first; each bundle begins at another one, so that they share the work.
     fn peers(&self) -> Vec<NodeId> {
         let status = self.context.cluster.status();
         let others = status.members.into_iter().filter(|member| member.node_id != status.node_id);
         others.map(|member| member.node_id).collect()
     }
 
-    /// Fetches a bundle, or waits for whoever does already.
-    pub(crate) async fn fetch(&self, manifest: &VersionManifest, hash: BundleHash) -> Fetched {
-        if self.context.bundles.contains(hash) {
-            return Fetched::Here;
-        }
-        let mut ended = {
-            let mut fetches = self.fetches.lock().unwrap_or_else(PoisonError::into_inner);
-            match fetches.get(&hash) {
-                Some(running) => running.clone(),
-                None => {
-                    let (ended, receiver) = watch::channel(None);
-                    fetches.insert(hash, receiver.clone());
-                    tokio::spawn(self.clone().run(manifest.clone(), hash, ended));
-                    receiver
-                }
-            }
+    /// Fetches a bundle that was asked about, if this node is to have it. Nobody has to wait for it.
+    pub(crate) fn wanted(&self, manifest: &VersionManifest, hash: BundleHash) -> Option<Fetching> {
+        let config = &self.shared.config;
+        let is_wanted = match config.keep {
+            Keep::Everywhere => true,
+            Keep::Region { .. } => self.placement().is_some_and(|placement| placement.is_kept_here(hash)),
+            Keep::OnDemand => manifest.bundle_bytes <= config.disk_bytes_max,
         };
-        let ended = ended.wait_for(Option::is_some).await;
-        ended.ok().and_then(|ended| *ended).unwrap_or(Fetched::Later)
+        is_wanted.then(|| self.fetch(hash, manifest.bundle_bytes))
     }
 
-    async fn run(self, manifest: VersionManifest, hash: BundleHash, ended: watch::Sender<Option<Fetched>>) {
-        let fetched = match self.places.acquire().await {
+    /// Fetches a bundle, unless that is under way already.
+    fn fetch(&self, hash: BundleHash, bytes: u64) -> Fetching {
+        let mut fetches = self.shared.fetches.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = fetches.entry(hash).or_insert_with(|| {
+            let (ended, receiver) = watch::channel(None);
+            tokio::spawn(self.clone().run(hash, bytes, ended));
+            receiver
+        });
+        Fetching(running.clone())
+    }
+
+    async fn run(self, hash: BundleHash, bytes: u64, ended: watch::Sender<Option<Fetched>>) {
+        let fetched = match self.shared.places.acquire().await {
+            _ if self.context.bundles.contains(hash) => Fetched::Here,
             Ok(_place) => {
-                let fetch = Fetch { context: &self.context, hash, bytes: manifest.bundle_bytes };
-                fetch.from(&self.near_first(hash)).await
+                let fetch = Fetch { context: &self.context, pace: &self.shared.fetch_pace, hash, bytes };
+                let fetched = fetch.from(&self.near_first(hash)).await;
+                self.shared.metrics.fetch_ended(fetched, bytes);
+                fetched
             }
             Err(_) => Fetched::Later,
         };
-        self.fetches.lock().unwrap_or_else(PoisonError::into_inner).remove(&hash);
+        self.shared.fetches.lock().unwrap_or_else(PoisonError::into_inner).remove(&hash);
+        let is_on_demand = self.shared.config.keep == Keep::OnDemand && fetched == Fetched::Here;
+        if is_on_demand {
+            self.context.bundles.touch(hash);
+        }
         ended.send_replace(Some(fetched));
+        // Others may have to make room.
+        if is_on_demand && let Err(error) = self.look().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "bundles were not looked at");
+        }
     }
 
+    /// Other members: those that may have the bundle, those of this region, and those that are to keep it first. Each
+    /// bundle begins at another one, so that they share the work.
     fn near_first(&self, hash: BundleHash) -> Vec<NodeId> {
         let cluster = &self.context.cluster;
         let region = |node: NodeId| {
@@ -124,16 +196,49 @@ impl Distribution {
             let first = usize::from(hash.as_bytes()[0]) % peers.len();
             peers.rotate_left(first);
         }
-        let directory = cluster.directory();
-        peers.sort_by_key(|peer| (directory.is_unlikely(*peer, hash.as_bytes()), region(*peer) != here));
+        let (directory, placement) = (cluster.directory(), self.placement());
+        peers.sort_by_cached_key(|peer| {
+            let is_keeper = placement.as_ref().is_some_and(|placement| placement.is_keeper(*peer, hash));
+            (directory.is_unlikely(*peer, hash.as_bytes()), region(*peer) != here, !is_keeper)
+        });
         peers
+    }
+
+    /// Fetches what these libraries have anew and this node is to keep.
+    async fn follow(&self, changed: Vec<LibraryId>) -> Result<(), ActorProcessingErr> {
+        let this = self.clone();
+        let fetching = tokio::task::spawn_blocking(move || {
+            let keep = this.shared.config.keep;
+            let placement = (!matches!(keep, Keep::Everywhere)).then(|| this.placement()).flatten();
+            let is_kept = |hash| {
+                keep == Keep::Everywhere
+                    || placement.as_ref().is_some_and(|placement| placement.is_kept_here(hash))
+            };
+            let changed: HashSet<_> = changed.into_iter().collect();
+            let mut found = Vec::new();
+            for library in &changed {
+                for manifest in libraries::versions(this.context.cluster.reader(), library)? {
+                    let hash = manifest.bundle.parse().ok();
+                    let hash = hash.filter(|hash| is_kept(*hash) && !this.context.bundles.contains(*hash));
+                    found.extend(hash.map(|hash| (hash, manifest.bundle_bytes)));
+                }
+            }
+            Ok::<_, StorageError>(found)
+        });
+        for (hash, bytes) in fetching.await?? {
+            drop(self.fetch(hash, bytes));
+        }
+        Ok(())
     }
 }
 
 enum Message {
-    /// These libraries, or any, may have something new.
-    Look(Vec<LibraryId>),
-    LookAtAll,
+    /// These libraries may have something new.
+    Follow(Vec<LibraryId>),
+    /// Anything may be new.
+    Look,
+    /// It is time for a look.
+    Tick,
 }
 
 struct DistributionActor {
@@ -147,7 +252,7 @@ impl Actor for DistributionActor {
 
     async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<(), ActorProcessingErr> {
         let mut changes = self.distribution.context.cluster.changes();
-        myself.send_message(Message::LookAtAll)?;
+        myself.send_message(Message::Tick)?;
         // Ends with the cluster, or with the actor.
         tokio::spawn(async move {
             while let Some(changes) = changes.next().await {
@@ -157,9 +262,9 @@ impl Actor for DistributionActor {
                 });
                 let libraries: Vec<_> = libraries.collect();
                 let message = match changes.contains(&Change::Everything) {
-                    true => Message::LookAtAll,
+                    true => Message::Look,
                     false if libraries.is_empty() => continue,
-                    false => Message::Look(libraries),
+                    false => Message::Follow(libraries),
                 };
                 if myself.send_message(message).is_err() {
                     return;
@@ -175,57 +280,40 @@ impl Actor for DistributionActor {
         message: Message,
         (): &mut (),
     ) -> Result<(), ActorProcessingErr> {
-        let is_regular = matches!(message, Message::LookAtAll);
-        if self.distribution.has_peers() {
-            let context = Arc::clone(&self.distribution.context);
-            let missing = tokio::task::spawn_blocking(move || match message {
-                Message::Look(libraries) => missing_of(&context, &libraries),
-                Message::LookAtAll => missing(&context),
-            });
-            for (manifest, hash) in missing.await?? {
-                let distribution = self.distribution.clone();
-                // As many as there are missing wait for a place; each is a few hundred bytes.
-                tokio::spawn(async move { distribution.fetch(&manifest, hash).await });
+        let has_peers = self.distribution.has_peers();
+        match message {
+            Message::Follow(libraries) if has_peers => self.distribution.follow(libraries).await?,
+            Message::Follow(_) => {}
+            Message::Look => {
+                tokio::spawn(look(self.distribution.clone()));
             }
-        }
-        if is_regular {
-            myself.send_after(LOOK_EVERY, || Message::LookAtAll);
+            // Apart, because other nodes are waited for.
+            Message::Tick => {
+                let every = self.distribution.shared.config.look_every;
+                let pause: Duration = if has_peers { every } else { every * ALONE_LOOKS_LESS };
+                let distribution = self.distribution.clone();
+                tokio::spawn(async move {
+                    look(distribution).await;
+                    myself.send_after(pause, || Message::Tick);
+                });
+            }
         }
         Ok(())
     }
 }
 
-type Missing = Vec<(VersionManifest, BundleHash)>;
+async fn look(distribution: Distribution) {
+    if let Err(error) = distribution.look().await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "bundles were not looked at");
+    }
+}
 
 /// Versions whose bundle is not in the folder.
-pub(crate) fn missing(context: &Context) -> Result<Missing, StorageError> {
-    let view = context.cluster.view();
-    let (mut found, mut after) = (Vec::new(), None);
-    loop {
-        let page = libraries::list(&*view, after.as_ref(), PAGE)?;
-        let Some(last) = page.last() else { return Ok(found) };
-        after = Some(last.id.clone());
-        for library in &page {
-            found.extend(missing_in(context, &*view, &library.id)?);
-        }
-    }
-}
-
-fn missing_of(context: &Context, libraries: &[LibraryId]) -> Result<Missing, StorageError> {
-    let view = context.cluster.view();
-    let libraries: HashSet<_> = libraries.iter().collect();
+pub(crate) fn missing(context: &Context) -> Result<Vec<(VersionManifest, BundleHash)>, StorageError> {
     let mut found = Vec::new();
-    for library in libraries {
-        found.extend(missing_in(context, &*view, library)?);
-    }
+    each_version(&*context.cluster.view(), |manifest| {
+        let hash = manifest.bundle.parse().ok().filter(|hash| !context.bundles.contains(*hash));
+        found.extend(hash.map(|hash| (manifest, hash)));
+    })?;
     Ok(found)
-}
-
-fn missing_in(context: &Context, view: &dyn Reader, library: &LibraryId) -> Result<Missing, StorageError> {
-    let versions = libraries::versions(view, library)?.into_iter();
-    let named = versions.filter_map(|manifest| {
-        let hash: BundleHash = manifest.bundle.parse().ok()?;
-        Some((manifest, hash))
-    });
-    Ok(named.filter(|(_, hash)| !context.bundles.contains(*hash)).collect())
 }

@@ -101,6 +101,9 @@ async fn run(arguments: &Arguments) -> Result<(), ActorProcessingErr> {
     let outcome = match build(arguments).await {
         Ok((facts, built)) => {
             board.stage(&job.id, Stage::Publish);
+            // Nobody names it yet.
+            let hash = built.bundle.parse().ok();
+            let _pinned = hash.map(|hash| context.bundles.pin(hash));
             let publish = libraries::Command::Publish { job: job.id.clone(), attempt, facts, built };
             context.cluster.propose(Command::Libraries(publish)).await?.outcome
         }

@@ -10,6 +10,7 @@ pub(super) struct Metrics {
     resolve_duration: Histogram<f64>,
     results: Histogram<u64>,
     zero_results: Counter<u64>,
+    through_peer: Counter<u64>,
 }
 
 /// From 50 µs, half of what a small library takes, to a second, when something is very wrong.
@@ -40,6 +41,10 @@ impl Metrics {
                 .u64_counter("twinmcp.search.zero_results")
                 .with_description("Questions that found nothing.")
                 .build(),
+            through_peer: meter
+                .u64_counter("twinmcp.search.through_peer")
+                .with_description("Questions about a bundle that is not here, asked of a peer, by outcome.")
+                .build(),
         }
     }
 
@@ -50,6 +55,11 @@ impl Metrics {
     pub(super) fn resolve_started(&self) -> Timer<'_> {
         let histogram = &self.resolve_duration;
         Timer { metrics: self, histogram, tool: "resolve-library-id", started: Instant::now() }
+    }
+
+    /// A peer was asked in place of this node's disk: `answered`, or `unanswered` in time.
+    pub(super) fn through_peer(&self, outcome: &'static str) {
+        self.through_peer.add(1, &[KeyValue::new("outcome", outcome)]);
     }
 
     /// Times one stage of a query until it is dropped.

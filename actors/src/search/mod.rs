@@ -9,6 +9,7 @@
 
 mod browse;
 mod catalogue;
+mod elsewhere;
 mod metrics;
 pub mod passages;
 mod query;

@@ -1,23 +1,18 @@
 //! `query-docs`: one library's snippets that answer a question.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use twinmcp_storage::bundle::{Bundle, BundleError, BundleHash, Page, SnippetIndex};
+use twinmcp_storage::bundle::{Bundle, Page, SnippetIndex};
 use twinmcp_storage::catalogue;
 use twinmcp_storage::ids::{LibraryId, LibraryRef, Version};
 use twinmcp_storage::libraries::{self, Library, VersionManifest, compare_versions};
 
-use crate::distribution::Fetched;
 use crate::embedding::{DocumentEmbedder, Embedder as _, StaticTable};
-use crate::mending::{Loss, Mending};
 
+use super::elsewhere::{Question, Source};
 use super::passages::{self, ServiceQuery};
 use super::rank::{self, Ranked};
 use super::{Docs, DocsQuery, FoundSnippet, QUERY_BYTES_MAX, SNIPPETS_MAX, Search, SearchError, TOKENS_MAX};
-
-/// How long a question waits for a bundle that comes from a peer.
-const FETCH_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Search {
     /// The snippets of one library version that answer a question, best first.
@@ -30,17 +25,14 @@ impl Search {
             return Err(SearchError::QueryLength);
         }
         let (library, manifest) = self.version(query.library)?;
-        let bundle = self.open(&manifest).await?;
+        let limits = (query.tokens_max.min(TOKENS_MAX), query.snippets_max.min(SNIPPETS_MAX));
+        let source = self.source(&manifest, || asked(text, limits)).await?;
         self.activity.asked();
         let timer = self.metrics.query_started();
-        let service = self.ask_service(&bundle, text).await;
-        let ranked =
-            passages::ranked(&bundle, self.embedder, service, text, |stage| self.metrics.stage(stage))?;
-        let tokens_max = query.tokens_max.min(TOKENS_MAX);
-        let snippets_max = query.snippets_max.min(SNIPPETS_MAX);
-        let tokens = |index| bundle.facts(index).map_or(u32::MAX, |facts| facts.tokens);
-        let chosen = rank::cut(&ranked, tokens_max, snippets_max, tokens);
-        let snippets = answered(&bundle, &chosen, query)?;
+        let snippets = match source {
+            Source::Here(bundle) => self.find(&bundle, text, limits, query.marks).await?,
+            Source::Peer(reply) => reply.snippets().unwrap_or_default().1,
+        };
         timer.done(snippets.len());
         if snippets.is_empty() {
             return Err(SearchError::NoSnippets { library: library.id, version: manifest.version });
@@ -95,41 +87,20 @@ impl Search {
         })
     }
 
-    /// The version's bundle; one that is not open yet is opened off the async threads.
-    pub(super) async fn open(&self, manifest: &VersionManifest) -> Result<Arc<Bundle>, SearchError> {
-        let hash: BundleHash = manifest.bundle.parse().map_err(|_| SearchError::Interrupted)?;
-        if let Some(bundle) = self.bundles.get_open(hash) {
-            return Ok(bundle);
-        }
-        let bundles = Arc::clone(&self.bundles);
-        let opened = tokio::task::spawn_blocking(move || bundles.open(hash)).await;
-        match opened.map_err(|_| SearchError::Interrupted)? {
-            Err(error) if error.is_loss() => {
-                let loss = self.lost(manifest, hash, &error).await;
-                // It may have come meanwhile, or the job that builds it again may have ended.
-                let bundles = Arc::clone(&self.bundles);
-                let again = tokio::task::spawn_blocking(move || bundles.open(hash)).await;
-                again.map_err(|_| SearchError::Interrupted)?.map_err(|_| SearchError::Lost(loss))
-            }
-            opened => Ok(opened?),
-        }
-    }
-
-    /// A bundle that cannot be opened comes from a peer; one that nobody has is built again.
-    async fn lost(&self, manifest: &VersionManifest, hash: BundleHash, error: &BundleError) -> Loss {
-        if self.distribution.has_peers() && !matches!(error, BundleError::Missing { .. }) {
-            // Out of the way of the good one that comes.
-            let bundles = Arc::clone(&self.bundles);
-            let _ = tokio::task::spawn_blocking(move || bundles.set_aside(hash)).await;
-        }
-        if self.distribution.has_peers() {
-            let fetched = tokio::time::timeout(FETCH_PATIENCE, self.distribution.fetch(manifest, hash)).await;
-            if fetched != Ok(Fetched::Nowhere) {
-                return Mending::on_its_way(manifest);
-            }
-        }
-        tracing::warn!(error = error as &dyn std::error::Error, "an index bundle is lost");
-        self.mending.lost(manifest, hash).await
+    /// The snippets of an open bundle that answer `text`, as many as fit the tokens and the number given.
+    pub(super) async fn find(
+        &self,
+        bundle: &Bundle,
+        text: &str,
+        (tokens_max, snippets_max): (u32, usize),
+        marks: fn(&FoundSnippet) -> u32,
+    ) -> Result<Vec<FoundSnippet>, SearchError> {
+        let service = self.ask_service(bundle, text).await;
+        let ranked =
+            passages::ranked(bundle, self.embedder, service, text, |stage| self.metrics.stage(stage))?;
+        let tokens = |index| bundle.facts(index).map_or(u32::MAX, |facts| facts.tokens);
+        let chosen = rank::cut(&ranked, tokens_max, snippets_max, tokens);
+        answered(bundle, &chosen, tokens_max, marks)
     }
 
     /// The question's vector by the embedding service, when the version has vectors of it, and it answers in time.
@@ -146,19 +117,26 @@ impl Search {
     }
 }
 
+/// The question as a peer is asked it.
+fn asked(text: &str, (tokens_max, snippets_max): (u32, usize)) -> Question {
+    let snippets_max = u32::try_from(snippets_max).unwrap_or(u32::MAX);
+    Question::Docs { text: text.to_owned(), tokens_max, snippets_max }
+}
+
 /// The snippets chosen, as far as they fit with their marks.
 fn answered(
     bundle: &Bundle,
     chosen: &[Ranked],
-    query: DocsQuery<'_>,
+    tokens_max: u32,
+    marks: fn(&FoundSnippet) -> u32,
 ) -> Result<Vec<FoundSnippet>, SearchError> {
     let mut reader = Reader::new(bundle);
     let mut snippets = Vec::with_capacity(chosen.len());
     let mut spent = 0_u32;
     for ranked in chosen {
         let found = reader.found(ranked.snippet, ranked.score)?;
-        spent = spent.saturating_add(found.snippet.tokens).saturating_add((query.marks)(&found));
-        if spent > query.tokens_max && !snippets.is_empty() {
+        spent = spent.saturating_add(found.snippet.tokens).saturating_add(marks(&found));
+        if spent > tokens_max && !snippets.is_empty() {
             break;
         }
         snippets.push(found);

@@ -1,6 +1,7 @@
 //! Stories over all actors of one node.
 
 mod disks;
+mod distribution;
 // The same services as in the tests of whole nodes.
 #[path = "../../../tests/src/embedding_service.rs"]
 #[expect(unreachable_pub, reason = "public there")]

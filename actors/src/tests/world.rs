@@ -78,6 +78,7 @@ impl World {
             outbound: OutboundConfig::default(),
             jobs: JobsConfig { folders: vec![disk.folder.path().join("sources")], ..JobsConfig::default() },
             upgrade: upgrade.clone(),
+            bundles: crate::BundlesConfig::default(),
             endpoint,
             supervision: SupervisionConfig {
                 backoff_min: Duration::from_millis(1),

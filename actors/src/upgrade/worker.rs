@@ -270,6 +270,8 @@ impl Worker {
         built: BuiltBundle,
         state: &State,
     ) -> Result<Outcome, String> {
+        // Nobody names it yet.
+        let _pinned = self.context.bundles.pin(built.hash);
         let target = state.target.as_deref().unwrap_or_default();
         let manifest = self.manifest(&(id.clone(), version.clone())).map_err(|error| sentence(&error))?;
         let Some(manifest) = manifest else { return Ok(Outcome::NotFound) };

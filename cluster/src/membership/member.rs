@@ -12,6 +12,7 @@ use twinmcp_storage::clock::Timestamp;
 
 use super::error::MembershipError;
 use super::inventory::BundleDigest;
+use super::keep::Keep;
 use super::place::{self, Location, PublicAddresses};
 use crate::status::NodeId;
 
@@ -36,6 +37,7 @@ mod key {
     pub(super) const BUNDLES: &str = "b";
     pub(super) const CERTIFICATE: &str = "c";
     pub(super) const PLACE: &str = "d";
+    pub(super) const KEEP: &str = "k";
 }
 
 /// Letters of [`key::STATE`]; those of later builds are passed over.
@@ -74,6 +76,8 @@ pub struct LocalState {
     pub public_addresses: PublicAddresses,
     /// Where it is.
     pub location: Option<Location>,
+    /// Which bundles it keeps.
+    pub keep: Keep,
 }
 
 /// A node that tells nothing yet.
@@ -94,6 +98,7 @@ impl Default for LocalState {
             certificate_expires_at: None,
             public_addresses: PublicAddresses::default(),
             location: None,
+            keep: Keep::Everywhere,
         }
     }
 }
@@ -119,7 +124,7 @@ impl LocalState {
     }
 
     /// Keys and values. One that is not known is told as nothing, which does not parse; so no key is ever deleted.
-    pub(super) fn to_values(&self) -> [(&'static str, String); 12] {
+    pub(super) fn to_values(&self) -> [(&'static str, String); 13] {
         let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
         let state = [(self.is_ready, READY), (self.is_draining, DRAINING)];
         [
@@ -135,6 +140,7 @@ impl LocalState {
             (key::BUNDLES, self.bundles.to_value()),
             (key::CERTIFICATE, number(self.certificate_expires_at)),
             (key::PLACE, place::to_value(self.public_addresses, self.location)),
+            (key::KEEP, self.keep.to_value()),
         ]
     }
 }
@@ -213,6 +219,8 @@ pub struct MemberState {
     pub public_addresses: PublicAddresses,
     /// Where it is, if it says so.
     pub location: Option<Location>,
+    /// Which bundles it keeps; the first builds say nothing, and keep all.
+    pub keep: Option<Keep>,
 }
 
 impl MemberState {
@@ -244,6 +252,7 @@ impl MemberState {
             certificate_expires_at: None,
             public_addresses: PublicAddresses::default(),
             location: None,
+            keep: None,
         }
     }
 
@@ -270,6 +279,7 @@ impl MemberState {
                 key::BUNDLES => self.bundles = BundleDigest::parse(value),
                 key::CERTIFICATE => self.certificate_expires_at = value.parse().ok(),
                 key::PLACE => (self.public_addresses, self.location) = place::parse(value),
+                key::KEEP => self.keep = Keep::parse(value),
                 _ => {}
             }
         }
@@ -320,6 +330,7 @@ mod tests {
             certificate_expires_at: Some(1_800_000_000),
             public_addresses: public(),
             location: "-33.87,151.21".parse().ok(),
+            keep: Keep::Region { copies: 2 },
         }
     }
 
@@ -343,6 +354,7 @@ mod tests {
         assert!(member.may_have(&[1; 32]) && !member.may_have(&[3; 32]));
         assert_eq!(member.certificate_expires_at, Some(1_800_000_000));
         assert_eq!((member.public_addresses, member.location), (told.public_addresses, told.location));
+        assert_eq!(member.keep, Some(Keep::Region { copies: 2 }));
     }
 
     #[test]
@@ -351,6 +363,7 @@ mod tests {
         let mut expected = nobody();
         (expected.format, expected.load_percent) = (Some(0), Some(0));
         expected.bundles = Some(BundleDigest::empty());
+        expected.keep = Some(Keep::Everywhere);
         assert_eq!(member, expected);
         assert!(nobody().may_have(&[1; 32]), "a node that tells nothing may have everything");
     }
@@ -399,6 +412,7 @@ mod tests {
             certificate_expires_at: Some(1_800_000_000),
             public_addresses: public(),
             location: "50.11,8.68".parse().ok(),
+            keep: Keep::Region { copies: 3 },
         };
         let lines: String = told.to_values().iter().map(|(key, value)| format!("{key}={value}\n")).collect();
         assert_eq!(lines, goldens[1]);
@@ -411,11 +425,12 @@ mod tests {
             );
             assert_eq!((member.format, member.applied_index), (Some(12), told.applied_index));
             assert_eq!(member.bundles.as_ref(), Some(&told.bundles));
-            let is_located = golden == goldens[1];
+            let is_newest = golden == goldens[1];
             assert_eq!(
                 (member.location.is_some(), member.public_addresses.is_empty()),
-                (is_located, !is_located)
+                (is_newest, !is_newest)
             );
+            assert_eq!(member.keep, is_newest.then_some(told.keep));
         }
     }
 

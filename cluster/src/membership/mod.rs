@@ -15,6 +15,7 @@ mod fragment;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod inventory;
+mod keep;
 mod member;
 mod network;
 mod place;
@@ -39,6 +40,7 @@ use twinmcp_storage::clock::{Clock, Entropy};
 pub use self::config::{ClusterSecret, MembershipConfig};
 pub use self::error::MembershipError;
 pub use self::inventory::BundleDigest;
+pub use self::keep::Keep;
 pub use self::member::{Liveness, LocalState, MemberState};
 pub use self::network::{Datagrams, Network, UdpNetwork};
 pub use self::place::{InvalidPlace, Location, PublicAddresses};

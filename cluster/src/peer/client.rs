@@ -1,4 +1,4 @@
-//! Asking peers: one connection to each for what must be quick, one for what is large.
+//! Asking peers: one connection to each for what must be quick, one for what is large, one for what clients wait for.
 
 use std::collections::HashMap;
 use std::io;
@@ -30,6 +30,8 @@ pub(crate) enum Lane {
     Urgent,
     /// Snapshots, bundles.
     Bulk,
+    /// Questions of clients: many, and each waited for.
+    Questions,
 }
 
 /// Why a peer did not answer.
@@ -86,8 +88,20 @@ impl Peers {
         path: &str,
         body: Vec<u8>,
     ) -> Result<Bytes, PeerError> {
-        let answer = self.open((node, address), Lane::Urgent, path, bytes_body(body)).await?;
-        collect(node, answer).await
+        self.call_on((node, address), Lane::Urgent, path, body, ANSWER_BYTES_MAX).await
+    }
+
+    /// As [`Self::call`], on another lane, with an answer of at most `bytes_max`.
+    pub(crate) async fn call_on(
+        &self,
+        (node, address): (NodeId, &str),
+        lane: Lane,
+        path: &str,
+        body: Vec<u8>,
+        bytes_max: usize,
+    ) -> Result<Bytes, PeerError> {
+        let answer = self.open((node, address), lane, path, bytes_body(body)).await?;
+        collect(node, answer, bytes_max).await
     }
 
     /// Asks with a body that may be a stream, and takes the answer as it comes in.
@@ -104,7 +118,7 @@ impl Peers {
         match answer.status() {
             StatusCode::OK => Ok(answer),
             status => {
-                let reason = collect(node, answer).await?;
+                let reason = collect(node, answer, ANSWER_BYTES_MAX).await?;
                 let reason = String::from_utf8_lossy(&reason).into_owned();
                 Err(PeerError::Refused { node, status: status.as_u16(), reason })
             }
@@ -124,7 +138,7 @@ impl Peers {
         let answer = sender.send_request(request).await.map_err(|source| lost(node, source))?;
         let time = asked.elapsed();
         // Taken to its end, so that the stream is free again.
-        collect(node, answer).await.map(|_| time)
+        collect(node, answer, ANSWER_BYTES_MAX).await.map(|_| time)
     }
 
     async fn sender(
@@ -186,7 +200,7 @@ fn lost(node: NodeId, source: hyper::Error) -> PeerError {
     PeerError::Lost { node, source: source.into() }
 }
 
-async fn collect(node: NodeId, answer: Response<Incoming>) -> Result<Bytes, PeerError> {
-    let whole = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
+async fn collect(node: NodeId, answer: Response<Incoming>, bytes_max: usize) -> Result<Bytes, PeerError> {
+    let whole = Limited::new(answer.into_body(), bytes_max).collect().await;
     whole.map(|whole| whole.to_bytes()).map_err(|source| PeerError::Lost { node, source })
 }

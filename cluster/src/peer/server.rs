@@ -17,7 +17,7 @@ use super::body::{Answer, bytes_body};
 use super::{Accepting, Patience, Transport};
 use crate::status::NodeId;
 
-/// Connections at once; a peer has two.
+/// Connections at once; a peer has up to three.
 const CONNECTIONS_MAX: usize = 2_048;
 /// Requests at once on one connection.
 const STREAMS_MAX: u32 = 1_024;

@@ -33,7 +33,7 @@ use poem_openapi::{OpenApi, OpenApiService, Tags};
 #[cfg(fuzzing)]
 pub(crate) use self::add::fuzz_added;
 pub(crate) use self::add::{AddApi, FORMS_AT_ONCE_MAX};
-pub(crate) use self::answer::{docs_text, libraries_text};
+pub(crate) use self::answer::{docs_text, libraries_text, marks};
 pub(crate) use self::api_keys::ApiKeysApi;
 pub(crate) use self::catalogue::CatalogueApi;
 pub(crate) use self::cluster::ClusterApi;

@@ -146,6 +146,41 @@ section! {
     }
 }
 
+/// Which index bundles a node keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeepPolicy {
+    /// All of them.
+    Everywhere,
+    /// Its share of those of its region.
+    Region,
+    /// Those that were asked about lately.
+    OnDemand,
+}
+
+section! {
+    /// Index bundles on this node and on their way between nodes.
+    BundlesConfig = "bundles" {
+        /// Which bundles this node keeps: `everywhere` (all), `region` (its share of those that its region keeps) or
+        /// `on_demand` (those it was asked about lately).
+        keep: KeepPolicy = KeepPolicy::Everywhere,
+        /// Copies of each bundle that the nodes of a region which say `region` keep together.
+        copies_per_region: u8 = 2,
+        /// Bytes above which a node that says `on_demand` lets the bundle go that was asked for longest ago.
+        disk_bytes_max: u64 = 10 * 1024 * 1024 * 1024,
+        /// Silence of a node after which others keep its share in its place, in milliseconds.
+        replace_after_ms: u64 = 600_000,
+        /// Time for which a bundle that no version names is left on the disk, in milliseconds.
+        garbage_grace_ms: u64 = 3_600_000,
+        /// Time between two looks at what is missing here and what may go, in milliseconds.
+        look_every_ms: u64 = 10_000,
+        /// Bytes a second of bundles fetched from other nodes; 0 for no limit.
+        fetch_bytes_per_s_max: u64 = 0,
+        /// Bytes a second of bundles sent to other nodes; 0 for no limit.
+        send_bytes_per_s_max: u64 = 0,
+    }
+}
+
 section! {
     /// Answers of the DNS: one name with the addresses of the nodes that are nearest to whoever asks.
     DnsConfig = "dns" {
@@ -271,6 +306,8 @@ config! {
     cluster: PeersConfig,
     /// Section `dns`.
     dns: DnsConfig,
+    /// Section `bundles`.
+    bundles: BundlesConfig,
     /// Section `ingest`.
     ingest: IngestConfig,
     /// Section `outbound`.
@@ -502,6 +539,26 @@ impl Config {
         require(limit, "dns", "responses_per_second_max", "must be 1 to 1000000");
 
         let mebibyte = 1024 * 1024;
+        let bundles = &self.bundles;
+        let copies = (1..=100).contains(&bundles.copies_per_region);
+        require(copies, "bundles", "copies_per_region", "must be 1 to 100");
+        require(bundles.disk_bytes_max > 0, "bundles", "disk_bytes_max", "must be 1 byte or more");
+        for (key, value, least) in [
+            ("replace_after_ms", bundles.replace_after_ms, 1_000),
+            ("garbage_grace_ms", bundles.garbage_grace_ms, 1_000),
+            ("look_every_ms", bundles.look_every_ms, 100),
+        ] {
+            let message = format!("must be {least} to 2592000000 milliseconds (30 days)");
+            require((least..=2_592_000_000).contains(&value), "bundles", key, &message);
+        }
+        for (key, value) in [
+            ("fetch_bytes_per_s_max", bundles.fetch_bytes_per_s_max),
+            ("send_bytes_per_s_max", bundles.send_bytes_per_s_max),
+        ] {
+            let pace = value == 0 || (mebibyte..=1024 * 1024 * mebibyte).contains(&value);
+            require(pace, "bundles", key, "must be 0, or 1048576 bytes (1 MiB) to 1 TiB a second");
+        }
+
         let memory = (mebibyte..=1024 * 1024 * mebibyte, "must be 1048576 bytes (1 MiB) to 1 TiB");
         require(memory.0.contains(&self.storage.cache_bytes), "storage", "cache_bytes", memory.1);
         require(memory.0.contains(&self.storage.memtable_bytes), "storage", "memtable_bytes", memory.1);

@@ -3,6 +3,8 @@
 //! Kept as bits beside the other facts of a snippet, in two bytes that were zero before there were
 //! labels: bundles of before have none. A bit keeps its meaning for ever; new labels take new bits.
 
+use serde::{Deserialize, Serialize};
+
 /// One thing that was found. Names are stable: clients and metrics see them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Label {
@@ -57,7 +59,7 @@ impl Label {
 }
 
 /// The labels of one snippet; mostly none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Labels(u16);
 
 impl Labels {

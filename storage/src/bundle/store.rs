@@ -6,20 +6,22 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
 use super::build::{BundleBuilder, BundleDraft};
 use super::error::BundleError;
 use super::hash::BundleHash;
+use super::incoming::Incoming;
 use super::metrics::Metrics;
 use super::open::Bundle;
-use super::partial::{self, EXTENSION, PARTIAL, PartialFile};
+use super::partial::{self, EXTENSION, PARTIAL};
+use super::pins::{Pinned, Pins};
 
 /// Bundles are opened in this many lanes: two different ones rarely wait for each other, and one is
 /// never opened twice at a time.
@@ -38,6 +40,9 @@ pub struct BundleStore {
     opening: [Mutex<()>; LANES],
     /// Counts requests, to know which bundle was asked for last.
     clock: AtomicU64,
+    /// When those that are not open were asked for last, by that clock.
+    closed: Mutex<HashMap<BundleHash, u64>>,
+    pins: Pins,
 }
 
 struct OpenBundle {
@@ -76,6 +81,8 @@ impl BundleStore {
             changing: Mutex::default(),
             opening: Default::default(),
             clock: AtomicU64::new(1),
+            closed: Mutex::default(),
+            pins: Pins::default(),
         })
     }
 
@@ -155,7 +162,43 @@ impl BundleStore {
         self.change_open(|open| {
             open.remove(&hash);
         });
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner).remove(&hash);
         Ok(removed)
+    }
+
+    /// Keeps a bundle in the folder, whether it is there already or about to be, until the pin is dropped.
+    pub fn pin(&self, hash: BundleHash) -> Pinned {
+        self.pins.pin(hash)
+    }
+
+    /// As [`Self::remove`], but lets be what is pinned. Who pins it at this very moment finds it, or does not.
+    ///
+    /// # Errors
+    /// As [`Self::remove`].
+    pub fn remove_unpinned(&self, hash: BundleHash) -> Result<bool, BundleError> {
+        if self.pins.is_pinned(hash) { Ok(false) } else { self.remove(hash) }
+    }
+
+    /// When a bundle was asked for last, for comparison with others: those of this start of the node after those that
+    /// were not asked for since, these by when they were written. Reads the folder.
+    pub fn last_asked(&self, hash: BundleHash) -> (u64, Option<SystemTime>) {
+        let open = self.open.load().get(&hash).map(|open| open.asked_at.load(Ordering::Relaxed));
+        let asked_at =
+            open.or_else(|| self.closed.lock().unwrap_or_else(PoisonError::into_inner).get(&hash).copied());
+        (asked_at.unwrap_or_default(), self.written_at(hash))
+    }
+
+    /// Counts a bundle as asked for, though nobody has opened it.
+    pub fn touch(&self, hash: BundleHash) {
+        if self.get_open(hash).is_none() {
+            let now = self.clock.fetch_add(1, Ordering::Relaxed);
+            self.closed.lock().unwrap_or_else(PoisonError::into_inner).insert(hash, now);
+        }
+    }
+
+    /// When a bundle came into the folder, by the clock of the file system; nothing when it is not there.
+    pub fn written_at(&self, hash: BundleHash) -> Option<SystemTime> {
+        fs::metadata(self.path(hash)).and_then(|file| file.modified()).ok()
     }
 
     /// Moves a damaged bundle out of the way, for whoever wants to know what became of it, and answers where it is;
@@ -208,8 +251,7 @@ impl BundleStore {
         if bytes > bytes_max {
             return Err(BundleError::Limit { what: "bundle of bytes", limit: bytes_max, found: bytes });
         }
-        let partial = PartialFile::create(&self.dir)?;
-        Ok(Incoming { hash, bytes_max: bytes, bytes: 0, hasher: blake3::Hasher::new(), partial })
+        Incoming::create(&self.dir, hash, bytes)
     }
 
     fn keep_open(&self, hash: BundleHash, bundle: Arc<Bundle>) {
@@ -222,7 +264,10 @@ impl BundleStore {
                 let Some(oldest) = oldest.map(|(hash, _)| *hash) else {
                     break;
                 };
-                open.remove(&oldest);
+                if let Some(closed) = open.remove(&oldest) {
+                    let asked_at = closed.asked_at.load(Ordering::Relaxed);
+                    self.closed.lock().unwrap_or_else(PoisonError::into_inner).insert(oldest, asked_at);
+                }
             }
         });
     }
@@ -240,54 +285,6 @@ impl BundleStore {
 impl Drop for BundleStore {
     fn drop(&mut self) {
         Metrics::get().handles(-(self.open_count() as i64));
-    }
-}
-
-/// A bundle being received. Dropping it removes what came.
-pub struct Incoming {
-    hash: BundleHash,
-    bytes_max: u64,
-    bytes: u64,
-    hasher: blake3::Hasher,
-    partial: PartialFile,
-}
-
-impl Incoming {
-    /// Appends what came; pieces of 64 KiB and more keep the number of writes low.
-    ///
-    /// # Errors
-    /// [`BundleError::Limit`] when more comes than was announced; [`BundleError::Io`] when the disk refuses.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), BundleError> {
-        let found = self.bytes + bytes.len() as u64;
-        if found > self.bytes_max {
-            return Err(BundleError::Limit { what: "bundle of bytes", limit: self.bytes_max, found });
-        }
-        self.hasher.update(bytes);
-        self.partial.file()?.write_all(bytes).map_err(BundleError::io("write", self.partial.path()))?;
-        self.bytes = found;
-        Ok(())
-    }
-
-    /// Bytes received so far.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// Checks the name, opens the bundle once to see that it is sound and that this version reads it,
-    /// makes it durable, and puts it into the folder.
-    ///
-    /// # Errors
-    /// [`BundleError::WrongHash`] when something else came; otherwise as [`Bundle::open`].
-    pub fn finish(self) -> Result<StoredBundle, BundleError> {
-        let found = BundleHash::from(*self.hasher.finalize().as_bytes());
-        if found != self.hash {
-            let error = BundleError::WrongHash { expected: self.hash, found };
-            Metrics::get().failed("receive", &error);
-            return Err(error);
-        }
-        Bundle::open(self.partial.path())?;
-        self.partial.publish(self.hash)?;
-        Ok(StoredBundle { hash: self.hash, bytes: self.bytes })
     }
 }
 
@@ -387,6 +384,13 @@ mod tests {
         assert!(matches!(receive(BundleHash::of(b"junk"), &[b"junk"]), Err(BundleError::NotABundle { .. })));
         assert!(matches!(store.receive(hash, 1 << 21, 1 << 20), Err(BundleError::Limit { .. })));
         assert_eq!(fs::read_dir(here.path()).unwrap().count(), 0);
+        // In any order.
+        let mut parts = store.receive(hash, length, 1 << 20).unwrap();
+        assert!(matches!(parts.write_at(length, b"x"), Err(BundleError::Limit { .. })));
+        parts.write_at(500, &bytes[500..]).unwrap();
+        parts.write_at(0, &bytes[..500]).unwrap();
+        parts.finish().unwrap();
+        assert!(store.remove(hash).unwrap());
         let received = receive(hash, &[&bytes[..500], &bytes[500..]]).unwrap();
         assert_eq!(received, StoredBundle { hash, bytes: length });
         assert_eq!(store.open(hash).unwrap().meta().version, "1");
@@ -406,6 +410,36 @@ mod tests {
         assert!(matches!(store.open(hash), Err(error @ BundleError::Damaged { .. }) if error.is_loss()));
         assert_eq!(store.open_count(), 0);
         assert!(store.remove(hash).unwrap());
+    }
+
+    #[test]
+    fn what_is_pinned_is_not_taken_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path(), 1);
+        let hash = add(&store, "1");
+        let (one, other) = (store.pin(hash), store.pin(hash));
+        assert!(!store.remove_unpinned(hash).unwrap());
+        drop(one);
+        assert!(!store.remove_unpinned(hash).unwrap() && store.contains(hash));
+        drop(other);
+        assert!(store.remove_unpinned(hash).unwrap() && !store.contains(hash));
+    }
+
+    #[test]
+    fn bundles_are_told_apart_by_when_they_were_asked_for_open_or_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path(), 1);
+        let [first, second, touched, never] = ["1", "2", "3", "4"].map(|version| add(&store, version));
+        store.open(first).unwrap();
+        store.open(second).unwrap();
+        assert!(store.get_open(first).is_none());
+        store.touch(touched);
+        let mut by_use = [touched, second, never, first];
+        by_use.sort_by_key(|hash| store.last_asked(*hash));
+        assert_eq!(by_use, [never, first, second, touched]);
+        store.open(first).unwrap();
+        by_use.sort_by_key(|hash| store.last_asked(*hash));
+        assert_eq!(by_use, [never, second, touched, first]);
     }
 
     #[test]

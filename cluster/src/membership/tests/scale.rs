@@ -27,6 +27,7 @@ fn full(node: u64, bundles: usize) -> LocalState {
             v6: Some([0x2001, 0xdb8, 0x17, 0, 0, 0, 0, 1].into()),
         },
         location: "50.11,8.68".parse().ok(),
+        keep: Keep::Region { copies: 2 },
     }
 }
 
@@ -56,6 +57,7 @@ fn the_whole_state_of_a_node_is_below_a_kilobyte() {
         applied_index: Some(u64::MAX),
         is_draining: true,
         certificate_expires_at: Some(u64::MAX),
+        keep: Keep::Region { copies: u8::MAX },
         ..full(17, 10_000)
     };
     worst.check().unwrap();
