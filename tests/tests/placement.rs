@@ -264,7 +264,7 @@ async fn a_large_bundle_comes_from_several_peers_at_once() {
         sum += sent;
     }
     assert!(givers >= 2, "{bytes} bytes from {givers} nodes");
-    assert_eq!(sum, bytes, "nothing is sent twice");
+    assert!((bytes..2 * bytes).contains(&sum), "parts and not the whole from each: {sum} of {bytes} bytes");
 }
 
 /// What a node counts under a name without labels; 0 before it has counted anything.
