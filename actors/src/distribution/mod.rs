@@ -3,13 +3,14 @@
 //! The actor follows what is published and fetches what this node is to keep, a few bundles at once; a question that
 //! comes first is answered by a peer meanwhile ([`Distribution::ask`]). Each bundle is fetched once at a time, in ranges
 //! (`fetch`), and is looked at before anybody sees it. Who keeps what, every node computes for itself (`placement`);
-//! now and then it looks at what it has (`look`) and lets go what others keep and what nobody names (`plan`).
+//! now and then it looks at what it has (`look`) and lets go what others keep (`evict`) and what nobody names.
 //!
 //! Invariants: what is put into the folder has the hash that agreed state names; the last copy of a bundle that is
 //! named is never taken away.
 
 mod ask;
 mod config;
+mod evict;
 mod fetch;
 mod look;
 mod metrics;
