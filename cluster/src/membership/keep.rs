@@ -16,23 +16,25 @@ pub enum Keep {
 }
 
 impl Keep {
-    /// As `e`, `r2` or `d`.
-    pub(super) fn to_value(self) -> String {
+    /// As letters among those of a node's state: none, `k2`, or `o`.
+    pub(super) fn to_letters(self) -> String {
         match self {
-            Self::Everywhere => "e".to_owned(),
-            Self::Region { copies } => format!("r{copies}"),
-            Self::OnDemand => "d".to_owned(),
+            Self::Everywhere => String::new(),
+            Self::Region { copies } => format!("k{copies}"),
+            Self::OnDemand => "o".to_owned(),
         }
     }
 
-    pub(super) fn parse(value: &str) -> Option<Self> {
-        match value {
-            "e" => Some(Self::Everywhere),
-            "d" => Some(Self::OnDemand),
-            _ => {
-                let copies = value.strip_prefix('r')?.parse().ok().filter(|copies| *copies > 0)?;
-                Some(Self::Region { copies })
-            }
+    /// What a node's state says; the first builds say nothing, and keep all.
+    pub(super) fn of_letters(state: &str) -> Self {
+        let copies = state.split_once('k').and_then(|(_, rest)| {
+            let digits = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+            rest[..digits].parse().ok().filter(|copies| *copies > 0)
+        });
+        match copies {
+            Some(copies) => Self::Region { copies },
+            None if state.contains('o') => Self::OnDemand,
+            None => Self::Everywhere,
         }
     }
 }
@@ -42,14 +44,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_read_as_it_was_written_and_no_other_is() {
+    fn letters_are_read_as_they_were_written_whatever_stands_beside_them() {
         for keep in
             [Keep::Everywhere, Keep::OnDemand, Keep::Region { copies: 1 }, Keep::Region { copies: 255 }]
         {
-            assert_eq!(Keep::parse(&keep.to_value()), Some(keep));
+            for state in
+                [keep.to_letters(), format!("rd{}", keep.to_letters()), format!("r{}q", keep.to_letters())]
+            {
+                assert_eq!(Keep::of_letters(&state), keep, "{state}");
+            }
         }
-        for value in ["", "r", "r0", "r256", "r-1", "x", "ee", "d1"] {
-            assert_eq!(Keep::parse(value), None, "{value}");
+        for state in ["", "k", "k0", "k256", "k-1", "rdx"] {
+            assert_eq!(Keep::of_letters(state), Keep::Everywhere, "{state}");
         }
     }
 }

@@ -37,7 +37,6 @@ mod key {
     pub(super) const BUNDLES: &str = "b";
     pub(super) const CERTIFICATE: &str = "c";
     pub(super) const PLACE: &str = "d";
-    pub(super) const KEEP: &str = "k";
 }
 
 /// Letters of [`key::STATE`]; those of later builds are passed over.
@@ -124,9 +123,10 @@ impl LocalState {
     }
 
     /// Keys and values. One that is not known is told as nothing, which does not parse; so no key is ever deleted.
-    pub(super) fn to_values(&self) -> [(&'static str, String); 13] {
+    pub(super) fn to_values(&self) -> [(&'static str, String); 12] {
         let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
         let state = [(self.is_ready, READY), (self.is_draining, DRAINING)];
+        let letters: String = state.into_iter().filter_map(|(is, letter)| is.then_some(letter)).collect();
         [
             (key::REGION, self.region.clone()),
             (key::ZONE, self.zone.clone()),
@@ -136,11 +136,11 @@ impl LocalState {
             (key::FORMAT, self.format.to_string()),
             (key::LOAD, self.load_percent.min(LOAD_PERCENT_MAX).to_string()),
             (key::APPLIED, number(self.applied_index)),
-            (key::STATE, state.into_iter().filter_map(|(is, letter)| is.then_some(letter)).collect()),
+            // Not a key of its own, which would take 15 bytes more.
+            (key::STATE, letters + &self.keep.to_letters()),
             (key::BUNDLES, self.bundles.to_value()),
             (key::CERTIFICATE, number(self.certificate_expires_at)),
             (key::PLACE, place::to_value(self.public_addresses, self.location)),
-            (key::KEEP, self.keep.to_value()),
         ]
     }
 }
@@ -275,11 +275,11 @@ impl MemberState {
                     self.is_ready = value.contains(READY);
                     self.is_draining = value.contains(DRAINING);
                     has_left = value.contains(LEFT);
+                    self.keep = Some(Keep::of_letters(value));
                 }
                 key::BUNDLES => self.bundles = BundleDigest::parse(value),
                 key::CERTIFICATE => self.certificate_expires_at = value.parse().ok(),
                 key::PLACE => (self.public_addresses, self.location) = place::parse(value),
-                key::KEEP => self.keep = Keep::parse(value),
                 _ => {}
             }
         }
@@ -430,7 +430,7 @@ mod tests {
                 (member.location.is_some(), member.public_addresses.is_empty()),
                 (is_newest, !is_newest)
             );
-            assert_eq!(member.keep, is_newest.then_some(told.keep));
+            assert_eq!(member.keep, Some(if is_newest { told.keep } else { Keep::Everywhere }));
         }
     }
 
