@@ -9,6 +9,7 @@ use std::time::Duration;
 use ractor::{ActorRef, Message, RpcReplyPort};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument as _;
 
 /// Calls that may wait in one mailbox.
 const CALLS_WAITING_MAX: usize = 1_024;
@@ -91,7 +92,8 @@ pub(crate) fn answer_when_done<R: Send + 'static>(
     port: RpcReplyPort<R>,
     work: impl Future<Output = R> + Send + 'static,
 ) {
-    tokio::spawn(async move { answer(port, work.await) });
+    // It stays part of the caller's trace.
+    tokio::spawn(async move { answer(port, work.await) }.in_current_span());
 }
 
 /// Sends `reply` to whoever still waits for it.

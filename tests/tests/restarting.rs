@@ -14,10 +14,10 @@ use twinmcp_tests::{NodeSetup, Raw, RawAnswer, eventually};
 const RESTARTS: usize = 4;
 /// Clients of each kind.
 const CLIENTS: usize = 3;
-/// Questions a writer asks between two changes: an account has room for so many keys, revoked ones too.
-const READS_A_CHANGE: usize = 6;
-/// Keys of one writer, so that the list of them is whole.
-const KEYS_MAX: usize = 250;
+/// Questions a writer asks between two changes.
+const READS_A_CHANGE: usize = 12;
+/// Keys of one writer, so that the list of them is whole: of revoked ones an account keeps a hundred.
+const KEYS_MAX: usize = 33;
 
 /// What all clients share.
 #[derive(Debug, Default)]

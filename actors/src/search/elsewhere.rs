@@ -329,6 +329,24 @@ mod tests {
     }
 
     #[test]
+    fn answers_are_sent_as_the_first_build_sent_them() {
+        let page = Page { path: "p".to_owned(), url: "u".to_owned(), title: "t".to_owned() };
+        let labels = [Label::HiddenText].into_iter().collect();
+        for (reply, golden) in [
+            (
+                Reply::of(4_000, vec![found(&Arc::new(page), 1.0)]),
+                "0100a01f0101700175017401edfd030000803f0701016101054775696465010104727573740c666e206d61696e2829207b7d0c03001868747470733a2f2f646f63732e6578616d706c652f6723610940",
+            ),
+            (Reply::Labels(vec![(labels, 3)]), "0101014003"),
+        ] {
+            let bytes = record::encode(&reply).unwrap();
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hex, golden);
+            assert_eq!(record::decode::<Reply>(&bytes).unwrap(), reply);
+        }
+    }
+
+    #[test]
     fn an_answer_to_something_else_or_with_pages_that_are_not_there_is_none() {
         let docs = Question::Docs { text: "x".to_owned(), tokens_max: 1, snippets_max: 1 };
         let page = Arc::new(Page { path: String::new(), url: String::new(), title: String::new() });
