@@ -47,8 +47,9 @@ impl Viewpoint<'_> {
 }
 
 /// Candidates in the order a client should try them. One that takes no requests comes after all that do. Then regions:
-/// the client's before others, then that of the node it asks. For a client [`Viewpoint::is_here`] round trips from that
-/// node are next; of one elsewhere they say nothing. Then those that are up to date, then those with less to do.
+/// the client's before others, then that of the node it asks. For a client that names no other region than that node's,
+/// round trips from there are next; of one elsewhere they say nothing. Then those that are up to date, then those with
+/// less to do.
 pub fn rank(mut candidates: Vec<Candidate>, from: Viewpoint<'_>) -> Vec<Candidate> {
     candidates.sort_by_key(|candidate| {
         let region = match candidate.region.as_str() {
