@@ -115,7 +115,7 @@ impl ApiKeys {
         self.slot.call(REPLY_DEADLINE, |reply| Message::Create { wanted, reply }).await?
     }
 
-    /// The account's keys, oldest first, revoked ones too.
+    /// The account's keys, oldest first: all in force, and the newest of those that have ended.
     pub fn list(&self, account: &AccountId) -> Result<Vec<ApiKey>, ApiKeysError> {
         Ok(api_keys::list(self.cluster.reader(), account)?)
     }

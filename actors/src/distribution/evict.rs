@@ -9,7 +9,6 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use twinmcp_cluster::membership::Keep;
 use twinmcp_cluster::{KEPT_MAX, KeptQuestion, NodeId};
 use twinmcp_storage::bundle::BundleHash;
 
@@ -127,16 +126,13 @@ impl Distribution {
             return none;
         }
         let placement = self.placement();
-        let keep = self.shared.config.keep;
         let this = self.clone();
         let answering = tokio::task::spawn_blocking(move || {
             let is_kept = |hash: BundleHash| {
-                let is_keeper = keep == Keep::Everywhere
-                    || placement.as_ref().is_some_and(|placement| placement.is_kept_here(hash));
-                // Last: one that begins to leave now has asked nobody yet.
-                is_keeper
+                this.is_kept_here(placement.as_ref(), hash)
                     && names.bundles.contains_key(&hash)
                     && this.context.bundles.contains(hash)
+                    // Last: one that begins to leave now has asked nobody yet.
                     && !this.shared.leaving.lock().unwrap_or_else(PoisonError::into_inner).contains(&hash)
             };
             question.bundles.into_iter().map(|hash| is_kept(hash.into())).collect()

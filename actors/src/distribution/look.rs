@@ -28,7 +28,13 @@ pub(super) struct Names {
 
 impl Distribution {
     /// Fetches, evicts and deletes what is due. One look at a time: a second one ends at once.
-    pub(super) async fn look(&self) -> Result<(), StorageError> {
+    pub(super) async fn look_now(&self) {
+        if let Err(error) = self.look().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "bundles were not looked at");
+        }
+    }
+
+    async fn look(&self) -> Result<(), StorageError> {
         let Ok(mut garbage) = self.shared.garbage.try_lock() else { return Ok(()) };
         let Some(names) = self.names(None).await? else { return Ok(()) };
         let Some(held) = self.held().await else { return Ok(()) };

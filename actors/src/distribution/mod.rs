@@ -20,7 +20,6 @@ mod plan;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::{Semaphore, watch};
@@ -39,6 +38,7 @@ use self::fetch::Fetch;
 use self::look::{Names, each_version};
 use self::metrics::Metrics;
 use self::pace::Pace;
+use self::placement::Placement;
 use self::plan::Garbage;
 use crate::context::Context;
 use crate::supervisor::Child;
@@ -143,10 +143,16 @@ impl Distribution {
         let config = &self.shared.config;
         let is_wanted = match config.keep {
             Keep::Everywhere => true,
-            Keep::Region { .. } => self.placement().is_some_and(|placement| placement.is_kept_here(hash)),
+            Keep::Region { .. } => self.is_kept_here(self.placement().as_ref(), hash),
             Keep::OnDemand => manifest.bundle_bytes <= config.disk_bytes_max,
         };
         is_wanted.then(|| self.fetch(hash, manifest.bundle_bytes))
+    }
+
+    /// Whether this node is to keep the bundle. One that keeps all needs to know of nobody for that.
+    fn is_kept_here(&self, placement: Option<&Placement>, hash: BundleHash) -> bool {
+        self.shared.config.keep == Keep::Everywhere
+            || placement.is_some_and(|placement| placement.is_kept_here(hash))
     }
 
     /// Fetches a bundle, unless that is under way already.
@@ -177,9 +183,9 @@ impl Distribution {
             self.context.bundles.touch(hash);
         }
         ended.send_replace(Some(fetched));
-        // Others may have to make room.
-        if is_on_demand && let Err(error) = self.look().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "bundles were not looked at");
+        if is_on_demand {
+            // Others may have to make room.
+            self.look_now().await;
         }
     }
 
@@ -209,12 +215,8 @@ impl Distribution {
     async fn follow(&self, changed: Vec<LibraryId>) -> Result<(), ActorProcessingErr> {
         let this = self.clone();
         let fetching = tokio::task::spawn_blocking(move || {
-            let keep = this.shared.config.keep;
-            let placement = (!matches!(keep, Keep::Everywhere)).then(|| this.placement()).flatten();
-            let is_kept = |hash| {
-                keep == Keep::Everywhere
-                    || placement.as_ref().is_some_and(|placement| placement.is_kept_here(hash))
-            };
+            let placement = this.placement();
+            let is_kept = |hash| this.is_kept_here(placement.as_ref(), hash);
             let changed: HashSet<_> = changed.into_iter().collect();
             let mut found = Vec::new();
             for library in &changed {
@@ -285,27 +287,24 @@ impl Actor for DistributionActor {
         match message {
             Message::Follow(libraries) if has_peers => self.distribution.follow(libraries).await?,
             Message::Follow(_) => {}
-            Message::Look => {
-                tokio::spawn(look(self.distribution.clone()));
-            }
-            // Apart, because other nodes are waited for.
+            Message::Look => self.look_apart(),
             Message::Tick => {
                 let every = self.distribution.shared.config.look_every;
-                let pause: Duration = if has_peers { every } else { every * ALONE_LOOKS_LESS };
-                let distribution = self.distribution.clone();
-                tokio::spawn(async move {
-                    look(distribution).await;
-                    myself.send_after(pause, || Message::Tick);
-                });
+                let pause = if has_peers { every } else { every * ALONE_LOOKS_LESS };
+                // The next one comes whatever becomes of this one.
+                myself.send_after(pause, || Message::Tick);
+                self.look_apart();
             }
         }
         Ok(())
     }
 }
 
-async fn look(distribution: Distribution) {
-    if let Err(error) = distribution.look().await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "bundles were not looked at");
+impl DistributionActor {
+    /// Looks beside the mailbox, because other nodes are waited for.
+    fn look_apart(&self) {
+        let distribution = self.distribution.clone();
+        tokio::spawn(async move { distribution.look_now().await });
     }
 }
 

@@ -76,7 +76,7 @@ impl Example for KeyView {
 #[derive(Debug, Clone, Object)]
 #[oai(example)]
 pub(crate) struct KeyList {
-    /// The keys, revoked ones too.
+    /// The keys in force, and the newest hundred of those that were revoked or have expired.
     keys: Vec<KeyView>,
 }
 

@@ -17,22 +17,19 @@ use crate::consensus::{Disk, applied_by};
 
 /// One node's disk, which outlives the node.
 pub(super) struct Machine {
-    pub(super) state: Arc<StateDisk>,
-    pub(super) raft: Arc<LogDisk>,
+    pub(super) state: Arc<SimulatedEngine>,
+    pub(super) raft: Arc<SimulatedEngine>,
     pub(super) pace: Arc<Pace>,
 }
 
 impl Machine {
     pub(super) fn new(seed: u64, oracle: &Arc<Oracle>, sabotage: Option<Sabotage>) -> Self {
-        let state = StateDisk {
-            engine: MemoryEngine::new(Keyspace::STATE),
+        let engine = |spaces| SimulatedEngine {
+            engine: MemoryEngine::new(spaces),
             oracle: Arc::clone(oracle),
-            forgets_requests: sabotage == Some(Sabotage::AppliesTwice),
+            sabotage,
         };
-        let raft = LogDisk {
-            engine: MemoryEngine::new(Keyspace::RAFT),
-            skips_syncs: sabotage == Some(Sabotage::SkipsSync),
-        };
+        let (state, raft) = (engine(Keyspace::STATE), engine(Keyspace::RAFT));
         let dice = Mutex::new(SmallRng::seed_from_u64(seed));
         let pace = Pace { dice, slowest: Mutex::new(Duration::from_millis(3)) };
         Self { state: Arc::new(state), raft: Arc::new(raft), pace: Arc::new(pace) }
@@ -128,16 +125,16 @@ impl Oracle {
     }
 }
 
-/// The state's engine.
-pub(super) struct StateDisk {
+/// An engine of a node, state or log: the same but for what the oracle finds in it, and what is broken on purpose.
+pub(super) struct SimulatedEngine {
     pub(super) engine: MemoryEngine,
     oracle: Arc<Oracle>,
-    forgets_requests: bool,
+    sabotage: Option<Sabotage>,
 }
 
-impl Reader for StateDisk {
+impl Reader for SimulatedEngine {
     fn get(&self, space: Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        if self.forgets_requests && space == Keyspace::Requests {
+        if self.sabotage == Some(Sabotage::AppliesTwice) && space == Keyspace::Requests {
             return Ok(None);
         }
         self.engine.get(space, key)
@@ -154,60 +151,12 @@ impl Reader for StateDisk {
     }
 }
 
-impl Engine for StateDisk {
+impl Engine for SimulatedEngine {
     fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StorageError> {
         self.oracle.note(batch.writes());
-        self.engine.commit(batch, durability)
-    }
-
-    fn sync(&self) -> Result<(), StorageError> {
-        self.engine.sync()
-    }
-
-    fn view(&self) -> Box<dyn Reader> {
-        self.engine.view()
-    }
-
-    fn close(&self) -> Result<(), StorageError> {
-        self.engine.close()
-    }
-
-    fn disk_bytes(&self) -> u64 {
-        0
-    }
-
-    fn fault(&self) -> Option<String> {
-        None
-    }
-}
-
-/// The log's engine.
-pub(super) struct LogDisk {
-    pub(super) engine: MemoryEngine,
-    skips_syncs: bool,
-}
-
-impl Reader for LogDisk {
-    fn get(&self, space: Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        self.engine.get(space, key)
-    }
-
-    fn scan(
-        &self,
-        space: Keyspace,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Pair>, StorageError> {
-        self.engine.scan(space, prefix, after, limit)
-    }
-}
-
-impl Engine for LogDisk {
-    fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StorageError> {
         let is_entry = batch.writes().iter().any(|write| write.space == Keyspace::Log);
-        let durability = if self.skips_syncs && is_entry { Durability::Buffered } else { durability };
-        self.engine.commit(batch, durability)
+        let is_skipped = self.sabotage == Some(Sabotage::SkipsSync) && is_entry;
+        self.engine.commit(batch, if is_skipped { Durability::Buffered } else { durability })
     }
 
     fn sync(&self) -> Result<(), StorageError> {
