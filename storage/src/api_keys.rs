@@ -8,7 +8,6 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +16,7 @@ use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
 use crate::ids::{AccountId, ApiKeyId};
 use crate::record::Record;
+use crate::scope::Scope;
 use crate::transaction::{self, Change, Transaction};
 
 /// Keys one account may have, revoked ones not counted.
@@ -28,63 +28,6 @@ const KEYS_READ_MAX: usize = 1_000;
 /// Longest name of a key, in bytes.
 pub const NAME_BYTES_MAX: usize = 100;
 
-macro_rules! scopes {
-    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
-        /// What a caller may do. Variants are only ever added at the end: their numbers are on disk.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        pub enum Scope {
-            $($(#[$doc])* $name,)*
-        }
-
-        impl Scope {
-            /// Every scope.
-            pub const ALL: &[Self] = &[$(Self::$name,)*];
-
-            /// The scope's public name, e.g. `docs:read`.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $text,)* }
-            }
-        }
-
-        impl FromStr for Scope {
-            type Err = UnknownScope;
-
-            fn from_str(text: &str) -> Result<Self, UnknownScope> {
-                match text {
-                    $($text => Ok(Self::$name),)*
-                    _ => Err(UnknownScope),
-                }
-            }
-        }
-    };
-}
-
-scopes! {
-    /// Resolve libraries and read their documentation.
-    DocsRead = "docs:read",
-    /// Add, change and remove libraries.
-    LibrariesWrite = "libraries:write",
-    /// Start and cancel index jobs.
-    JobsWrite = "jobs:write",
-    /// Make, list and revoke API keys.
-    KeysWrite = "keys:write",
-    /// Read `/api/metrics` from any address.
-    MetricsRead = "metrics:read",
-    /// Everything, and what belongs to the node itself.
-    Admin = "admin",
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Not a scope of this build.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown scope; known are docs:read, libraries:write, jobs:write, keys:write, metrics:read, admin")]
-pub struct UnknownScope;
-
 /// BLAKE3 of a key's secret.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretHash([u8; 32]);
@@ -93,6 +36,11 @@ impl SecretHash {
     /// The hash of `secret`, as the caller sends it.
     pub fn of(secret: &str) -> Self {
         Self(*blake3::hash(secret.as_bytes()).as_bytes())
+    }
+
+    /// The 32 bytes of it.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 }
 

@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::engine::StorageError;
 use crate::record::Record;
 use crate::transaction::Transaction;
-use crate::{accounts, api_keys, catalogue, jobs, libraries, members, refresh, usage};
+use crate::{accounts, api_keys, catalogue, jobs, libraries, members, oauth, refresh, usage};
 
 /// One change, by noun. Variants are only ever added at the end: their numbers are on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub enum Command {
     Refresh(refresh::Command),
     /// A change to the nodes of the cluster.
     Members(members::Command),
+    /// A change to clients, grants and keys of the authorization server.
+    Oauth(oauth::Command),
 }
 
 impl Record for Command {
@@ -50,11 +52,12 @@ impl Command {
             Self::Usage(_) => "usage",
             Self::Refresh(_) => "refresh",
             Self::Members(_) => "members",
+            Self::Oauth(_) => "oauth",
         }
     }
 }
 
-/// What became of a command. All but [`Outcome::Done`] changed nothing.
+/// What became of a command. All but [`Outcome::Done`] and [`Outcome::Burnt`] changed nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// It was done.
@@ -67,6 +70,8 @@ pub enum Outcome {
     Stale,
     /// It would go over a limit.
     LimitReached,
+    /// It was refused, and what was shown with it, for a second time or by the wrong one, is good for nothing from now on.
+    Burnt,
 }
 
 /// Applies one command to `transaction`. Pure: it reads nothing but its arguments.
@@ -87,6 +92,7 @@ pub fn apply(
         Command::Usage(command) => usage::apply(transaction, at, command),
         Command::Refresh(command) => refresh::apply(transaction, at, command),
         Command::Members(command) => members::apply(transaction, at, command),
+        Command::Oauth(command) => oauth::apply(transaction, at, command),
     }
 }
 

@@ -7,7 +7,8 @@
 use std::path::PathBuf;
 
 use crate::accounts::{self, Account};
-use crate::api_keys::{self, ApiKey, KeyRing, Scope, SecretHash};
+use crate::api_keys::{self, ApiKey, KeyRing, SecretHash};
+use crate::scope::Scope;
 use crate::catalogue::{self, Entry, Known};
 use crate::clock::Timestamp;
 use crate::command::Command;

@@ -111,6 +111,8 @@ random_ids! {
     ApiKeyId = "key";
     /// One index job.
     JobId = "job";
+    /// What somebody allowed a client once, with every token that came of it.
+    GrantId = "grant";
 }
 
 /// Longest library id, in bytes.

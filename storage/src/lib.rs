@@ -1,7 +1,7 @@
 //! What TwinMCP keeps: the bottom crate, which depends on nothing of ours.
 //!
 //! Agreed state lies in an [`engine::Engine`] as versioned records, one file a noun ([`accounts`],
-//! [`api_keys`], [`libraries`], [`jobs`], [`catalogue`], [`usage`], [`refresh`], [`members`]), and changes only by a [`command::Command`] that
+//! [`api_keys`], [`libraries`], [`jobs`], [`catalogue`], [`usage`], [`refresh`], [`members`], [`oauth`]), and changes only by a [`command::Command`] that
 //! [`command::apply`] turns into writes. Documentation lies in [`bundle`]s, one immutable file a
 //! library version.
 //!
@@ -21,7 +21,9 @@ pub mod ids;
 pub mod jobs;
 pub mod libraries;
 pub mod members;
+pub mod oauth;
 pub mod record;
 pub mod refresh;
+pub mod scope;
 pub mod transaction;
 pub mod usage;

@@ -17,6 +17,8 @@ pub enum Change {
     Job(JobId),
     /// Many entries of the catalogue changed.
     Catalogue,
+    /// A key that signs tokens was added, or is not believed any more.
+    SigningKeys,
     /// The whole state was replaced by a snapshot.
     Everything,
 }

@@ -14,7 +14,7 @@ pub(crate) mod git;
 pub(crate) mod site;
 mod world;
 
-use twinmcp_storage::api_keys::Scope;
+use twinmcp_storage::scope::Scope;
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::jobs::{JobState, Source};
 use twinmcp_storage::libraries::Facts;

@@ -8,7 +8,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command as Process, Stdio};
 
-use twinmcp_storage::api_keys::{self, Scope, SecretHash};
+use twinmcp_storage::api_keys::{self, SecretHash};
+use twinmcp_storage::scope::Scope;
 use twinmcp_storage::command::Command;
 use twinmcp_storage::engine::{EngineKind, Keyspace};
 use twinmcp_storage::ids::ApiKeyId;

@@ -6,7 +6,8 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use twinmcp_actors::ApiKeys;
-use twinmcp_storage::api_keys::{ApiKey, Scope};
+use twinmcp_storage::api_keys::ApiKey;
+use twinmcp_storage::scope::Scope;
 use twinmcp_storage::clock::{Clock, Timestamp};
 
 use super::Tag;

@@ -8,7 +8,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use twinmcp_actors::Catalogue;
 use twinmcp_actors::catalogue::{CatalogueError, Imported, Problem};
-use twinmcp_storage::api_keys::Scope;
+use twinmcp_storage::scope::Scope;
 
 use super::Tag;
 use super::error::ApiError;

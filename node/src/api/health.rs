@@ -10,7 +10,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use twinmcp_actors::supervisor::ActorState;
 use twinmcp_actors::{EndpointUpgrades, Mending, Supervisor, Upgrades};
 use twinmcp_cluster::Cluster;
-use twinmcp_storage::api_keys::Scope;
+use twinmcp_storage::scope::Scope;
 
 use super::Tag;
 use super::error::ApiError;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use twinmcp_storage::api_keys::Scope;
+use twinmcp_storage::scope::Scope;
 
 use crate::config::Config;
 use crate::node::Node;

@@ -11,7 +11,8 @@ use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use twinmcp_actors::accounts::Owner;
 use twinmcp_actors::usage::Asker;
-use twinmcp_storage::api_keys::{ApiKey, Scope};
+use twinmcp_storage::api_keys::ApiKey;
+use twinmcp_storage::scope::Scope;
 use twinmcp_storage::ids::AccountId;
 
 use super::asker;

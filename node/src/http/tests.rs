@@ -7,7 +7,7 @@ use poem::{EndpointExt, Route, endpoint, get};
 use serde_json::Value;
 use tokio::sync::Notify;
 use twinmcp_actors::usage::LimitsConfig;
-use twinmcp_storage::api_keys::Scope;
+use twinmcp_storage::scope::Scope;
 use twinmcp_storage::clock::{ManualClock, SystemEntropy, Timestamp};
 
 use super::*;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use twinmcp_storage::api_keys::Scope;
+use twinmcp_storage::scope::Scope;
 
 use super::local::identity;
 use super::*;

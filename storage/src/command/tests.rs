@@ -1,6 +1,7 @@
 use super::*;
 use crate::accounts::Account;
-use crate::api_keys::{ApiKey, Scope, SecretHash};
+use crate::api_keys::{ApiKey, SecretHash};
+use crate::scope::Scope;
 use crate::engine::{Durability, Engine, Keyspace, MemoryEngine, Reader};
 use crate::ids::{AccountId, ApiKeyId, JobId, LibraryId, Version};
 use crate::jobs::{JobState, Source};

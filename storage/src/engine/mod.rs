@@ -72,6 +72,8 @@ keyspaces! {
     Members = "members",
     /// What became of requests that may be sent again.
     Requests = "requests",
+    /// Clients, signing keys, codes, grants and their refresh tokens, what was revoked.
+    Oauth = "oauth",
     /// Raft log entries, by group and index.
     Log = "log",
     /// Raft vote, committed and purged positions, snapshot description.
@@ -93,6 +95,7 @@ impl Keyspace {
         Self::Refresh,
         Self::Members,
         Self::Requests,
+        Self::Oauth,
     ];
     /// What consensus itself keeps, in a database of its own so that a flush of the state never
     /// stalls the log (journal rotation syncs inside the writer's lock).

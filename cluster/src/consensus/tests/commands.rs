@@ -1,7 +1,8 @@
 //! Random commands of every noun, over few ids, so that they meet.
 
 use proptest::prelude::*;
-use twinmcp_storage::api_keys::{Scope, SecretHash};
+use twinmcp_storage::api_keys::SecretHash;
+use twinmcp_storage::scope::Scope;
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::command::Command;
 use twinmcp_storage::ids::{AccountId, ApiKeyId, JobId, LibraryId, Version};

@@ -11,7 +11,7 @@ use poem_openapi::{Object, OpenApi};
 use tokio::sync::Semaphore;
 use twinmcp_actors::jobs::{JobsError, Submission};
 use twinmcp_actors::{Jobs, Libraries};
-use twinmcp_storage::api_keys::Scope;
+use twinmcp_storage::scope::Scope;
 use twinmcp_storage::ids::{LibraryId, Version};
 use twinmcp_storage::jobs::{Revision, Source};
 

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use twinmcp_actors::Jobs;
 use twinmcp_actors::jobs::{JobView, Submission};
-use twinmcp_storage::api_keys::Scope;
+use twinmcp_storage::scope::Scope;
 use twinmcp_storage::ids::JobId;
 
 pub(crate) use self::shapes::JobRecord;

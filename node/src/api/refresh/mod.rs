@@ -9,7 +9,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use twinmcp_actors::Refresh;
 use twinmcp_actors::refresh::{Proof, Pushed, RefreshError, Which};
-use twinmcp_storage::api_keys::Scope;
+use twinmcp_storage::scope::Scope;
 use twinmcp_storage::ids::LibraryId;
 
 use self::hook_body::HookBody;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use twinmcp_storage::api_keys::Scope;
+use twinmcp_storage::scope::Scope;
 
 use super::{TestNode, document, operations};
 

@@ -1,0 +1,64 @@
+//! The authorization server's agreed state: who asks, what was allowed, what tokens came of it and which keys sign them.
+//!
+//! Every single use (of a code, of a refresh token, of a pushed request) is a compare-and-set in `apply`: whichever node
+//! is asked, the log decides who was first.
+//!
+//! Key layout, a module each:
+//!
+//! - `c/<id>` -> [`client::Client`]
+//! - `k/<kid>` -> [`signing_key::SigningKey`]
+//! - `g/<hash>` -> [`code::Code`]; `p/<hash>` -> [`pushed::Pushed`]
+//! - `f/<id>` -> [`grant::Grant`]; `a/<account>` -> [`grant::Grants`]; `r/<id>` -> nothing, of what was revoked
+//! - `w/<account>/<hash of client>` -> [`consent::Consent`]
+//! - `x/<time><key>`, `z`: see `expiry`
+//!
+//! Invariant: no code, token or secret is here, only hashes of 256 random bits; private keys are sealed.
+
+pub mod client;
+pub mod code;
+pub mod consent;
+mod expiry;
+pub mod grant;
+pub mod pushed;
+pub mod signing_key;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::command::Outcome;
+use crate::engine::StorageError;
+use crate::transaction::Transaction;
+
+/// A change to the authorization server's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// To clients.
+    Client(client::Command),
+    /// To the keys that sign tokens.
+    SigningKey(signing_key::Command),
+    /// To authorization codes.
+    Code(code::Command),
+    /// To grants and their refresh tokens.
+    Grant(grant::Command),
+    /// To what people have allowed.
+    Consent(consent::Command),
+    /// To requests that clients sent ahead.
+    Pushed(pushed::Command),
+}
+
+pub(crate) fn apply(
+    transaction: &mut Transaction<'_>,
+    at: Timestamp,
+    command: &Command,
+) -> Result<Outcome, StorageError> {
+    match command {
+        Command::Client(command) => client::apply(transaction, at, command),
+        Command::SigningKey(command) => signing_key::apply(transaction, at, command),
+        Command::Code(command) => code::apply(transaction, at, command),
+        Command::Grant(command) => grant::apply(transaction, at, command),
+        Command::Consent(command) => consent::apply(transaction, at, command),
+        Command::Pushed(command) => pushed::apply(transaction, at, command),
+    }
+}

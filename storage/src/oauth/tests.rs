@@ -1,0 +1,324 @@
+use super::code::{Binding, State};
+use super::grant::{Allowed, Limits};
+use super::signing_key::Algorithm;
+use super::*;
+use crate::api_keys::SecretHash;
+use crate::engine::{Durability, Engine, Keyspace, MemoryEngine, Reader};
+use crate::ids::{AccountId, GrantId};
+use crate::scope::Scope;
+
+const LIMITS: Limits = Limits { access_ms: 600_000, idle_ms: 1_000_000, absolute_ms: 3_000_000 };
+
+/// A state that commands are applied to.
+struct World {
+    engine: MemoryEngine,
+    now: Timestamp,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { engine: MemoryEngine::new(Keyspace::STATE), now: Timestamp::from_millis(1_000) }
+    }
+
+    fn apply(&mut self, command: &Command) -> Outcome {
+        self.now = self.now.plus_millis(1);
+        let mut transaction = Transaction::new(&self.engine);
+        let outcome = apply(&mut transaction, self.now, command).unwrap();
+        self.engine.commit(transaction.finish().0, Durability::Synced).unwrap();
+        outcome
+    }
+
+    fn wait(&mut self, millis: u64) {
+        self.now = self.now.plus_millis(millis);
+    }
+
+    fn issue(&mut self, code: &str) -> Outcome {
+        self.apply(&Command::Code(code::Command::Issue {
+            hash: SecretHash::of(code),
+            binding: binding("web"),
+            allowed: allowed(),
+            refreshable: true,
+            ttl_ms: 60_000,
+            remember: true,
+            pushed: None,
+        }))
+    }
+
+    fn redeem(&mut self, code: &str, binding: Binding, number: u8) -> Outcome {
+        self.apply(&Command::Code(code::Command::Redeem {
+            hash: SecretHash::of(code),
+            binding,
+            grant: grant_id(number),
+            refresh: SecretHash::of("rt-0"),
+            limits: LIMITS,
+        }))
+    }
+
+    fn rotate(&mut self, shown: &str, next: &str, client: &str, again_ms: u64) -> Outcome {
+        self.apply(&Command::Grant(grant::Command::Rotate {
+            id: grant_id(1),
+            client: client.to_owned(),
+            shown: SecretHash::of(shown),
+            next: SecretHash::of(next),
+            successor: next.as_bytes().to_vec(),
+            dpop_jkt: None,
+            again_ms,
+            limits: LIMITS,
+        }))
+    }
+
+    fn is_revoked(&self, number: u8) -> bool {
+        grant::is_revoked(&self.engine, grant_id(number).as_str()).unwrap()
+    }
+
+    fn keys(&self) -> usize {
+        self.engine.scan(Keyspace::Oauth, b"", None, 10_000).unwrap().len()
+    }
+}
+
+fn account() -> AccountId {
+    "acct_01hzy3k8w0abcdefghjkmnpqrs".parse().unwrap()
+}
+
+fn grant_id(number: u8) -> GrantId {
+    format!("grant_01hzy3k8w0abcdefghjkmnp{number:03}").parse().unwrap()
+}
+
+fn allowed() -> Allowed {
+    Allowed {
+        account: account(),
+        session: None,
+        scopes: vec![Scope::DocsRead],
+        resources: vec!["https://node.example/mcp".to_owned()],
+        nonce: None,
+        signed_in_at: Timestamp::from_millis(500),
+        methods: vec!["pwd".to_owned()],
+    }
+}
+
+fn binding(client: &str) -> Binding {
+    Binding {
+        client: client.to_owned(),
+        redirect_uri: "https://app.example/cb".to_owned(),
+        challenge: [7; 32],
+        dpop_jkt: None,
+    }
+}
+
+#[test]
+fn a_code_makes_one_grant_and_its_second_use_ends_that() {
+    let mut world = World::new();
+    assert_eq!(world.issue("code"), Outcome::Done);
+    assert_eq!(world.redeem("other", binding("web"), 1), Outcome::NotFound);
+    assert_eq!(world.redeem("code", binding("web"), 1), Outcome::Done);
+    assert!(!world.is_revoked(1));
+    assert_eq!(world.redeem("code", binding("web"), 2), Outcome::Burnt);
+    assert!(world.is_revoked(1));
+    assert!(grant::get(&world.engine, &grant_id(2)).unwrap().is_none());
+    assert_eq!(world.rotate("rt-0", "rt-1", "web", 0), Outcome::NotFound);
+    assert!(grant::list(&world.engine, &account()).unwrap().is_empty());
+}
+
+#[test]
+fn a_code_that_is_shown_wrongly_is_burnt() {
+    let changes: [fn(&mut Binding); 4] = [
+        |binding| binding.client = "other".to_owned(),
+        |binding| binding.redirect_uri.push('/'),
+        |binding| binding.challenge[0] ^= 1,
+        |binding| binding.dpop_jkt = None,
+    ];
+    for change in changes {
+        let mut world = World::new();
+        let asked = Binding { dpop_jkt: Some([1; 32]), ..binding("web") };
+        world.apply(&Command::Code(code::Command::Issue {
+            hash: SecretHash::of("code"),
+            binding: asked.clone(),
+            allowed: allowed(),
+            refreshable: true,
+            ttl_ms: 60_000,
+            remember: false,
+            pushed: None,
+        }));
+        let mut shown = asked.clone();
+        change(&mut shown);
+        assert_eq!(world.redeem("code", shown, 1), Outcome::Burnt);
+        assert_eq!(world.redeem("code", asked, 1), Outcome::NotFound, "burnt for its owner too");
+        assert!(consent::list(&world.engine, &account()).unwrap().is_empty(), "nothing to remember");
+    }
+}
+
+#[test]
+fn a_code_is_good_for_its_time_by_the_clock_of_the_log() {
+    let mut world = World::new();
+    world.issue("code");
+    world.wait(60_000);
+    assert_eq!(world.redeem("code", binding("web"), 1), Outcome::NotFound);
+    let code = code::get(&world.engine, &SecretHash::of("code")).unwrap().unwrap();
+    assert_eq!(code.state, State::Issued);
+}
+
+#[test]
+fn a_pushed_request_is_good_for_one_code() {
+    let mut world = World::new();
+    let hash = SecretHash::of("urn:request:1");
+    world.apply(&Command::Pushed(pushed::Command::Push {
+        hash,
+        client: "web".to_owned(),
+        parameters: "scope=docs%3Aread".to_owned(),
+        ttl_ms: 60_000,
+    }));
+    let issue = |code: &str| {
+        Command::Code(code::Command::Issue {
+            hash: SecretHash::of(code),
+            binding: binding("web"),
+            allowed: allowed(),
+            refreshable: false,
+            ttl_ms: 60_000,
+            remember: false,
+            pushed: Some(hash),
+        })
+    };
+    assert_eq!(world.apply(&issue("one")), Outcome::Done);
+    assert_eq!(world.apply(&issue("two")), Outcome::NotFound);
+}
+
+#[test]
+fn a_refresh_token_is_good_once_and_its_second_use_ends_the_family() {
+    let mut world = World::new();
+    world.issue("code");
+    world.redeem("code", binding("web"), 1);
+    assert_eq!(world.rotate("rt-0", "rt-1", "web", 0), Outcome::Done);
+    assert_eq!(world.rotate("rt-1", "rt-2", "web", 0), Outcome::Done);
+    assert!(!world.is_revoked(1));
+    assert_eq!(world.rotate("rt-0", "rt-x", "web", 0), Outcome::Burnt);
+    assert!(world.is_revoked(1));
+    assert_eq!(world.rotate("rt-2", "rt-3", "web", 0), Outcome::NotFound);
+}
+
+#[test]
+fn who_lost_the_answer_gets_the_same_token_again_within_seconds() {
+    let mut world = World::new();
+    world.issue("code");
+    world.redeem("code", binding("web"), 1);
+    world.rotate("rt-0", "rt-1", "web", 5_000);
+    assert_eq!(world.rotate("rt-0", "rt-x", "web", 5_000), Outcome::AlreadyExists);
+    let refresh = grant::get(&world.engine, &grant_id(1)).unwrap().unwrap().refresh.unwrap();
+    assert_eq!(refresh.previous.unwrap().successor, b"rt-1");
+    world.wait(5_000);
+    assert_eq!(world.rotate("rt-0", "rt-x", "web", 5_000), Outcome::Burnt);
+}
+
+#[test]
+fn another_clients_refresh_token_ends_the_family() {
+    let mut world = World::new();
+    world.issue("code");
+    world.redeem("code", binding("web"), 1);
+    assert_eq!(world.rotate("rt-0", "rt-1", "other", 5_000), Outcome::Burnt);
+    assert!(world.is_revoked(1));
+}
+
+#[test]
+fn refresh_tokens_end_unused_and_in_any_case() {
+    let mut world = World::new();
+    world.issue("code");
+    world.redeem("code", binding("web"), 1);
+    world.wait(999_000);
+    assert_eq!(world.rotate("rt-0", "rt-1", "web", 0), Outcome::Done, "used in time");
+    world.wait(999_000);
+    assert_eq!(world.rotate("rt-1", "rt-2", "web", 0), Outcome::Done, "used in time");
+    world.wait(999_000);
+    assert_eq!(world.rotate("rt-2", "rt-3", "web", 0), Outcome::Done, "used in time");
+    world.wait(10_000);
+    assert_eq!(world.rotate("rt-3", "rt-4", "web", 0), Outcome::NotFound, "the family is over");
+
+    let mut world = World::new();
+    world.issue("code");
+    world.redeem("code", binding("web"), 1);
+    world.wait(1_000_000);
+    assert_eq!(world.rotate("rt-0", "rt-1", "web", 0), Outcome::NotFound, "it was not used");
+}
+
+#[test]
+fn what_was_allowed_is_taken_back_with_its_grants() {
+    let mut world = World::new();
+    let withdraw =
+        Command::Consent(consent::Command::Withdraw { account: account(), client: "web".to_owned() });
+    assert_eq!(world.apply(&withdraw), Outcome::NotFound);
+    world.issue("code");
+    world.redeem("code", binding("web"), 1);
+    assert_eq!(consent::get(&world.engine, &account(), "web").unwrap().unwrap().scopes, [Scope::DocsRead]);
+    assert_eq!(world.apply(&withdraw), Outcome::Done);
+    assert!(world.is_revoked(1));
+    assert!(consent::list(&world.engine, &account()).unwrap().is_empty());
+}
+
+#[test]
+fn an_account_has_a_limited_number_of_grants() {
+    let mut world = World::new();
+    for number in 0..=grant::GRANTS_PER_ACCOUNT_MAX {
+        let code = format!("code-{number}");
+        world.issue(&code);
+        assert_eq!(world.redeem(&code, binding("web"), u8::try_from(number).unwrap()), Outcome::Done);
+    }
+    let grants = grant::list(&world.engine, &account()).unwrap();
+    assert_eq!(grants.len(), grant::GRANTS_PER_ACCOUNT_MAX);
+    assert!(world.is_revoked(0) && !world.is_revoked(1), "the oldest has ended");
+}
+
+#[test]
+fn what_has_expired_goes_when_something_new_comes() {
+    let mut world = World::new();
+    for number in 0..100_u8 {
+        let code = format!("code-{number}");
+        world.issue(&code);
+        world.redeem(&code, binding("web"), number);
+    }
+    let most = world.keys();
+    world.wait(10 * LIMITS.absolute_ms);
+    for number in 0..60 {
+        world.issue(&format!("later-{number}"));
+    }
+    // Sixty codes with an entry of the index each, a consent, the cursor.
+    assert_eq!(world.keys(), 122, "of {most}");
+    assert!(grant::list(&world.engine, &account()).unwrap().is_empty());
+}
+
+#[test]
+fn a_grant_that_is_used_outlives_its_first_end() {
+    let mut world = World::new();
+    world.issue("code");
+    world.redeem("code", binding("web"), 1);
+    world.wait(990_000);
+    assert_eq!(world.rotate("rt-0", "rt-1", "web", 0), Outcome::Done);
+    world.wait(20_000);
+    world.issue("later");
+    assert!(grant::get(&world.engine, &grant_id(1)).unwrap().is_some());
+    assert_eq!(world.rotate("rt-1", "rt-2", "web", 0), Outcome::Done);
+}
+
+#[test]
+fn two_nodes_that_add_the_next_key_at_once_add_one() {
+    let mut world = World::new();
+    let add = |after: Option<&str>, kid: &str| {
+        Command::SigningKey(signing_key::Command::Add {
+            after: after.map(str::to_owned),
+            kid: kid.to_owned(),
+            algorithm: Algorithm::Rs256,
+            public: "{}".to_owned(),
+            sealed: vec![1],
+            signs_after_ms: 1_000,
+            verifies_ms: 10_000,
+        })
+    };
+    assert_eq!(world.apply(&add(None, "a")), Outcome::Done);
+    assert_eq!(world.apply(&add(None, "b")), Outcome::Stale);
+    assert_eq!(world.apply(&add(Some("a"), "b")), Outcome::Done);
+    assert_eq!(world.apply(&add(Some("a"), "c")), Outcome::Stale);
+    let revoke = Command::SigningKey(signing_key::Command::Revoke { kid: "b".to_owned() });
+    assert_eq!(world.apply(&revoke), Outcome::Done);
+    assert_eq!(world.apply(&revoke), Outcome::NotFound);
+    world.wait(20_000);
+    assert_eq!(world.apply(&add(Some("a"), "d")), Outcome::Done);
+    let kids: Vec<_> = signing_key::list(&world.engine).unwrap().into_iter().map(|key| key.kid).collect();
+    assert_eq!(kids, ["d"], "those that verify nothing any more are gone");
+}
