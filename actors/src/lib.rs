@@ -1,7 +1,7 @@
 //! Live state and decisions: what a node does between a request and the agreed state.
 //!
 //! One handle a noun, each `Clone` and cheap: [`Accounts`], [`ApiKeys`], [`Libraries`], [`Catalogue`], [`Jobs`],
-//! [`Search`], [`Mending`], [`Distribution`]. Behind a handle that changes things stands a supervised actor; reads pass no mailbox.
+//! [`Search`], [`Mending`], [`Distribution`], [`Oauth`]. Behind a handle that changes things stands a supervised actor; reads pass no mailbox.
 //!
 //! Invariants: `ractor` is named in this crate only; an error that belongs to a caller travels in the
 //! reply; every wait of a caller has a deadline.
@@ -18,9 +18,12 @@ pub mod fuzzing;
 pub mod ingest;
 pub mod jobs;
 pub mod libraries;
+mod master_key;
 pub mod mending;
+pub mod oauth;
 pub mod outbound;
 pub mod refresh;
+mod seal;
 pub mod search;
 mod slot;
 pub mod supervisor;
@@ -42,8 +45,10 @@ pub use catalogue::Catalogue;
 pub use distribution::{BundlesConfig, Distribution};
 pub use jobs::{Jobs, JobsConfig};
 pub use libraries::Libraries;
+pub use master_key::MasterKey;
 pub use mending::Mending;
-pub use refresh::{MasterKey, Refresh};
+pub use oauth::{Oauth, OauthConfig};
+pub use refresh::Refresh;
 pub use search::Search;
 pub use slot::Unanswered;
 pub use supervisor::{SupervisionConfig, Supervisor};
@@ -75,6 +80,8 @@ pub struct ActorsConfig {
     pub supervision: SupervisionConfig,
     /// What secrets are made from.
     pub master_key: MasterKey,
+    /// How tokens are given out.
+    pub oauth: OauthConfig,
 }
 
 /// The actors could not be started.
@@ -127,6 +134,8 @@ pub struct Actors {
     pub usage: Usage,
     /// How libraries are read again.
     pub refresh: Refresh,
+    /// Who is allowed what.
+    pub oauth: Oauth,
     /// What is lost on this node, and what is done about it.
     pub mending: Mending,
     /// Which bundles lie on this node.
@@ -169,6 +178,7 @@ impl Actors {
         let (usage_child, usage) = Usage::child(&context);
         let (libraries_child, libraries) = Libraries::child(&context);
         let (jobs_child, jobs) = Jobs::child(&context, &config.jobs);
+        let (oauth_child, oauth) = Oauth::child(&context, config.oauth, &config.master_key);
         let (refresh_child, refresh) = Refresh::child(&context, &jobs, config.master_key);
         let (distribution_child, distribution) = Distribution::child(&context, config.bundles);
         let (mending_child, mending) = Mending::child(&context, &jobs, &distribution);
@@ -185,6 +195,7 @@ impl Actors {
             refresh_child,
             mending_child,
             distribution_child,
+            oauth_child,
         ];
         children.extend(upgrade_child.into_iter().chain(endpoint_child));
         let supervisor =
@@ -200,6 +211,7 @@ impl Actors {
             endpoint,
             usage,
             refresh,
+            oauth,
             mending,
             distribution,
             supervisor,

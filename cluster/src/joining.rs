@@ -309,7 +309,8 @@ impl Cluster {
                             .to_owned(),
                     );
                 }
-                Outcome::LimitReached => {
+                // Nothing is burnt by joining.
+                Outcome::LimitReached | Outcome::Burnt => {
                     return Err(format!("the cluster has had {} nodes, its most", members::NODES_MAX));
                 }
             }

@@ -14,9 +14,10 @@ use tokio_util::sync::CancellationToken;
 use twinmcp_actors::embedding::{Embedder, StaticTable};
 use twinmcp_actors::ingest::fetch::FetchConfig;
 use twinmcp_actors::outbound::OutboundConfig;
-use twinmcp_actors::refresh::MasterKey;
 use twinmcp_actors::usage::{self, Limits};
-use twinmcp_actors::{Actors, ActorsConfig, BundlesConfig, JobsConfig, SupervisionConfig, UpgradeConfig};
+use twinmcp_actors::{
+    Actors, ActorsConfig, BundlesConfig, JobsConfig, MasterKey, OauthConfig, SupervisionConfig, UpgradeConfig,
+};
 use twinmcp_cluster::membership::Keep;
 use twinmcp_cluster::peer::PeerService;
 use twinmcp_cluster::{Cluster, ClusterError};
@@ -24,7 +25,7 @@ use twinmcp_storage::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 
 use crate::api::{
     AddApi, ApiKeysApi, CatalogueApi, ClusterApi, Context7Api, FORMS_AT_ONCE_MAX, Health, HealthApi, JobsApi,
-    LibrariesApi, RefreshApi, RouteApi, Tools, ToolsApi, UsageApi, routes,
+    LibrariesApi, OauthApi, RefreshApi, RouteApi, Tools, ToolsApi, UsageApi, routes,
 };
 use crate::backroom::NodeBackroom;
 use crate::config::{Config, KeepPolicy};
@@ -32,7 +33,7 @@ use crate::data_dir::{DataDir, DataDirError};
 use crate::dns::{DnsError, Nodes, Responder};
 use crate::embeddings;
 use crate::files;
-use crate::http::{Front, FrontConfig, Server};
+use crate::http::{Front, FrontConfig, Server, VerifyTokens};
 use crate::mcp;
 use crate::peers::{Place, PlaceError};
 use crate::telemetry::{self, Readiness};
@@ -208,12 +209,16 @@ impl Node {
             stop: stop.clone(),
         };
         let mcp = mcp::endpoint(handler(apis.2.tools.clone()), config.http.body_bytes_max);
-        let api_keys = actors.api_keys.clone();
+        let (api_keys, oauth) = (actors.api_keys.clone(), actors.oauth.clone());
         let front = FrontConfig {
             http: config.http.clone(),
             anonymous_reads: config.limits.anonymous_reads,
             limits: limits(&config),
             verify: Box::new(move |secret| api_keys.verify(secret)),
+            tokens: VerifyTokens {
+                resources: oauth.resources().clone(),
+                verify: Box::new(move |token| oauth.verify(token)),
+            },
             clock,
             entropy,
             readiness: Arc::clone(&readiness),
@@ -324,6 +329,7 @@ fn apis(
         UsageApi { usage: actors.usage.clone(), clock: Arc::clone(clock) },
         JobsApi { jobs: actors.jobs.clone(), streams: Arc::clone(streams), stop: stop.clone() },
         ApiKeysApi { api_keys: actors.api_keys.clone(), clock: Arc::clone(clock) },
+        OauthApi { oauth: actors.oauth.clone() },
         cluster_api,
         route_api,
         HealthApi { health },
@@ -351,6 +357,7 @@ fn actors_config(config: &Config, address: SocketAddr, master_key: MasterKey) ->
         endpoint: None,
         bundles: bundles_config(config),
         supervision: SupervisionConfig::default(),
+        oauth: OauthConfig::new(format!("http://127.0.0.1:{}", address.port())),
         master_key,
     }
 }

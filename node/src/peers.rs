@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use twinmcp_actors::refresh::MasterKey;
+use twinmcp_actors::MasterKey;
 use twinmcp_cluster::membership::{ClusterSecret, MembershipError, PublicAddresses};
 use twinmcp_cluster::peer::{TlsTcp, Transport};
 use twinmcp_cluster::{

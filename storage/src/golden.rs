@@ -8,7 +8,6 @@ use std::path::PathBuf;
 
 use crate::accounts::{self, Account};
 use crate::api_keys::{self, ApiKey, KeyRing, SecretHash};
-use crate::scope::Scope;
 use crate::catalogue::{self, Entry, Known};
 use crate::clock::Timestamp;
 use crate::command::Command;
@@ -18,6 +17,7 @@ use crate::libraries::{self, Built, Facts, Library, VersionManifest};
 use crate::members::{self, Authority, JoinToken, Node, NodeFacts};
 use crate::record::{self, Record};
 use crate::refresh::{self, Hook, Origin, Schedule};
+use crate::scope::Scope;
 use crate::usage::{self, Count, Day, DayUse, Sketch, Surface, Tool};
 
 fn check<R: Record + PartialEq + std::fmt::Debug>(name: &str, value: &R) {

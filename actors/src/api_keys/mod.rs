@@ -13,13 +13,14 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tracing::instrument;
 use twinmcp_cluster::{Cluster, ClusterError};
 use twinmcp_storage::api_keys::{self, ApiKey, KEYS_PER_ACCOUNT_MAX, NAME_BYTES_MAX};
-use twinmcp_storage::scope::Scope;
 use twinmcp_storage::clock::{Clock, EntropyError, Timestamp};
 use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::engine::StorageError;
 use twinmcp_storage::ids::{AccountId, ApiKeyId};
+use twinmcp_storage::scope::Scope;
 
 pub use secret::Secret;
+pub(crate) use secret::checksum;
 
 use crate::context::Context;
 use crate::slot::{REPLY_DEADLINE, Slot, Unanswered, answer_when_done};

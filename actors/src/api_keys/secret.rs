@@ -67,7 +67,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-fn checksum(body: &str) -> String {
+/// Letters that tell a typo in a secret from a wrong one, without asking the store.
+pub(crate) fn checksum(body: &str) -> String {
     let hash = blake3::hash(body.as_bytes());
     hash.as_bytes()
         .iter()

@@ -27,9 +27,10 @@ use twinmcp_storage::jobs::{self, JOBS_MAX, Job, JobState, Revision, Source};
 use twinmcp_storage::libraries;
 use twinmcp_storage::refresh::{self, EVERY_MAX_S, EVERY_MIN_S, Origin, Schedule};
 
-pub use self::secret::{HookSecret, MasterKey, Proof};
+pub use self::secret::{HookSecret, Proof};
 
 use self::push::Push;
+use crate::MasterKey;
 use crate::accounts::Owner;
 use crate::context::Context;
 use crate::jobs::{JobView, Jobs, JobsError, Submission};

@@ -6,27 +6,12 @@ use std::fmt;
 use ring::hmac;
 use twinmcp_storage::refresh::Hook;
 
+use crate::MasterKey;
+
 /// What a secret begins with, so that one that leaks is known for what it is.
 const PREFIX: &str = "tmwh_";
 /// Sets these secrets apart from others made from the same key.
 const CONTEXT: &str = "twinmcp 2026-11 webhook secrets";
-
-/// The key that secrets of this cluster are made from: 32 random bytes that never leave its nodes.
-#[derive(Clone, Default)]
-pub struct MasterKey([u8; 32]);
-
-impl MasterKey {
-    /// The key with these bytes.
-    pub fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-}
-
-impl fmt::Debug for MasterKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
 
 /// A hook's secret, to be shown once.
 #[derive(Clone, PartialEq, Eq)]
@@ -35,7 +20,7 @@ pub struct HookSecret(String);
 impl HookSecret {
     /// The secret of `hook`: the same each time it is asked for.
     pub(super) fn of(key: &MasterKey, hook: &Hook) -> Self {
-        let mut hasher = blake3::Hasher::new_keyed(&blake3::derive_key(CONTEXT, &key.0));
+        let mut hasher = blake3::Hasher::new_keyed(&key.derive(CONTEXT));
         hasher.update(&hook.salt).update(hook.library.as_str().as_bytes());
         Self(format!("{PREFIX}{}", hasher.finalize().to_hex()))
     }

@@ -14,10 +14,10 @@ pub(crate) mod git;
 pub(crate) mod site;
 mod world;
 
-use twinmcp_storage::scope::Scope;
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::jobs::{JobState, Source};
 use twinmcp_storage::libraries::Facts;
+use twinmcp_storage::scope::Scope;
 
 use crate::api_keys::{ApiKeysError, VerifyError};
 use crate::jobs::{JobsError, Stage};

@@ -85,6 +85,7 @@ impl World {
                 ..SupervisionConfig::default()
             },
             master_key: crate::MasterKey::default(),
+            oauth: crate::OauthConfig::new("https://node.example"),
         };
         let actors =
             Actors::start(config, cluster.clone(), Arc::clone(&bundles), clock, Arc::new(SystemEntropy))

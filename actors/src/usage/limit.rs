@@ -12,7 +12,6 @@ use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
-use twinmcp_storage::ids::ApiKeyId;
 
 /// How much a caller may ask.
 #[derive(Debug, Clone)]
@@ -38,8 +37,8 @@ impl Default for LimitsConfig {
 pub enum LimitKey {
     /// Somebody without a key: an IPv4 address, or the /64 an IPv6 host may choose from.
     Address(IpAddr),
-    /// The holder of a key.
-    Key(ApiKeyId),
+    /// The holder of a key, by its id, or of a token, by its client and whose name it is used in.
+    Key(String),
 }
 
 /// What a caller may still do.
@@ -63,7 +62,7 @@ type Limiter<K> = RateLimiter<K, DashMapStateStore<K>, DefaultClock, StateInform
 pub struct Limits {
     clock: DefaultClock,
     addresses: Option<Class<IpAddr>>,
-    keys: Class<ApiKeyId>,
+    keys: Class<String>,
 }
 
 struct Class<K: std::hash::Hash + Eq + Clone> {

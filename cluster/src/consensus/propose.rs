@@ -73,6 +73,10 @@ impl Proposer {
     }
 
     async fn try_propose(&self, command: &Command, until: Instant) -> Result<Applied> {
+        // A node that applies nothing any more could show its caller nothing of what it changed.
+        if let Some(reason) = self.health.failure() {
+            return Err(ClusterError::Failed { reason: reason.to_owned() });
+        }
         let command = record::encode(command).map_err(ClusterError::Storage)?;
         let number = self.numbers.take();
         let mut pause = PAUSE_MIN;
@@ -135,8 +139,9 @@ impl Proposer {
         };
         match record::decode(&answer).map_err(ClusterError::Storage)? {
             Proposed::Applied { outcome, log_index } => {
-                // It is agreed on whether or not this node sees it in time.
-                let _ = tokio::time::timeout_at(until, self.applier.reached(log_index)).await;
+                // It is agreed on whether or not this node sees it in time. But who is told that it is done reads here next.
+                let seen = tokio::time::timeout_at(until, self.applier.reached(log_index)).await;
+                seen.map_err(|_| ClusterError::Deadline)?;
                 Ok(Applied { outcome, log_index })
             }
             Proposed::Busy => Err(ClusterError::Busy),

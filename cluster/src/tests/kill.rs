@@ -9,10 +9,10 @@ use std::path::Path;
 use std::process::{Command as Process, Stdio};
 
 use twinmcp_storage::api_keys::{self, SecretHash};
-use twinmcp_storage::scope::Scope;
 use twinmcp_storage::command::Command;
 use twinmcp_storage::engine::{EngineKind, Keyspace};
 use twinmcp_storage::ids::ApiKeyId;
+use twinmcp_storage::scope::Scope;
 
 use super::restart::start_in;
 use super::{account_id, config};

@@ -286,6 +286,10 @@ async fn a_node_whose_disk_cannot_take_a_snapshot_takes_no_part_any_more() {
     several.network.heal();
     let reason = tokio::time::timeout(PATIENCE, stopped).await.unwrap();
     assert!(matches!(&reason, StopReason::Failed { message } if message.contains("injected")), "{reason:?}");
+    // It could not show what it changed, so it does not say that it is done.
+    let refused = several.nodes[&2].propose(account(99)).await.unwrap_err();
+    assert!(matches!(&refused, ClusterError::Failed { .. }), "{refused:?}");
+    assert!(!has_account(&several.nodes[&1], 99), "it was proposed all the same");
     several.nodes[&1].shutdown().await.unwrap();
 }
 

@@ -75,8 +75,8 @@ async fn a_shutdown_ends_subscriptions_and_tells_the_supervisor() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notice_comes_after_its_change_can_be_read() {
     use twinmcp_storage::api_keys::{self, Command as ApiKeys, SecretHash};
-use twinmcp_storage::scope::Scope;
     use twinmcp_storage::command::Command;
+    use twinmcp_storage::scope::Scope;
     let cluster = Machine::new().start(config()).await.unwrap();
     let mut changes = cluster.changes();
     let (account, id) =

@@ -7,8 +7,8 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use twinmcp_actors::ApiKeys;
 use twinmcp_storage::api_keys::ApiKey;
-use twinmcp_storage::scope::Scope;
 use twinmcp_storage::clock::{Clock, Timestamp};
+use twinmcp_storage::scope::Scope;
 
 use super::Tag;
 use super::body::JsonBody;
@@ -94,7 +94,7 @@ pub(crate) struct KeyRequest {
     /// What you call it, 1 to 100 bytes.
     #[oai(validator(min_length = 1, max_length = 100))]
     name: String,
-    /// What it may do: `docs:read`, `libraries:write`, `jobs:write`, `keys:write`, `metrics:read`, `admin`;
+    /// What it may do: `docs:read`, `chat`, `libraries:write`, `jobs:write`, `keys:write`, `account`, `analytics:read`, `metrics:read`, `admin`;
     /// only what your own key may.
     #[oai(validator(min_items = 1, max_items = 20))]
     scopes: Vec<String>,
@@ -213,6 +213,9 @@ fn scopes(caller: &Caller, asked: &[String]) -> Result<Vec<Scope>, ApiError> {
         let scope: Scope = text
             .parse()
             .map_err(|error| ApiError::bad_request(super::error::sentence(&format!("`{text}`: {error}"))))?;
+        if !scope.is_permission() {
+            return Err(ApiError::bad_request(format!("`{scope}` is about a person, and no key has it.")));
+        }
         if !caller.has(scope) {
             let message =
                 format!("Your own API key lacks the scope `{scope}`, so it cannot give it to another.");
@@ -235,6 +238,7 @@ mod tests {
         assert_eq!(scopes(&caller, &asked(&["docs:read"])).unwrap(), [Scope::DocsRead]);
         assert_eq!(scopes(&caller, &asked(&["admin"])).unwrap_err().code(), "insufficient_scope");
         assert_eq!(scopes(&caller, &asked(&["fly"])).unwrap_err().code(), "validation_error");
+        assert_eq!(scopes(&caller, &asked(&["openid"])).unwrap_err().code(), "validation_error");
         let admin = Caller::new(test_key(&[Scope::Admin]));
         assert_eq!(scopes(&admin, &asked(&["metrics:read"])).unwrap(), [Scope::MetricsRead]);
     }

@@ -15,10 +15,10 @@ use tokio::sync::mpsc;
 use twinmcp_cluster::{
     Cluster, ClusterError, ClusterStatus, MemberStatus, NodeId, NodeReport, TokenError, VoterChoice,
 };
-use twinmcp_storage::scope::Scope;
 use twinmcp_storage::clock::{Clock, Entropy};
 use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::members::{self, Node, NodeFacts};
+use twinmcp_storage::scope::Scope;
 
 use super::Tag;
 use super::body::JsonBody;

@@ -1,6 +1,6 @@
-//! Errors on their way out: one type inside, four shapes outside.
+//! Errors on their way out: one type inside, five shapes outside.
 //!
-//! Context7's two paths answer `{error, message}`, `/mcp` answers JSON-RPC errors, a browser gets a page,
+//! Context7's two paths answer `{error, message}`, `/mcp` answers JSON-RPC errors, `/api/oauth` those of RFC 6749, a browser gets a page,
 //! everything else RFC 9457 problem details. Each has a stable `code` for programs and a sentence for people that
 //! says what to do. Whatever poem refuses by itself comes through [`ApiError::from_poem`].
 
@@ -43,6 +43,7 @@ impl std::error::Error for ApiError {
 pub(crate) enum Shape {
     Context7,
     JsonRpc,
+    Oauth,
     Problem,
     Page,
 }
@@ -55,6 +56,8 @@ impl Shape {
             Self::Page
         } else if path == "/mcp" {
             Self::JsonRpc
+        } else if path.starts_with("/api/oauth/") {
+            Self::Oauth
         } else if path.starts_with("/api/v2/") || path.starts_with("/api/v1/") {
             Self::Context7
         } else {
@@ -121,6 +124,15 @@ impl ApiError {
         self.0.route.as_deref()
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// A member of the body that was added.
+    pub(crate) fn member(&self, name: &str) -> Option<&Value> {
+        self.0.members.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
     pub(crate) fn code(&self) -> &'static str {
         self.0.code
     }
@@ -163,6 +175,7 @@ impl ApiError {
         let mut response = match shape {
             Shape::Context7 => json("application/json", self.context7()),
             Shape::JsonRpc => json("application/json", self.json_rpc(request_id)),
+            Shape::Oauth => json("application/json", self.oauth()),
             Shape::Problem => json("application/problem+json", self.problem(request_id)),
             Shape::Page => crate::ui::error_page(self.0.status, self.0.code, &self.0.message, request_id),
         };
@@ -170,15 +183,30 @@ impl ApiError {
         if let Some(seconds) = self.0.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if self.0.status == StatusCode::UNAUTHORIZED {
-            let challenge = HeaderValue::from_static("Bearer realm=\"twinmcp\"");
-            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        // Nobody keeps what was refused (RFC 6749, 5.2).
+        if shape == Shape::Oauth {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
         response
     }
 
     fn context7(&self) -> Value {
         let mut body = json!({ "error": self.0.code, "message": self.0.message });
+        self.add_members(&mut body);
+        body
+    }
+
+    /// RFC 6749, 5.2: the codes of that document where there is one for it.
+    fn oauth(&self) -> Value {
+        let code = match self.0.code {
+            "validation_error" | "unsupported_media_type" | "method_not_allowed" => "invalid_request",
+            "busy" | "outcome_unknown" | "read_only" | "storage_failed" | "overload" => {
+                "temporarily_unavailable"
+            }
+            "internal_error" => "server_error",
+            code => code,
+        };
+        let mut body = json!({ "error": code, "error_description": self.0.message });
         self.add_members(&mut body);
         body
     }
@@ -280,6 +308,12 @@ mod tests {
         assert_eq!(body["id"], Value::Null);
         assert_eq!(body["error"]["message"], "Too fast.");
         assert_eq!(body["error"]["data"]["code"], "rate_limit_exceeded");
+    }
+
+    #[tokio::test]
+    async fn the_authorization_server_answers_errors_of_its_own_protocol() {
+        let body = body(ApiError::busy("Later."), "/api/oauth/token").await;
+        assert_eq!(body, json!({ "error": "temporarily_unavailable", "error_description": "Later." }));
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ mod failures;
 mod health;
 mod jobs;
 mod libraries;
+mod oauth;
 mod problem;
 mod refresh;
 mod route;
@@ -24,6 +25,7 @@ mod tests;
 mod tools;
 mod upgrade;
 mod usage;
+mod well_known;
 
 use poem::http::Method;
 use poem::{Endpoint, EndpointExt, IntoResponse, Route};
@@ -43,11 +45,13 @@ pub(crate) use self::error::{ApiError, Shape};
 pub(crate) use self::health::{Health, HealthApi};
 pub(crate) use self::jobs::JobsApi;
 pub(crate) use self::libraries::LibrariesApi;
+pub(crate) use self::oauth::OauthApi;
 pub(crate) use self::refresh::RefreshApi;
 pub(crate) use self::route::RouteApi;
 pub(crate) use self::search::{Context7Api, ToolsApi};
 pub(crate) use self::tools::Tools;
 pub(crate) use self::usage::UsageApi;
+pub(crate) use self::well_known::resource_metadata_path;
 
 /// Chapters of the document.
 #[derive(Tags)]
@@ -63,6 +67,9 @@ pub(crate) enum Tag {
     /// Who may call, and for what.
     #[oai(rename = "API keys")]
     ApiKeys,
+    /// Tokens, and the clients that get them.
+    #[oai(rename = "OAuth 2.0")]
+    Oauth,
     /// Who takes part, and the operators' verbs.
     Cluster,
     /// How the node is.
@@ -80,6 +87,7 @@ pub(crate) type Apis = (
     UsageApi,
     JobsApi,
     ApiKeysApi,
+    OauthApi,
     ClusterApi,
     RouteApi,
     HealthApi,
@@ -116,9 +124,10 @@ fn service(apis: Option<Apis>) -> OpenApiService<Described, ()> {
 
 /// All routes of the API, its document and its pages.
 pub(crate) fn routes(apis: Apis, mcp: impl Endpoint + 'static, pages: Route) -> Route {
+    let oauth = apis.9.oauth.clone();
     let document = bytes::Bytes::from(openapi_document());
     let page = bytes::Bytes::from(document::swagger_page());
-    Route::new()
+    well_known::add(Route::new(), &oauth)
         .at("/mcp", mcp)
         .at("/api/openapi.json", fixed("application/json", document))
         .at("/api/docs", fixed("text/html; charset=utf-8", page))

@@ -11,9 +11,9 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use twinmcp_actors::Usage;
 use twinmcp_actors::usage::{BySurface, DayReport, UsageError, UsageReport};
-use twinmcp_storage::scope::Scope;
 use twinmcp_storage::clock::Clock;
 use twinmcp_storage::ids::LibraryRef;
+use twinmcp_storage::scope::Scope;
 use twinmcp_storage::usage::Day;
 
 use super::Tag;

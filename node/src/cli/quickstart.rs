@@ -15,9 +15,9 @@ use twinmcp_actors::ingest::source::cargo_home::CargoHome;
 use twinmcp_actors::ingest::source::locked::PackageSource;
 use twinmcp_actors::jobs::{JobView, Submission};
 use twinmcp_storage::accounts::Account;
-use twinmcp_storage::scope::Scope;
 use twinmcp_storage::ids::{LibraryId, Version};
 use twinmcp_storage::jobs::{JobState, Source};
+use twinmcp_storage::scope::Scope;
 
 use super::local::Crates;
 use super::progress::Bar;

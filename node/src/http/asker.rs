@@ -18,7 +18,7 @@ pub(super) fn of(path: &str, headers: &HeaderMap, caller: Option<&Caller>, addre
     let client = clients.into_iter().find(|client| *client != Client::OTHER).unwrap_or(Client::OTHER);
     let surface = surface(path, text("x-context7-source"));
     match caller {
-        Some(caller) => Asker::new(client, surface, caller.key().id.as_str().as_bytes()),
+        Some(caller) => Asker::new(client, surface, caller.id().as_bytes()),
         None => Asker::new(client, surface, address.to_string().as_bytes()),
     }
 }

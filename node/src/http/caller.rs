@@ -1,7 +1,7 @@
 //! Who a request comes from, and what they may do: the one place that decides.
 //!
 //! The front puts an [`Identity`] into every request; endpoints ask for a [`Caller`] when they need
-//! a key and for a [`Reader`] when documentation may be read without one.
+//! a key or an access token and for a [`Reader`] when documentation may be read without one.
 
 use std::sync::Arc;
 
@@ -10,10 +10,11 @@ use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use twinmcp_actors::accounts::Owner;
+use twinmcp_actors::oauth::AccessToken;
 use twinmcp_actors::usage::Asker;
 use twinmcp_storage::api_keys::ApiKey;
-use twinmcp_storage::scope::Scope;
 use twinmcp_storage::ids::AccountId;
+use twinmcp_storage::scope::Scope;
 
 use super::asker;
 use crate::api::ApiError;
@@ -29,42 +30,80 @@ pub(crate) struct Identity {
     pub(crate) asker: Asker,
 }
 
-/// Somebody with a key.
+/// Somebody with a key or a token.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
-    key: Arc<ApiKey>,
+    shown: Shown,
+}
+
+/// What opened the door.
+#[derive(Debug, Clone)]
+enum Shown {
+    Key(Arc<ApiKey>),
+    Token(Arc<AccessToken>),
 }
 
 impl Caller {
     pub(crate) fn new(key: ApiKey) -> Self {
-        Self { key: Arc::new(key) }
+        Self { shown: Shown::Key(Arc::new(key)) }
     }
 
-    /// The key that was shown.
-    pub(crate) fn key(&self) -> &ApiKey {
-        &self.key
+    /// Who shows an access token that is good here.
+    pub(crate) fn with_token(token: Arc<AccessToken>) -> Self {
+        Self { shown: Shown::Token(token) }
     }
 
-    /// Whose key it is.
+    /// What tells this caller from others, for limits and usage: the key's id, or client and account.
+    pub(crate) fn id(&self) -> String {
+        match &self.shown {
+            Shown::Key(key) => key.id.to_string(),
+            Shown::Token(token) => format!("{} {}", token.client, token.account()),
+        }
+    }
+
+    /// The access token that was shown, if it was one.
+    pub(crate) fn token(&self) -> Option<&AccessToken> {
+        match &self.shown {
+            Shown::Key(_) => None,
+            Shown::Token(token) => Some(token),
+        }
+    }
+
+    /// In whose name the caller acts.
     pub(crate) fn account(&self) -> &AccountId {
-        &self.key.account
+        match &self.shown {
+            Shown::Key(key) => &key.account,
+            Shown::Token(token) => token.account(),
+        }
     }
 
     /// Whose things the caller may change: everybody's with scope `admin`.
     pub(crate) fn owner(&self) -> Owner {
-        if self.has(Scope::Admin) { Owner::Operator } else { Owner::Account(self.key.account.clone()) }
+        if self.has(Scope::Admin) { Owner::Operator } else { Owner::Account(self.account().clone()) }
+    }
+
+    /// What the caller may do, as the key or the token says it.
+    pub(crate) fn scopes(&self) -> &[Scope] {
+        match &self.shown {
+            Shown::Key(key) => &key.scopes,
+            Shown::Token(token) => &token.scopes,
+        }
     }
 
     pub(crate) fn has(&self, scope: Scope) -> bool {
-        self.key.scopes.contains(&scope) || self.key.scopes.contains(&Scope::Admin)
+        self.scopes().contains(&scope) || self.scopes().contains(&Scope::Admin)
     }
 
-    /// Refuses a caller whose key lacks `scope`.
+    /// Refuses a caller whose key or token lacks `scope`.
     pub(crate) fn may(&self, scope: Scope) -> Result<(), ApiError> {
         if self.has(scope) {
             return Ok(());
         }
-        let message = format!("This API key lacks the scope `{scope}`; use a key that has it.");
+        let what = match self.shown {
+            Shown::Key(_) => "API key lacks the scope `{scope}`; use a key that has it",
+            Shown::Token(_) => "access token lacks the scope `{scope}`; ask the person for it",
+        };
+        let message = format!("This {}.", what.replace("{scope}", scope.as_str()));
         Err(ApiError::new(StatusCode::FORBIDDEN, "insufficient_scope", message).with("scope", scope.as_str()))
     }
 }
@@ -77,11 +116,11 @@ pub(crate) struct Reader {
 }
 
 impl Identity {
-    /// The caller, who must have a key.
+    /// The caller, who must have a key or a token.
     pub(crate) fn require(&self) -> Result<Caller, ApiError> {
         self.caller.clone().ok_or_else(|| {
-            let message = "An API key is needed: send `Authorization: Bearer tmcp_…`. \
-                           Somebody with a key makes one with `twinmcp admin key create`.";
+            let message = "An API key or an access token is needed: send `Authorization: Bearer …`. Somebody with a key makes \
+                           one with `twinmcp admin key create`; a client that signs people in gets a token.";
             ApiError::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
         })
     }
@@ -111,11 +150,13 @@ const SCHEMES: &[&str] = &["bearer", "api_key"];
 fn register_schemes(registry: &mut Registry) {
     let scheme = MetaSecurityScheme {
         ty: "http",
-        description: Some("An API key `tmcp_…` as a bearer token."),
+        description: Some(
+            "An API key `tmcp_…`, or an access token of `/api/oauth/token`, as a bearer token (RFC 6750).",
+        ),
         name: None,
         key_in: None,
         scheme: Some("bearer"),
-        bearer_format: Some("tmcp_…"),
+        bearer_format: Some("tmcp_… or JWT"),
         flows: None,
         openid_connect_url: None,
     };

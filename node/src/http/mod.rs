@@ -8,6 +8,7 @@
 
 mod asker;
 mod caller;
+mod challenge;
 mod cors;
 mod credentials;
 mod metrics;
@@ -31,9 +32,11 @@ use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 use twinmcp_actors::api_keys::VerifyError;
+use twinmcp_actors::oauth::{AccessToken, Resources, looks_like_access_token};
 use twinmcp_actors::usage::{Decision, LimitKey, Limits};
 use twinmcp_storage::api_keys::ApiKey;
 use twinmcp_storage::clock::{Clock, Entropy};
+use twinmcp_storage::engine::StorageError;
 
 #[cfg(test)]
 pub(crate) use self::caller::tests::key as test_key;
@@ -67,12 +70,21 @@ pub(crate) fn fuzz_origin(text: &str) {
 /// Checks an API key's secret.
 pub(crate) type Verify = Box<dyn Fn(&str) -> Result<ApiKey, VerifyError> + Send + Sync>;
 
+/// Checks access tokens.
+pub(crate) struct VerifyTokens {
+    /// What a token says, if it is worth anything.
+    pub(crate) verify: Box<dyn Fn(&str) -> Result<Option<Arc<AccessToken>>, StorageError> + Send + Sync>,
+    /// Where tokens are good.
+    pub(crate) resources: Resources,
+}
+
 /// What the front needs to know.
 pub(crate) struct FrontConfig {
     pub(crate) http: HttpConfig,
     pub(crate) anonymous_reads: bool,
     pub(crate) limits: Limits,
     pub(crate) verify: Verify,
+    pub(crate) tokens: VerifyTokens,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     /// A node that is not ready asks clients to take their next request elsewhere.
@@ -101,6 +113,8 @@ struct Class {
     probe: bool,
     /// Its body is a file, which the endpoint takes in pieces.
     upload: bool,
+    /// Who asks shows what only the endpoint can check: a client's own credentials.
+    own_credentials: bool,
 }
 
 impl Class {
@@ -111,7 +125,8 @@ impl Class {
             || path.starts_with("/api/docs/")
             || crate::ui::is_asset(path);
         let limited = !probe && !fixed;
-        Self { limited, probe, upload: UPLOADS.contains(&path) }
+        let own_credentials = path.starts_with("/api/oauth/") && path != "/api/oauth/userinfo";
+        Self { limited, probe, upload: UPLOADS.contains(&path), own_credentials }
     }
 }
 
@@ -159,7 +174,8 @@ impl<E: Endpoint> Front<E> {
             return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "overload", message).retry_after(1).into();
         };
         let address = address_of(&request);
-        let caller = match self.authenticate(&request) {
+        let shown = if class.own_credentials { Ok(None) } else { self.authenticate(&request) };
+        let caller = match shown {
             Ok(caller) => caller,
             // Counted too, so that nobody can try keys faster than an address may ask.
             Err(error) => {
@@ -227,6 +243,9 @@ impl<E: Endpoint> Front<E> {
                  or nothing to be anonymous."
                     .to_owned(),
             )),
+            Credentials::Secret(secret) if looks_like_access_token(secret) => {
+                self.authenticate_token(secret, request.uri().path()).map(Some)
+            }
             Credentials::Secret(secret) => match (self.config.verify)(secret) {
                 Ok(key) => Ok(Some(Caller::new(key))),
                 Err(VerifyError::Storage(cause)) => Err(cause.into()),
@@ -235,6 +254,17 @@ impl<E: Endpoint> Front<E> {
                 ))),
             },
         }
+    }
+
+    /// The holder of an access token that was made for this resource (RFC 9068, 4; RFC 8707, 3).
+    fn authenticate_token(&self, token: &str, path: &str) -> Result<Caller, ApiError> {
+        let VerifyTokens { verify, resources } = &self.config.tokens;
+        let token = verify(token)?.filter(|token| resources.is_for(&token.resources, path));
+        token.map(Caller::with_token).ok_or_else(|| {
+            let message = "The access token was refused: it has expired, was revoked, or is for another resource. \
+                           Refresh it, or sign in again.";
+            ApiError::new(StatusCode::UNAUTHORIZED, "invalid_token", message)
+        })
     }
 
     /// Counts a request; a refusal comes with the decision, which the answer's headers tell.
@@ -382,7 +412,13 @@ impl<E: Endpoint> Endpoint for Front<E> {
             Err(refused) => {
                 error = Some(refused.code());
                 foreign = matches!(refused.code(), "origin_not_allowed" | "host_not_allowed");
-                (refused.route().map(str::to_owned), refused.respond(shape, &id))
+                let challenge = challenge::challenge(&refused, &path, self.config.tokens.resources.issuer());
+                let route = refused.route().map(str::to_owned);
+                let mut response = refused.respond(shape, &id);
+                if let Some(challenge) = challenge {
+                    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+                }
+                (route, response)
             }
         };
         if response.status() == StatusCode::METHOD_NOT_ALLOWED {

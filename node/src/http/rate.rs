@@ -13,7 +13,7 @@ use crate::api::ApiError;
 /// Who a request is counted for.
 pub(super) fn counted(caller: Option<&Caller>, address: IpAddr) -> LimitKey {
     match caller {
-        Some(caller) => LimitKey::Key(caller.key().id.clone()),
+        Some(caller) => LimitKey::Key(caller.id()),
         None => LimitKey::Address(address),
     }
 }

@@ -7,8 +7,8 @@ use poem::{EndpointExt, Route, endpoint, get};
 use serde_json::Value;
 use tokio::sync::Notify;
 use twinmcp_actors::usage::LimitsConfig;
-use twinmcp_storage::scope::Scope;
 use twinmcp_storage::clock::{ManualClock, SystemEntropy, Timestamp};
+use twinmcp_storage::scope::Scope;
 
 use super::*;
 use crate::telemetry::Readiness;
@@ -28,6 +28,10 @@ fn config(http: HttpConfig, limits: LimitsConfig) -> FrontConfig {
             KEY => Ok(key.clone()),
             _ => Err(VerifyError::Refused),
         }),
+        tokens: VerifyTokens {
+            verify: Box::new(|_| Ok(None)),
+            resources: Resources::new("https://node.example"),
+        },
         clock: Arc::new(ManualClock::at(Timestamp::from_millis(1_000_000))),
         entropy: Arc::new(SystemEntropy),
         readiness,
@@ -38,7 +42,7 @@ fn who() -> impl Endpoint<Output = Response> {
     endpoint::make(|request: Request| async move {
         let identity = Identity::of(request.extensions());
         let bytes = request.into_body().into_bytes().await?;
-        let name = identity.caller.map_or("anonymous".to_owned(), |caller| caller.key().name.clone());
+        let name = identity.caller.map_or("anonymous".to_owned(), |caller| caller.id());
         Ok::<_, poem::Error>(format!("{name} {}", bytes.len()).into_response())
     })
     .map_to_response()

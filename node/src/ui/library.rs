@@ -4,7 +4,6 @@
 //! `text/event-stream` follows its jobs ([`live`](super::live)).
 
 use askama::Template;
-use poem::error::ResponseError;
 use poem::http::{StatusCode, header};
 use poem::{Request, Response};
 use twinmcp_actors::libraries::LibraryView;

@@ -1,11 +1,11 @@
 use super::*;
 use crate::accounts::Account;
 use crate::api_keys::{ApiKey, SecretHash};
-use crate::scope::Scope;
 use crate::engine::{Durability, Engine, Keyspace, MemoryEngine, Reader};
 use crate::ids::{AccountId, ApiKeyId, JobId, LibraryId, Version};
 use crate::jobs::{JobState, Source};
 use crate::libraries::{Built, Facts, Library};
+use crate::scope::Scope;
 use crate::transaction::Change;
 
 /// A state that commands are applied to one by one, a millisecond apart.

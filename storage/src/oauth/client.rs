@@ -75,9 +75,7 @@ pub enum TokenFormat {
 /// Who is responsible for a client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Owner {
-    /// The operators.
-    Operator,
-    /// A person.
+    /// Whoever made it; what it does for itself, it does in this account's name.
     Account(AccountId),
     /// It registered itself (RFC 7591).
     Itself {
@@ -135,7 +133,7 @@ impl Client {
         match self.owner {
             Owner::Itself { used_at: None, .. } => Some(self.created_at.plus_millis(UNUSED_MS_MAX)),
             Owner::Itself { used_at: Some(used_at), .. } => Some(used_at.plus_millis(RESTING_MS_MAX)),
-            Owner::Operator | Owner::Account(_) => None,
+            Owner::Account(_) => None,
         }
     }
 }
@@ -215,7 +213,9 @@ pub(super) fn expire(
     now: Timestamp,
     key: &[u8],
 ) -> Result<Option<Timestamp>, StorageError> {
-    let Some(client) = transaction::get::<Client>(transaction, Keyspace::Oauth, key)? else { return Ok(None) };
+    let Some(client) = transaction::get::<Client>(transaction, Keyspace::Oauth, key)? else {
+        return Ok(None);
+    };
     match client.expires_at() {
         Some(expires_at) if expires_at <= now => {
             remove(transaction, &client)?;

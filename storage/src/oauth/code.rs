@@ -28,7 +28,7 @@ pub enum State {
     Burnt,
 }
 
-/// What a client has to show together with a code.
+/// What a code was made for, and has to be shown with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Binding {
     /// Whose code it is.
@@ -39,6 +39,29 @@ pub struct Binding {
     pub challenge: [u8; 32],
     /// Thumbprint of the key whose proof must come with it (RFC 9449, 10).
     pub dpop_jkt: Option<[u8; 32]>,
+}
+
+/// What was shown with a code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// Who showed it.
+    pub client: String,
+    /// Where it says that the code was sent; clients of OAuth 2.1 do not say.
+    pub redirect_uri: Option<String>,
+    /// SHA-256 of the code verifier.
+    pub challenge: [u8; 32],
+    /// Thumbprint of the key whose proof came with it.
+    pub dpop_jkt: Option<[u8; 32]>,
+}
+
+impl Shown {
+    /// Whether it is what the code was made for. A key that was not asked for is taken: the tokens are bound to it.
+    fn fits(&self, asked: &Binding) -> bool {
+        self.client == asked.client
+            && self.redirect_uri.as_ref().is_none_or(|uri| *uri == asked.redirect_uri)
+            && self.challenge == asked.challenge
+            && (asked.dpop_jkt.is_none() || asked.dpop_jkt == self.dpop_jkt)
+    }
 }
 
 /// A code.
@@ -86,8 +109,8 @@ pub enum Command {
     Redeem {
         /// Of the code.
         hash: SecretHash,
-        /// What was shown with it. A key that was not asked for is taken: the tokens are bound to it.
-        binding: Binding,
+        /// What was shown with it.
+        shown: Shown,
         /// Name of the grant that comes of it.
         grant: GrantId,
         /// Of its first refresh token, if it gets one.
@@ -124,8 +147,8 @@ pub(super) fn apply(
             expiry::note(transaction, at, at.plus_millis(REMEMBERED_MS.max(*ttl_ms)), &key(hash))?;
             Ok(Outcome::Done)
         }
-        Command::Redeem { hash, binding, grant, refresh, limits } => {
-            redeem(transaction, at, hash, binding, (grant, refresh), limits)
+        Command::Redeem { hash, shown, grant, refresh, limits } => {
+            redeem(transaction, at, hash, shown, (grant, refresh), limits)
         }
     }
 }
@@ -134,7 +157,7 @@ fn redeem(
     transaction: &mut Transaction<'_>,
     at: Timestamp,
     hash: &SecretHash,
-    shown: &Binding,
+    shown: &Shown,
     (grant, refresh): (&GrantId, &SecretHash),
     limits: &Limits,
 ) -> Result<Outcome, StorageError> {
@@ -149,12 +172,7 @@ fn redeem(
         State::Issued if code.expires_at <= at => return Ok(Outcome::NotFound),
         State::Issued => {}
     }
-    let asked = &code.binding;
-    let is_right = asked.client == shown.client
-        && asked.redirect_uri == shown.redirect_uri
-        && asked.challenge == shown.challenge
-        && (asked.dpop_jkt.is_none() || asked.dpop_jkt == shown.dpop_jkt);
-    if !is_right {
+    if !shown.fits(&code.binding) {
         code.state = State::Burnt;
         transaction.put(Keyspace::Oauth, key(hash), &code)?;
         return Ok(Outcome::Burnt);

@@ -282,7 +282,11 @@ pub(super) fn make(
 }
 
 /// Ends a grant that is in force: none of its tokens is good from now on.
-pub(super) fn revoke(transaction: &mut Transaction<'_>, at: Timestamp, id: &GrantId) -> Result<(), StorageError> {
+pub(super) fn revoke(
+    transaction: &mut Transaction<'_>,
+    at: Timestamp,
+    id: &GrantId,
+) -> Result<(), StorageError> {
     if let Some(account) = end(transaction, at, id)? {
         forget(transaction, &account, id)?;
     }

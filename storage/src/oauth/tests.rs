@@ -1,4 +1,4 @@
-use super::code::{Binding, State};
+use super::code::{Binding, Shown, State};
 use super::grant::{Allowed, Limits};
 use super::signing_key::Algorithm;
 use super::*;
@@ -44,10 +44,10 @@ impl World {
         }))
     }
 
-    fn redeem(&mut self, code: &str, binding: Binding, number: u8) -> Outcome {
+    fn redeem(&mut self, code: &str, shown: Shown, number: u8) -> Outcome {
         self.apply(&Command::Code(code::Command::Redeem {
             hash: SecretHash::of(code),
-            binding,
+            shown,
             grant: grant_id(number),
             refresh: SecretHash::of("rt-0"),
             limits: LIMITS,
@@ -105,14 +105,19 @@ fn binding(client: &str) -> Binding {
     }
 }
 
+fn shown(client: &str) -> Shown {
+    let Binding { client, redirect_uri, challenge, dpop_jkt } = binding(client);
+    Shown { client, redirect_uri: Some(redirect_uri), challenge, dpop_jkt }
+}
+
 #[test]
 fn a_code_makes_one_grant_and_its_second_use_ends_that() {
     let mut world = World::new();
     assert_eq!(world.issue("code"), Outcome::Done);
-    assert_eq!(world.redeem("other", binding("web"), 1), Outcome::NotFound);
-    assert_eq!(world.redeem("code", binding("web"), 1), Outcome::Done);
+    assert_eq!(world.redeem("other", shown("web"), 1), Outcome::NotFound);
+    assert_eq!(world.redeem("code", shown("web"), 1), Outcome::Done);
     assert!(!world.is_revoked(1));
-    assert_eq!(world.redeem("code", binding("web"), 2), Outcome::Burnt);
+    assert_eq!(world.redeem("code", shown("web"), 2), Outcome::Burnt);
     assert!(world.is_revoked(1));
     assert!(grant::get(&world.engine, &grant_id(2)).unwrap().is_none());
     assert_eq!(world.rotate("rt-0", "rt-1", "web", 0), Outcome::NotFound);
@@ -121,28 +126,29 @@ fn a_code_makes_one_grant_and_its_second_use_ends_that() {
 
 #[test]
 fn a_code_that_is_shown_wrongly_is_burnt() {
-    let changes: [fn(&mut Binding); 4] = [
-        |binding| binding.client = "other".to_owned(),
-        |binding| binding.redirect_uri.push('/'),
-        |binding| binding.challenge[0] ^= 1,
-        |binding| binding.dpop_jkt = None,
+    let changes: [fn(&mut Shown); 4] = [
+        |shown| shown.client = "other".to_owned(),
+        |shown| shown.redirect_uri = Some("https://app.example/cb/".to_owned()),
+        |shown| shown.challenge[0] ^= 1,
+        |shown| shown.dpop_jkt = None,
     ];
     for change in changes {
         let mut world = World::new();
         let asked = Binding { dpop_jkt: Some([1; 32]), ..binding("web") };
         world.apply(&Command::Code(code::Command::Issue {
             hash: SecretHash::of("code"),
-            binding: asked.clone(),
+            binding: asked,
             allowed: allowed(),
             refreshable: true,
             ttl_ms: 60_000,
             remember: false,
             pushed: None,
         }));
-        let mut shown = asked.clone();
-        change(&mut shown);
-        assert_eq!(world.redeem("code", shown, 1), Outcome::Burnt);
-        assert_eq!(world.redeem("code", asked, 1), Outcome::NotFound, "burnt for its owner too");
+        let right = Shown { dpop_jkt: Some([1; 32]), ..shown("web") };
+        let mut wrong = right.clone();
+        change(&mut wrong);
+        assert_eq!(world.redeem("code", wrong, 1), Outcome::Burnt);
+        assert_eq!(world.redeem("code", right, 1), Outcome::NotFound, "burnt for its owner too");
         assert!(consent::list(&world.engine, &account()).unwrap().is_empty(), "nothing to remember");
     }
 }
@@ -152,7 +158,7 @@ fn a_code_is_good_for_its_time_by_the_clock_of_the_log() {
     let mut world = World::new();
     world.issue("code");
     world.wait(60_000);
-    assert_eq!(world.redeem("code", binding("web"), 1), Outcome::NotFound);
+    assert_eq!(world.redeem("code", shown("web"), 1), Outcome::NotFound);
     let code = code::get(&world.engine, &SecretHash::of("code")).unwrap().unwrap();
     assert_eq!(code.state, State::Issued);
 }
@@ -186,7 +192,7 @@ fn a_pushed_request_is_good_for_one_code() {
 fn a_refresh_token_is_good_once_and_its_second_use_ends_the_family() {
     let mut world = World::new();
     world.issue("code");
-    world.redeem("code", binding("web"), 1);
+    world.redeem("code", shown("web"), 1);
     assert_eq!(world.rotate("rt-0", "rt-1", "web", 0), Outcome::Done);
     assert_eq!(world.rotate("rt-1", "rt-2", "web", 0), Outcome::Done);
     assert!(!world.is_revoked(1));
@@ -199,7 +205,7 @@ fn a_refresh_token_is_good_once_and_its_second_use_ends_the_family() {
 fn who_lost_the_answer_gets_the_same_token_again_within_seconds() {
     let mut world = World::new();
     world.issue("code");
-    world.redeem("code", binding("web"), 1);
+    world.redeem("code", shown("web"), 1);
     world.rotate("rt-0", "rt-1", "web", 5_000);
     assert_eq!(world.rotate("rt-0", "rt-x", "web", 5_000), Outcome::AlreadyExists);
     let refresh = grant::get(&world.engine, &grant_id(1)).unwrap().unwrap().refresh.unwrap();
@@ -212,7 +218,7 @@ fn who_lost_the_answer_gets_the_same_token_again_within_seconds() {
 fn another_clients_refresh_token_ends_the_family() {
     let mut world = World::new();
     world.issue("code");
-    world.redeem("code", binding("web"), 1);
+    world.redeem("code", shown("web"), 1);
     assert_eq!(world.rotate("rt-0", "rt-1", "other", 5_000), Outcome::Burnt);
     assert!(world.is_revoked(1));
 }
@@ -221,7 +227,7 @@ fn another_clients_refresh_token_ends_the_family() {
 fn refresh_tokens_end_unused_and_in_any_case() {
     let mut world = World::new();
     world.issue("code");
-    world.redeem("code", binding("web"), 1);
+    world.redeem("code", shown("web"), 1);
     world.wait(999_000);
     assert_eq!(world.rotate("rt-0", "rt-1", "web", 0), Outcome::Done, "used in time");
     world.wait(999_000);
@@ -233,7 +239,7 @@ fn refresh_tokens_end_unused_and_in_any_case() {
 
     let mut world = World::new();
     world.issue("code");
-    world.redeem("code", binding("web"), 1);
+    world.redeem("code", shown("web"), 1);
     world.wait(1_000_000);
     assert_eq!(world.rotate("rt-0", "rt-1", "web", 0), Outcome::NotFound, "it was not used");
 }
@@ -245,7 +251,7 @@ fn what_was_allowed_is_taken_back_with_its_grants() {
         Command::Consent(consent::Command::Withdraw { account: account(), client: "web".to_owned() });
     assert_eq!(world.apply(&withdraw), Outcome::NotFound);
     world.issue("code");
-    world.redeem("code", binding("web"), 1);
+    world.redeem("code", shown("web"), 1);
     assert_eq!(consent::get(&world.engine, &account(), "web").unwrap().unwrap().scopes, [Scope::DocsRead]);
     assert_eq!(world.apply(&withdraw), Outcome::Done);
     assert!(world.is_revoked(1));
@@ -258,7 +264,7 @@ fn an_account_has_a_limited_number_of_grants() {
     for number in 0..=grant::GRANTS_PER_ACCOUNT_MAX {
         let code = format!("code-{number}");
         world.issue(&code);
-        assert_eq!(world.redeem(&code, binding("web"), u8::try_from(number).unwrap()), Outcome::Done);
+        assert_eq!(world.redeem(&code, shown("web"), u8::try_from(number).unwrap()), Outcome::Done);
     }
     let grants = grant::list(&world.engine, &account()).unwrap();
     assert_eq!(grants.len(), grant::GRANTS_PER_ACCOUNT_MAX);
@@ -271,7 +277,7 @@ fn what_has_expired_goes_when_something_new_comes() {
     for number in 0..100_u8 {
         let code = format!("code-{number}");
         world.issue(&code);
-        world.redeem(&code, binding("web"), number);
+        world.redeem(&code, shown("web"), number);
     }
     let most = world.keys();
     world.wait(10 * LIMITS.absolute_ms);
@@ -287,7 +293,7 @@ fn what_has_expired_goes_when_something_new_comes() {
 fn a_grant_that_is_used_outlives_its_first_end() {
     let mut world = World::new();
     world.issue("code");
-    world.redeem("code", binding("web"), 1);
+    world.redeem("code", shown("web"), 1);
     world.wait(990_000);
     assert_eq!(world.rotate("rt-0", "rt-1", "web", 0), Outcome::Done);
     world.wait(20_000);

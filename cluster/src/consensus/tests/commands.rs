@@ -2,12 +2,12 @@
 
 use proptest::prelude::*;
 use twinmcp_storage::api_keys::SecretHash;
-use twinmcp_storage::scope::Scope;
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::command::Command;
 use twinmcp_storage::ids::{AccountId, ApiKeyId, JobId, LibraryId, Version};
 use twinmcp_storage::jobs::{Revision, Source};
 use twinmcp_storage::libraries::{Built, Facts};
+use twinmcp_storage::scope::Scope;
 use twinmcp_storage::usage::{self, Count, Day, DayUse, Surface, Tool};
 use twinmcp_storage::{accounts, api_keys, catalogue, jobs, libraries, members, refresh};
 

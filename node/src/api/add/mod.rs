@@ -11,9 +11,9 @@ use poem_openapi::{Object, OpenApi};
 use tokio::sync::Semaphore;
 use twinmcp_actors::jobs::{JobsError, Submission};
 use twinmcp_actors::{Jobs, Libraries};
-use twinmcp_storage::scope::Scope;
 use twinmcp_storage::ids::{LibraryId, Version};
 use twinmcp_storage::jobs::{Revision, Source};
+use twinmcp_storage::scope::Scope;
 
 use self::form::OpenApiForm;
 use self::id::AddedUrl;

@@ -17,8 +17,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use twinmcp_actors::Jobs;
 use twinmcp_actors::jobs::{JobView, Submission};
-use twinmcp_storage::scope::Scope;
 use twinmcp_storage::ids::JobId;
+use twinmcp_storage::scope::Scope;
 
 pub(crate) use self::shapes::JobRecord;
 use self::shapes::{JobPage, JobRequest, UploadRecord};

@@ -8,8 +8,8 @@ use poem_openapi::{ApiResponse, OpenApi};
 use twinmcp_actors::catalogue::CatalogueError;
 use twinmcp_actors::libraries::{LibrariesError, LibraryView};
 use twinmcp_actors::{Catalogue, EndpointUpgrades, Libraries, Refresh, Search, Upgrades};
-use twinmcp_storage::scope::Scope;
 use twinmcp_storage::ids::{LibraryId, LibraryRef};
+use twinmcp_storage::scope::Scope;
 
 use self::shapes::{LibraryChange, LibraryPage, LibraryRecord, every_words, seconds, source_words, tenths};
 use super::Tag;

@@ -9,8 +9,8 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use twinmcp_actors::Refresh;
 use twinmcp_actors::refresh::{Proof, Pushed, RefreshError, Which};
-use twinmcp_storage::scope::Scope;
 use twinmcp_storage::ids::LibraryId;
+use twinmcp_storage::scope::Scope;
 
 use self::hook_body::HookBody;
 use super::Tag;

@@ -1,0 +1,92 @@
+//! What a token is worth, told to those who may know (RFC 7662), and making it worth nothing (RFC 7009).
+
+use std::sync::Arc;
+
+use twinmcp_storage::api_keys::SecretHash;
+use twinmcp_storage::oauth;
+use twinmcp_storage::oauth::client::Client;
+use twinmcp_storage::oauth::grant::{self, Grant};
+use twinmcp_storage::scope::Scope;
+
+use super::access_token::AccessToken;
+use super::error::{OauthError, Refused};
+use super::{Oauth, Params};
+
+/// What is told of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Introspection {
+    /// Nothing: it is unknown, expired, revoked, or none of the asking client's business.
+    Inactive,
+    /// An access token.
+    Access(Arc<AccessToken>),
+    /// A refresh token.
+    Refresh(Box<Grant>),
+}
+
+impl Oauth {
+    /// Tells a client that shows who it is about a token of its own, or, if it has the scope `admin`, about any.
+    ///
+    /// # Errors
+    /// When the client is not known, or may not ask.
+    pub fn introspect(&self, form: &str, authorization: Option<&str>) -> Result<Introspection, OauthError> {
+        let params = Params::parse(form)?;
+        let client = self.authenticated(&params, authorization)?;
+        if !client.is_confidential() {
+            return Err(Refused::client().into());
+        }
+        let token = params.need("token")?;
+        let told = self.look_up(token)?;
+        let is_its_business = match &told {
+            Introspection::Inactive => false,
+            Introspection::Access(token) => token.client == client.id,
+            Introspection::Refresh(grant) => grant.client == client.id,
+        };
+        let may_know = is_its_business || client.scopes.contains(&Scope::Admin);
+        Ok(if may_know { told } else { Introspection::Inactive })
+    }
+
+    fn look_up(&self, token: &str) -> Result<Introspection, OauthError> {
+        if let Some(refresh) = self.0.issuer.read_refresh(token) {
+            let now = self.now();
+            let grant = grant::get(self.0.cluster.reader(), &refresh.grant)?;
+            let is_good = |grant: &Grant| {
+                let refresh = grant.refresh.as_ref();
+                grant.revoked_at.is_none()
+                    && refresh.is_some_and(|refresh| {
+                        refresh.current == SecretHash::of(token)
+                            && now < refresh.idle_until.min(refresh.absolute_until)
+                    })
+            };
+            return Ok(grant
+                .filter(is_good)
+                .map_or(Introspection::Inactive, |grant| Introspection::Refresh(Box::new(grant))));
+        }
+        Ok(self.verify(token)?.map_or(Introspection::Inactive, Introspection::Access))
+    }
+
+    /// Makes a token of the asking client worth nothing, and with a refresh token all that came of the same grant. A token that is
+    /// not known, or another client's, is no error and no change.
+    ///
+    /// # Errors
+    /// When the client is not known, or the others cannot be told.
+    #[tracing::instrument(name = "oauth.revoke", skip_all)]
+    pub async fn revoke(&self, form: &str, authorization: Option<&str>) -> Result<(), OauthError> {
+        let params = Params::parse(form)?;
+        let client: Arc<Client> = self.authenticated(&params, authorization)?;
+        let token = params.need("token")?;
+        let command = if let Some(refresh) = self.0.issuer.read_refresh(token) {
+            // Also an old one: whoever has it wants the family to end.
+            let grant = grant::get(self.0.cluster.reader(), &refresh.grant)?;
+            grant
+                .filter(|grant| grant.client == client.id)
+                .map(|grant| grant::Command::Revoke { id: grant.id })
+        } else {
+            let access = self.verify(token)?.filter(|access| access.client == client.id);
+            access.map(|access| grant::Command::RevokeToken { id: access.id.clone() })
+        };
+        if let Some(command) = command {
+            self.propose(oauth::Command::Grant(command)).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,334 @@
+//! The authorization server: who is allowed what, and the tokens that say so.
+//!
+//! [`Oauth`] is the only way in. A request is checked by plain functions ([`authorize`], [`client`], [`redirect`], [`resource`]);
+//! what may happen once is one command, decided in the log; what is signed passes [`issue`], a few at a time. Verifying a token
+//! reads this node's own state and passes no mailbox. The actor only keeps the signing keys: it adds the next one when it is
+//! due and takes in those that others added.
+//!
+//! Invariant: a code, a token or a secret is shown once and kept as a hash, or sealed with the cluster's key.
+
+mod access_token;
+mod authorize;
+mod client;
+mod clients;
+mod error;
+mod flow;
+mod introspect;
+mod issue;
+mod keys;
+mod params;
+mod redirect;
+mod register;
+mod resource;
+mod rotation;
+mod signing_key;
+#[cfg(test)]
+mod tests;
+mod token;
+mod token_text;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quick_cache::sync::Cache;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use twinmcp_cluster::Cluster;
+use twinmcp_storage::clock::{Clock, Timestamp};
+use twinmcp_storage::command::{Command, Outcome};
+use twinmcp_storage::engine::StorageError;
+use twinmcp_storage::oauth::grant::{self, ACCESS_MS_MAX, LEEWAY_MS, Limits};
+use twinmcp_storage::oauth::signing_key::Algorithm;
+use twinmcp_storage::oauth::{self, signing_key as agreed};
+use twinmcp_storage::transaction::Change;
+
+pub use self::access_token::{AccessToken, SignIn, Subject, scope_text};
+pub use self::authorize::Person;
+pub use self::error::{ErrorCode, OauthError, Refused};
+pub use self::flow::{Authorization, Question};
+pub use self::introspect::Introspection;
+pub use self::params::Params;
+pub use self::register::Registered;
+pub use self::resource::Resources;
+pub use self::rotation::RotationConfig;
+pub use self::signing_key::KeyError;
+pub use self::token::Tokens;
+pub use self::token_text::looks_like_access_token;
+
+use self::issue::Issuer;
+use self::keys::Keys;
+use self::signing_key::PrivateKey;
+use self::token_text::is_opaque_access;
+use crate::MasterKey;
+use crate::context::Context;
+use crate::seal::Sealer;
+use crate::supervisor::Child;
+
+/// How often the signing keys are looked through: far more often than one is due.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Until a first key is tried again, e.g. because no leader is known yet.
+const TRY_AGAIN: Duration = Duration::from_millis(200);
+/// Access tokens that were verified a moment ago.
+const VERIFIED_MAX: usize = 10_000;
+
+/// How the authorization server runs.
+#[derive(Debug, Clone)]
+pub struct OauthConfig {
+    /// Its name, which is also where it is: an https URL without a slash at its end.
+    pub issuer: String,
+    /// What tokens are signed with: the first by default, the others for clients that ask for them.
+    pub algorithms: Vec<Algorithm>,
+    /// Life of an access token.
+    pub access: Duration,
+    /// Life of an authorization code.
+    pub code: Duration,
+    /// Life of a refresh token that is not used.
+    pub refresh_idle: Duration,
+    /// Life of a family of refresh tokens.
+    pub refresh_absolute: Duration,
+    /// How long a client that shows who it is may send a used refresh token again, because the answer was lost.
+    pub refresh_again: Duration,
+    /// Whether clients may register themselves.
+    pub registration: bool,
+    /// How signing keys follow each other.
+    pub rotation: RotationConfig,
+}
+
+impl Default for OauthConfig {
+    /// Of a node alone, at its usual address.
+    fn default() -> Self {
+        Self::new("http://127.0.0.1:3000")
+    }
+}
+
+impl OauthConfig {
+    /// The usual one of the service called `issuer`.
+    pub fn new(issuer: impl Into<String>) -> Self {
+        let day = Duration::from_secs(24 * 3600);
+        Self {
+            issuer: issuer.into(),
+            algorithms: vec![Algorithm::Rs256],
+            access: Duration::from_secs(600),
+            code: Duration::from_secs(60),
+            refresh_idle: 30 * day,
+            refresh_absolute: 180 * day,
+            refresh_again: Duration::from_secs(10),
+            registration: true,
+            rotation: RotationConfig::default(),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            access_ms: millis(self.access).min(ACCESS_MS_MAX),
+            idle_ms: millis(self.refresh_idle),
+            absolute_ms: millis(self.refresh_absolute),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The way to the authorization server.
+#[derive(Clone)]
+pub struct Oauth(Arc<Inner>);
+
+struct Inner {
+    config: OauthConfig,
+    resources: Resources,
+    cluster: Cluster,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn twinmcp_storage::clock::Entropy>,
+    issuer: Issuer,
+    /// Of access tokens by the hash of their text: verified, but perhaps expired or revoked since.
+    verified: Cache<[u8; 32], Arc<AccessToken>>,
+}
+
+impl Oauth {
+    pub(crate) fn child(context: &Arc<Context>, config: OauthConfig, key: &MasterKey) -> (Child, Self) {
+        let oauth = Self(Arc::new(Inner {
+            resources: Resources::new(&config.issuer),
+            cluster: context.cluster.clone(),
+            clock: Arc::clone(&context.clock),
+            entropy: Arc::clone(&context.entropy),
+            issuer: Issuer::new(key, Arc::clone(&context.entropy)),
+            verified: Cache::new(VERIFIED_MAX),
+            config,
+        }));
+        let (sealer, for_actor) = (Sealer::new(key, "twinmcp 2026-11 keys that sign tokens"), oauth.clone());
+        let (child, _) = Child::new("oauth", &context.node, move || {
+            (KeysActor { oauth: for_actor.clone(), sealer: sealer.clone() }, ())
+        });
+        (child, oauth)
+    }
+
+    /// The service's name.
+    pub fn issuer(&self) -> &str {
+        &self.0.config.issuer
+    }
+
+    /// What tokens may be signed with, the usual one first.
+    pub fn algorithms(&self) -> &[Algorithm] {
+        &self.0.config.algorithms
+    }
+
+    /// Whether clients may register themselves.
+    pub fn registers(&self) -> bool {
+        self.0.config.registration
+    }
+
+    /// Where tokens are good.
+    pub fn resources(&self) -> &Resources {
+        &self.0.resources
+    }
+
+    /// The keys that everybody may verify with, a JWK set.
+    pub fn jwks(&self) -> Arc<str> {
+        self.0.issuer.keys().jwks()
+    }
+
+    /// What an access token says, if this cluster made it, it has not expired and was not revoked. Whether it is good for a path
+    /// is told by [`Resources::is_for`].
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn verify(&self, text: &str) -> Result<Option<Arc<AccessToken>>, StorageError> {
+        let inner = &*self.0;
+        let now = inner.clock.now();
+        let hash = *blake3::hash(text.as_bytes()).as_bytes();
+        let token = match inner.verified.get(&hash) {
+            Some(token) => token,
+            None => {
+                let read = if is_opaque_access(text) {
+                    inner.issuer.read_opaque(text)
+                } else {
+                    AccessToken::verify(text, &inner.issuer.keys(), self.issuer(), now)
+                };
+                let Some(token) = read.map(Arc::new) else { return Ok(None) };
+                inner.verified.insert(hash, Arc::clone(&token));
+                token
+            }
+        };
+        let reader = inner.cluster.reader();
+        let is_revoked = token.has_expired(now)
+            || grant::is_revoked(reader, &token.id)?
+            || match &token.grant {
+                Some(grant) => grant::is_revoked(reader, grant.as_str())?,
+                None => false,
+            };
+        Ok((!is_revoked).then_some(token))
+    }
+
+    /// Nothing that the key called `kid` signed is believed from now on; the next key signs at once.
+    ///
+    /// # Errors
+    /// When there is no such key.
+    pub async fn revoke_key(&self, kid: &str) -> Result<bool, OauthError> {
+        let command = agreed::Command::Revoke { kid: kid.to_owned() };
+        Ok(self.propose(oauth::Command::SigningKey(command)).await? == Outcome::Done)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    async fn propose(&self, command: oauth::Command) -> Result<Outcome, OauthError> {
+        Ok(self.0.cluster.propose(Command::Oauth(command)).await?.outcome)
+    }
+}
+
+enum Message {
+    /// Add what is due.
+    Look,
+    /// Take in what was added or revoked.
+    Changed,
+}
+
+struct KeysActor {
+    oauth: Oauth,
+    sealer: Sealer,
+}
+
+impl Actor for KeysActor {
+    type Msg = Message;
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<(), ActorProcessingErr> {
+        let mut changes = self.oauth.0.cluster.changes();
+        self.take_in()?;
+        let told = myself.clone();
+        tokio::spawn(async move {
+            while let Some(changes) = changes.next().await {
+                let is_ours = |change: &Change| matches!(change, Change::SigningKeys | Change::Everything);
+                if changes.iter().any(is_ours) && told.send_message(Message::Changed).is_err() {
+                    return;
+                }
+            }
+        });
+        // After the start: a key of RSA takes a tenth of a second.
+        Ok(myself.send_message(Message::Look)?)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Message>,
+        message: Message,
+        (): &mut (),
+    ) -> Result<(), ActorProcessingErr> {
+        if matches!(message, Message::Changed) {
+            self.take_in()?;
+        }
+        // A key that was revoked has to have a successor at once.
+        let added = self.add_due().await;
+        if let Err(error) = &added {
+            tracing::warn!(error = error as &dyn std::error::Error, "no signing key was added");
+        }
+        if matches!(message, Message::Look) {
+            myself.send_after(if added.is_ok() { LOOK_EVERY } else { TRY_AGAIN }, || Message::Look);
+        }
+        Ok(())
+    }
+}
+
+impl KeysActor {
+    fn take_in(&self) -> Result<(), StorageError> {
+        let inner = &*self.oauth.0;
+        let keys = agreed::list(inner.cluster.reader())?;
+        inner.issuer.set_keys(Keys::open(&keys, &self.sealer, inner.clock.now()));
+        // One of them may have been verified with a key that is believed no more.
+        inner.verified.clear();
+        Ok(())
+    }
+
+    async fn add_due(&self) -> Result<(), OauthError> {
+        let inner = &*self.oauth.0;
+        let keys = agreed::list(inner.cluster.reader())?;
+        let token_ms = ACCESS_MS_MAX + LEEWAY_MS;
+        let config = &inner.config;
+        for due in rotation::due(&keys, &config.algorithms, &config.rotation, token_ms, inner.clock.now()) {
+            let algorithm = due.algorithm;
+            let made = tokio::task::spawn_blocking(move || {
+                let key = PrivateKey::generate(algorithm)?;
+                Ok::<_, KeyError>((key.public().to_string(), key.to_pkcs8()?))
+            });
+            let (public, pkcs8) = made.await.map_err(|_| KeyError { algorithm })??;
+            let kid =
+                format!("{}-{}", inner.clock.now().as_secs(), &blake3::hash(public.as_bytes()).to_hex()[..8]);
+            let command = agreed::Command::Add {
+                after: due.after,
+                kid: kid.clone(),
+                algorithm,
+                public,
+                sealed: self.sealer.seal(&pkcs8, &*inner.entropy)?,
+                signs_after_ms: due.signs_after_ms,
+                verifies_ms: due.verifies_ms,
+            };
+            if self.oauth.propose(oauth::Command::SigningKey(command)).await? == Outcome::Done {
+                tracing::info!(kid, %algorithm, "signing key added");
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,291 @@
+//! Clients that register themselves (RFC 7591), look after their registration (RFC 7592), and clients that people make.
+
+use serde_json::{Map, Value, json};
+use twinmcp_storage::api_keys::SecretHash;
+use twinmcp_storage::clock::Timestamp;
+use twinmcp_storage::command::Outcome;
+use twinmcp_storage::ids::AccountId;
+use twinmcp_storage::oauth;
+use twinmcp_storage::oauth::client::{self as agreed, Authentication, Client, GrantType, Owner, TokenFormat};
+use twinmcp_storage::scope::Scope;
+
+use super::Oauth;
+use super::access_token::scope_text;
+use super::client::{self, PERSONAL_SCOPES, USUAL_SCOPES};
+use super::clients::{self, GRANT_TYPES};
+use super::error::{ErrorCode, OauthError, Refused};
+
+/// A client as it is told of: its facts, and what is shown once.
+#[derive(Debug, Clone)]
+pub struct Registered {
+    /// Its facts.
+    pub client: Client,
+    /// Its secret, if it has one and it was made just now.
+    pub secret: Option<String>,
+    /// What opens its registration, if it registered itself just now.
+    pub registration_token: Option<String>,
+}
+
+impl Oauth {
+    /// Registers the client that `metadata` describes.
+    ///
+    /// # Errors
+    /// When clients may not register themselves, there are too many, or its facts cannot be.
+    #[tracing::instrument(name = "oauth.register", skip_all)]
+    pub async fn register(&self, metadata: &Value) -> Result<Registered, OauthError> {
+        if !self.registers() {
+            let description = "Clients do not register themselves here; ask an operator for one.";
+            return Err(Refused::new(ErrorCode::AccessDenied, description).into());
+        }
+        let token = self.0.issuer.random()?;
+        let owner = Owner::Itself { registration_token: SecretHash::of(&token), used_at: None };
+        let registered = self.create(metadata, owner, PERSONAL_SCOPES).await?;
+        Ok(Registered { registration_token: Some(token), ..registered })
+    }
+
+    /// Makes a client of `account` that `metadata` describes, with no other scopes than `may`.
+    ///
+    /// # Errors
+    /// When its facts cannot be.
+    pub async fn make_client(
+        &self,
+        account: &AccountId,
+        metadata: &Value,
+        may: &[Scope],
+    ) -> Result<Registered, OauthError> {
+        self.create(metadata, Owner::Account(account.clone()), may).await
+    }
+
+    async fn create(&self, metadata: &Value, owner: Owner, may: &[Scope]) -> Result<Registered, OauthError> {
+        let secret = self.0.issuer.random()?;
+        let id = format!("client_{}", &self.0.issuer.random()?[..22]);
+        let client = read(metadata, id, owner, &secret, may)?;
+        client::check(&client)?;
+        match self.propose(oauth::Command::Client(agreed::Command::Create(client.clone()))).await? {
+            Outcome::Done => {}
+            _ => {
+                let description =
+                    "There are as many clients as may be; try again tomorrow, when unused ones have gone.";
+                return Err(Refused::new(ErrorCode::TemporarilyUnavailable, description).into());
+            }
+        }
+        let client = self.client(&client.id)?.map_or(client, |client| Client::clone(&client));
+        let secret = matches!(client.authentication, Authentication::Secret(_)).then_some(secret);
+        Ok(Registered { client, secret, registration_token: None })
+    }
+
+    /// The client that a registration token opens (RFC 7592, 2.1).
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidToken`] when the token does not open this client's registration.
+    pub fn registration(&self, id: &str, token: &str) -> Result<Registered, OauthError> {
+        let client = self.client(id)?;
+        let hash = SecretHash::of(token);
+        let opens = |client: &Client| matches!(&client.owner, Owner::Itself { registration_token, .. } if *registration_token == hash);
+        let Some(client) = client.filter(|client| opens(client)) else {
+            return Err(
+                Refused::new(ErrorCode::InvalidToken, "This token opens no such registration.").into()
+            );
+        };
+        Ok(Registered { client: Client::clone(&client), secret: None, registration_token: None })
+    }
+
+    /// Puts other facts in place of a registration's (RFC 7592, 2.2).
+    ///
+    /// # Errors
+    /// As [`Self::registration`], or when its facts cannot be.
+    pub async fn change_registration(
+        &self,
+        id: &str,
+        token: &str,
+        metadata: &Value,
+    ) -> Result<Registered, OauthError> {
+        let Registered { client: before, .. } = self.registration(id, token)?;
+        let client = read(metadata, before.id.clone(), before.owner.clone(), "", PERSONAL_SCOPES)?;
+        if client.is_confidential() != before.is_confidential() {
+            let description = "'token_endpoint_auth_method' stays as it is: register again.";
+            return Err(Refused::new(ErrorCode::InvalidClientMetadata, description).into());
+        }
+        let client = Client { authentication: before.authentication, ..client };
+        client::check(&client)?;
+        self.propose(oauth::Command::Client(agreed::Command::Change(client))).await?;
+        self.registration(id, token)
+    }
+
+    /// Ends a registration (RFC 7592, 2.3).
+    ///
+    /// # Errors
+    /// As [`Self::registration`].
+    pub async fn end_registration(&self, id: &str, token: &str) -> Result<(), OauthError> {
+        self.registration(id, token)?;
+        self.propose(oauth::Command::Client(agreed::Command::Remove { id: id.to_owned() })).await?;
+        Ok(())
+    }
+
+    /// The clients of an account, or everybody's.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn clients_of(&self, account: Option<&AccountId>) -> Result<Vec<Client>, OauthError> {
+        let mut clients = agreed::list(self.0.cluster.reader(), None)?;
+        clients
+            .retain(|client| account.is_none_or(|account| client.owner == Owner::Account(account.clone())));
+        Ok(clients)
+    }
+
+    /// Removes a client of an account, or anybody's. Tells whether there was one.
+    ///
+    /// # Errors
+    /// When the others cannot be told.
+    pub async fn remove_client(&self, account: Option<&AccountId>, id: &str) -> Result<bool, OauthError> {
+        let client = self.client(id)?;
+        let is_theirs =
+            |client: &Client| account.is_none_or(|account| client.owner == Owner::Account(account.clone()));
+        if !client.is_some_and(|client| is_theirs(&client)) {
+            return Ok(false);
+        }
+        let command = agreed::Command::Remove { id: id.to_owned() };
+        Ok(self.propose(oauth::Command::Client(command)).await? == Outcome::Done)
+    }
+}
+
+impl Registered {
+    /// The client's facts as RFC 7591, 3.2.1 names them.
+    pub fn metadata(&self) -> Value {
+        let client = &self.client;
+        let method = match &client.authentication {
+            Authentication::None => "none",
+            Authentication::Secret(_) => "client_secret_basic",
+            Authentication::PrivateKeyJwt { .. } => "private_key_jwt",
+        };
+        let grants: Vec<&str> = client.grants.iter().map(|grant| clients::name(*grant)).collect();
+        let mut metadata = json!({
+            "client_id": client.id,
+            "client_id_issued_at": client.created_at.as_secs(),
+            "client_name": client.name,
+            "redirect_uris": client.redirect_uris,
+            "grant_types": grants,
+            "response_types": if client.grants.contains(&GrantType::AuthorizationCode) { vec!["code"] } else { vec![] },
+            "token_endpoint_auth_method": method,
+            "scope": scope_text(&client.scopes),
+        });
+        if !client.post_logout_redirect_uris.is_empty() {
+            metadata["post_logout_redirect_uris"] = json!(client.post_logout_redirect_uris);
+        }
+        if let Some(uri) = &client.uri {
+            metadata["client_uri"] = uri.as_str().into();
+        }
+        if let Some(secret) = &self.secret {
+            metadata["client_secret"] = secret.as_str().into();
+            // It does not expire (RFC 7591, 3.2.1).
+            metadata["client_secret_expires_at"] = 0.into();
+        }
+        metadata
+    }
+}
+
+fn invalid(description: impl Into<String>) -> Refused {
+    Refused::new(ErrorCode::InvalidClientMetadata, description)
+}
+
+/// The client that metadata describes (RFC 7591, 2). What is not known here is left out, as the standard asks.
+fn read(metadata: &Value, id: String, owner: Owner, secret: &str, may: &[Scope]) -> Result<Client, Refused> {
+    let metadata = metadata.as_object().ok_or_else(|| invalid("The body must be a JSON object."))?;
+    let grants = match texts(metadata, "grant_types")? {
+        Some(names) => grants(&names)?,
+        None => vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
+    };
+    if let Some(types) = texts(metadata, "response_types")?
+        && types.iter().any(|kind| kind != "code")
+    {
+        return Err(invalid("'response_types' may have 'code' only."));
+    }
+    let authentication = match text(metadata, "token_endpoint_auth_method")?.as_deref() {
+        None | Some("client_secret_basic" | "client_secret_post") => {
+            Authentication::Secret(SecretHash::of(secret))
+        }
+        Some("none") => Authentication::None,
+        Some(_) => {
+            return Err(invalid(
+                "'token_endpoint_auth_method' is none, client_secret_basic or client_secret_post.",
+            ));
+        }
+    };
+    let redirect_uris = texts(metadata, "redirect_uris")?.unwrap_or_default();
+    let fallback = || format!("client {}", id.get(7..13).unwrap_or_default());
+    Ok(Client {
+        name: text(metadata, "client_name")?.unwrap_or_else(fallback),
+        owner,
+        authentication,
+        redirect_uris,
+        post_logout_redirect_uris: texts(metadata, "post_logout_redirect_uris")?.unwrap_or_default(),
+        grants,
+        scopes: scopes(text(metadata, "scope")?.as_deref(), may)?,
+        token_format: match text(metadata, "access_token_format")?.as_deref() {
+            None | Some("jwt") => TokenFormat::Jwt,
+            Some("opaque") => TokenFormat::Opaque,
+            Some(_) => return Err(invalid("'access_token_format' is jwt or opaque.")),
+        },
+        algorithm: match text(metadata, "id_token_signed_response_alg")? {
+            Some(name) => Some(
+                name.parse()
+                    .map_err(|_| invalid("'id_token_signed_response_alg' is RS256, ES256 or EdDSA."))?,
+            ),
+            None => None,
+        },
+        uri: text(metadata, "client_uri")?,
+        trusted: false,
+        created_at: Timestamp::default(),
+        id,
+    })
+}
+
+fn grants(names: &[String]) -> Result<Vec<GrantType>, Refused> {
+    let mut grants = Vec::new();
+    for name in names {
+        let known = GRANT_TYPES.iter().copied().find(|grant| clients::name(*grant) == name);
+        let grant = known.ok_or_else(|| invalid(format!("There is no grant type '{name}' here.")))?;
+        if !grants.contains(&grant) {
+            grants.push(grant);
+        }
+    }
+    Ok(grants)
+}
+
+/// The scopes a client asks for; those that it may not have are left out and so told (RFC 7591, 2).
+fn scopes(asked: Option<&str>, may: &[Scope]) -> Result<Vec<Scope>, Refused> {
+    let mut scopes: Vec<Scope> = match asked {
+        Some(asked) => asked.split(' ').filter_map(|name| name.parse().ok()).collect(),
+        None => USUAL_SCOPES.to_vec(),
+    };
+    scopes.retain(|scope| may.contains(scope));
+    scopes.sort_unstable();
+    scopes.dedup();
+    if scopes.is_empty() {
+        return Err(invalid(format!(
+            "'scope' names none that the client may have; it may have: {}.",
+            scope_text(may)
+        )));
+    }
+    Ok(scopes)
+}
+
+fn text(metadata: &Map<String, Value>, name: &str) -> Result<Option<String>, Refused> {
+    match metadata.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(invalid(format!("'{name}' must be text."))),
+    }
+}
+
+fn texts(metadata: &Map<String, Value>, name: &str) -> Result<Option<Vec<String>>, Refused> {
+    let wrong = || invalid(format!("'{name}' must be a list of texts."));
+    match metadata.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Array(items)) => {
+            let texts = items.iter().map(|item| item.as_str().map(str::to_owned));
+            texts.collect::<Option<_>>().map(Some).ok_or_else(wrong)
+        }
+        Some(_) => Err(wrong()),
+    }
+}

@@ -1,0 +1,299 @@
+//! The token endpoint: a code, a refresh token or a client's own credentials become tokens (RFC 6749, 4 to 6).
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::json;
+use twinmcp_storage::api_keys::SecretHash;
+use twinmcp_storage::command::Outcome;
+use twinmcp_storage::ids::GrantId;
+use twinmcp_storage::oauth;
+use twinmcp_storage::oauth::client::{Client, GrantType, Owner};
+use twinmcp_storage::oauth::code::{self, Shown};
+use twinmcp_storage::oauth::grant::{self, Grant};
+use twinmcp_storage::oauth::signing_key::Algorithm;
+use twinmcp_storage::scope::Scope;
+
+use super::access_token::{AccessToken, SignIn, Subject};
+use super::clients::{self, GRANT_TYPES};
+use super::error::{ErrorCode, OauthError, Refused};
+use super::keys::Purpose;
+use super::{Oauth, Params, authorize, millis};
+
+/// Letters of a code verifier, at least and at most (RFC 7636, 4.1).
+const VERIFIER_LEN: std::ops::RangeInclusive<usize> = 43..=128;
+
+/// What the token endpoint answers (RFC 6749, 5.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tokens {
+    /// The access token.
+    pub access_token: String,
+    /// How it is sent: `Bearer` or `DPoP`.
+    pub token_type: &'static str,
+    /// Its life, in seconds.
+    pub expires_in_s: u64,
+    /// What may be done with it.
+    pub scopes: Vec<Scope>,
+    /// What gets the next one.
+    pub refresh_token: Option<String>,
+    /// Who signed in (OpenID Connect Core, 2).
+    pub id_token: Option<String>,
+}
+
+impl Oauth {
+    /// Takes a token request: its form, and its header `Authorization`.
+    ///
+    /// # Errors
+    /// What is wrong with it, or why the node cannot do it.
+    pub async fn token(&self, form: &str, authorization: Option<&str>) -> Result<Tokens, OauthError> {
+        let params = Params::parse(form)?;
+        let named = params.need("grant_type")?;
+        let Some(grant) = GRANT_TYPES.iter().copied().find(|grant| clients::name(*grant) == named) else {
+            let known: Vec<&str> = GRANT_TYPES.iter().map(|grant| clients::name(*grant)).collect();
+            let description =
+                format!("There is no grant type '{named}' here; there are: {}.", known.join(", "));
+            return Err(Refused::new(ErrorCode::UnsupportedGrantType, description).into());
+        };
+        let client = self.authenticated(&params, authorization)?;
+        clients::may(&client, grant)?;
+        self.0.issuer.ready(self.algorithm(&client)).await?;
+        match grant {
+            GrantType::AuthorizationCode => self.redeem(&params, &client).await,
+            GrantType::RefreshToken => self.refresh(&params, &client).await,
+            GrantType::ClientCredentials => self.credentials(&params, &client).await,
+            GrantType::DeviceCode => {
+                Err(clients::may(&client, grant).err().map_or(OauthError::NoKey, Into::into))
+            }
+        }
+    }
+
+    #[tracing::instrument(name = "oauth.redeem", skip_all)]
+    async fn redeem(&self, params: &Params, client: &Client) -> Result<Tokens, OauthError> {
+        let code = params.need("code")?;
+        let shown = Shown {
+            client: client.id.clone(),
+            redirect_uri: params.get("redirect_uri").map(str::to_owned),
+            challenge: challenge(params.get("code_verifier"))?,
+            dpop_jkt: None,
+        };
+        let id = GrantId::random(self.now(), &*self.0.entropy)?;
+        let refresh = self.0.issuer.refresh(&id)?;
+        let command = code::Command::Redeem {
+            hash: SecretHash::of(code),
+            shown,
+            grant: id.clone(),
+            refresh: SecretHash::of(&refresh),
+            limits: self.0.config.limits(),
+        };
+        let unknown = || Refused::grant("The code is unknown, was used, has expired or is another client's.");
+        match self.propose(oauth::Command::Code(command)).await? {
+            Outcome::Done => {}
+            Outcome::Burnt => {
+                tracing::warn!(client_id = client.id, "an authorization code was shown twice or wrongly");
+                return Err(unknown().into());
+            }
+            _ => return Err(unknown().into()),
+        }
+        let grant = grant::get(self.0.cluster.reader(), &id)?.ok_or_else(unknown)?;
+        let refresh = grant.refresh.is_some().then_some(refresh);
+        self.tokens(params, client, &grant, refresh).await
+    }
+
+    #[tracing::instrument(name = "oauth.refresh", skip_all)]
+    async fn refresh(&self, params: &Params, client: &Client) -> Result<Tokens, OauthError> {
+        let text = params.need("refresh_token")?;
+        let unknown =
+            || Refused::grant("The refresh token is unknown, was used, has ended or is another client's.");
+        let id = self.0.issuer.read_refresh(text).ok_or_else(unknown)?.grant;
+        // What cannot be given is refused before anything is used up.
+        if let Some(grant) = grant::get(self.0.cluster.reader(), &id)? {
+            narrowed(params, &grant)?;
+            self.0.resources.granted(params.resources(), &grant.allowed.resources)?;
+        }
+        let next = self.0.issuer.refresh(&id)?;
+        let config = &self.0.config;
+        let again_ms = if client.is_confidential() { millis(config.refresh_again) } else { 0 };
+        let command = grant::Command::Rotate {
+            id: id.clone(),
+            client: client.id.clone(),
+            shown: SecretHash::of(text),
+            next: SecretHash::of(&next),
+            successor: self.0.issuer.keep_refresh(&next)?,
+            dpop_jkt: None,
+            again_ms,
+            limits: config.limits(),
+        };
+        let outcome = self.propose(oauth::Command::Grant(command)).await?;
+        let found = grant::get(self.0.cluster.reader(), &id)?;
+        let next = match outcome {
+            Outcome::Done => next,
+            Outcome::AlreadyExists => {
+                let kept = found.as_ref().and_then(|grant| grant.refresh.as_ref()?.previous.as_ref());
+                kept.and_then(|kept| self.0.issuer.kept_refresh(&kept.successor)).ok_or_else(unknown)?
+            }
+            Outcome::Burnt => {
+                tracing::warn!(client_id = client.id, "a refresh token came back: its family has ended");
+                return Err(unknown().into());
+            }
+            _ => return Err(unknown().into()),
+        };
+        let grant = found.ok_or_else(unknown)?;
+        self.tokens(params, client, &grant, Some(next)).await
+    }
+
+    #[tracing::instrument(name = "oauth.client_credentials", skip_all)]
+    async fn credentials(&self, params: &Params, client: &Client) -> Result<Tokens, OauthError> {
+        let Owner::Account(account) = &client.owner else {
+            let description = "A client that registered itself acts for nobody.";
+            return Err(Refused::new(ErrorCode::UnauthorizedClient, description).into());
+        };
+        let scopes = match params.get("scope") {
+            Some(asked) => authorize::scopes(Some(asked), client)?,
+            None => client.scopes.clone(),
+        };
+        if params.get("scope").is_some()
+            && let Some(scope) = scopes.iter().find(|scope| !scope.is_permission())
+        {
+            let description = format!("The scope '{scope}' is about a person, and there is none.");
+            return Err(Refused::new(ErrorCode::InvalidScope, description).into());
+        }
+        let token = AccessToken {
+            id: self.0.issuer.random()?,
+            subject: Subject::Client(account.clone()),
+            client: client.id.clone(),
+            grant: None,
+            scopes: scopes.into_iter().filter(|scope| scope.is_permission()).collect(),
+            resources: self.0.resources.asked(params.resources())?,
+            issued_at: self.now(),
+            expires_at: self.now().plus_millis(self.0.config.limits().access_ms),
+            signed_in: None,
+            dpop_jkt: None,
+        };
+        Ok(Tokens {
+            access_token: self.access_text(&token, client).await?,
+            token_type: "Bearer",
+            expires_in_s: token.expires_at.millis_since(token.issued_at) / 1000,
+            scopes: token.scopes,
+            refresh_token: None,
+            id_token: None,
+        })
+    }
+
+    /// Access token and ID token of a grant.
+    async fn tokens(
+        &self,
+        params: &Params,
+        client: &Client,
+        grant: &Grant,
+        refresh_token: Option<String>,
+    ) -> Result<Tokens, OauthError> {
+        let allowed = &grant.allowed;
+        let token = AccessToken {
+            id: self.0.issuer.random()?,
+            subject: Subject::Person(allowed.account.clone()),
+            client: client.id.clone(),
+            grant: Some(grant.id.clone()),
+            scopes: narrowed(params, grant)?,
+            resources: self.0.resources.granted(params.resources(), &allowed.resources)?,
+            issued_at: self.now(),
+            expires_at: self.now().plus_millis(self.0.config.limits().access_ms),
+            signed_in: Some(SignIn {
+                at: allowed.signed_in_at,
+                methods: allowed.methods.clone(),
+                session: allowed.session.clone(),
+            }),
+            dpop_jkt: grant.dpop_jkt,
+        };
+        let access_token = self.access_text(&token, client).await?;
+        let id_token = match token.scopes.contains(&Scope::OpenId) {
+            true => Some(self.id_token(&token, grant, client, &access_token).await?),
+            false => None,
+        };
+        Ok(Tokens {
+            access_token,
+            token_type: if token.dpop_jkt.is_some() { "DPoP" } else { "Bearer" },
+            expires_in_s: token.expires_at.millis_since(token.issued_at) / 1000,
+            scopes: token.scopes,
+            refresh_token,
+            id_token,
+        })
+    }
+
+    async fn access_text(&self, token: &AccessToken, client: &Client) -> Result<String, OauthError> {
+        let how = (client.token_format, self.algorithm(client));
+        self.0.issuer.access(token, self.issuer(), how).await
+    }
+
+    /// What a client's tokens are signed with.
+    fn algorithm(&self, client: &Client) -> Algorithm {
+        let known = &self.0.config.algorithms;
+        let usual = known.first().copied().unwrap_or(Algorithm::Rs256);
+        client.algorithm.filter(|algorithm| known.contains(algorithm)).unwrap_or(usual)
+    }
+
+    /// Who signed in, for the client (OpenID Connect Core, 2 and 3.1.3.6).
+    async fn id_token(
+        &self,
+        token: &AccessToken,
+        grant: &Grant,
+        client: &Client,
+        access_token: &str,
+    ) -> Result<String, OauthError> {
+        let half = digest(&SHA256, access_token.as_bytes());
+        let mut claims = json!({
+            "iss": self.issuer(),
+            "sub": token.sub(),
+            "aud": client.id,
+            "azp": client.id,
+            "exp": token.expires_at.as_secs(),
+            "iat": token.issued_at.as_secs(),
+            "auth_time": grant.allowed.signed_in_at.as_secs(),
+            "amr": grant.allowed.methods,
+            "at_hash": URL_SAFE_NO_PAD.encode(half.as_ref().get(..16).unwrap_or_default()),
+        });
+        if let Some(nonce) = &grant.allowed.nonce {
+            claims["nonce"] = nonce.as_str().into();
+        }
+        if let Some(session) = &grant.allowed.session {
+            claims["sid"] = session.as_str().into();
+        }
+        let claims = claims.to_string();
+        let algorithm = self.algorithm(client);
+        self.0.issuer.sign(Purpose::Id, algorithm, claims.as_bytes(), token.issued_at).await
+    }
+}
+
+/// The challenge that a verifier answers (RFC 7636, 4.6).
+fn challenge(verifier: Option<&str>) -> Result<[u8; 32], Refused> {
+    let verifier = verifier
+        .ok_or_else(|| Refused::grant("'code_verifier' is missing: the code was asked for with PKCE."))?;
+    let is_well_formed = VERIFIER_LEN.contains(&verifier.len())
+        && verifier.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
+    if !is_well_formed {
+        return Err(Refused::request(
+            "'code_verifier' has 43 to 128 letters, digits or -._~ (RFC 7636, 4.1).",
+        ));
+    }
+    let mut challenge = [0; 32];
+    challenge.copy_from_slice(digest(&SHA256, verifier.as_bytes()).as_ref());
+    Ok(challenge)
+}
+
+/// The scopes asked for, as far as the grant has them; all of it when none is named (RFC 6749, 6).
+fn narrowed(params: &Params, grant: &Grant) -> Result<Vec<Scope>, Refused> {
+    let Some(asked) = params.get("scope") else { return Ok(grant.allowed.scopes.clone()) };
+    let mut scopes = Vec::new();
+    for name in asked.split(' ').filter(|name| !name.is_empty()) {
+        match name.parse() {
+            Ok(scope) if grant.allowed.scopes.contains(&scope) => scopes.push(scope),
+            _ => {
+                let description =
+                    format!("The scope '{name}' was not allowed; send the person here again for more.");
+                return Err(Refused::new(ErrorCode::InvalidScope, description));
+            }
+        }
+    }
+    scopes.sort_unstable();
+    scopes.dedup();
+    Ok(scopes)
+}

@@ -1,0 +1,193 @@
+//! What the authorization server's endpoints answer, in the shapes of the protocol.
+
+use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
+use poem_openapi::{ApiResponse, Object};
+use serde_json::Value;
+use twinmcp_actors::oauth::{AccessToken, Introspection, Tokens, scope_text};
+
+/// Tokens (RFC 6749, 5.1).
+#[derive(Debug, Clone, Object)]
+#[oai(example)]
+pub(crate) struct TokenBody {
+    /// What to send as the bearer token.
+    access_token: String,
+    /// `Bearer`.
+    token_type: String,
+    /// Its life, in seconds.
+    expires_in: u64,
+    /// What may be done with it.
+    scope: String,
+    /// What gets the next one, once.
+    #[oai(skip_serializing_if_is_none)]
+    refresh_token: Option<String>,
+    /// Who signed in (OpenID Connect).
+    #[oai(skip_serializing_if_is_none)]
+    id_token: Option<String>,
+}
+
+impl Example for TokenBody {
+    fn example() -> Self {
+        Self {
+            access_token: "eyJhbGciOiJSUzI1NiIsInR5cCI6ImF0K2p3dCJ9.…".to_owned(),
+            token_type: "Bearer".to_owned(),
+            expires_in: 600,
+            scope: "docs:read".to_owned(),
+            refresh_token: Some("tmcp_rt_…".to_owned()),
+            id_token: None,
+        }
+    }
+}
+
+#[derive(ApiResponse)]
+pub(crate) enum TokenAnswer {
+    /// The tokens.
+    #[oai(status = 200)]
+    Tokens(
+        Json<TokenBody>,
+        /// Always `no-store`.
+        #[oai(header = "Cache-Control")]
+        String,
+    ),
+}
+
+pub(super) fn token_answer(tokens: Tokens) -> TokenAnswer {
+    let body = TokenBody {
+        access_token: tokens.access_token,
+        token_type: tokens.token_type.to_owned(),
+        expires_in: tokens.expires_in_s,
+        scope: scope_text(&tokens.scopes),
+        refresh_token: tokens.refresh_token,
+        id_token: tokens.id_token,
+    };
+    TokenAnswer::Tokens(Json(body), "no-store".to_owned())
+}
+
+/// What a token is worth (RFC 7662, 2.2). Of one that is worth nothing, `active` alone is told.
+#[derive(Debug, Clone, Default, Object)]
+#[oai(example, skip_serializing_if_is_none)]
+pub(crate) struct IntrospectionBody {
+    /// Whether it opens anything.
+    active: bool,
+    /// What may be done with it.
+    scope: Option<String>,
+    /// Whose it is.
+    client_id: Option<String>,
+    /// `Bearer`; absent for a refresh token.
+    token_type: Option<String>,
+    /// Who acts.
+    sub: Option<String>,
+    /// Where it is good.
+    aud: Option<Vec<String>>,
+    /// Who made it.
+    iss: Option<String>,
+    /// From when on it is refused, Unix time.
+    exp: Option<u64>,
+    /// When it was made, Unix time.
+    iat: Option<u64>,
+    /// Its name.
+    jti: Option<String>,
+}
+
+impl Example for IntrospectionBody {
+    fn example() -> Self {
+        Self {
+            active: true,
+            scope: Some("docs:read".to_owned()),
+            client_id: Some("client_4bWdN1YpS0qfQmXzT7aJ2w".to_owned()),
+            token_type: Some("Bearer".to_owned()),
+            sub: Some("acct_01jdcq0vz3k8w6m5r2t9y4x7ab".to_owned()),
+            aud: Some(vec!["https://docs.example/mcp".to_owned()]),
+            iss: Some("https://docs.example".to_owned()),
+            exp: Some(1_795_438_570),
+            iat: Some(1_795_437_970),
+            jti: Some("m3w…".to_owned()),
+        }
+    }
+}
+
+#[derive(ApiResponse)]
+pub(crate) enum Introspected {
+    /// What it is worth.
+    #[oai(status = 200)]
+    Told(
+        Json<IntrospectionBody>,
+        /// Always `no-store`.
+        #[oai(header = "Cache-Control")]
+        String,
+    ),
+}
+
+pub(super) fn introspected(told: &Introspection, issuer: &str) -> Introspected {
+    let body = match told {
+        Introspection::Inactive => IntrospectionBody::default(),
+        Introspection::Access(token) => access(token, issuer),
+        Introspection::Refresh(grant) => IntrospectionBody {
+            active: true,
+            scope: Some(scope_text(&grant.allowed.scopes)),
+            client_id: Some(grant.client.clone()),
+            sub: Some(grant.allowed.account.to_string()),
+            iss: Some(issuer.to_owned()),
+            iat: Some(grant.used_at.as_secs()),
+            exp: grant
+                .refresh
+                .as_ref()
+                .map(|refresh| refresh.idle_until.min(refresh.absolute_until).as_secs()),
+            ..IntrospectionBody::default()
+        },
+    };
+    Introspected::Told(Json(body), "no-store".to_owned())
+}
+
+fn access(token: &AccessToken, issuer: &str) -> IntrospectionBody {
+    IntrospectionBody {
+        active: true,
+        scope: Some(scope_text(&token.scopes)),
+        client_id: Some(token.client.clone()),
+        token_type: Some(if token.dpop_jkt.is_some() { "DPoP" } else { "Bearer" }.to_owned()),
+        sub: Some(token.sub().to_owned()),
+        aud: Some(token.resources.clone()),
+        iss: Some(issuer.to_owned()),
+        exp: Some(token.expires_at.as_secs()),
+        iat: Some(token.issued_at.as_secs()),
+        jti: Some(token.id.clone()),
+    }
+}
+
+#[derive(ApiResponse)]
+pub(crate) enum Revoked {
+    /// It is worth nothing, as far as it was the client's.
+    #[oai(status = 200)]
+    Done(
+        /// Always `no-store`.
+        #[oai(header = "Cache-Control")]
+        String,
+    ),
+}
+
+#[derive(ApiResponse)]
+pub(crate) enum RegisteredAnswer {
+    /// The client is registered.
+    #[oai(status = 201)]
+    Made(
+        Json<Value>,
+        /// Always `no-store`.
+        #[oai(header = "Cache-Control")]
+        String,
+    ),
+    /// The registration.
+    #[oai(status = 200)]
+    There(
+        Json<Value>,
+        /// Always `no-store`.
+        #[oai(header = "Cache-Control")]
+        String,
+    ),
+}
+
+#[derive(ApiResponse)]
+pub(crate) enum Removed {
+    /// The registration has ended.
+    #[oai(status = 204)]
+    Done,
+}

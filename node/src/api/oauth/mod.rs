@@ -1,0 +1,205 @@
+//! The authorization server over HTTP: tokens, what they are worth, and clients that register themselves.
+//!
+//! What a person sees of it is a page: `ui/authorize.rs`. Errors have the shape of RFC 6749, 5.2, and nothing is cached.
+
+mod answer;
+mod failure;
+mod form;
+
+use poem::Request;
+use poem::http::{StatusCode, header};
+use poem_openapi::OpenApi;
+use poem_openapi::param::Path;
+use poem_openapi::payload::Json;
+use serde_json::Value;
+use twinmcp_actors::Oauth;
+use twinmcp_actors::oauth::Registered;
+
+use self::answer::{
+    Introspected, RegisteredAnswer, Removed, Revoked, TokenAnswer, introspected, token_answer,
+};
+use self::form::{CREDENTIALS, Field, Fields, Form};
+use super::Tag;
+use super::error::ApiError;
+
+pub(crate) struct TokenForm;
+
+impl Fields for TokenForm {
+    const NEEDED: &'static [Field] = &[(
+        "grant_type",
+        "`authorization_code`, `refresh_token` or `client_credentials`.",
+        "client_credentials",
+    )];
+    const OPTIONAL: &'static [Field] = &[
+        CREDENTIALS[0],
+        CREDENTIALS[1],
+        ("code", "The code that the person's browser brought.", "…"),
+        ("code_verifier", "What `code_challenge` was made from (RFC 7636).", "…"),
+        (
+            "redirect_uri",
+            "Where the code was sent; clients of OAuth 2.1 leave it out.",
+            "https://app.example/cb",
+        ),
+        ("refresh_token", "The newest refresh token of the grant.", "tmcp_rt_…"),
+        ("scope", "What the token is to be for, of what was allowed; all of it when absent.", "docs:read"),
+        (
+            "resource",
+            "Where the token is to be good (RFC 8707); may stand several times.",
+            "https://docs.example/mcp",
+        ),
+    ];
+}
+
+pub(crate) struct IntrospectForm;
+
+impl Fields for IntrospectForm {
+    const NEEDED: &'static [Field] = &[("token", "An access token or a refresh token.", "tmcp_at_…")];
+    const OPTIONAL: &'static [Field] = &[
+        CREDENTIALS[0],
+        CREDENTIALS[1],
+        ("token_type_hint", "Not needed: a token says what it is.", "access_token"),
+    ];
+}
+
+/// `/api/oauth`.
+pub(crate) struct OauthApi {
+    pub(crate) oauth: Oauth,
+}
+
+#[OpenApi(prefix_path = "/api/oauth", tag = "Tag::Oauth")]
+impl OauthApi {
+    /// Gives tokens.
+    ///
+    /// For a code, a refresh token or a client's own credentials (RFC 6749, 4.1.3, 6 and 4.4). A code and a refresh token are good
+    /// once, over all nodes; one that comes a second time ends everything that came of it.
+    #[oai(path = "/token", method = "post", operation_id = "oauth_token")]
+    async fn token(&self, request: &Request, form: Form<TokenForm>) -> Result<TokenAnswer, ApiError> {
+        no_secrets_in_url(request)?;
+        let tokens = self.oauth.token(&form.text, authorization(request)).await?;
+        Ok(token_answer(tokens))
+    }
+
+    /// Tells what a token is worth.
+    ///
+    /// To a client with credentials, of its own tokens; with the scope `admin` of everybody's (RFC 7662). Reads this node's own state.
+    #[oai(path = "/introspect", method = "post", operation_id = "oauth_introspect")]
+    async fn introspect(
+        &self,
+        request: &Request,
+        form: Form<IntrospectForm>,
+    ) -> Result<Introspected, ApiError> {
+        no_secrets_in_url(request)?;
+        let told = self.oauth.introspect(&form.text, authorization(request))?;
+        Ok(introspected(&told, self.oauth.issuer()))
+    }
+
+    /// Makes a token worth nothing.
+    ///
+    /// A refresh token takes every token of its grant along (RFC 7009). A token that is unknown, or another client's, is answered the
+    /// same and left alone. Here once this is answered, on every other node within the replication bound.
+    #[oai(path = "/revoke", method = "post", operation_id = "oauth_revoke")]
+    async fn revoke(&self, request: &Request, form: Form<IntrospectForm>) -> Result<Revoked, ApiError> {
+        no_secrets_in_url(request)?;
+        self.oauth.revoke(&form.text, authorization(request)).await?;
+        Ok(Revoked::Done("no-store".to_owned()))
+    }
+
+    /// Registers a client.
+    ///
+    /// Takes the client's metadata (RFC 7591) and answers with its `client_id`, its secret if it has one, and a token that opens the
+    /// registration later. One that nobody has allowed anything within a day is forgotten.
+    #[oai(path = "/register", method = "post", operation_id = "oauth_register")]
+    async fn register(&self, metadata: Json<Value>) -> Result<RegisteredAnswer, ApiError> {
+        let registered = self.oauth.register(&metadata.0).await?;
+        Ok(RegisteredAnswer::Made(Json(self.registration(&registered)), "no-store".to_owned()))
+    }
+
+    /// Shows a registration.
+    ///
+    /// To whoever has its token (RFC 7592).
+    #[oai(path = "/register/:id", method = "get", operation_id = "oauth_get_registration")]
+    async fn show(
+        &self,
+        request: &Request,
+        /// The client.
+        #[oai(example = "example_id")]
+        id: Path<String>,
+    ) -> Result<RegisteredAnswer, ApiError> {
+        let registered = self.oauth.registration(&id, bearer(request)?)?;
+        Ok(RegisteredAnswer::There(Json(self.registration(&registered)), "no-store".to_owned()))
+    }
+
+    /// Changes a registration.
+    ///
+    /// What is sent takes the place of all that was known of the client, but for its secret (RFC 7592).
+    #[oai(path = "/register/:id", method = "put", operation_id = "oauth_change_registration")]
+    async fn change(
+        &self,
+        request: &Request,
+        /// The client.
+        #[oai(example = "example_id")]
+        id: Path<String>,
+        metadata: Json<Value>,
+    ) -> Result<RegisteredAnswer, ApiError> {
+        let registered = self.oauth.change_registration(&id, bearer(request)?, &metadata.0).await?;
+        Ok(RegisteredAnswer::There(Json(self.registration(&registered)), "no-store".to_owned()))
+    }
+
+    /// Ends a registration.
+    ///
+    /// Nothing is refreshed for the client any more (RFC 7592).
+    #[oai(path = "/register/:id", method = "delete", operation_id = "oauth_end_registration")]
+    async fn end(
+        &self,
+        request: &Request,
+        /// The client.
+        #[oai(example = "example_id")]
+        id: Path<String>,
+    ) -> Result<Removed, ApiError> {
+        self.oauth.end_registration(&id, bearer(request)?).await?;
+        Ok(Removed::Done)
+    }
+}
+
+impl OauthApi {
+    fn registration(&self, registered: &Registered) -> Value {
+        let mut metadata = registered.metadata();
+        if let Some(token) = &registered.registration_token {
+            metadata["registration_access_token"] = token.as_str().into();
+            let client = &registered.client.id;
+            metadata["registration_client_uri"] =
+                format!("{}/api/oauth/register/{client}", self.oauth.issuer()).into();
+        }
+        metadata
+    }
+}
+
+fn example_id() -> String {
+    CREDENTIALS[0].2.to_owned()
+}
+
+fn authorization(request: &Request) -> Option<&str> {
+    request.headers().get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default())
+}
+
+/// The token that opens a registration.
+fn bearer(request: &Request) -> Result<&str, ApiError> {
+    let token = authorization(request).and_then(|header| header.split_once(' '));
+    token
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+        .ok_or_else(|| {
+            let message = "Send the registration's token: `Authorization: Bearer …`.";
+            ApiError::new(StatusCode::UNAUTHORIZED, "invalid_token", message)
+        })
+}
+
+/// Refuses a request whose URL says what no log may hold (RFC 6749, 2.3.1).
+fn no_secrets_in_url(request: &Request) -> Result<(), ApiError> {
+    if request.uri().query().is_none_or(str::is_empty) {
+        return Ok(());
+    }
+    let message =
+        "Send the parameters in the body: nothing in the URL is read here, and URLs are written to logs.";
+    Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_request", message))
+}

@@ -1,0 +1,108 @@
+//! What clients read before they do anything else: where the endpoints are and what they take (RFC 8414; OpenID Connect
+//! Discovery; RFC 9728), and the keys that tokens are signed with (RFC 7517).
+//!
+//! Everything says where it is by the configured name, whatever host a request names.
+
+use poem::endpoint::make_sync;
+use poem::http::header;
+use poem::{Endpoint, IntoResponse, Response, Route, get};
+use serde_json::{Value, json};
+use twinmcp_actors::Oauth;
+use twinmcp_storage::scope::Scope;
+
+/// How long metadata may be kept, in seconds.
+const METADATA_MAX_AGE_S: u32 = 300;
+/// How long keys may be kept, in seconds: far less than the next one is shown before it signs.
+const KEYS_MAX_AGE_S: u32 = 600;
+
+/// The paths below `/.well-known`.
+pub(super) fn add(route: Route, oauth: &Oauth) -> Route {
+    let server = server_metadata(oauth);
+    let (mcp, api) = (resource_metadata(oauth, "/mcp"), resource_metadata(oauth, "/api"));
+    let keys = oauth.clone();
+    route
+        .at("/.well-known/oauth-authorization-server", fixed(&server))
+        .at("/.well-known/openid-configuration", fixed(&server))
+        .at("/.well-known/oauth-protected-resource", fixed(&mcp))
+        .at("/.well-known/oauth-protected-resource/mcp", fixed(&mcp))
+        .at("/.well-known/oauth-protected-resource/api", fixed(&api))
+        .at(
+            "/.well-known/jwks.json",
+            get(make_sync(move |_| answer(keys.jwks().to_string(), KEYS_MAX_AGE_S))),
+        )
+}
+
+fn fixed(metadata: &Value) -> impl Endpoint + 'static {
+    let body = metadata.to_string();
+    get(make_sync(move |_| answer(body.clone(), METADATA_MAX_AGE_S)))
+}
+
+fn answer(body: String, max_age_s: u32) -> Response {
+    let response = body.with_content_type("application/json");
+    response.with_header(header::CACHE_CONTROL, format!("public, max-age={max_age_s}")).into_response()
+}
+
+/// Scopes that a client may ask for; `admin` is not offered.
+fn scopes() -> Vec<&'static str> {
+    let offered = Scope::ALL.iter().filter(|scope| !matches!(scope, Scope::Admin | Scope::MetricsRead));
+    offered.map(|scope| scope.as_str()).collect()
+}
+
+fn server_metadata(oauth: &Oauth) -> Value {
+    let issuer = oauth.issuer();
+    let at = |path: &str| format!("{issuer}{path}");
+    let algorithms: Vec<&str> = oauth.algorithms().iter().map(|algorithm| algorithm.as_str()).collect();
+    let methods = ["none", "client_secret_basic", "client_secret_post"];
+    let with_credentials = &methods[1..];
+    let mut metadata = json!({
+        "issuer": issuer,
+        "authorization_endpoint": at("/api/oauth/authorize"),
+        "token_endpoint": at("/api/oauth/token"),
+        "introspection_endpoint": at("/api/oauth/introspect"),
+        "revocation_endpoint": at("/api/oauth/revoke"),
+        "userinfo_endpoint": at("/api/oauth/userinfo"),
+        "jwks_uri": at("/.well-known/jwks.json"),
+        "service_documentation": at("/api/docs"),
+        "scopes_supported": scopes(),
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
+        "code_challenge_methods_supported": ["S256"],
+        "token_endpoint_auth_methods_supported": methods,
+        "introspection_endpoint_auth_methods_supported": with_credentials,
+        "revocation_endpoint_auth_methods_supported": methods,
+        "authorization_response_iss_parameter_supported": true,
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": algorithms,
+        "claims_supported": ["sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "amr", "azp", "at_hash", "sid", "name", "email", "email_verified"],
+        "prompt_values_supported": ["none", "login", "consent", "select_account"],
+        "request_parameter_supported": false,
+        "request_uri_parameter_supported": false,
+    });
+    if oauth.registers() {
+        metadata["registration_endpoint"] = at("/api/oauth/register").into();
+    }
+    metadata
+}
+
+/// The path of the metadata of the resource at `path` (RFC 9728, 3.1).
+pub(crate) fn resource_metadata_path(path: &str) -> &'static str {
+    if path == "/mcp" {
+        "/.well-known/oauth-protected-resource/mcp"
+    } else {
+        "/.well-known/oauth-protected-resource/api"
+    }
+}
+
+fn resource_metadata(oauth: &Oauth, path: &str) -> Value {
+    let issuer = oauth.issuer();
+    json!({
+        "resource": format!("{issuer}{path}"),
+        "resource_name": "TwinMCP",
+        "authorization_servers": [issuer],
+        "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
+        "scopes_supported": if path == "/mcp" { vec![Scope::DocsRead.as_str(), Scope::OfflineAccess.as_str()] } else { scopes() },
+        "bearer_methods_supported": ["header"],
+        "resource_documentation": format!("{issuer}/api/docs"),
+    })
+}
