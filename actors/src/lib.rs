@@ -37,7 +37,7 @@ use std::time::Duration;
 use ractor::{ActorProcessingErr, SpawnErr};
 use twinmcp_cluster::Cluster;
 use twinmcp_storage::bundle::BundleStore;
-use twinmcp_storage::clock::{Clock, Entropy};
+use twinmcp_storage::clock::{Clock, Entropy, EntropyError};
 
 pub use accounts::{Accounts, Owner};
 pub use api_keys::ApiKeys;
@@ -93,6 +93,9 @@ pub enum StartError {
     /// Other hosts cannot be asked.
     #[error(transparent)]
     Outbound(#[from] OutboundError),
+    /// The system has no random bytes.
+    #[error("failed to make a secret")]
+    Entropy(#[from] EntropyError),
     /// The embedding service can never be asked as it is configured.
     #[error("the embedding endpoint in `embeddings.url` cannot be used")]
     Endpoint(#[from] EndpointError),
@@ -178,7 +181,7 @@ impl Actors {
         let (usage_child, usage) = Usage::child(&context);
         let (libraries_child, libraries) = Libraries::child(&context);
         let (jobs_child, jobs) = Jobs::child(&context, &config.jobs);
-        let (oauth_child, oauth) = Oauth::child(&context, config.oauth, &config.master_key);
+        let (oauth_child, oauth) = Oauth::child(&context, config.oauth, &config.master_key)?;
         let (refresh_child, refresh) = Refresh::child(&context, &jobs, config.master_key);
         let (distribution_child, distribution) = Distribution::child(&context, config.bundles);
         let (mending_child, mending) = Mending::child(&context, &jobs, &distribution);

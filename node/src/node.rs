@@ -33,7 +33,7 @@ use crate::data_dir::{DataDir, DataDirError};
 use crate::dns::{DnsError, Nodes, Responder};
 use crate::embeddings;
 use crate::files;
-use crate::http::{Front, FrontConfig, Server, VerifyTokens};
+use crate::http::{Front, FrontConfig, Server};
 use crate::mcp;
 use crate::peers::{Place, PlaceError};
 use crate::telemetry::{self, Readiness};
@@ -215,10 +215,8 @@ impl Node {
             anonymous_reads: config.limits.anonymous_reads,
             limits: limits(&config),
             verify: Box::new(move |secret| api_keys.verify(secret)),
-            tokens: VerifyTokens {
-                resources: oauth.resources().clone(),
-                verify: Box::new(move |token| oauth.verify(token)),
-            },
+            issuer: oauth.issuer().to_owned(),
+            admit: Box::new(move |shown| oauth.admit(shown)),
             clock,
             entropy,
             readiness: Arc::clone(&readiness),

@@ -191,9 +191,15 @@ fn manner(params: &Params) -> Result<Manner, Refused> {
         let seconds = max_age.parse().map_err(|_| Refused::request("'max_age' is a number of seconds."))?;
         manner.max_age_s = Some(seconds);
     }
-    let after = params.get("signed_in_after").and_then(|millis| millis.parse().ok());
-    manner.signed_in_after = after.map(Timestamp::from_millis);
     Ok(manner)
+}
+
+/// The parameter that a request has which is made again after its person has signed in.
+pub(super) const SIGNED_IN_AFTER: &str = "signed_in_after";
+
+/// When the person was sent to sign in.
+pub(super) fn signed_in_after(params: &Params) -> Option<Timestamp> {
+    params.get(SIGNED_IN_AFTER)?.parse().ok().map(Timestamp::from_millis)
 }
 
 /// What is to be done first.

@@ -2,27 +2,56 @@
 
 use std::sync::Arc;
 
-use twinmcp_storage::engine::StorageError;
-use twinmcp_storage::oauth::client::{self as agreed, Client, GrantType};
+use twinmcp_storage::clock::Timestamp;
+use twinmcp_storage::oauth::client::{self as agreed, Authentication, Client, GrantType, Owner, TokenFormat};
+use twinmcp_storage::scope::Scope;
 
 use super::client::Shown;
+use super::document;
 use super::error::{ErrorCode, OauthError, Refused};
 use super::{Oauth, Params};
 
+/// The client of Context7's command line, which names itself by this constant and signs in as a device (`ctx7 login`).
+const CTX7_ID: &str = "2veBSofhicRBguUT";
+
+fn ctx7() -> Client {
+    Client {
+        id: CTX7_ID.to_owned(),
+        name: "ctx7, the command line of Context7".to_owned(),
+        owner: Owner::Program,
+        authentication: Authentication::None,
+        redirect_uris: Vec::new(),
+        post_logout_redirect_uris: Vec::new(),
+        grants: vec![GrantType::DeviceCode, GrantType::RefreshToken],
+        scopes: vec![Scope::DocsRead, Scope::OfflineAccess],
+        token_format: TokenFormat::Jwt,
+        algorithm: None,
+        uri: None,
+        trusted: false,
+        created_at: Timestamp::default(),
+    }
+}
+
 impl Oauth {
-    /// The client called `id`.
-    pub(super) fn client(&self, id: &str) -> Result<Option<Arc<Client>>, StorageError> {
+    /// The client called `id`: one that is kept, one that this build knows, or one whose document says what it is.
+    pub(super) async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, OauthError> {
+        if document::is_url(id) {
+            return Ok(Some(self.0.documents.client(id).await?));
+        }
+        if id == CTX7_ID {
+            return Ok(Some(Arc::new(ctx7())));
+        }
         Ok(agreed::get(self.0.cluster.reader(), id)?.map(Arc::new))
     }
 
     /// The client that a request shows itself as.
-    pub(super) fn authenticated(
+    pub(super) async fn authenticated(
         &self,
         params: &Params,
         authorization: Option<&str>,
     ) -> Result<Arc<Client>, OauthError> {
         let shown = Shown::of(params, authorization)?;
-        let client = self.client(shown.id())?;
+        let client = self.client(shown.id()).await?;
         if !shown.fits(client.as_deref()) {
             return Err(Refused::client().into());
         }
@@ -50,5 +79,9 @@ pub(super) const fn name(grant: GrantType) -> &'static str {
 }
 
 /// Grant types that tokens are given for.
-pub(super) const GRANT_TYPES: &[GrantType] =
-    &[GrantType::AuthorizationCode, GrantType::RefreshToken, GrantType::ClientCredentials];
+pub(super) const GRANT_TYPES: &[GrantType] = &[
+    GrantType::AuthorizationCode,
+    GrantType::RefreshToken,
+    GrantType::ClientCredentials,
+    GrantType::DeviceCode,
+];

@@ -52,6 +52,16 @@ codes! {
     InvalidRedirectUri = "invalid_redirect_uri",
     /// Facts of a client that cannot be (RFC 7591, 3.2.2).
     InvalidClientMetadata = "invalid_client_metadata",
+    /// The proof that came with it is none, or of something else (RFC 9449, 5).
+    InvalidDpopProof = "invalid_dpop_proof",
+    /// The proof carries no nonce of this node (RFC 9449, 8).
+    UseDpopNonce = "use_dpop_nonce",
+    /// The person has not decided yet (RFC 8628, 3.5).
+    AuthorizationPending = "authorization_pending",
+    /// The device asks too often (RFC 8628, 3.5).
+    SlowDown = "slow_down",
+    /// Nobody decided in time (RFC 8628, 3.5).
+    ExpiredToken = "expired_token",
     /// The access token opens nothing (RFC 6750, 3.1).
     InvalidToken = "invalid_token",
     /// The node cannot agree on it with the others now (RFC 6749, 4.1.2.1).
@@ -99,6 +109,9 @@ pub enum OauthError {
     /// The request is at fault.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// The proof carries no nonce of this node; this one is good.
+    #[error("the proof has to carry the nonce of the answer's header 'DPoP-Nonce'")]
+    Nonce(String),
     /// As many tokens are being signed as may be.
     #[error("too many tokens are being issued; try again in a moment")]
     Busy,

@@ -10,13 +10,18 @@ use twinmcp_storage::command::Outcome;
 use twinmcp_storage::oauth::client::{Client, GrantType};
 use twinmcp_storage::oauth::code::{self, Binding};
 use twinmcp_storage::oauth::grant::Allowed;
+use twinmcp_storage::oauth::pushed::{self, Pushed, REQUEST_BYTES_MAX};
 use twinmcp_storage::oauth::{self, consent};
 use twinmcp_storage::scope::Scope;
 
-use super::authorize::{self, Asked, Person, Step, Wrong};
+use super::authorize::{self, Asked, Person, SIGNED_IN_AFTER, Step, Wrong};
 use super::error::{ErrorCode, OauthError, Refused};
 use super::{Oauth, Params, millis, redirect};
 
+/// What the name of a pushed request begins with (RFC 9126, 2.2).
+const REQUEST_URI: &str = "urn:ietf:params:oauth:request_uri:";
+/// How long a pushed request waits for its person, in milliseconds: long enough to sign in.
+const PUSHED_MS: u64 = 10 * 60 * 1000;
 /// How long a person may think about a question.
 const QUESTION_MS_MAX: u64 = 10 * 60 * 1000;
 
@@ -77,17 +82,24 @@ impl Oauth {
     }
 
     async fn try_authorize(&self, query: &str, person: Option<&Person>) -> Result<Authorization, OauthError> {
-        let params = Params::parse(query)?;
-        let client = self.client(params.need("client_id")?)?;
+        let sent = Params::parse(query)?;
+        let client = self.client(sent.need("client_id")?).await?;
         let unknown = "No client is registered under this client_id. The program that sent you here has to register first.";
         let client = client.ok_or_else(|| Refused::new(ErrorCode::InvalidClient, unknown))?;
-        let (asked, manner) = match authorize::check(&params, &client, &self.0.resources) {
+        let (params, pushed) = match sent.get("request_uri") {
+            // What was pushed counts, and nothing that stands beside it (RFC 9126, 4).
+            Some(uri) => self.pushed(uri, &client).map(|(params, hash)| (params, Some(hash)))?,
+            None => (sent.clone(), None),
+        };
+        let (mut asked, mut manner) = match authorize::check(&params, &client, &self.0.resources) {
             Ok(checked) => checked,
             Err(Wrong::Page(refused)) => return Ok(Authorization::Refused(refused)),
             Err(Wrong::Client { redirect_uri, state, refused }) => {
                 return Ok(Authorization::Redirect(self.refusal(&redirect_uri, state.as_deref(), &refused)));
             }
         };
+        asked.pushed = pushed;
+        manner.signed_in_after = authorize::signed_in_after(&sent);
         let remembered = match person {
             Some(person) => consent::get(self.0.cluster.reader(), &person.account, &client.id)?,
             None => None,
@@ -99,7 +111,9 @@ impl Oauth {
                 asked.state.as_deref(),
                 &refused,
             ))),
-            Ok(Step::SignIn) => Ok(Authorization::SignIn { query: self.query_after_sign_in(query) }),
+            Ok(Step::SignIn) => {
+                Ok(Authorization::SignIn { query: self.query_after_sign_in(query, manner.sign_in) })
+            }
             Ok(Step::Ask) => {
                 let person = person.map(|person| person.session.clone()).unwrap_or_default();
                 self.question(asked, person, &client)
@@ -126,7 +140,7 @@ impl Oauth {
             let refused = Refused::new(ErrorCode::AccessDenied, "The person did not allow it.");
             return Ok(self.refusal(&asked.redirect_uri, asked.state.as_deref(), &refused));
         }
-        let client = self.client(&asked.client)?.ok_or_else(Refused::client)?;
+        let client = self.client(&asked.client).await?.ok_or_else(Refused::client)?;
         self.grant(asked, person, &client, true).await
     }
 
@@ -199,29 +213,64 @@ impl Oauth {
 
     /// The request as it is made again by a person who has just signed in: it must not ask for that a second time. Who changes it
     /// deceives only themselves.
-    fn query_after_sign_in(&self, query: &str) -> String {
-        let now = self.now().as_millis().to_string();
+    fn query_after_sign_in(&self, query: &str, asks_for_sign_in: bool) -> String {
+        let pairs = url::form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != SIGNED_IN_AFTER);
         let mut again = url::form_urlencoded::Serializer::new(String::new());
-        let mut asks = false;
-        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            match &*name {
-                "signed_in_after" => {}
-                "prompt" => {
-                    let asked = |prompt: &&str| matches!(*prompt, "login" | "select_account");
-                    asks |= value.split(' ').any(|prompt| asked(&prompt));
-                    let others: Vec<&str> = value.split(' ').filter(|prompt| !asked(prompt)).collect();
-                    if !others.is_empty() {
-                        again.append_pair("prompt", &others.join(" "));
-                    }
-                }
-                _ => {
-                    again.append_pair(&name, &value);
-                }
-            }
-        }
-        if asks {
-            again.append_pair("signed_in_after", &now);
+        again.extend_pairs(pairs);
+        if asks_for_sign_in {
+            again.append_pair(SIGNED_IN_AFTER, &self.now().as_millis().to_string());
         }
         again.finish()
     }
+
+    /// Keeps a request that a client sends ahead, and returns the name it goes by, and its life in seconds (RFC 9126, 2).
+    ///
+    /// # Errors
+    /// What is wrong with it: it is checked like one that a browser brings.
+    #[tracing::instrument(name = "oauth.push", skip_all)]
+    pub async fn push(&self, form: &str, authorization: Option<&str>) -> Result<(String, u64), OauthError> {
+        let params = Params::parse(form)?;
+        let client = self.authenticated(&params, authorization).await?;
+        if params.get("request_uri").is_some() {
+            return Err(Refused::request("'request_uri' is what is given out here; it is not taken.").into());
+        }
+        match authorize::check(&params, &client, &self.0.resources) {
+            Ok(_) => {}
+            Err(Wrong::Page(refused) | Wrong::Client { refused, .. }) => return Err(refused.into()),
+        }
+        let parameters = without_credentials(form);
+        if parameters.len() > REQUEST_BYTES_MAX {
+            return Err(Refused::request(format!("A request has at most {REQUEST_BYTES_MAX} bytes.")).into());
+        }
+        let uri = format!("{REQUEST_URI}{}", self.0.issuer.random()?);
+        let command = pushed::Command::Push {
+            hash: SecretHash::of(&uri),
+            client: client.id.clone(),
+            parameters,
+            ttl_ms: PUSHED_MS,
+        };
+        self.propose(oauth::Command::Pushed(command)).await?;
+        Ok((uri, PUSHED_MS / 1000))
+    }
+
+    /// The request that a client sent ahead.
+    fn pushed(&self, uri: &str, client: &Client) -> Result<(Params, SecretHash), OauthError> {
+        let hash = SecretHash::of(uri);
+        let found = pushed::get(self.0.cluster.reader(), &hash)?;
+        let right = |pushed: &Pushed| pushed.client == client.id && self.now() < pushed.expires_at;
+        let found = found.filter(right).ok_or_else(|| {
+            let description = "The pushed request is unknown, was used or has expired. Go back to the program and start again.";
+            Refused::new(ErrorCode::InvalidRequestUri, description)
+        })?;
+        Ok((Params::parse(&found.parameters)?, hash))
+    }
+}
+
+/// A form without what shows who the client is, which is nobody else's business.
+fn without_credentials(form: &str) -> String {
+    let pairs = url::form_urlencoded::parse(form.as_bytes());
+    let kept = pairs.filter(|(name, _)| {
+        !matches!(&**name, "client_secret" | "client_assertion" | "client_assertion_type")
+    });
+    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).finish()
 }

@@ -28,9 +28,13 @@ impl Oauth {
     ///
     /// # Errors
     /// When the client is not known, or may not ask.
-    pub fn introspect(&self, form: &str, authorization: Option<&str>) -> Result<Introspection, OauthError> {
+    pub async fn introspect(
+        &self,
+        form: &str,
+        authorization: Option<&str>,
+    ) -> Result<Introspection, OauthError> {
         let params = Params::parse(form)?;
-        let client = self.authenticated(&params, authorization)?;
+        let client = self.authenticated(&params, authorization).await?;
         if !client.is_confidential() {
             return Err(Refused::client().into());
         }
@@ -72,7 +76,7 @@ impl Oauth {
     #[tracing::instrument(name = "oauth.revoke", skip_all)]
     pub async fn revoke(&self, form: &str, authorization: Option<&str>) -> Result<(), OauthError> {
         let params = Params::parse(form)?;
-        let client: Arc<Client> = self.authenticated(&params, authorization)?;
+        let client: Arc<Client> = self.authenticated(&params, authorization).await?;
         let token = params.need("token")?;
         let command = if let Some(refresh) = self.0.issuer.read_refresh(token) {
             // Also an old one: whoever has it wants the family to end.

@@ -8,9 +8,13 @@
 //! Invariant: a code, a token or a secret is shown once and kept as a hash, or sealed with the cluster's key.
 
 mod access_token;
+mod admit;
 mod authorize;
 mod client;
 mod clients;
+mod device;
+mod document;
+mod dpop;
 mod error;
 mod flow;
 mod introspect;
@@ -33,16 +37,19 @@ use std::time::Duration;
 use quick_cache::sync::Cache;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use twinmcp_cluster::Cluster;
-use twinmcp_storage::clock::{Clock, Timestamp};
+use twinmcp_storage::clock::{Clock, Entropy, EntropyError, Timestamp};
 use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::engine::StorageError;
-use twinmcp_storage::oauth::grant::{self, ACCESS_MS_MAX, LEEWAY_MS, Limits};
+use twinmcp_storage::oauth::grant::{ACCESS_MS_MAX, LEEWAY_MS, Limits};
 use twinmcp_storage::oauth::signing_key::Algorithm;
 use twinmcp_storage::oauth::{self, signing_key as agreed};
 use twinmcp_storage::transaction::Change;
 
 pub use self::access_token::{AccessToken, SignIn, Subject, scope_text};
+pub use self::admit::{AdmitError, ShownToken};
 pub use self::authorize::Person;
+pub use self::device::{DeviceCodes, DeviceQuestion};
+pub use self::dpop::{ProofError, Proven};
 pub use self::error::{ErrorCode, OauthError, Refused};
 pub use self::flow::{Authorization, Question};
 pub use self::introspect::Introspection;
@@ -51,13 +58,15 @@ pub use self::register::Registered;
 pub use self::resource::Resources;
 pub use self::rotation::RotationConfig;
 pub use self::signing_key::KeyError;
-pub use self::token::Tokens;
+pub use self::token::{TokenRequest, Tokens};
 pub use self::token_text::looks_like_access_token;
 
+use self::device::Pace;
+use self::document::Documents;
+use self::dpop::Proofs;
 use self::issue::Issuer;
 use self::keys::Keys;
 use self::signing_key::PrivateKey;
-use self::token_text::is_opaque_access;
 use crate::MasterKey;
 use crate::context::Context;
 use crate::seal::Sealer;
@@ -139,20 +148,30 @@ struct Inner {
     resources: Resources,
     cluster: Cluster,
     clock: Arc<dyn Clock>,
-    entropy: Arc<dyn twinmcp_storage::clock::Entropy>,
+    entropy: Arc<dyn Entropy>,
     issuer: Issuer,
+    documents: Documents,
+    pace: Pace,
+    proofs: Proofs,
     /// Of access tokens by the hash of their text: verified, but perhaps expired or revoked since.
     verified: Cache<[u8; 32], Arc<AccessToken>>,
 }
 
 impl Oauth {
-    pub(crate) fn child(context: &Arc<Context>, config: OauthConfig, key: &MasterKey) -> (Child, Self) {
+    pub(crate) fn child(
+        context: &Arc<Context>,
+        config: OauthConfig,
+        key: &MasterKey,
+    ) -> Result<(Child, Self), EntropyError> {
         let oauth = Self(Arc::new(Inner {
             resources: Resources::new(&config.issuer),
             cluster: context.cluster.clone(),
             clock: Arc::clone(&context.clock),
             entropy: Arc::clone(&context.entropy),
             issuer: Issuer::new(key, Arc::clone(&context.entropy)),
+            documents: Documents::new(context.outbound.clone(), Arc::clone(&context.clock)),
+            pace: Pace::new(),
+            proofs: Proofs::new(&*context.entropy)?,
             verified: Cache::new(VERIFIED_MAX),
             config,
         }));
@@ -160,7 +179,7 @@ impl Oauth {
         let (child, _) = Child::new("oauth", &context.node, move || {
             (KeysActor { oauth: for_actor.clone(), sealer: sealer.clone() }, ())
         });
-        (child, oauth)
+        Ok((child, oauth))
     }
 
     /// The service's name.
@@ -186,38 +205,6 @@ impl Oauth {
     /// The keys that everybody may verify with, a JWK set.
     pub fn jwks(&self) -> Arc<str> {
         self.0.issuer.keys().jwks()
-    }
-
-    /// What an access token says, if this cluster made it, it has not expired and was not revoked. Whether it is good for a path
-    /// is told by [`Resources::is_for`].
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn verify(&self, text: &str) -> Result<Option<Arc<AccessToken>>, StorageError> {
-        let inner = &*self.0;
-        let now = inner.clock.now();
-        let hash = *blake3::hash(text.as_bytes()).as_bytes();
-        let token = match inner.verified.get(&hash) {
-            Some(token) => token,
-            None => {
-                let read = if is_opaque_access(text) {
-                    inner.issuer.read_opaque(text)
-                } else {
-                    AccessToken::verify(text, &inner.issuer.keys(), self.issuer(), now)
-                };
-                let Some(token) = read.map(Arc::new) else { return Ok(None) };
-                inner.verified.insert(hash, Arc::clone(&token));
-                token
-            }
-        };
-        let reader = inner.cluster.reader();
-        let is_revoked = token.has_expired(now)
-            || grant::is_revoked(reader, &token.id)?
-            || match &token.grant {
-                Some(grant) => grant::is_revoked(reader, grant.as_str())?,
-                None => false,
-            };
-        Ok((!is_revoked).then_some(token))
     }
 
     /// Nothing that the key called `kid` signed is believed from now on; the next key signs at once.

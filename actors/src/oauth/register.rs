@@ -69,9 +69,13 @@ impl Oauth {
                 return Err(Refused::new(ErrorCode::TemporarilyUnavailable, description).into());
             }
         }
-        let client = self.client(&client.id)?.map_or(client, |client| Client::clone(&client));
+        let client = self.kept(&client.id)?.unwrap_or(client);
         let secret = matches!(client.authentication, Authentication::Secret(_)).then_some(secret);
         Ok(Registered { client, secret, registration_token: None })
+    }
+
+    fn kept(&self, id: &str) -> Result<Option<Client>, OauthError> {
+        Ok(agreed::get(self.0.cluster.reader(), id)?)
     }
 
     /// The client that a registration token opens (RFC 7592, 2.1).
@@ -79,7 +83,7 @@ impl Oauth {
     /// # Errors
     /// [`ErrorCode::InvalidToken`] when the token does not open this client's registration.
     pub fn registration(&self, id: &str, token: &str) -> Result<Registered, OauthError> {
-        let client = self.client(id)?;
+        let client = self.kept(id)?;
         let hash = SecretHash::of(token);
         let opens = |client: &Client| matches!(&client.owner, Owner::Itself { registration_token, .. } if *registration_token == hash);
         let Some(client) = client.filter(|client| opens(client)) else {
@@ -87,7 +91,7 @@ impl Oauth {
                 Refused::new(ErrorCode::InvalidToken, "This token opens no such registration.").into()
             );
         };
-        Ok(Registered { client: Client::clone(&client), secret: None, registration_token: None })
+        Ok(Registered { client, secret: None, registration_token: None })
     }
 
     /// Puts other facts in place of a registration's (RFC 7592, 2.2).
@@ -138,7 +142,7 @@ impl Oauth {
     /// # Errors
     /// When the others cannot be told.
     pub async fn remove_client(&self, account: Option<&AccountId>, id: &str) -> Result<bool, OauthError> {
-        let client = self.client(id)?;
+        let client = self.kept(id)?;
         let is_theirs =
             |client: &Client| account.is_none_or(|account| client.owner == Owner::Account(account.clone()));
         if !client.is_some_and(|client| is_theirs(&client)) {
@@ -189,7 +193,13 @@ fn invalid(description: impl Into<String>) -> Refused {
 }
 
 /// The client that metadata describes (RFC 7591, 2). What is not known here is left out, as the standard asks.
-fn read(metadata: &Value, id: String, owner: Owner, secret: &str, may: &[Scope]) -> Result<Client, Refused> {
+pub(super) fn read(
+    metadata: &Value,
+    id: String,
+    owner: Owner,
+    secret: &str,
+    may: &[Scope],
+) -> Result<Client, Refused> {
     let metadata = metadata.as_object().ok_or_else(|| invalid("The body must be a JSON object."))?;
     let grants = match texts(metadata, "grant_types")? {
         Some(names) => grants(&names)?,

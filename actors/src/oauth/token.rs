@@ -16,12 +16,29 @@ use twinmcp_storage::scope::Scope;
 
 use super::access_token::{AccessToken, SignIn, Subject};
 use super::clients::{self, GRANT_TYPES};
+use super::dpop::{ProofError, Proven};
 use super::error::{ErrorCode, OauthError, Refused};
 use super::keys::Purpose;
 use super::{Oauth, Params, authorize, millis};
 
 /// Letters of a code verifier, at least and at most (RFC 7636, 4.1).
 const VERIFIER_LEN: std::ops::RangeInclusive<usize> = 43..=128;
+
+/// A request for tokens.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenRequest<'a> {
+    /// Its form.
+    pub form: &'a str,
+    /// Its header `Authorization`.
+    pub authorization: Option<&'a str>,
+    /// Its header `DPoP`: the tokens are bound to the key that it proves.
+    pub proof: Option<&'a str>,
+    /// The path it was sent to.
+    pub path: &'a str,
+}
+
+/// A key that tokens are bound to.
+pub(super) type Key = Option<[u8; 32]>;
 
 /// What the token endpoint answers (RFC 6749, 5.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,12 +58,12 @@ pub struct Tokens {
 }
 
 impl Oauth {
-    /// Takes a token request: its form, and its header `Authorization`.
+    /// Gives tokens.
     ///
     /// # Errors
-    /// What is wrong with it, or why the node cannot do it.
-    pub async fn token(&self, form: &str, authorization: Option<&str>) -> Result<Tokens, OauthError> {
-        let params = Params::parse(form)?;
+    /// What is wrong with the request, or why the node cannot do it.
+    pub async fn token(&self, request: TokenRequest<'_>) -> Result<Tokens, OauthError> {
+        let params = Params::parse(request.form)?;
         let named = params.need("grant_type")?;
         let Some(grant) = GRANT_TYPES.iter().copied().find(|grant| clients::name(*grant) == named) else {
             let known: Vec<&str> = GRANT_TYPES.iter().map(|grant| clients::name(*grant)).collect();
@@ -54,27 +71,41 @@ impl Oauth {
                 format!("There is no grant type '{named}' here; there are: {}.", known.join(", "));
             return Err(Refused::new(ErrorCode::UnsupportedGrantType, description).into());
         };
-        let client = self.authenticated(&params, authorization)?;
+        let client = self.authenticated(&params, request.authorization).await?;
         clients::may(&client, grant)?;
         self.0.issuer.ready(self.algorithm(&client)).await?;
+        let key = self.proven(&request)?;
         match grant {
-            GrantType::AuthorizationCode => self.redeem(&params, &client).await,
-            GrantType::RefreshToken => self.refresh(&params, &client).await,
-            GrantType::ClientCredentials => self.credentials(&params, &client).await,
-            GrantType::DeviceCode => {
-                Err(clients::may(&client, grant).err().map_or(OauthError::NoKey, Into::into))
+            GrantType::AuthorizationCode => self.redeem(&params, &client, key).await,
+            GrantType::RefreshToken => self.refresh(&params, &client, key).await,
+            GrantType::ClientCredentials => self.credentials(&params, &client, key).await,
+            GrantType::DeviceCode => self.poll_device(&params, &client, key).await,
+        }
+    }
+
+    /// The key that the tokens are to be bound to (RFC 9449, 5).
+    fn proven(&self, request: &TokenRequest<'_>) -> Result<Key, OauthError> {
+        let Some(proof) = request.proof else { return Ok(None) };
+        let url = format!("{}{}", self.issuer(), request.path);
+        let proven = Proven { method: "POST", url: &url, access_token: None };
+        match self.0.proofs.check(proof, proven, self.now()) {
+            Ok(key) => Ok(Some(key)),
+            Err(ProofError::Invalid(why)) => {
+                let description = format!("The proof in the header 'DPoP' was refused: {why}.");
+                Err(Refused::new(ErrorCode::InvalidDpopProof, description).into())
             }
+            Err(ProofError::Nonce) => Err(OauthError::Nonce(self.0.proofs.nonce(self.now()))),
         }
     }
 
     #[tracing::instrument(name = "oauth.redeem", skip_all)]
-    async fn redeem(&self, params: &Params, client: &Client) -> Result<Tokens, OauthError> {
+    async fn redeem(&self, params: &Params, client: &Client, key: Key) -> Result<Tokens, OauthError> {
         let code = params.need("code")?;
         let shown = Shown {
             client: client.id.clone(),
             redirect_uri: params.get("redirect_uri").map(str::to_owned),
             challenge: challenge(params.get("code_verifier"))?,
-            dpop_jkt: None,
+            dpop_jkt: key,
         };
         let id = GrantId::random(self.now(), &*self.0.entropy)?;
         let refresh = self.0.issuer.refresh(&id)?;
@@ -100,7 +131,7 @@ impl Oauth {
     }
 
     #[tracing::instrument(name = "oauth.refresh", skip_all)]
-    async fn refresh(&self, params: &Params, client: &Client) -> Result<Tokens, OauthError> {
+    async fn refresh(&self, params: &Params, client: &Client, key: Key) -> Result<Tokens, OauthError> {
         let text = params.need("refresh_token")?;
         let unknown =
             || Refused::grant("The refresh token is unknown, was used, has ended or is another client's.");
@@ -119,7 +150,7 @@ impl Oauth {
             shown: SecretHash::of(text),
             next: SecretHash::of(&next),
             successor: self.0.issuer.keep_refresh(&next)?,
-            dpop_jkt: None,
+            dpop_jkt: key,
             again_ms,
             limits: config.limits(),
         };
@@ -142,7 +173,7 @@ impl Oauth {
     }
 
     #[tracing::instrument(name = "oauth.client_credentials", skip_all)]
-    async fn credentials(&self, params: &Params, client: &Client) -> Result<Tokens, OauthError> {
+    async fn credentials(&self, params: &Params, client: &Client, key: Key) -> Result<Tokens, OauthError> {
         let Owner::Account(account) = &client.owner else {
             let description = "A client that registered itself acts for nobody.";
             return Err(Refused::new(ErrorCode::UnauthorizedClient, description).into());
@@ -167,11 +198,11 @@ impl Oauth {
             issued_at: self.now(),
             expires_at: self.now().plus_millis(self.0.config.limits().access_ms),
             signed_in: None,
-            dpop_jkt: None,
+            dpop_jkt: key,
         };
         Ok(Tokens {
             access_token: self.access_text(&token, client).await?,
-            token_type: "Bearer",
+            token_type: token_type(&token),
             expires_in_s: token.expires_at.millis_since(token.issued_at) / 1000,
             scopes: token.scopes,
             refresh_token: None,
@@ -180,7 +211,7 @@ impl Oauth {
     }
 
     /// Access token and ID token of a grant.
-    async fn tokens(
+    pub(super) async fn tokens(
         &self,
         params: &Params,
         client: &Client,
@@ -211,7 +242,7 @@ impl Oauth {
         };
         Ok(Tokens {
             access_token,
-            token_type: if token.dpop_jkt.is_some() { "DPoP" } else { "Bearer" },
+            token_type: token_type(&token),
             expires_in_s: token.expires_at.millis_since(token.issued_at) / 1000,
             scopes: token.scopes,
             refresh_token,
@@ -261,6 +292,11 @@ impl Oauth {
         let algorithm = self.algorithm(client);
         self.0.issuer.sign(Purpose::Id, algorithm, claims.as_bytes(), token.issued_at).await
     }
+}
+
+/// How a token is sent.
+fn token_type(token: &AccessToken) -> &'static str {
+    if token.dpop_jkt.is_some() { "DPoP" } else { "Bearer" }
 }
 
 /// The challenge that a verifier answers (RFC 7636, 4.6).

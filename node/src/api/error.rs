@@ -22,6 +22,8 @@ struct Refusal {
     message: String,
     retry_after_s: Option<u64>,
     members: Vec<(&'static str, Value)>,
+    /// For the next proof of a key (RFC 9449, 8).
+    dpop_nonce: Option<HeaderValue>,
     route: Option<String>,
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -74,6 +76,7 @@ impl ApiError {
             message: message.into(),
             retry_after_s: None,
             members: Vec::new(),
+            dpop_nonce: None,
             route: None,
             cause: None,
         }))
@@ -90,6 +93,14 @@ impl ApiError {
     /// The node cannot do it now; `Retry-After` says when to come again.
     pub(crate) fn busy(message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message).retry_after(1)
+    }
+
+    /// A proof of a key has to carry this nonce (RFC 9449, 8 and 9).
+    pub(crate) fn dpop_nonce(status: StatusCode, nonce: &str) -> Self {
+        let message = "The proof has to carry the nonce of this answer's header `DPoP-Nonce`. Send the request again with it.";
+        let mut error = Self::new(status, "use_dpop_nonce", message);
+        error.0.dpop_nonce = HeaderValue::try_from(nonce).ok();
+        error
     }
 
     /// Something that is no fault of the caller: it is logged with its cause, the caller learns the request id.
@@ -183,6 +194,9 @@ impl ApiError {
         if let Some(seconds) = self.0.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if let Some(nonce) = self.0.dpop_nonce {
+            headers.insert("dpop-nonce", nonce);
+        }
         // Nobody keeps what was refused (RFC 6749, 5.2).
         if shape == Shape::Oauth {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -264,7 +278,7 @@ fn chain(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
 }
 
 /// `failed to parse x` becomes `Failed to parse x.`
-pub(super) fn sentence(text: &str) -> String {
+pub(crate) fn sentence(text: &str) -> String {
     let mut letters = text.trim().chars();
     let first: String = letters.next().map(|letter| letter.to_uppercase().collect()).unwrap_or_default();
     let text = first + letters.as_str();

@@ -41,7 +41,7 @@ pub(crate) use self::catalogue::CatalogueApi;
 pub(crate) use self::cluster::ClusterApi;
 pub(crate) use self::document::allowed_methods;
 pub use self::document::openapi_document;
-pub(crate) use self::error::{ApiError, Shape};
+pub(crate) use self::error::{ApiError, Shape, sentence};
 pub(crate) use self::health::{Health, HealthApi};
 pub(crate) use self::jobs::JobsApi;
 pub(crate) use self::libraries::LibrariesApi;

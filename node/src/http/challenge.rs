@@ -5,13 +5,24 @@ use poem::http::{HeaderValue, StatusCode};
 use crate::api::{ApiError, resource_metadata_path};
 
 /// Endpoints where a client shows its own credentials, and not a token.
-const CLIENT_ENDPOINTS: &[&str] = &["/api/oauth/token", "/api/oauth/introspect", "/api/oauth/revoke"];
+const CLIENT_ENDPOINTS: &[&str] = &[
+    "/api/oauth/token",
+    "/api/oauth/introspect",
+    "/api/oauth/revoke",
+    "/api/oauth/par",
+    "/api/oauth/device_authorization",
+];
 
 /// The challenge of a refusal at `path`; nothing where showing something else would not help.
 pub(super) fn challenge(error: &ApiError, path: &str, issuer: &str) -> Option<HeaderValue> {
     let metadata = format!("resource_metadata=\"{issuer}{}\"", resource_metadata_path(path));
     let challenge = match error.status() {
         StatusCode::UNAUTHORIZED if CLIENT_ENDPOINTS.contains(&path) => "Basic realm=\"twinmcp\"".to_owned(),
+        // A token that is bound to a key is sent otherwise (RFC 9449, 7.1).
+        StatusCode::UNAUTHORIZED if matches!(error.code(), "invalid_dpop_proof" | "use_dpop_nonce") => {
+            let code = error.code();
+            format!("DPoP realm=\"twinmcp\", error=\"{code}\", algs=\"ES256 EdDSA RS256 PS256\", {metadata}")
+        }
         StatusCode::UNAUTHORIZED => {
             let is_refused = matches!(error.code(), "invalid_api_key" | "invalid_token");
             let why = if is_refused { ", error=\"invalid_token\"" } else { "" };

@@ -14,6 +14,8 @@ pub(crate) enum Credentials<'a> {
     None,
     /// A secret to be checked.
     Secret(&'a str),
+    /// An access token that comes with a proof (RFC 9449, 7.1).
+    Bound(&'a str),
     /// Something that cannot be a key. Never the same as nothing.
     Unusable,
 }
@@ -22,21 +24,22 @@ impl<'a> Credentials<'a> {
     /// The first header that is there decides; a bad one is not made good by another.
     pub(crate) fn of(headers: &'a HeaderMap) -> Self {
         if let Some(value) = headers.get(header::AUTHORIZATION) {
-            let token = value.to_str().ok().and_then(bearer);
-            return token.map_or(Self::Unusable, Self::Secret);
+            let value = value.to_str().unwrap_or_default();
+            let bound = || after("dpop", value).map(Self::Bound);
+            return after("bearer", value).map(Self::Secret).or_else(bound).unwrap_or(Self::Unusable);
         }
         let value = KEY_HEADERS.iter().find_map(|name| headers.get(*name));
         let Some(value) = value else { return Self::None };
-        let key = value.to_str().ok().map(|text| bearer(text).unwrap_or(text.trim()));
+        let key = value.to_str().ok().map(|text| after("bearer", text).unwrap_or(text.trim()));
         key.filter(|key| !key.is_empty() && !key.contains(' ')).map_or(Self::Unusable, Self::Secret)
     }
 }
 
-/// The token after `Bearer`, whose case does not matter (RFC 9110, 11.1).
-fn bearer(value: &str) -> Option<&str> {
+/// The token after a scheme, whose case does not matter (RFC 9110, 11.1).
+fn after<'a>(wanted: &str, value: &'a str) -> Option<&'a str> {
     let (scheme, token) = value.trim().split_once(' ')?;
     let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains(' ')).then_some(token)
+    (scheme.eq_ignore_ascii_case(wanted) && !token.is_empty() && !token.contains(' ')).then_some(token)
 }
 
 #[cfg(test)]
@@ -56,6 +59,7 @@ mod tests {
     fn a_key_is_found_in_every_header_that_clients_use() {
         assert_eq!(of("authorization", "Bearer tmcp_x"), "tmcp_x");
         assert_eq!(of("authorization", "bearer  tmcp_x"), "tmcp_x");
+        assert_eq!(of("authorization", "DPoP a.b.c"), "Bound(\"a.b.c\")");
         for name in KEY_HEADERS {
             assert_eq!(of(name, "tmcp_x"), "tmcp_x", "{name}");
             assert_eq!(of(name, "Bearer tmcp_x"), "tmcp_x", "{name}");

@@ -32,11 +32,10 @@ use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 use twinmcp_actors::api_keys::VerifyError;
-use twinmcp_actors::oauth::{AccessToken, Resources, looks_like_access_token};
+use twinmcp_actors::oauth::{AccessToken, AdmitError, ShownToken, looks_like_access_token};
 use twinmcp_actors::usage::{Decision, LimitKey, Limits};
 use twinmcp_storage::api_keys::ApiKey;
 use twinmcp_storage::clock::{Clock, Entropy};
-use twinmcp_storage::engine::StorageError;
 
 #[cfg(test)]
 pub(crate) use self::caller::tests::key as test_key;
@@ -71,12 +70,7 @@ pub(crate) fn fuzz_origin(text: &str) {
 pub(crate) type Verify = Box<dyn Fn(&str) -> Result<ApiKey, VerifyError> + Send + Sync>;
 
 /// Checks access tokens.
-pub(crate) struct VerifyTokens {
-    /// What a token says, if it is worth anything.
-    pub(crate) verify: Box<dyn Fn(&str) -> Result<Option<Arc<AccessToken>>, StorageError> + Send + Sync>,
-    /// Where tokens are good.
-    pub(crate) resources: Resources,
-}
+pub(crate) type Admit = Box<dyn Fn(ShownToken<'_>) -> Result<Arc<AccessToken>, AdmitError> + Send + Sync>;
 
 /// What the front needs to know.
 pub(crate) struct FrontConfig {
@@ -84,7 +78,9 @@ pub(crate) struct FrontConfig {
     pub(crate) anonymous_reads: bool,
     pub(crate) limits: Limits,
     pub(crate) verify: Verify,
-    pub(crate) tokens: VerifyTokens,
+    pub(crate) admit: Admit,
+    /// The service's name, where clients learn how to get tokens.
+    pub(crate) issuer: String,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     /// A node that is not ready asks clients to take their next request elsewhere.
@@ -243,9 +239,10 @@ impl<E: Endpoint> Front<E> {
                  or nothing to be anonymous."
                     .to_owned(),
             )),
-            Credentials::Secret(secret) if looks_like_access_token(secret) => {
-                self.authenticate_token(secret, request.uri().path()).map(Some)
+            Credentials::Secret(token) if looks_like_access_token(token) => {
+                self.admit_token(token, false, request).map(Some)
             }
+            Credentials::Bound(token) => self.admit_token(token, true, request).map(Some),
             Credentials::Secret(secret) => match (self.config.verify)(secret) {
                 Ok(key) => Ok(Some(Caller::new(key))),
                 Err(VerifyError::Storage(cause)) => Err(cause.into()),
@@ -256,15 +253,23 @@ impl<E: Endpoint> Front<E> {
         }
     }
 
-    /// The holder of an access token that was made for this resource (RFC 9068, 4; RFC 8707, 3).
-    fn authenticate_token(&self, token: &str, path: &str) -> Result<Caller, ApiError> {
-        let VerifyTokens { verify, resources } = &self.config.tokens;
-        let token = verify(token)?.filter(|token| resources.is_for(&token.resources, path));
-        token.map(Caller::with_token).ok_or_else(|| {
-            let message = "The access token was refused: it has expired, was revoked, or is for another resource. \
-                           Refresh it, or sign in again.";
-            ApiError::new(StatusCode::UNAUTHORIZED, "invalid_token", message)
-        })
+    /// The holder of an access token that is good here.
+    fn admit_token(&self, text: &str, is_bound: bool, request: &Request) -> Result<Caller, ApiError> {
+        let proof = request.headers().get("dpop").and_then(|proof| proof.to_str().ok());
+        let (method, path) = (request.method().as_str(), request.uri().path());
+        let refused = |code, message: String| ApiError::new(StatusCode::UNAUTHORIZED, code, message);
+        match (self.config.admit)(ShownToken { text, is_bound, proof, method, path }) {
+            Ok(token) => Ok(Caller::with_token(token)),
+            Err(AdmitError::Storage(cause)) => Err(cause.into()),
+            Err(error @ AdmitError::Refused) => {
+                let message = crate::api::sentence(&format!("{error}: refresh it, or sign in again"));
+                Err(refused("invalid_token", message))
+            }
+            Err(error @ AdmitError::Proof(_)) => {
+                Err(refused("invalid_dpop_proof", crate::api::sentence(&error.to_string())))
+            }
+            Err(AdmitError::Nonce(nonce)) => Err(ApiError::dpop_nonce(StatusCode::UNAUTHORIZED, &nonce)),
+        }
     }
 
     /// Counts a request; a refusal comes with the decision, which the answer's headers tell.
@@ -412,7 +417,7 @@ impl<E: Endpoint> Endpoint for Front<E> {
             Err(refused) => {
                 error = Some(refused.code());
                 foreign = matches!(refused.code(), "origin_not_allowed" | "host_not_allowed");
-                let challenge = challenge::challenge(&refused, &path, self.config.tokens.resources.issuer());
+                let challenge = challenge::challenge(&refused, &path, &self.config.issuer);
                 let route = refused.route().map(str::to_owned);
                 let mut response = refused.respond(shape, &id);
                 if let Some(challenge) = challenge {

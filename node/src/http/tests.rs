@@ -28,10 +28,8 @@ fn config(http: HttpConfig, limits: LimitsConfig) -> FrontConfig {
             KEY => Ok(key.clone()),
             _ => Err(VerifyError::Refused),
         }),
-        tokens: VerifyTokens {
-            verify: Box::new(|_| Ok(None)),
-            resources: Resources::new("https://node.example"),
-        },
+        admit: Box::new(|_| Err(AdmitError::Refused)),
+        issuer: "https://node.example".to_owned(),
         clock: Arc::new(ManualClock::at(Timestamp::from_millis(1_000_000))),
         entropy: Arc::new(SystemEntropy),
         readiness,

@@ -84,6 +84,10 @@ pub enum Owner {
         /// When somebody last allowed it something.
         used_at: Option<Timestamp>,
     },
+    /// Whoever publishes the document that its id is the URL of. Never kept.
+    Publisher,
+    /// This build, which knows it by heart. Never kept.
+    Program,
 }
 
 /// A client.
@@ -133,7 +137,7 @@ impl Client {
         match self.owner {
             Owner::Itself { used_at: None, .. } => Some(self.created_at.plus_millis(UNUSED_MS_MAX)),
             Owner::Itself { used_at: Some(used_at), .. } => Some(used_at.plus_millis(RESTING_MS_MAX)),
-            Owner::Account(_) => None,
+            Owner::Account(_) | Owner::Publisher | Owner::Program => None,
         }
     }
 }

@@ -294,7 +294,7 @@ pub(super) fn revoke(
 }
 
 /// Ends an account's grants, or those to one client. Returns how many there were.
-pub(super) fn revoke_all(
+pub(crate) fn revoke_all(
     transaction: &mut Transaction<'_>,
     at: Timestamp,
     account: &AccountId,
@@ -313,6 +313,23 @@ pub(super) fn revoke_all(
     }
     transaction.put(Keyspace::Oauth, account_key(account), &Grants(kept))?;
     Ok(revoked)
+}
+
+/// Ends the grants of an account that came of sessions that have ended, but for those that may go on without the person.
+pub(crate) fn end_with_sessions(
+    transaction: &mut Transaction<'_>,
+    at: Timestamp,
+    account: &AccountId,
+    has_ended: impl Fn(&str) -> bool,
+) -> Result<(), StorageError> {
+    for id in grants(transaction, account)?.0 {
+        let grant =
+            get(transaction, &id)?.filter(|grant| !grant.allowed.scopes.contains(&Scope::OfflineAccess));
+        if grant.and_then(|grant| grant.allowed.session).is_some_and(|session| has_ended(&session)) {
+            revoke(transaction, at, &id)?;
+        }
+    }
+    Ok(())
 }
 
 /// Marks a grant as ended, and tells whose it was.

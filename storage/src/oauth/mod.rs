@@ -8,6 +8,7 @@
 //! - `c/<id>` -> [`client::Client`]
 //! - `k/<kid>` -> [`signing_key::SigningKey`]
 //! - `g/<hash>` -> [`code::Code`]; `p/<hash>` -> [`pushed::Pushed`]
+//! - `d/<hash>` -> [`device::Device`]; `u/<user code>` -> its hash
 //! - `f/<id>` -> [`grant::Grant`]; `a/<account>` -> [`grant::Grants`]; `r/<id>` -> nothing, of what was revoked
 //! - `w/<account>/<hash of client>` -> [`consent::Consent`]
 //! - `x/<time><key>`, `z`: see `expiry`
@@ -17,6 +18,7 @@
 pub mod client;
 pub mod code;
 pub mod consent;
+pub mod device;
 mod expiry;
 pub mod grant;
 pub mod pushed;
@@ -46,6 +48,8 @@ pub enum Command {
     Consent(consent::Command),
     /// To requests that clients sent ahead.
     Pushed(pushed::Command),
+    /// To requests of programs without a browser.
+    Device(device::Command),
 }
 
 pub(crate) fn apply(
@@ -60,5 +64,6 @@ pub(crate) fn apply(
         Command::Grant(command) => grant::apply(transaction, at, command),
         Command::Consent(command) => consent::apply(transaction, at, command),
         Command::Pushed(command) => pushed::apply(transaction, at, command),
+        Command::Device(command) => device::apply(transaction, at, command),
     }
 }

@@ -328,3 +328,75 @@ fn two_nodes_that_add_the_next_key_at_once_add_one() {
     let kids: Vec<_> = signing_key::list(&world.engine).unwrap().into_iter().map(|key| key.kid).collect();
     assert_eq!(kids, ["d"], "those that verify nothing any more are gone");
 }
+
+#[test]
+fn a_device_gets_tokens_once_after_a_person_allowed_it() {
+    let mut world = World::new();
+    let start = |code: &str, user_code: &str| {
+        Command::Device(device::Command::Start {
+            hash: SecretHash::of(code),
+            client: "cli".to_owned(),
+            name: Some("laptop".to_owned()),
+            scopes: vec![Scope::DocsRead],
+            resources: Vec::new(),
+            user_code: user_code.to_owned(),
+            ttl_ms: 600_000,
+        })
+    };
+    let decide = |user_code: &str, allowed: Option<Allowed>| {
+        Command::Device(device::Command::Decide { user_code: user_code.to_owned(), allowed })
+    };
+    let redeem = |code: &str, client: &str, number: u8| {
+        Command::Device(device::Command::Redeem {
+            hash: SecretHash::of(code),
+            client: client.to_owned(),
+            dpop_jkt: None,
+            grant: grant_id(number),
+            refresh: Some(SecretHash::of("rt-0")),
+            limits: LIMITS,
+        })
+    };
+    assert_eq!(world.apply(&start("one", "BCDFGHJK")), Outcome::Done);
+    assert_eq!(world.apply(&start("two", "BCDFGHJK")), Outcome::AlreadyExists);
+    assert_eq!(world.apply(&start("two", "KJHGFDCB")), Outcome::Done);
+    assert_eq!(world.apply(&redeem("one", "cli", 1)), Outcome::NotFound, "nobody has decided");
+    assert_eq!(world.apply(&decide("XXXXXXXX", Some(allowed()))), Outcome::NotFound);
+    assert_eq!(world.apply(&decide("BCDFGHJK", Some(allowed()))), Outcome::Done);
+    assert_eq!(world.apply(&decide("BCDFGHJK", None)), Outcome::NotFound, "it was decided");
+    assert_eq!(world.apply(&redeem("one", "other", 1)), Outcome::NotFound);
+    assert_eq!(world.apply(&redeem("one", "cli", 1)), Outcome::Done);
+    assert_eq!(world.apply(&redeem("one", "cli", 2)), Outcome::NotFound);
+    assert_eq!(world.apply(&decide("KJHGFDCB", None)), Outcome::Done);
+    assert_eq!(world.apply(&redeem("two", "cli", 3)), Outcome::NotFound, "it was denied");
+    world.apply(&start("three", "BBBBBBBB"));
+    world.apply(&decide("BBBBBBBB", Some(allowed())));
+    world.wait(600_000);
+    assert_eq!(world.apply(&redeem("three", "cli", 3)), Outcome::NotFound, "it has expired");
+    assert_eq!(world.apply(&start("four", "BBBBBBBB")), Outcome::Done, "the code is free again");
+}
+
+#[test]
+fn a_grant_ends_with_its_session_unless_it_goes_on_without_the_person() {
+    let mut world = World::new();
+    let offline = vec![Scope::DocsRead, Scope::OfflineAccess];
+    for (number, session, scopes) in
+        [(1, "here", vec![Scope::DocsRead]), (2, "there", vec![Scope::DocsRead]), (3, "here", offline)]
+    {
+        let code = format!("code-{number}");
+        let allowed = Allowed { session: Some(session.to_owned()), scopes, ..allowed() };
+        world.apply(&Command::Code(code::Command::Issue {
+            hash: SecretHash::of(&code),
+            binding: binding("web"),
+            allowed,
+            refreshable: true,
+            ttl_ms: 60_000,
+            remember: false,
+            pushed: None,
+        }));
+        world.redeem(&code, shown("web"), number);
+    }
+    let mut transaction = Transaction::new(&world.engine);
+    grant::end_with_sessions(&mut transaction, world.now, &account(), |session| session == "here").unwrap();
+    world.engine.commit(transaction.finish().0, Durability::Synced).unwrap();
+    assert_eq!([1, 2, 3].map(|number| world.is_revoked(number)), [true, false, false]);
+}

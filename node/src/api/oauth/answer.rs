@@ -4,7 +4,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object};
 use serde_json::Value;
-use twinmcp_actors::oauth::{AccessToken, Introspection, Tokens, scope_text};
+use twinmcp_actors::oauth::{AccessToken, DeviceCodes, Introspection, Tokens, scope_text};
 
 /// Tokens (RFC 6749, 5.1).
 #[derive(Debug, Clone, Object)]
@@ -190,4 +190,87 @@ pub(crate) enum Removed {
     /// The registration has ended.
     #[oai(status = 204)]
     Done,
+}
+
+/// What a device shows its person (RFC 8628, 3.2).
+#[derive(Debug, Clone, Object)]
+#[oai(example)]
+pub(crate) struct DeviceBody {
+    /// What the device asks with.
+    device_code: String,
+    /// What the person types.
+    user_code: String,
+    /// Where.
+    verification_uri: String,
+    /// The same with the code in it.
+    verification_uri_complete: String,
+    /// Life of both codes, in seconds.
+    expires_in: u64,
+    /// Between two questions, in seconds.
+    interval: u64,
+}
+
+impl Example for DeviceBody {
+    fn example() -> Self {
+        Self {
+            device_code: "…".to_owned(),
+            user_code: "BCDF-GHJK".to_owned(),
+            verification_uri: "https://docs.example/device".to_owned(),
+            verification_uri_complete: "https://docs.example/device?user_code=BCDF-GHJK".to_owned(),
+            expires_in: 600,
+            interval: 5,
+        }
+    }
+}
+
+#[derive(ApiResponse)]
+pub(crate) enum DeviceAnswer {
+    /// The codes.
+    #[oai(status = 200)]
+    Codes(
+        Json<DeviceBody>,
+        /// Always `no-store`.
+        #[oai(header = "Cache-Control")]
+        String,
+    ),
+}
+
+pub(super) fn device_answer(codes: DeviceCodes, issuer: &str) -> DeviceAnswer {
+    let body = DeviceBody {
+        verification_uri: format!("{issuer}/device"),
+        verification_uri_complete: format!("{issuer}/device?user_code={}", codes.user_code),
+        device_code: codes.device_code,
+        user_code: codes.user_code,
+        expires_in: codes.expires_in_s,
+        interval: codes.interval_s,
+    };
+    DeviceAnswer::Codes(Json(body), "no-store".to_owned())
+}
+
+/// A pushed request (RFC 9126, 2.2).
+#[derive(Debug, Clone, Object)]
+#[oai(example)]
+pub(crate) struct PushedBody {
+    /// What the browser brings in place of the parameters.
+    pub(super) request_uri: String,
+    /// Its life, in seconds.
+    pub(super) expires_in: u64,
+}
+
+impl Example for PushedBody {
+    fn example() -> Self {
+        Self { request_uri: "urn:ietf:params:oauth:request_uri:…".to_owned(), expires_in: 600 }
+    }
+}
+
+#[derive(ApiResponse)]
+pub(crate) enum Pushed {
+    /// It is kept.
+    #[oai(status = 201)]
+    Kept(
+        Json<PushedBody>,
+        /// Always `no-store`.
+        #[oai(header = "Cache-Control")]
+        String,
+    ),
 }

@@ -9,6 +9,7 @@ impl From<OauthError> for ApiError {
     fn from(error: OauthError) -> Self {
         match error {
             OauthError::Refused(refused) => refused.into(),
+            OauthError::Nonce(nonce) => Self::dpop_nonce(StatusCode::BAD_REQUEST, &nonce),
             OauthError::Busy => {
                 Self::busy("As many tokens are being signed as may be at once. Try again in a second.")
             }

@@ -13,10 +13,11 @@ use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use serde_json::Value;
 use twinmcp_actors::Oauth;
-use twinmcp_actors::oauth::Registered;
+use twinmcp_actors::oauth::{Registered, TokenRequest};
 
 use self::answer::{
-    Introspected, RegisteredAnswer, Removed, Revoked, TokenAnswer, introspected, token_answer,
+    DeviceAnswer, Introspected, Pushed, PushedBody, RegisteredAnswer, Removed, Revoked, TokenAnswer,
+    device_answer, introspected, token_answer,
 };
 use self::form::{CREDENTIALS, Field, Fields, Form};
 use super::Tag;
@@ -27,7 +28,7 @@ pub(crate) struct TokenForm;
 impl Fields for TokenForm {
     const NEEDED: &'static [Field] = &[(
         "grant_type",
-        "`authorization_code`, `refresh_token` or `client_credentials`.",
+        "`authorization_code`, `refresh_token`, `client_credentials` or `urn:ietf:params:oauth:grant-type:device_code`.",
         "client_credentials",
     )];
     const OPTIONAL: &'static [Field] = &[
@@ -41,6 +42,7 @@ impl Fields for TokenForm {
             "https://app.example/cb",
         ),
         ("refresh_token", "The newest refresh token of the grant.", "tmcp_rt_…"),
+        ("device_code", "What the device was given.", "…"),
         ("scope", "What the token is to be for, of what was allowed; all of it when absent.", "docs:read"),
         (
             "resource",
@@ -61,6 +63,45 @@ impl Fields for IntrospectForm {
     ];
 }
 
+pub(crate) struct DeviceForm;
+
+impl Fields for DeviceForm {
+    const NEEDED: &'static [Field] = &[];
+    const OPTIONAL: &'static [Field] = &[
+        CREDENTIALS[0],
+        CREDENTIALS[1],
+        ("scope", "What the token is to be for; `docs:read` when absent.", "docs:read"),
+        (
+            "resource",
+            "Where it is to be good (RFC 8707); may stand several times.",
+            "https://docs.example/api",
+        ),
+        ("hostname", "What the device is called, shown to the person.", "laptop"),
+    ];
+}
+
+pub(crate) struct PushForm;
+
+impl Fields for PushForm {
+    const NEEDED: &'static [Field] = &[
+        ("response_type", "`code`.", "code"),
+        (
+            "code_challenge",
+            "SHA-256 of the code verifier (RFC 7636).",
+            "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+        ),
+        ("code_challenge_method", "`S256`.", "S256"),
+    ];
+    const OPTIONAL: &'static [Field] = &[
+        CREDENTIALS[0],
+        CREDENTIALS[1],
+        ("redirect_uri", "Where the person is sent back to.", "https://app.example/cb"),
+        ("scope", "What the client wants to do.", "docs:read"),
+        ("state", "Comes back as it is.", "…"),
+        ("resource", "Where the token is to be good (RFC 8707).", "https://docs.example/mcp"),
+    ];
+}
+
 /// `/api/oauth`.
 pub(crate) struct OauthApi {
     pub(crate) oauth: Oauth,
@@ -75,8 +116,47 @@ impl OauthApi {
     #[oai(path = "/token", method = "post", operation_id = "oauth_token")]
     async fn token(&self, request: &Request, form: Form<TokenForm>) -> Result<TokenAnswer, ApiError> {
         no_secrets_in_url(request)?;
-        let tokens = self.oauth.token(&form.text, authorization(request)).await?;
-        Ok(token_answer(tokens))
+        self.tokens(request, &form.text).await
+    }
+
+    /// Asks for a person's consent on another device.
+    ///
+    /// For programs without a browser (RFC 8628): show the person `user_code` and `verification_uri`, then ask `/api/oauth/token` with the
+    /// `device_code` every `interval` seconds.
+    #[oai(path = "/device_authorization", method = "post", operation_id = "oauth_device_authorization")]
+    async fn device_authorization(
+        &self,
+        request: &Request,
+        form: Form<DeviceForm>,
+    ) -> Result<DeviceAnswer, ApiError> {
+        self.start_device(request, &form.text).await
+    }
+
+    /// Asks for a person's consent on another device, as Context7's command line does.
+    ///
+    /// The same as `device_authorization`.
+    #[oai(path = "/device/code", method = "post", operation_id = "context7_device_code")]
+    async fn device_code(&self, request: &Request, form: Form<DeviceForm>) -> Result<DeviceAnswer, ApiError> {
+        self.start_device(request, &form.text).await
+    }
+
+    /// Gives tokens for a device code, as Context7's command line asks for them.
+    ///
+    /// The same as `token`.
+    #[oai(path = "/device/token", method = "post", operation_id = "context7_device_token")]
+    async fn device_token(&self, request: &Request, form: Form<TokenForm>) -> Result<TokenAnswer, ApiError> {
+        no_secrets_in_url(request)?;
+        self.tokens(request, &form.text).await
+    }
+
+    /// Takes an authorization request ahead of its person.
+    ///
+    /// The parameters of `/api/oauth/authorize`, from the client itself (RFC 9126); the browser brings `client_id` and `request_uri` only.
+    #[oai(path = "/par", method = "post", operation_id = "oauth_par")]
+    async fn push(&self, request: &Request, form: Form<PushForm>) -> Result<Pushed, ApiError> {
+        no_secrets_in_url(request)?;
+        let (request_uri, expires_in) = self.oauth.push(&form.text, authorization(request)).await?;
+        Ok(Pushed::Kept(Json(PushedBody { request_uri, expires_in }), "no-store".to_owned()))
     }
 
     /// Tells what a token is worth.
@@ -89,7 +169,7 @@ impl OauthApi {
         form: Form<IntrospectForm>,
     ) -> Result<Introspected, ApiError> {
         no_secrets_in_url(request)?;
-        let told = self.oauth.introspect(&form.text, authorization(request))?;
+        let told = self.oauth.introspect(&form.text, authorization(request)).await?;
         Ok(introspected(&told, self.oauth.issuer()))
     }
 
@@ -162,6 +242,19 @@ impl OauthApi {
 }
 
 impl OauthApi {
+    async fn tokens(&self, request: &Request, form: &str) -> Result<TokenAnswer, ApiError> {
+        let proof = request.headers().get("dpop").map(|proof| proof.to_str().unwrap_or_default());
+        let path = request.uri().path();
+        let asked = TokenRequest { form, authorization: authorization(request), proof, path };
+        Ok(token_answer(self.oauth.token(asked).await?))
+    }
+
+    async fn start_device(&self, request: &Request, form: &str) -> Result<DeviceAnswer, ApiError> {
+        no_secrets_in_url(request)?;
+        let codes = self.oauth.start_device(form, authorization(request)).await?;
+        Ok(device_answer(codes, self.oauth.issuer()))
+    }
+
     fn registration(&self, registered: &Registered) -> Value {
         let mut metadata = registered.metadata();
         if let Some(token) = &registered.registration_token {
