@@ -111,6 +111,8 @@ random_ids! {
     ApiKeyId = "key";
     /// One index job.
     JobId = "job";
+    /// One sign-in of a person, until it ends; its secret is something else.
+    SessionId = "ses";
 }
 
 /// Longest library id, in bytes.
