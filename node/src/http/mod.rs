@@ -15,6 +15,7 @@ mod origin;
 mod pace;
 mod rate;
 mod server;
+pub(crate) mod session;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -30,6 +31,7 @@ use poem::http::{HeaderValue, Method, StatusCode, Version, header};
 use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
 use tokio::sync::Semaphore;
 use tracing::Instrument;
+use twinmcp_actors::accounts::{AccountsError, SignedIn};
 use twinmcp_actors::api_keys::VerifyError;
 use twinmcp_actors::usage::{Decision, LimitKey, Limits};
 use twinmcp_storage::api_keys::ApiKey;
@@ -44,6 +46,7 @@ pub(crate) use self::origin::Origin;
 use self::origin::{Allowed, Foreign};
 use self::pace::Pace;
 pub(crate) use self::server::Server;
+pub(crate) use self::session::Session;
 use self::trace::Trace;
 use crate::api::{ApiError, Shape};
 use crate::config::HttpConfig;
@@ -67,12 +70,16 @@ pub(crate) fn fuzz_origin(text: &str) {
 /// Checks an API key's secret.
 pub(crate) type Verify = Box<dyn Fn(&str) -> Result<ApiKey, VerifyError> + Send + Sync>;
 
+/// Tells who is signed in by the secret of a session.
+pub(crate) type TellSignedIn = Box<dyn Fn(&str) -> Result<Option<SignedIn>, AccountsError> + Send + Sync>;
+
 /// What the front needs to know.
 pub(crate) struct FrontConfig {
     pub(crate) http: HttpConfig,
     pub(crate) anonymous_reads: bool,
     pub(crate) limits: Limits,
     pub(crate) verify: Verify,
+    pub(crate) signed_in: TellSignedIn,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     /// A node that is not ready asks clients to take their next request elsewhere.
@@ -263,6 +270,11 @@ impl<E: Endpoint> Front<E> {
         let asker = asker::of(request.uri().path(), request.headers(), caller.as_ref(), address_of(&request));
         let identity = Identity { caller, anonymous_reads: self.config.anonymous_reads, asker };
         request.extensions_mut().insert(identity);
+        // Only a request with the cookie costs a look.
+        let signed_in = session::secret(request.headers()).map(&self.config.signed_in).transpose()?.flatten();
+        if let Some(signed_in) = signed_in {
+            request.extensions_mut().insert(signed_in);
+        }
         // hyper leaves the body out of an answer to HEAD.
         if request.method() == Method::HEAD {
             request.set_method(Method::GET);
