@@ -39,7 +39,7 @@ use twinmcp_cluster::Cluster;
 use twinmcp_storage::bundle::BundleStore;
 use twinmcp_storage::clock::{Clock, Entropy, EntropyError};
 
-pub use accounts::{Accounts, Owner};
+pub use accounts::{Accounts, AccountsConfig, Owner};
 pub use api_keys::ApiKeys;
 pub use catalogue::Catalogue;
 pub use distribution::{BundlesConfig, Distribution};
@@ -66,6 +66,8 @@ pub struct ActorsConfig {
     pub node: String,
     /// Where uploads and fetched pages are kept.
     pub data_dir: PathBuf,
+    /// How people sign up and in.
+    pub accounts: AccountsConfig,
     /// What may be asked of other hosts.
     pub outbound: OutboundConfig,
     /// How index jobs run.
@@ -96,6 +98,9 @@ pub enum StartError {
     /// The system has no random bytes.
     #[error("failed to make a secret")]
     Entropy(#[from] EntropyError),
+    /// Mail can never be sent as it is configured.
+    #[error("letters cannot be sent")]
+    Mail(#[from] accounts::MailError),
     /// The embedding service can never be asked as it is configured.
     #[error("the embedding endpoint in `embeddings.url` cannot be used")]
     Endpoint(#[from] EndpointError),
@@ -176,7 +181,7 @@ impl Actors {
             entropy,
         });
         let catalogue = Catalogue::new(context.cluster.clone());
-        let (accounts_child, accounts) = Accounts::child(&context);
+        let (accounts_child, accounts) = Accounts::child(&context, config.accounts)?;
         let (api_keys_child, api_keys) = ApiKeys::child(&context);
         let (usage_child, usage) = Usage::child(&context);
         let (libraries_child, libraries) = Libraries::child(&context);

@@ -4,6 +4,7 @@
 //! Invariants: `poem`, `rmcp` and `clap` are named in this crate only; handlers translate and decide
 //! nothing; everything a caller can send has a limit.
 
+mod accounts;
 mod api;
 mod backroom;
 mod backup;
@@ -20,15 +21,18 @@ mod http;
 mod mcp;
 mod node;
 mod peers;
+mod public_url;
 mod telemetry;
 mod tls;
 mod ui;
 
+pub use accounts::PasswordFileError;
 pub use api::openapi_document;
 pub use backup::RestoreError;
 pub use config::{
-    Config, DnsConfig, EmbeddingsConfig, HttpConfig, IngestConfig, LimitsConfig, NodeConfig, PeersConfig,
-    Problem, Problems, SearchConfig, StorageConfig, TelemetryConfig,
+    AccountsConfig, Config, DnsConfig, EmbeddingsConfig, HttpConfig, IngestConfig, LimitsConfig, MailConfig,
+    MailTls, NodeConfig, PeersConfig, Problem, Problems, SearchConfig, SignUpMode, StorageConfig,
+    TelemetryConfig,
 };
 pub use data_dir::DataDirError;
 pub use dns::{DnsError, GeoError};

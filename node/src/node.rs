@@ -16,16 +16,19 @@ use twinmcp_actors::ingest::fetch::FetchConfig;
 use twinmcp_actors::outbound::OutboundConfig;
 use twinmcp_actors::usage::{self, Limits};
 use twinmcp_actors::{
-    Actors, ActorsConfig, BundlesConfig, JobsConfig, MasterKey, OauthConfig, SupervisionConfig, UpgradeConfig,
+    AccountsConfig, Actors, ActorsConfig, BundlesConfig, JobsConfig, MasterKey, OauthConfig,
+    SupervisionConfig, UpgradeConfig,
 };
 use twinmcp_cluster::membership::Keep;
 use twinmcp_cluster::peer::PeerService;
 use twinmcp_cluster::{Cluster, ClusterError};
 use twinmcp_storage::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 
+use crate::accounts;
 use crate::api::{
-    AddApi, ApiKeysApi, CatalogueApi, ClusterApi, Context7Api, FORMS_AT_ONCE_MAX, Health, HealthApi, JobsApi,
-    LibrariesApi, OauthApi, RefreshApi, RouteApi, Tools, ToolsApi, UsageApi, routes,
+    AccountsApi, AddApi, ApiKeysApi, AuthApi, CatalogueApi, ClusterApi, Context7Api, FORMS_AT_ONCE_MAX,
+    Health, HealthApi, JobsApi, LibrariesApi, OauthApi, RefreshApi, RouteApi, Tools, ToolsApi, UsageApi,
+    routes,
 };
 use crate::backroom::NodeBackroom;
 use crate::config::{Config, KeepPolicy};
@@ -75,6 +78,9 @@ pub enum StartError {
     /// An actor did not start.
     #[error("failed to start the actors")]
     Actors(#[from] twinmcp_actors::StartError),
+    /// The mail relay has no password.
+    #[error(transparent)]
+    Mail(#[from] accounts::PasswordFileError),
     /// The embedding service has no key.
     #[error(transparent)]
     Key(#[from] embeddings::KeyError),
@@ -149,7 +155,11 @@ impl Node {
         let bundles = Arc::new(data.bundles);
         let endpoint = embeddings::endpoint(&config.embeddings, |name| std::env::var(name).ok())?;
         let actors = Actors::start(
-            ActorsConfig { endpoint, ..actors_config(&config, address, master_key) },
+            ActorsConfig {
+                endpoint,
+                accounts: accounts::config(&config, address)?,
+                ..actors_config(&config, address, master_key)
+            },
             cluster.clone(),
             Arc::clone(&bundles),
             Arc::clone(&clock),
@@ -209,7 +219,9 @@ impl Node {
             stop: stop.clone(),
         };
         let mcp = mcp::endpoint(handler(apis.2.tools.clone()), config.http.body_bytes_max);
-        let (api_keys, oauth) = (actors.api_keys.clone(), actors.oauth.clone());
+        let oauth = actors.oauth.clone();
+        let people = ui::People { accounts: actors.accounts.clone(), entropy: Arc::clone(&entropy) };
+        let (api_keys, accounts) = (actors.api_keys.clone(), actors.accounts.clone());
         let front = FrontConfig {
             http: config.http.clone(),
             anonymous_reads: config.limits.anonymous_reads,
@@ -217,12 +229,13 @@ impl Node {
             verify: Box::new(move |secret| api_keys.verify(secret)),
             issuer: oauth.issuer().to_owned(),
             admit: Box::new(move |shown| oauth.admit(shown)),
+            signed_in: Box::new(move |secret| accounts.signed_in(secret)),
             clock,
             entropy,
             readiness: Arc::clone(&readiness),
             in_flight,
         };
-        let endpoint = Front::new(routes(apis, mcp, ui::routes(pages)), front);
+        let endpoint = Front::new(routes(apis, mcp, ui::routes(pages, &people)), front);
         let connections_max = files::connections(config.http.connections_max);
         let server = Server::new(listener, endpoint, &config.http, connections_max, stop.clone())
             .map_err(|source| listen_error(address, source))?;
@@ -331,6 +344,8 @@ fn apis(
         cluster_api,
         route_api,
         HealthApi { health },
+        AuthApi { accounts: actors.accounts.clone() },
+        AccountsApi { accounts: actors.accounts.clone() },
     )
 }
 
@@ -351,6 +366,7 @@ fn actors_config(config: &Config, address: SocketAddr, master_key: MasterKey) ->
             cpu_percent: config.ingest.upgrade_cpu_percent,
             cache_bytes_max: config.ingest.upgrade_cache_bytes,
         },
+        accounts: AccountsConfig::default(),
         outbound: outbound_config(config),
         endpoint: None,
         bundles: bundles_config(config),

@@ -28,8 +28,8 @@ const KEYS_READ_MAX: usize = 1_000;
 /// Longest name of a key, in bytes.
 pub const NAME_BYTES_MAX: usize = 100;
 
-/// BLAKE3 of a key's secret.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// BLAKE3 of a secret of 256 random bits: of a key, a session, a link, a code or a token.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SecretHash([u8; 32]);
 
 impl SecretHash {
@@ -214,6 +214,20 @@ fn revoke(
     transaction.put(Keyspace::ApiKeys, id_key(account, id), &key)?;
     transaction.changed(Change::ApiKey(id.clone()));
     Ok(Outcome::Done)
+}
+
+/// Forgets every key of an account that is removed; none of them opens anything from now on.
+pub(crate) fn remove_all(transaction: &mut Transaction<'_>, account: &AccountId) -> Result<(), StorageError> {
+    let ring = ring(transaction, account)?;
+    for id in ring.in_force.into_iter().map(|(id, _)| id).chain(ring.ended) {
+        if let Some(key) = get(transaction, account, &id)? {
+            transaction.remove(Keyspace::ApiKeys, hash_key(&key.secret_hash));
+            transaction.remove(Keyspace::ApiKeys, id_key(account, &id));
+            transaction.changed(Change::ApiKey(id));
+        }
+    }
+    transaction.remove(Keyspace::ApiKeys, ring_key(account));
+    Ok(())
 }
 
 /// The account's ring; without one it is made from the keys that are there.

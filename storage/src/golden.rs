@@ -6,12 +6,15 @@
 
 use std::path::PathBuf;
 
-use crate::accounts::{self, Account};
+use crate::accounts::{
+    self, Account, Link, LinkCommand, Links, Method, PasswordHash, Person, PersonAdded, PersonCommand,
+    Purpose, Ring, Session, SessionCommand, SignIn, Tries, TryCommand, Which, Who,
+};
 use crate::api_keys::{self, ApiKey, KeyRing, SecretHash};
 use crate::catalogue::{self, Entry, Known};
 use crate::clock::Timestamp;
 use crate::command::Command;
-use crate::ids::{AccountId, ApiKeyId, JobId, LibraryId, Version};
+use crate::ids::{AccountId, ApiKeyId, JobId, LibraryId, SessionId, Version};
 use crate::jobs::{self, Job, JobState, Revision, Source};
 use crate::libraries::{self, Built, Facts, Library, VersionManifest};
 use crate::members::{self, Authority, JoinToken, Node, NodeFacts};
@@ -51,6 +54,18 @@ fn library() -> LibraryId {
 
 fn version() -> Version {
     "v3.11".parse().unwrap()
+}
+
+fn session() -> SessionId {
+    "ses_01hzy3k8w0abcdefghjkmnpqrs".parse().unwrap()
+}
+
+fn password() -> PasswordHash {
+    PasswordHash::new("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$aGFzaA".into())
+}
+
+fn secret() -> SecretHash {
+    SecretHash::of("secret")
 }
 
 fn at() -> Timestamp {
@@ -200,6 +215,116 @@ fn records_are_written_as_they_always_were() {
     check("node", &Node { id: 2, facts: node_facts(), joined_at: at(), removed_at: None });
     let token = JoinToken { id: [1; 8], secret_hash: [2; 32], expires_at: at(), used_by: Some(2) };
     check("join-token", &token);
+}
+
+#[test]
+fn people_are_written_as_they_always_were() {
+    let email: accounts::Email = "ada@example.org".parse().unwrap();
+    check(
+        "person",
+        &Person {
+            account: account(),
+            email: email.clone(),
+            password: Some(password()),
+            generation: 3,
+            is_operator: true,
+            verified_at: Some(at()),
+            disabled_at: None,
+            password_set_at: Some(at()),
+        },
+    );
+    check(
+        "session",
+        &Session {
+            id: session(),
+            account: account(),
+            secret_hash: secret(),
+            signed_in_at: at(),
+            seen_at: at(),
+            idle_ms: 1_000,
+            expires_at: at(),
+            methods: vec![Method::Password, Method::OneTimeCode, Method::HardwareKey, Method::Sms],
+            client: "Mozilla/5.0".into(),
+            address: "192.0.2.1".into(),
+        },
+    );
+    check("ring-of-sessions", &Ring { sessions: vec![(session(), secret())] });
+    let purposes = [
+        ("sign-up", Purpose::SignUp { name: "Ada".into(), email: email.clone(), is_operator: false }),
+        ("reset", Purpose::Reset { account: account() }),
+        ("email", Purpose::Email { account: account(), email: email.clone() }),
+    ];
+    for (name, purpose) in purposes {
+        check(&format!("link-{name}"), &Link { purpose: purpose.clone(), expires_at: at() });
+        let make = LinkCommand::Make { secret_hash: secret(), purpose, life_ms: 1_000 };
+        check(&format!("command-accounts-link-{name}"), &Command::Accounts(accounts::Command::Link(make)));
+    }
+    check("shelf", &accounts::Shelf { first: 3, next: 300 });
+    check("links", &Links { hashes: vec![secret()] });
+    check("tries", &Tries { count: 3, last_at: at(), locked_until: Some(at()) });
+    let added = PersonAdded {
+        account: account(),
+        name: "Ada".into(),
+        email: email.clone(),
+        password: Some(password()),
+        is_operator: true,
+        is_verified: false,
+    };
+    let person = |command| Command::Accounts(accounts::Command::Person(command));
+    check("command-accounts-person-add", &person(PersonCommand::Add(added)));
+    let rename = PersonCommand::Rename { account: account(), name: "Ada L".into() };
+    check("command-accounts-person-rename", &person(rename));
+    let set_password = PersonCommand::SetPassword {
+        account: account(),
+        generation: 3,
+        password: password(),
+        keep: Some(session()),
+    };
+    check("command-accounts-person-set-password", &person(set_password));
+    let manage = PersonCommand::Manage { account: account(), is_disabled: Some(true), is_operator: None };
+    check("command-accounts-person-manage", &person(manage));
+    check(
+        "command-accounts-person-remove",
+        &person(PersonCommand::Remove { account: account(), generation: 3 }),
+    );
+    let sessions = |command| Command::Accounts(accounts::Command::Session(command));
+    let sign_in = SignIn {
+        account: account(),
+        generation: 3,
+        id: session(),
+        secret_hash: secret(),
+        methods: vec![Method::Password],
+        idle_ms: 1_000,
+        life_ms: 2_000,
+        client: "Mozilla/5.0".into(),
+        address: "192.0.2.1".into(),
+        replaces: Some(secret()),
+        who: Who::email(&email),
+        rehashed: Some(password()),
+    };
+    check("command-accounts-session-begin", &sessions(SessionCommand::Begin(sign_in)));
+    check("command-accounts-session-seen", &sessions(SessionCommand::Seen { secret_hash: secret() }));
+    for (name, which) in
+        [("one", Which::One(session())), ("all-but", Which::AllBut(session())), ("all", Which::All)]
+    {
+        let end = SessionCommand::End { account: account(), which };
+        check(&format!("command-accounts-session-end-{name}"), &sessions(end));
+    }
+    let used = LinkCommand::Use {
+        secret_hash: secret(),
+        account: account(),
+        name: "Ada".into(),
+        password: Some(password()),
+    };
+    check("command-accounts-link-use", &Command::Accounts(accounts::Command::Link(used)));
+    let failed = TryCommand::Failed {
+        who: Who::network("192.0.2.1"),
+        count: 2,
+        lock_after: 10,
+        lock_ms: 60_000,
+        lock_ms_max: 3_600_000,
+    };
+    check("command-accounts-try-failed", &Command::Accounts(accounts::Command::Try(failed)));
 }
 
 #[test]

@@ -113,6 +113,8 @@ random_ids! {
     JobId = "job";
     /// What somebody allowed a client once, with every token that came of it.
     GrantId = "grant";
+    /// One sign-in of a person, until it ends; its secret is something else.
+    SessionId = "ses";
 }
 
 /// Longest library id, in bytes.

@@ -74,6 +74,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("ipnet", &["actors"]),
     ("robotxt", &["actors"]),
     ("quick-xml", &["actors"]),
+    ("argon2", &["actors"]),
+    ("lettre", &["actors"]),
 ];
 
 /// Libraries that only the tests of one crate name.

@@ -1,19 +1,52 @@
-//! Accounts: who owns keys, libraries and jobs.
+//! Accounts: who owns keys, libraries and jobs, and how people sign in.
 //!
-//! [`Accounts`] is the only way in. A change becomes a replicated command and is answered once a
-//! quorum holds it; reading passes no mailbox.
+//! [`Accounts`] is the only way in; its methods stand by meaning in [`sign_in`], [`sign_up`] and [`people`]. A change becomes a
+//! replicated command and is answered once a quorum holds it; reading, and telling who is signed in, pass no mailbox.
+//!
+//! Invariants: a password is compared only after its tries were counted ([`guard`]) and in the bounded pool
+//! ([`hashing`]); whether somebody exists is told by no answer, and by no work that an answer waits for; links in
+//! letters begin with the configured address, whatever a request says it was sent to.
 
+mod config;
+mod error;
+mod guard;
+mod hashing;
+mod letters;
+mod password;
+mod people;
+mod post;
+mod sign_in;
+mod sign_up;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tracing::instrument;
-use twinmcp_cluster::{Cluster, ClusterError};
-use twinmcp_storage::accounts::{self, Account, NAME_BYTES_MAX};
-use twinmcp_storage::clock::EntropyError;
-use twinmcp_storage::command::Command;
-use twinmcp_storage::engine::StorageError;
+use twinmcp_cluster::Cluster;
+use twinmcp_storage::accounts::{self, Account, Email, NAME_BYTES_MAX};
+use twinmcp_storage::clock::{Clock, Entropy};
+use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::ids::AccountId;
 
+pub use self::config::{AccountsConfig, MailConfig, SignUp, SmtpPassword, SmtpTls};
+pub use self::error::AccountsError;
+pub use self::hashing::HashingError;
+pub use self::password::{PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, PasswordError};
+pub use self::people::{AccountExport, NewPerson, PersonMade, PersonView};
+pub use self::post::MailError;
+pub use self::sign_in::{NewSession, SignInRequest, SignedIn};
+pub use self::sign_up::{LinkUse, OpenLink};
+pub use self::token::Token;
+pub use twinmcp_storage::accounts::Method;
+
+use self::guard::Guard;
+use self::hashing::Hashing;
+use self::post::Post;
+use self::sign_up::Letterbox;
 use crate::context::Context;
 use crate::slot::{REPLY_DEADLINE, Slot, Unanswered, answer_when_done};
 use crate::supervisor::Child;
@@ -45,49 +78,56 @@ impl Owner {
     }
 }
 
-/// Why an account could not be made or read.
-#[derive(Debug, thiserror::Error)]
-pub enum AccountsError {
-    /// A name outside its limits.
-    #[error("an account's name has 1 to {NAME_BYTES_MAX} bytes")]
-    NameLength,
-    /// The actor gave no answer.
-    #[error("accounts are busy")]
-    Busy(#[from] Unanswered),
-    /// The change did not reach a quorum in time.
-    #[error("failed to replicate the change")]
-    Replicate(#[from] ClusterError),
-    /// The store could not be read.
-    #[error("failed to read accounts")]
-    Storage(#[from] StorageError),
-    /// No id could be made.
-    #[error("failed to make an id")]
-    Entropy(#[from] EntropyError),
-}
-
 /// The way to accounts.
 #[derive(Clone)]
 pub struct Accounts {
     slot: Slot<Message>,
     cluster: Cluster,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    config: Arc<AccountsConfig>,
+    guard: Guard,
+    hashing: Hashing,
+    post: Post,
+    letterbox: Letterbox,
 }
 
 impl Accounts {
-    pub(crate) fn child(context: &Arc<Context>) -> (Child, Self) {
+    pub(crate) fn child(
+        context: &Arc<Context>,
+        mut config: AccountsConfig,
+    ) -> Result<(Child, Self), MailError> {
+        if config.mail.outbox.as_os_str().is_empty() {
+            config.mail.outbox = context.data_dir.join("outbox");
+        }
         let for_actor = Arc::clone(context);
         let (child, slot) = Child::new("accounts", &context.node, move || {
             (AccountsActor { context: Arc::clone(&for_actor) }, ())
         });
-        (child, Self { slot, cluster: context.cluster.clone() })
+        let (clock, entropy) = (Arc::clone(&context.clock), Arc::clone(&context.entropy));
+        let post = Post::new(&config.mail, Arc::clone(&clock), Arc::clone(&entropy))?;
+        let hashing = Hashing::new(config.hash_threads, config.hashes_waiting_max);
+        let accounts = Self {
+            slot,
+            cluster: context.cluster.clone(),
+            clock,
+            entropy,
+            config: Arc::new(config),
+            guard: Guard::default(),
+            hashing,
+            post,
+            letterbox: Letterbox::default(),
+        };
+        Ok((child, accounts))
     }
 
-    /// Makes an account that people call `name`.
+    /// Makes an account that people call `name`: a machine's, until somebody can sign in to it.
     pub async fn create(&self, name: &str) -> Result<Account, AccountsError> {
-        if name.is_empty() || name.len() > NAME_BYTES_MAX {
-            return Err(AccountsError::NameLength);
-        }
-        let name = name.to_owned();
-        self.slot.call(REPLY_DEADLINE, |reply| Message::Create { name, reply }).await?
+        check_name(name)?;
+        let id = AccountId::random(self.clock.now(), &*self.entropy)?;
+        self.change(accounts::Command::Create { id: id.clone(), name: name.to_owned() }).await?;
+        // Ids are random: one that is taken already belongs to an account that nobody can be given.
+        self.get(&id)?.ok_or(AccountsError::Busy(Unanswered::Interrupted))
     }
 
     /// The account with this id.
@@ -99,10 +139,34 @@ impl Accounts {
     pub fn first(&self) -> Result<Option<Account>, AccountsError> {
         Ok(accounts::list(self.cluster.reader(), 1)?.pop())
     }
+
+    /// How people sign up and in here.
+    pub fn config(&self) -> &AccountsConfig {
+        &self.config
+    }
+
+    async fn change(&self, command: accounts::Command) -> Result<Outcome, AccountsError> {
+        self.slot.call(REPLY_DEADLINE, |reply| Message::Change { command, reply }).await?
+    }
+}
+
+fn check_name(name: &str) -> Result<(), AccountsError> {
+    let fits = !name.trim().is_empty() && name.len() <= NAME_BYTES_MAX && !name.chars().any(char::is_control);
+    if fits { Ok(()) } else { Err(AccountsError::NameLength) }
+}
+
+/// What addresses are counted by: an IPv4 address, or the /64 that an IPv6 host chooses from.
+fn network(address: IpAddr) -> String {
+    crate::usage::network_of(address).to_string()
+}
+
+/// `ada@example.org`, or why it is none.
+fn email(text: &str) -> Result<Email, AccountsError> {
+    Ok(text.parse()?)
 }
 
 enum Message {
-    Create { name: String, reply: RpcReplyPort<Result<Account, AccountsError>> },
+    Change { command: accounts::Command, reply: RpcReplyPort<Result<Outcome, AccountsError>> },
 }
 
 #[derive(Clone)]
@@ -127,8 +191,8 @@ impl Actor for AccountsActor {
     ) -> Result<(), ActorProcessingErr> {
         let actor = self.clone();
         match message {
-            Message::Create { name, reply } => {
-                answer_when_done(reply, async move { actor.create(name).await })
+            Message::Change { command, reply } => {
+                answer_when_done(reply, async move { actor.change(command).await })
             }
         }
         Ok(())
@@ -136,13 +200,8 @@ impl Actor for AccountsActor {
 }
 
 impl AccountsActor {
-    #[instrument(name = "accounts.create", skip_all)]
-    async fn create(&self, name: String) -> Result<Account, AccountsError> {
-        let context = &self.context;
-        let id = AccountId::random(context.clock.now(), &*context.entropy)?;
-        let command = accounts::Command::Create { id: id.clone(), name };
-        context.cluster.propose(Command::Accounts(command)).await?;
-        // Ids are random: one that is taken already belongs to an account that nobody can be given.
-        accounts::get(context.cluster.reader(), &id)?.ok_or(AccountsError::Busy(Unanswered::Interrupted))
+    #[instrument(name = "accounts.change", skip_all)]
+    async fn change(&self, command: accounts::Command) -> Result<Outcome, AccountsError> {
+        Ok(self.context.cluster.propose(Command::Accounts(command)).await?.outcome)
     }
 }

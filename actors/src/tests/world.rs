@@ -14,6 +14,7 @@ use twinmcp_storage::engine::{Keyspace, MemoryEngine};
 use twinmcp_storage::ids::{JobId, LibraryRef};
 use twinmcp_storage::jobs::{JobState, Source};
 
+use crate::accounts::{AccountsConfig, SignUp};
 use crate::embedding::EndpointConfig;
 use crate::jobs::{JobView, JobsError, Submission};
 use crate::outbound::OutboundConfig;
@@ -75,6 +76,7 @@ impl World {
         let config = ActorsConfig {
             node: node.clone(),
             data_dir: disk.folder.path().to_owned(),
+            accounts: AccountsConfig { sign_up: SignUp::Open, ..AccountsConfig::default() },
             outbound: OutboundConfig::default(),
             jobs: JobsConfig { folders: vec![disk.folder.path().join("sources")], ..JobsConfig::default() },
             upgrade: upgrade.clone(),
@@ -96,6 +98,11 @@ impl World {
             None => actors.accounts.create("owner").await.unwrap(),
         };
         Self { actors, account, node, cluster, bundles, upgrade, disk }
+    }
+
+    /// Where letters are written.
+    pub(crate) fn outbox(&self) -> PathBuf {
+        self.disk.folder.path().join("outbox")
     }
 
     /// Ends everything at once and starts a node on what the disk kept.

@@ -139,7 +139,7 @@ impl<K: std::hash::Hash + Eq + Clone> Class<K> {
 }
 
 /// One subscriber's IPv6 network is a /64 at least: counting single addresses would count nobody.
-fn network_of(address: IpAddr) -> IpAddr {
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let bits = u128::from_be_bytes(address.octets()) & (u128::MAX << 64);

@@ -144,6 +144,11 @@ impl ApiError {
         self.0.members.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
+    /// When to come again, in seconds, if it says so.
+    pub(crate) fn retry_after_s(&self) -> Option<u64> {
+        self.0.retry_after_s
+    }
+
     pub(crate) fn code(&self) -> &'static str {
         self.0.code
     }

@@ -3,9 +3,11 @@
 //! Endpoints translate: they parse, ask who the caller is, call one handle and shape the answer.
 //! Doc comments of endpoints are the public documentation, `operation_id`s the public names.
 
+mod accounts;
 mod add;
 mod answer;
 mod api_keys;
+mod auth;
 mod body;
 mod catalogue;
 mod cluster;
@@ -32,11 +34,13 @@ use poem::{Endpoint, EndpointExt, IntoResponse, Route};
 use poem_openapi::registry::{MetaApi, Registry};
 use poem_openapi::{OpenApi, OpenApiService, Tags};
 
+pub(crate) use self::accounts::AccountsApi;
 #[cfg(fuzzing)]
 pub(crate) use self::add::fuzz_added;
 pub(crate) use self::add::{AddApi, FORMS_AT_ONCE_MAX};
 pub(crate) use self::answer::{docs_text, libraries_text, marks};
 pub(crate) use self::api_keys::ApiKeysApi;
+pub(crate) use self::auth::AuthApi;
 pub(crate) use self::catalogue::CatalogueApi;
 pub(crate) use self::cluster::ClusterApi;
 pub(crate) use self::document::allowed_methods;
@@ -70,6 +74,8 @@ pub(crate) enum Tag {
     /// Tokens, and the clients that get them.
     #[oai(rename = "OAuth 2.0")]
     Oauth,
+    /// People: sign-up, sign-in, sessions, and who is let in.
+    People,
     /// Who takes part, and the operators' verbs.
     Cluster,
     /// How the node is.
@@ -91,6 +97,8 @@ pub(crate) type Apis = (
     ClusterApi,
     RouteApi,
     HealthApi,
+    AuthApi,
+    AccountsApi,
 );
 
 /// The endpoints, or only what is documented about them: the document needs no running node.

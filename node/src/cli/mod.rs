@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 the
 //! request failed, 2 wrong usage, 3 the node could not be reached.
 
+mod account;
 mod admin;
 mod backup;
 mod bases;
@@ -89,6 +90,9 @@ enum ConfigCommand {
 
 #[derive(Debug, Subcommand)]
 enum AdminCommand {
+    /// Let people in, list them and keep them out
+    #[command(subcommand, arg_required_else_help = true)]
+    Account(account::AccountCommand),
     /// Make, list and revoke API keys
     #[command(subcommand, arg_required_else_help = true)]
     Key(admin::KeyCommand),
@@ -156,6 +160,7 @@ fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Resolve(args) => block_on(tools::resolve(args)),
         Command::Query(args) => block_on(tools::query(args)),
         Command::Mcp(args) => block_on(mcp::run(args)),
+        Command::Admin(AdminCommand::Account(command)) => block_on(account::account(command)),
         Command::Admin(AdminCommand::Key(command)) => block_on(admin::key(command)),
         Command::Admin(AdminCommand::Library(command)) => block_on(library::library(command)),
         Command::Backup(args) => block_on(backup::backup(args)),

@@ -70,6 +70,11 @@ impl Config {
         let message = "must be 0 to 300000 milliseconds";
         require(http.stop_grace_ms <= 300_000, "http", "stop_grace_ms", message);
 
+        let public = http.public_url.is_empty() || crate::public_url::parse(&http.public_url).is_some();
+        let message = "must be `https://` and a host, e.g. `https://docs.example.com`, without a path; `http://` is taken for this \
+                       machine alone, because passwords and sessions travel over it";
+        require(public, "http", "public_url", message);
+
         let cluster = &self.cluster;
         let listen = cluster.listen.is_empty() || cluster.listen.parse::<SocketAddr>().is_ok();
         require(listen, "cluster", "listen", "must be empty or an address with a port, e.g. `0.0.0.0:7947`");
@@ -277,6 +282,46 @@ impl Config {
         ] {
             require((1..=100_000_000).contains(&value), "limits", key, "must be 1 to 100000000");
         }
+
+        let accounts = &self.accounts;
+        for (key, value) in [
+            ("session_idle_seconds", accounts.session_idle_seconds),
+            ("session_life_seconds", accounts.session_life_seconds),
+            ("reset_life_seconds", accounts.reset_life_seconds),
+            ("invite_life_seconds", accounts.invite_life_seconds),
+        ] {
+            require((60..=31_622_400).contains(&value), "accounts", key, "must be 60 to 31622400 seconds");
+        }
+        for (key, value) in
+            [("lock_after", accounts.lock_after), ("address_lock_after", accounts.address_lock_after)]
+        {
+            require((1..=100_000).contains(&value), "accounts", key, "must be 1 to 100000");
+        }
+        for (key, value) in
+            [("lock_seconds", accounts.lock_seconds), ("lock_seconds_max", accounts.lock_seconds_max)]
+        {
+            require((1..=86_400).contains(&value), "accounts", key, "must be 1 to 86400 seconds");
+        }
+        require(accounts.hash_threads <= 1_024, "accounts", "hash_threads", "must be 0 to 1024");
+        let waiting = accounts.hashes_waiting_max <= 100_000;
+        require(waiting, "accounts", "hashes_waiting_max", "must be 0 to 100000");
+
+        let mail = &self.mail;
+        let host = mail.host.len() <= 255
+            && mail.host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.:".contains(&byte));
+        require(host, "mail", "host", "must be empty or the name or address of a host");
+        let is_local = matches!(mail.host.as_str(), "" | "localhost" | "127.0.0.1" | "::1");
+        let safe = mail.tls != super::MailTls::None || is_local;
+        require(
+            safe,
+            "mail",
+            "tls",
+            "must be `implicit` or `starttls`: letters hold secrets, and the relay is not on this machine",
+        );
+        let from = mail.from.contains('@') || mail.from.is_empty() && mail.host.is_empty();
+        require(from, "mail", "from", "must be an address, e.g. `TwinMCP <no-reply@example.com>`");
+        let password = mail.user.is_empty() == mail.password_file.as_os_str().is_empty();
+        require(password, "mail", "password_file", "must be set together with `mail.user`");
 
         let telemetry = &self.telemetry;
         let filter = tracing_subscriber::EnvFilter::try_new(&telemetry.log).is_ok();

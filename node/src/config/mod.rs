@@ -66,6 +66,9 @@ section! {
         allowed_hosts: Vec<String> = Vec::new(),
         /// Origins whose pages may call besides loopback ones, e.g. `https://app.example.com`; `*` allows all.
         allowed_origins: Vec<String> = Vec::new(),
+        /// Where people and programs reach the service, e.g. `https://docs.example.com`: what links in letters begin with. https, unless it
+        /// is this machine; the node's own address on this machine when empty.
+        public_url: String = String::new(),
         /// Connections open at once; one more is told 503 and closed, and idle ones are closed to make room. Fewer
         /// when the process may not open so many files.
         connections_max: usize = 16_384,
@@ -262,6 +265,77 @@ section! {
     }
 }
 
+/// Who may make an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignUpMode {
+    /// Everybody whose mail arrives.
+    Open,
+    /// Whoever an operator gives a link.
+    Invite,
+    /// Nobody; operators make accounts with a password.
+    Closed,
+}
+
+section! {
+    /// People who sign in.
+    AccountsConfig = "accounts" {
+        /// Who may make an account: `open` (everybody whose mail arrives), `invite` (whoever an operator gives a link) or `closed`
+        /// (nobody; operators make accounts with a password).
+        sign_up: SignUpMode = SignUpMode::Invite,
+        /// Time without use after which a session ends, in seconds.
+        session_idle_seconds: u64 = 7 * 24 * 3600,
+        /// Time after which a session ends in any case, in seconds.
+        session_life_seconds: u64 = 30 * 24 * 3600,
+        /// Wrong passwords for one e-mail address before it is locked, over all nodes.
+        lock_after: u32 = 10,
+        /// Wrong passwords from one IPv4 address or IPv6 /64 before it is locked, over all nodes.
+        address_lock_after: u32 = 50,
+        /// The first lock, in seconds; each further wrong password doubles it.
+        lock_seconds: u64 = 60,
+        /// The longest lock, in seconds.
+        lock_seconds_max: u64 = 3600,
+        /// Life of a link to another password, in seconds.
+        reset_life_seconds: u64 = 3600,
+        /// Life of a link that invites, or confirms an e-mail address, in seconds.
+        invite_life_seconds: u64 = 3 * 24 * 3600,
+        /// Passwords hashed at once; 0 for half of the cores.
+        hash_threads: usize = 0,
+        /// Passwords that wait for it beyond those; one more is told 429 with `Retry-After`.
+        hashes_waiting_max: usize = 64,
+    }
+}
+
+/// How the mail relay is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MailTls {
+    /// TLS from the first byte.
+    Implicit,
+    /// TLS after `STARTTLS`, or nothing is sent.
+    Starttls,
+    /// None, for a relay on this machine.
+    None,
+}
+
+section! {
+    /// Letters to people.
+    MailConfig = "mail" {
+        /// Host of the relay that letters are handed to by SMTP; empty to write them to `outbox/` in the data directory.
+        host: String = String::new(),
+        /// Its port; 0 for the usual one (465, with `starttls` 587, with `none` 25).
+        port: u16 = 0,
+        /// How it is spoken to: `implicit` (TLS from the first byte), `starttls` (TLS or nothing) or `none` (for a relay on this machine).
+        tls: MailTls = MailTls::Implicit,
+        /// Name to sign in with at the relay; empty for none.
+        user: String = String::new(),
+        /// File with the password to it; empty for none.
+        password_file: PathBuf = PathBuf::new(),
+        /// Sender of every letter, e.g. `TwinMCP <no-reply@example.com>`.
+        from: String = String::new(),
+    }
+}
+
 section! {
     /// What the node tells about itself.
     TelemetryConfig = "telemetry" {
@@ -318,6 +392,10 @@ config! {
     search: SearchConfig,
     /// Section `limits`.
     limits: LimitsConfig,
+    /// Section `accounts`.
+    accounts: AccountsConfig,
+    /// Section `mail`.
+    mail: MailConfig,
     /// Section `telemetry`.
     telemetry: TelemetryConfig,
 }

@@ -16,6 +16,7 @@ mod origin;
 mod pace;
 mod rate;
 mod server;
+pub(crate) mod session;
 #[cfg(test)]
 mod tests;
 mod trace;
@@ -31,6 +32,7 @@ use poem::http::{HeaderValue, Method, StatusCode, Version, header};
 use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
 use tokio::sync::Semaphore;
 use tracing::Instrument;
+use twinmcp_actors::accounts::{AccountsError, SignedIn};
 use twinmcp_actors::api_keys::VerifyError;
 use twinmcp_actors::oauth::{AccessToken, AdmitError, ShownToken, looks_like_access_token};
 use twinmcp_actors::usage::{Decision, LimitKey, Limits};
@@ -46,6 +48,7 @@ pub(crate) use self::origin::Origin;
 use self::origin::{Allowed, Foreign};
 use self::pace::Pace;
 pub(crate) use self::server::Server;
+pub(crate) use self::session::Session;
 use self::trace::Trace;
 use crate::api::{ApiError, Shape};
 use crate::config::HttpConfig;
@@ -72,6 +75,9 @@ pub(crate) type Verify = Box<dyn Fn(&str) -> Result<ApiKey, VerifyError> + Send 
 /// Checks access tokens.
 pub(crate) type Admit = Box<dyn Fn(ShownToken<'_>) -> Result<Arc<AccessToken>, AdmitError> + Send + Sync>;
 
+/// Tells who is signed in by the secret of a session.
+pub(crate) type TellSignedIn = Box<dyn Fn(&str) -> Result<Option<SignedIn>, AccountsError> + Send + Sync>;
+
 /// What the front needs to know.
 pub(crate) struct FrontConfig {
     pub(crate) http: HttpConfig,
@@ -81,6 +87,7 @@ pub(crate) struct FrontConfig {
     pub(crate) admit: Admit,
     /// The service's name, where clients learn how to get tokens.
     pub(crate) issuer: String,
+    pub(crate) signed_in: TellSignedIn,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     /// A node that is not ready asks clients to take their next request elsewhere.
@@ -298,6 +305,11 @@ impl<E: Endpoint> Front<E> {
         let asker = asker::of(request.uri().path(), request.headers(), caller.as_ref(), address_of(&request));
         let identity = Identity { caller, anonymous_reads: self.config.anonymous_reads, asker };
         request.extensions_mut().insert(identity);
+        // Only a request with the cookie costs a look.
+        let signed_in = session::secret(request.headers()).map(&self.config.signed_in).transpose()?.flatten();
+        if let Some(signed_in) = signed_in {
+            request.extensions_mut().insert(signed_in);
+        }
         // hyper leaves the body out of an answer to HEAD.
         if request.method() == Method::HEAD {
             request.set_method(Method::GET);

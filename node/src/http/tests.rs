@@ -30,6 +30,7 @@ fn config(http: HttpConfig, limits: LimitsConfig) -> FrontConfig {
         }),
         admit: Box::new(|_| Err(AdmitError::Refused)),
         issuer: "https://node.example".to_owned(),
+        signed_in: Box::new(|_| Ok(None)),
         clock: Arc::new(ManualClock::at(Timestamp::from_millis(1_000_000))),
         entropy: Arc::new(SystemEntropy),
         readiness,

@@ -5,7 +5,7 @@
 //!
 //! Invariants: text of documentation reaches a page escaped, or through [`markdown`], which makes no tag that
 //! runs, loads or frames anything; and every page forbids the same to the browser ([`POLICY`]). Pages show
-//! nothing that an anonymous caller could not read over the API.
+//! nothing that an anonymous caller could not read over the API, but for [`people`], who see their own.
 
 mod assets;
 mod card;
@@ -15,6 +15,7 @@ mod library;
 mod live;
 mod llms;
 mod markdown;
+mod people;
 mod snippet;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::api::{ApiError, Tools};
 use crate::http::Identity;
 
 pub(crate) use self::assets::is_asset;
+pub(crate) use self::people::People;
 
 /// The build, at the foot of every page.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -53,13 +55,14 @@ pub(crate) struct Pages {
 }
 
 /// The routes of all pages.
-pub(crate) fn routes(pages: Pages) -> Route {
-    Route::new()
+pub(crate) fn routes(pages: Pages, people: &People) -> Route {
+    let route = Route::new()
         .at("/", get(page(pages.clone(), home::show)))
         .at("/libraries", get(page(pages.clone(), libraries::show)))
         .at("/libraries/*id", get(page(pages.clone(), library::show)))
         .at("/llms.txt", get(page(pages, llms::show)))
-        .at("/assets/:name", get(poem::endpoint::make_sync(assets::answer)))
+        .at("/assets/:name", get(poem::endpoint::make_sync(assets::answer)));
+    people::routes(route, people)
 }
 
 /// An endpoint that renders one page for those who may read documentation.
@@ -93,6 +96,8 @@ fn protect(response: &mut Response) {
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-store"),
         (header::VARY, "Accept"),
+        // For browsers that do not know `frame-ancestors`.
+        (header::X_FRAME_OPTIONS, "DENY"),
         (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (header::HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),

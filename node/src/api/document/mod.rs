@@ -165,7 +165,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     }
     responses.retain(|status, _| match status.as_str() {
         // A webhook's caller shows the webhook's own secret instead of a key.
-        "403" => protected || path.starts_with("/api/webhooks/"),
+        "403" => protected || path.starts_with("/api/webhooks/") || path.starts_with("/api/auth/"),
         "404" => named || id == "get_metrics",
         "409" => method != "get",
         "408" | "413" | "415" => has_body,
@@ -174,6 +174,11 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     });
     if !protected {
         responses.insert("401".to_owned(), refused_key());
+        if id == "sign_in" {
+            let description =
+                "The e-mail address or the password is wrong, or an API key was sent that is refused.";
+            responses.insert("401".to_owned(), problem(description));
+        }
     }
     for (status, response) in responses.iter_mut() {
         let header = |description: &str, kind: &str, example: Value| json!({ "description": description, "schema": { "type": kind, "example": example } });

@@ -1,0 +1,80 @@
+//! Why something about accounts was not done.
+
+use twinmcp_cluster::ClusterError;
+use twinmcp_storage::accounts::{InvalidEmail, NAME_BYTES_MAX};
+use twinmcp_storage::clock::EntropyError;
+use twinmcp_storage::engine::StorageError;
+
+use super::hashing::HashingError;
+use super::password::PasswordError;
+use crate::slot::Unanswered;
+
+/// Why an account could not be made, opened, changed or read.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountsError {
+    /// A name outside its limits.
+    #[error("an account's name has 1 to {NAME_BYTES_MAX} bytes")]
+    NameLength,
+    /// No e-mail address.
+    #[error(transparent)]
+    Email(#[from] InvalidEmail),
+    /// No password.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// E-mail and password are not somebody's; which of them is nobody's business.
+    #[error("the e-mail address or the password is wrong")]
+    WrongCredentials,
+    /// The password of somebody who is signed in is wrong.
+    #[error("the current password is wrong")]
+    WrongPassword,
+    /// Too many were wrong: the right one is not taken either.
+    #[error("too many passwords were wrong; try again in {retry_after_s} s")]
+    Locked {
+        /// For how long.
+        retry_after_s: u64,
+    },
+    /// No letter can be sent at the moment.
+    #[error("too many letters are waiting; try again in a moment")]
+    TooManyLetters,
+    /// Nobody, or not everybody, makes an account here.
+    #[error("accounts are made by invitation only; ask whoever runs this service")]
+    SignUpClosed,
+    /// Unknown, used, expired, or of a password or e-mail before: which of them is nobody's business.
+    #[error("this link was used, has expired or was replaced; ask for a new one")]
+    LinkRefused,
+    /// The link needs a password.
+    #[error("choose a password")]
+    PasswordMissing,
+    /// Somebody else has the e-mail.
+    #[error("this e-mail address belongs to another account")]
+    EmailTaken,
+    /// No such account or session, or another's.
+    #[error("there is no such account or session")]
+    NotFound,
+    /// Something changed meanwhile.
+    #[error("the account has changed meanwhile; look and try again")]
+    Changed,
+    /// The account owns libraries, which nobody would own without it.
+    #[error(
+        "the account owns {count} libraries: remove them first, or ask whoever runs this service to take them over"
+    )]
+    OwnsLibraries {
+        /// How many, at least.
+        count: usize,
+    },
+    /// A password cannot be hashed now.
+    #[error(transparent)]
+    Hashing(#[from] HashingError),
+    /// The actor gave no answer.
+    #[error("accounts are busy")]
+    Busy(#[from] Unanswered),
+    /// The change did not reach a quorum in time.
+    #[error("failed to replicate the change")]
+    Replicate(#[from] ClusterError),
+    /// The store could not be read.
+    #[error("failed to read accounts")]
+    Storage(#[from] StorageError),
+    /// No id could be made.
+    #[error("failed to make an id")]
+    Entropy(#[from] EntropyError),
+}

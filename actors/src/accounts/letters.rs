@@ -1,0 +1,100 @@
+//! What letters say. Plain text: a link, what it is for, how long it is good, and what to do when nobody asked for it.
+
+/// One letter, to be sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Letter {
+    pub(super) subject: &'static str,
+    pub(super) text: String,
+}
+
+fn letter(subject: &'static str, service: &str, body: &str) -> Letter {
+    Letter { subject, text: format!("Hello,\r\n\r\n{body}\r\n\r\n-- \r\nTwinMCP at {service}\r\n") }
+}
+
+fn good_for(life_ms: u64) -> String {
+    match life_ms / 3_600_000 {
+        0 => format!("{} minutes", (life_ms / 60_000).max(1)),
+        1 => "an hour".to_owned(),
+        hours @ 2..48 => format!("{hours} hours"),
+        hours => format!("{} days", hours / 24),
+    }
+}
+
+/// To somebody who wants an account.
+pub(super) fn sign_up(service: &str, link: &str, life_ms: u64) -> Letter {
+    let body = format!(
+        "somebody, most likely you, wants an account with this address.\r\n\r\nTo choose a password and make it, open\r\n\
+         {link}\r\n\r\nThe link can be used once, within {}. If it was not you, nothing happens without it.",
+        good_for(life_ms)
+    );
+    letter("Confirm your e-mail address", service, &body)
+}
+
+/// To somebody who has an account and asked for another.
+pub(super) fn has_account(service: &str) -> Letter {
+    let body = format!(
+        "somebody, most likely you, wanted a new account with this address, which has one already.\r\n\r\n\
+         Sign in at {service}/signin\r\nA forgotten password is replaced at {service}/reset\r\n\r\n\
+         If it was not you, there is nothing to do."
+    );
+    letter("You have an account already", service, &body)
+}
+
+/// To somebody whom an operator lets in.
+pub(super) fn invite(service: &str, link: &str, life_ms: u64) -> Letter {
+    let body = format!(
+        "you are invited to an account with this address.\r\n\r\nTo choose a password and make it, open\r\n{link}\r\n\r\n\
+         The link can be used once, within {}.",
+        good_for(life_ms)
+    );
+    letter("You are invited", service, &body)
+}
+
+/// To somebody who forgot a password.
+pub(super) fn reset(service: &str, link: &str, life_ms: u64) -> Letter {
+    let body = format!(
+        "somebody, most likely you, wants another password for this address.\r\n\r\nTo choose one, open\r\n{link}\r\n\r\n\
+         The link can be used once, within {}; it ends every session. If it was not you, the password stays as it is.",
+        good_for(life_ms)
+    );
+    letter("Choose another password", service, &body)
+}
+
+/// To a new address of somebody.
+pub(super) fn email(service: &str, link: &str, life_ms: u64) -> Letter {
+    let body = format!(
+        "somebody, most likely you, wants to use this address for an account.\r\n\r\nTo confirm it, open\r\n{link}\r\n\r\n\
+         The link can be used once, within {}. If it was not you, nothing happens without it.",
+        good_for(life_ms)
+    );
+    letter("Confirm your e-mail address", service, &body)
+}
+
+/// To somebody whose password was changed.
+pub(super) fn password_changed(service: &str) -> Letter {
+    let body = format!(
+        "the password of this address was changed, and every other session was ended.\r\n\r\n\
+         If it was not you, choose another at {service}/reset"
+    );
+    letter("Your password was changed", service, &body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_says_how_long_its_link_is_good() {
+        let hour = 3_600_000;
+        for (ms, text) in [
+            (0, "1 minutes"),
+            (20 * 60_000, "20 minutes"),
+            (hour, "an hour"),
+            (3 * hour, "3 hours"),
+            (72 * hour, "3 days"),
+        ] {
+            let letter = reset("https://docs.example", "https://docs.example/reset?token=1", ms);
+            assert!(letter.text.contains(&format!("within {text};")), "{}", letter.text);
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Signing in, staying so, and the end of it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tracing::instrument;
+use twinmcp_storage::accounts::{
+    self, Method, Person, Session, SessionCommand, SignIn, TryCommand, Which, Who, session, sessions, tries,
+};
+use twinmcp_storage::clock::Timestamp;
+use twinmcp_storage::command::Outcome;
+use twinmcp_storage::ids::{AccountId, SessionId};
+
+use super::guard::{Allowance, Attempt};
+use super::password::{Compared, Password};
+use super::{Accounts, AccountsError, Token, email, network};
+
+/// Longest description of a program that is kept with a session, in bytes.
+const CLIENT_BYTES_MAX: usize = 200;
+/// A session that is in use is written down so many times in its idle time, and at least once an hour.
+const SEEN_TIMES: u64 = 16;
+const SEEN_MS_MAX: u64 = 3_600_000;
+
+/// Somebody who is signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedIn {
+    /// Their session.
+    pub session: SessionId,
+    /// Who they are.
+    pub account: AccountId,
+    /// When they showed it: `auth_time`.
+    pub signed_in_at: Timestamp,
+    /// What they showed: `amr`.
+    pub methods: Vec<Method>,
+}
+
+/// Somebody who wants to sign in.
+#[derive(Debug, Clone)]
+pub struct SignInRequest<'a> {
+    /// What they typed.
+    pub email: &'a str,
+    /// What they typed.
+    pub password: &'a str,
+    /// Where they come from.
+    pub address: IpAddr,
+    /// The program they use, in its own words.
+    pub client: &'a str,
+    /// The secret of a session that their browser has already; it ends.
+    pub replaces: Option<&'a str>,
+}
+
+/// A session that began, with its secret.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// For the browser's cookie; not kept.
+    pub secret: Token,
+    /// The session.
+    pub session: Session,
+}
+
+/// The tries of one sign-in: of the e-mail, and of the network.
+pub(super) struct Attempts([Attempt; 2]);
+
+impl Accounts {
+    /// Signs somebody in.
+    ///
+    /// # Errors
+    /// [`AccountsError::WrongCredentials`] whatever of it is wrong; [`AccountsError::Locked`] after too many of those, also for the
+    /// right password; [`AccountsError::Hashing`] when too many sign in at once.
+    #[instrument(name = "accounts.sign_in", skip_all)]
+    pub async fn sign_in(&self, asked: SignInRequest<'_>) -> Result<NewSession, AccountsError> {
+        let email = email(asked.email)?;
+        let password = Arc::new(Password::typed(asked.password)?);
+        let attempts = self.admit(Who::email(&email), asked.address)?;
+        let person = accounts::by_email(self.cluster.reader(), &email)?;
+        let person = person.filter(|person| person.disabled_at.is_none());
+        let kept = person.as_ref().and_then(|person| person.password.clone());
+        let compared = self.hashing.compare(Arc::clone(&password), kept).await?;
+        let (Some(person), Compared::Right | Compared::RightButWeak) = (person, compared) else {
+            self.failed(&attempts).await?;
+            return Err(AccountsError::WrongCredentials);
+        };
+        let rehashed = match compared {
+            Compared::RightButWeak => Some(self.hashing.hash(password).await?),
+            _ => None,
+        };
+        let secret = Token::random(&*self.entropy)?;
+        let sign_in = SignIn {
+            account: person.account.clone(),
+            generation: person.generation,
+            id: SessionId::random(self.clock.now(), &*self.entropy)?,
+            secret_hash: secret.hash(),
+            methods: vec![Method::Password],
+            idle_ms: self.config.session_idle_ms,
+            life_ms: self.config.session_life_ms,
+            client: cut(asked.client),
+            address: asked.address.to_string(),
+            replaces: asked.replaces.and_then(Token::parse).map(|token| token.hash()),
+            who: Who::email(&email),
+            rehashed,
+        };
+        let outcome = self.change(accounts::Command::Session(SessionCommand::Begin(sign_in))).await?;
+        let session = session(self.cluster.reader(), &secret.hash())?;
+        match (outcome, session) {
+            (Outcome::Done, Some(session)) => {
+                attempts.succeeded();
+                Ok(NewSession { secret, session })
+            }
+            // Locked, disabled or changed since it was compared.
+            _ => Err(AccountsError::WrongCredentials),
+        }
+    }
+
+    /// Who is signed in with this secret. Reads this node's own state.
+    pub fn signed_in(&self, secret: &str) -> Result<Option<SignedIn>, AccountsError> {
+        let Some(token) = Token::parse(secret) else { return Ok(None) };
+        let now = self.clock.now();
+        let found = session(self.cluster.reader(), &token.hash())?.filter(|session| session.is_valid(now));
+        if let Some(session) = &found {
+            self.note_use(session, now);
+        }
+        Ok(found.map(|session| SignedIn {
+            session: session.id,
+            account: session.account,
+            signed_in_at: session.signed_in_at,
+            methods: session.methods,
+        }))
+    }
+
+    /// The sessions of an account that have not ended, the newest first.
+    pub fn sessions(&self, account: &AccountId) -> Result<Vec<Session>, AccountsError> {
+        let now = self.clock.now();
+        let mut sessions = sessions(self.cluster.reader(), account)?;
+        sessions.retain(|session| session.is_valid(now));
+        sessions.reverse();
+        Ok(sessions)
+    }
+
+    /// Ends sessions: here once this returns, on every other node within the replication bound.
+    ///
+    /// # Errors
+    /// [`AccountsError::NotFound`] when there is none such.
+    #[instrument(name = "accounts.end_sessions", skip_all)]
+    pub async fn end_sessions(&self, account: &AccountId, which: Which) -> Result<(), AccountsError> {
+        let end = SessionCommand::End { account: account.clone(), which };
+        match self.change(accounts::Command::Session(end)).await? {
+            Outcome::Done => Ok(()),
+            _ => Err(AccountsError::NotFound),
+        }
+    }
+
+    /// The person of `signed_in`, who has shown their password once more.
+    pub(super) async fn confirmed(
+        &self,
+        signed_in: &SignedIn,
+        password: &str,
+        address: IpAddr,
+    ) -> Result<Person, AccountsError> {
+        let person = accounts::person(self.cluster.reader(), &signed_in.account)?;
+        let person = person.ok_or(AccountsError::NotFound)?;
+        let password = Arc::new(Password::typed(password)?);
+        let attempts = self.admit(Who::email(&person.email), address)?;
+        match self.hashing.compare(password, person.password.clone()).await? {
+            Compared::Right | Compared::RightButWeak => Ok(person),
+            Compared::Wrong => {
+                self.failed(&attempts).await?;
+                Err(AccountsError::WrongPassword)
+            }
+        }
+    }
+
+    /// Lets a password be tried, if not too many were wrong.
+    fn admit(&self, who: Who, address: IpAddr) -> Result<Attempts, AccountsError> {
+        let now = self.clock.now();
+        let admit = |who: Who, lock_after: u32| {
+            let config = &self.config;
+            let allowance =
+                Allowance { lock_after, lock_ms: config.lock_ms, lock_ms_max: config.lock_ms_max };
+            let agreed = tries(self.cluster.reader(), &who)?;
+            self.guard
+                .admit(who, allowance, agreed, now)
+                .map_err(|ms| AccountsError::Locked { retry_after_s: ms.div_ceil(1_000).max(1) })
+        };
+        let network = Who::network(&network(address));
+        Ok(Attempts([admit(who, self.config.lock_after)?, admit(network, self.config.address_lock_after)?]))
+    }
+
+    /// Counts a wrong password, and reports the count when it is due.
+    async fn failed(&self, attempts: &Attempts) -> Result<(), AccountsError> {
+        for attempt in &attempts.0 {
+            let agreed = tries(self.cluster.reader(), &attempt.who)?;
+            let count = attempt.failed(agreed, self.clock.now());
+            if count == 0 {
+                continue;
+            }
+            let Allowance { lock_after, lock_ms, lock_ms_max } = attempt.allowance;
+            let failed = TryCommand::Failed { who: attempt.who, count, lock_after, lock_ms, lock_ms_max };
+            if let Err(error) = self.change(accounts::Command::Try(failed)).await {
+                attempt.unreported(count);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes in the background that a session is in use, now and then.
+    fn note_use(&self, session: &Session, now: Timestamp) {
+        let due_ms = (session.idle_ms / SEEN_TIMES).min(SEEN_MS_MAX);
+        if now.millis_since(session.seen_at) < due_ms {
+            return;
+        }
+        let (accounts, secret_hash) = (self.clone(), session.secret_hash);
+        tokio::spawn(async move {
+            // Without a leader it is noted the next time.
+            let _ = accounts.change(accounts::Command::Session(SessionCommand::Seen { secret_hash })).await;
+        });
+    }
+}
+
+impl Attempts {
+    fn succeeded(&self) {
+        // What a network did wrong is not made good by one right password.
+        self.0[0].succeeded();
+    }
+}
+
+/// What a program says about itself, of a length that is kept, without what would break a line.
+fn cut(client: &str) -> String {
+    let printable: String = client.chars().filter(|letter| !letter.is_control()).collect();
+    let end = printable.floor_char_boundary(CLIENT_BYTES_MAX);
+    printable[..end].to_owned()
+}

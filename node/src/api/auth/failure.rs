@@ -1,0 +1,39 @@
+//! What went wrong with an account, as it is answered.
+
+use poem::http::StatusCode;
+use twinmcp_actors::accounts::{AccountsError, HashingError};
+
+use super::super::error::{ApiError, sentence};
+
+impl From<AccountsError> for ApiError {
+    fn from(error: AccountsError) -> Self {
+        let told = sentence(&error.to_string());
+        let refused = |status, code| Self::new(status, code, told.clone());
+        match error {
+            AccountsError::NameLength | AccountsError::Email(_) => Self::bad_request(told),
+            AccountsError::Password(_) | AccountsError::PasswordMissing => {
+                refused(StatusCode::BAD_REQUEST, "password_refused")
+            }
+            AccountsError::LinkRefused => refused(StatusCode::BAD_REQUEST, "link_refused"),
+            AccountsError::WrongCredentials => refused(StatusCode::UNAUTHORIZED, "wrong_credentials"),
+            AccountsError::WrongPassword => refused(StatusCode::FORBIDDEN, "wrong_password"),
+            AccountsError::SignUpClosed => refused(StatusCode::FORBIDDEN, "sign_up_closed"),
+            AccountsError::EmailTaken => refused(StatusCode::CONFLICT, "email_taken"),
+            AccountsError::Changed => refused(StatusCode::CONFLICT, "changed_meanwhile"),
+            AccountsError::OwnsLibraries { count } => {
+                refused(StatusCode::CONFLICT, "owns_libraries").with("libraries", count)
+            }
+            AccountsError::NotFound => refused(StatusCode::NOT_FOUND, "account_not_found"),
+            AccountsError::Locked { retry_after_s } => {
+                refused(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts").retry_after(retry_after_s)
+            }
+            AccountsError::TooManyLetters | AccountsError::Hashing(HashingError::Full) => {
+                refused(StatusCode::TOO_MANY_REQUESTS, "too_many_sign_ins").retry_after(1)
+            }
+            AccountsError::Busy(unanswered) => unanswered.into(),
+            AccountsError::Replicate(cause) => cause.into(),
+            AccountsError::Storage(cause) => cause.into(),
+            error @ (AccountsError::Hashing(_) | AccountsError::Entropy(_)) => Self::internal(error),
+        }
+    }
+}

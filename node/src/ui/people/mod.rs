@@ -1,0 +1,178 @@
+//! Pages of people: sign-in, sign-up, the links of letters, settings.
+//!
+//! Each is a form that works without JavaScript. A form that is sent is checked first
+//! ([`FormBinding`]): it was made for this browser and sent from here. What went wrong stands in the page, with
+//! the status it would have in the API; what went right ends in 303, so that a reload sends nothing again.
+
+mod link;
+mod settings;
+mod sign_in;
+mod sign_up;
+
+use std::sync::Arc;
+
+use askama::Template;
+use poem::http::{HeaderValue, StatusCode, header};
+use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route, get, post};
+use twinmcp_actors::Accounts;
+use twinmcp_actors::accounts::Token;
+use twinmcp_storage::clock::{Entropy, Timestamp};
+
+use super::html;
+use crate::api::ApiError;
+use crate::http::session::{self, FORM_FIELD, FormBinding};
+
+/// Fields of one form.
+const FIELDS_MAX: usize = 20;
+
+/// What the pages of people need.
+#[derive(Clone)]
+pub(crate) struct People {
+    pub(crate) accounts: Accounts,
+    pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+/// Adds the pages to the others.
+pub(super) fn routes(route: Route, people: &People) -> Route {
+    route
+        .at("/signin", get(page(people, sign_in::show)).post(page(people, sign_in::submit)))
+        .at("/signout", post(page(people, sign_in::leave)))
+        .at("/signup", get(page(people, sign_up::show)).post(page(people, sign_up::submit)))
+        .at("/verify", get(page(people, link::show)).post(page(people, link::submit)))
+        .at("/reset", get(page(people, link::show_reset)).post(page(people, link::submit_reset)))
+        .at("/settings", get(page(people, settings::show)))
+        .at("/settings/:what", post(page(people, settings::change)))
+}
+
+fn page<F>(people: &People, show: fn(People, Request) -> F) -> impl Endpoint + use<F>
+where
+    F: Future<Output = Result<Response, ApiError>> + Send + 'static,
+{
+    let people = people.clone();
+    poem::endpoint::make(move |request: Request| {
+        let people = people.clone();
+        async move { Ok::<_, poem::Error>(show(people, request).await?) }
+    })
+    .map_to_response()
+}
+
+/// The fields of a form that was sent from one of these pages.
+struct Form(Vec<(String, String)>);
+
+impl Form {
+    /// Reads and checks it.
+    ///
+    /// # Errors
+    /// 403 for one of another site or browser, 415 for what is no form.
+    async fn read(request: &mut Request) -> Result<Self, ApiError> {
+        let is_form =
+            request.content_type().is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+        if !is_form {
+            let message = "A form is taken here: `application/x-www-form-urlencoded`.";
+            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
+        }
+        let bytes = request.take_body().into_bytes().await;
+        let bytes =
+            bytes.map_err(|error| ApiError::bad_request("The form could not be read.").caused_by(error))?;
+        let fields = form_urlencoded::parse(&bytes).into_owned().take(FIELDS_MAX);
+        let form = Self(fields.collect());
+        FormBinding::check(request, form.field(FORM_FIELD))?;
+        Ok(form)
+    }
+
+    /// A field; the first where it stands twice, nothing where it is not.
+    fn field(&self, name: &str) -> &str {
+        self.0.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value)
+    }
+}
+
+/// What stands in a page that was sent and could not be done.
+struct Failed {
+    status: StatusCode,
+    message: String,
+    retry_after_s: Option<u64>,
+}
+
+impl Failed {
+    /// What went wrong, if the page can say it; a failure of the node is a page of its own.
+    fn of(error: impl Into<ApiError>) -> Result<Self, ApiError> {
+        let error = error.into();
+        let status = error.status();
+        if status.is_server_error() {
+            return Err(error);
+        }
+        Ok(Self { status, message: error.to_string(), retry_after_s: error.retry_after_s() })
+    }
+}
+
+/// What a template of a form needs.
+struct Frame {
+    form_token: String,
+    failure: Option<String>,
+}
+
+/// A page with a form, whole.
+fn with_form<T: Template>(
+    people: &People,
+    request: &Request,
+    failed: Option<Failed>,
+    page: impl FnOnce(Frame) -> T,
+) -> Result<Response, ApiError> {
+    let fresh = Token::random(&*people.entropy).map_err(ApiError::internal)?;
+    let binding = FormBinding::for_page(request, &fresh);
+    let (status, failure, retry_after_s) = match failed {
+        Some(failed) => (failed.status, Some(failed.message), failed.retry_after_s),
+        None => (StatusCode::OK, None, None),
+    };
+    let mut response = html(status, &page(Frame { form_token: binding.token(), failure }))?;
+    let headers = response.headers_mut();
+    if let Some(cookie) = binding.set_cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok()) {
+        headers.append(header::SET_COOKIE, cookie);
+    }
+    if let Some(seconds) = retry_after_s {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    Ok(response)
+}
+
+#[derive(Template)]
+#[template(path = "people/told.html")]
+struct Told<'a> {
+    title: &'a str,
+    message: &'a str,
+    link: Option<(&'a str, &'a str)>,
+}
+
+/// A page that says something and no more.
+fn told(title: &str, message: &str, link: Option<(&str, &str)>) -> Result<Response, ApiError> {
+    html(StatusCode::OK, &Told { title, message, link })
+}
+
+/// 303: the browser asks for `path` with GET, and forgets what was sent (RFC 9110, 15.4.4).
+fn see_other(path: &str, cookie: Option<String>) -> Response {
+    let mut response = StatusCode::SEE_OTHER.into_response();
+    super::protect(&mut response);
+    let headers = response.headers_mut();
+    headers.insert(
+        header::LOCATION,
+        HeaderValue::try_from(path).unwrap_or(HeaderValue::from_static("/settings")),
+    );
+    if let Some(cookie) = cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok()) {
+        headers.append(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// The cookie of a session that began.
+fn cookie(people: &People, secret: &Token) -> String {
+    session::begin(secret, people.accounts.config().session_life_ms / 1_000)
+}
+
+/// `2026-11-27 19:36 UTC`.
+fn minute(at: Timestamp) -> String {
+    let text = at.to_string();
+    match (text.get(..10), text.get(11..16)) {
+        (Some(day), Some(time)) => format!("{day} {time} UTC"),
+        _ => text,
+    }
+}

@@ -1,0 +1,159 @@
+//! `/settings`: what somebody may see and change of their own account.
+
+use askama::Template;
+use poem::{Request, Response};
+use twinmcp_actors::accounts::{AccountsError, PASSWORD_CHARS_MIN, SignedIn};
+use twinmcp_storage::accounts::{Session as SessionKept, Which};
+
+use super::super::parameter;
+use super::{Failed, Form, Frame, People, minute, see_other, told, with_form};
+use crate::api::ApiError;
+use crate::http::{Session, address_of, session};
+
+#[derive(Template)]
+#[template(path = "people/settings.html")]
+struct SettingsPage {
+    frame: Frame,
+    /// Which form failed.
+    failed_at: String,
+    done: Option<&'static str>,
+    name: String,
+    email: String,
+    is_verified: bool,
+    is_operator: bool,
+    since: String,
+    password_set: Option<String>,
+    sessions: Vec<SessionLine>,
+    chars_min: usize,
+}
+
+struct SessionLine {
+    id: String,
+    is_current: bool,
+    client: String,
+    address: String,
+    signed_in: String,
+    seen: String,
+}
+
+impl SessionLine {
+    fn new(session: &SessionKept, signed_in: &SignedIn) -> Self {
+        Self {
+            id: session.id.to_string(),
+            is_current: session.id == signed_in.session,
+            client: if session.client.is_empty() {
+                "unknown program".to_owned()
+            } else {
+                session.client.clone()
+            },
+            address: session.address.clone(),
+            signed_in: minute(session.signed_in_at),
+            seen: minute(session.seen_at),
+        }
+    }
+}
+
+/// What was done, by the name of its form.
+const DONE: &[(&str, &str)] = &[
+    ("name", "The name was changed."),
+    ("email", "A letter with a link is on its way to the new address; it is yours once the link is opened."),
+    ("password", "The password was changed, and every other session has ended."),
+    ("session", "The session has ended."),
+];
+
+pub(super) async fn show(people: People, request: Request) -> Result<Response, ApiError> {
+    let Some(signed_in) = Session::of(&request).cloned() else {
+        return Ok(see_other("/signin?return_to=/settings", None));
+    };
+    render(&people, &request, &signed_in, None)
+}
+
+pub(super) async fn change(people: People, mut request: Request) -> Result<Response, ApiError> {
+    let what = request.path_params::<String>().unwrap_or_default();
+    let Some(signed_in) = Session::of(&request).cloned() else {
+        return Ok(see_other("/signin?return_to=/settings", None));
+    };
+    let form = Form::read(&mut request).await?;
+    match act(&people, &request, &signed_in, &what, &form).await {
+        Ok(Some(response)) => Ok(response),
+        Ok(None) => Ok(see_other(&format!("/settings?done={what}"), None)),
+        Err(error) => {
+            let failed = Failed::of(error)?;
+            render(&people, &request, &signed_in, Some((failed, what)))
+        }
+    }
+}
+
+/// Does what one form asks; nothing to show of it but the settings, unless there is.
+async fn act(
+    people: &People,
+    request: &Request,
+    signed_in: &SignedIn,
+    what: &str,
+    form: &Form,
+) -> Result<Option<Response>, ApiError> {
+    let (accounts, address) = (&people.accounts, address_of(request));
+    match what {
+        "name" => accounts.rename(&signed_in.account, form.field("name")).await?,
+        "email" => {
+            let (password, to) = (form.field("password"), form.field("email"));
+            accounts.change_email(signed_in, password, to, address).await?;
+        }
+        "password" => {
+            let (current, new) = (form.field("current"), form.field("new"));
+            accounts.change_password(signed_in, current, new, address).await?;
+        }
+        "session" => {
+            let id = form.field("id").parse().map_err(|_| ApiError::from(AccountsError::NotFound))?;
+            let is_own = id == signed_in.session;
+            accounts.end_sessions(&signed_in.account, Which::One(id)).await?;
+            if is_own {
+                return Ok(Some(see_other("/signin", Some(session::end()))));
+            }
+        }
+        "sessions" => {
+            accounts.end_sessions(&signed_in.account, Which::All).await?;
+            return Ok(Some(see_other("/signin", Some(session::end()))));
+        }
+        "delete" => {
+            accounts.delete(signed_in, form.field("password"), address).await?;
+            let mut response = told(
+                "The account is deleted",
+                "Its keys and sessions have ended with it.",
+                Some(("/", "Search libraries")),
+            )?;
+            if let Ok(cookie) = poem::http::HeaderValue::try_from(session::end()) {
+                response.headers_mut().append(poem::http::header::SET_COOKIE, cookie);
+            }
+            return Ok(Some(response));
+        }
+        _ => return Err(ApiError::not_found("not_found", "There is no such setting.")),
+    }
+    Ok(None)
+}
+
+fn render(
+    people: &People,
+    request: &Request,
+    signed_in: &SignedIn,
+    failed: Option<(Failed, String)>,
+) -> Result<Response, ApiError> {
+    let view = people.accounts.person(&signed_in.account)?.ok_or(AccountsError::NotFound)?;
+    let sessions = people.accounts.sessions(&signed_in.account)?;
+    let done = parameter(request, "done");
+    let done = DONE.iter().find(|(name, _)| done.as_deref() == Some(name)).map(|(_, text)| *text);
+    let (failed, failed_at) = failed.map_or((None, String::new()), |(failed, at)| (Some(failed), at));
+    with_form(people, request, failed, |frame| SettingsPage {
+        frame,
+        failed_at,
+        done,
+        name: view.name,
+        email: view.person.email.to_string(),
+        is_verified: view.person.verified_at.is_some(),
+        is_operator: view.person.is_operator,
+        since: minute(view.created_at),
+        password_set: view.person.password_set_at.map(minute),
+        sessions: sessions.iter().map(|session| SessionLine::new(session, signed_in)).collect(),
+        chars_min: PASSWORD_CHARS_MIN,
+    })
+}

@@ -1,0 +1,117 @@
+//! Accounts: the people and machines that own keys, libraries and jobs.
+//!
+//! A machine is an [`Account`] and its keys. Somebody who signs in is a [`Person`] beside it, with
+//! [`Session`]s, [`Link`]s sent by mail, and [`Tries`] of passwords; each has a file of its own.
+//!
+//! Key layout, in [`Keyspace::Accounts`]: `a/<account>` -> [`Account`]; `p/<account>` -> [`Person`];
+//! `e/<e-mail>` -> the account that has it; `s/<hash>` -> [`Session`]; `r/<account>` -> [`Ring`], which sessions the
+//! account has; `l/<hash>` -> [`Link`]; `n/<account or e-mail>` -> [`Links`], which links were made for it;
+//! `t/<who>` -> [`Tries`]; `q/<name>` and `q/<name>/<number>` -> what is forgotten first ([`shelf`]).
+
+mod email;
+mod links;
+mod people;
+mod sessions;
+mod shelf;
+#[cfg(test)]
+mod tests;
+mod tries;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::command::Outcome;
+use crate::engine::{Keyspace, Reader, StorageError};
+use crate::ids::AccountId;
+use crate::record::Record;
+use crate::transaction::{self, Transaction};
+
+pub use self::email::{EMAIL_BYTES_MAX, Email, InvalidEmail};
+pub use self::links::{Command as LinkCommand, LINKS_EACH_MAX, LINKS_MAX, Link, Links, Purpose, link};
+pub use self::people::{
+    Command as PersonCommand, PasswordHash, Person, PersonAdded, by_email, people, person,
+};
+pub use self::sessions::{
+    Command as SessionCommand, Method, Ring, SESSIONS_PER_ACCOUNT_MAX, Session, SignIn, Which, session,
+    sessions,
+};
+#[cfg(test)]
+pub(crate) use self::shelf::Shelf;
+pub use self::tries::{Command as TryCommand, TRIES_MAX, Tries, Who, tries};
+
+/// Longest name of an account, in bytes.
+pub const NAME_BYTES_MAX: usize = 200;
+
+/// Who somebody is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Its id.
+    pub id: AccountId,
+    /// What people call it.
+    pub name: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+impl Record for Account {
+    const NAME: &'static str = "account";
+    const FORMAT: u8 = 1;
+}
+
+/// A change to accounts. Variants are only ever added at the end: their numbers are on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Makes an account. [`Outcome::AlreadyExists`] when the id is taken.
+    Create {
+        /// The new account's id.
+        id: AccountId,
+        /// What people call it.
+        name: String,
+    },
+    /// A change to who may sign in.
+    Person(PersonCommand),
+    /// A sign-in, or the end of one.
+    Session(SessionCommand),
+    /// A change to links that were sent by mail.
+    Link(LinkCommand),
+    /// Wrong passwords.
+    Try(TryCommand),
+}
+
+pub(crate) fn apply(
+    transaction: &mut Transaction<'_>,
+    at: Timestamp,
+    command: &Command,
+) -> Result<Outcome, StorageError> {
+    match command {
+        Command::Create { id, name } => {
+            if get(transaction, id)?.is_some() {
+                return Ok(Outcome::AlreadyExists);
+            }
+            put(transaction, &Account { id: id.clone(), name: name.clone(), created_at: at })?;
+            Ok(Outcome::Done)
+        }
+        Command::Person(command) => people::apply(transaction, at, command),
+        Command::Session(command) => sessions::apply(transaction, at, command),
+        Command::Link(command) => links::apply(transaction, at, command),
+        Command::Try(command) => tries::apply(transaction, at, command),
+    }
+}
+
+fn put(transaction: &mut Transaction<'_>, account: &Account) -> Result<(), StorageError> {
+    transaction.put(Keyspace::Accounts, key(&account.id), account)
+}
+
+fn key(id: &AccountId) -> Vec<u8> {
+    format!("a/{id}").into_bytes()
+}
+
+/// The account with this id.
+pub fn get(reader: &(impl Reader + ?Sized), id: &AccountId) -> Result<Option<Account>, StorageError> {
+    transaction::get(reader, Keyspace::Accounts, &key(id))
+}
+
+/// The oldest accounts, up to `limit`.
+pub fn list(reader: &(impl Reader + ?Sized), limit: usize) -> Result<Vec<Account>, StorageError> {
+    transaction::scan(reader, Keyspace::Accounts, b"a/", None, limit)
+}

@@ -1,0 +1,279 @@
+//! Sessions: sign-ins that have not ended. The secret is in a browser's cookie; here is its hash.
+
+use serde::{Deserialize, Serialize};
+
+use super::people::{self, PasswordHash, person};
+use super::tries::{self, Who};
+use crate::api_keys::SecretHash;
+use crate::clock::Timestamp;
+use crate::command::Outcome;
+use crate::engine::{Keyspace, Reader, StorageError};
+use crate::ids::{AccountId, SessionId};
+use crate::record::Record;
+use crate::transaction::{self, Transaction};
+
+/// Sessions one account may have; one more ends the oldest.
+pub const SESSIONS_PER_ACCOUNT_MAX: usize = 20;
+
+/// What somebody has shown to be who they are (RFC 8176). Variants are only ever added at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Method {
+    /// A password.
+    Password,
+    /// A code that lives for one use.
+    OneTimeCode,
+    /// A key that cannot leave its device.
+    HardwareKey,
+    /// A code that came as a text message.
+    Sms,
+}
+
+impl Method {
+    /// Its name in `amr` (RFC 8176, section 2).
+    pub const fn amr(self) -> &'static str {
+        match self {
+            Self::Password => "pwd",
+            Self::OneTimeCode => "otp",
+            Self::HardwareKey => "hwk",
+            Self::Sms => "sms",
+        }
+    }
+}
+
+/// One sign-in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Its public name.
+    pub id: SessionId,
+    /// Who signed in.
+    pub account: AccountId,
+    /// Finds it by its secret.
+    pub secret_hash: SecretHash,
+    /// When they signed in.
+    pub signed_in_at: Timestamp,
+    /// When it was last seen in use, within a share of `idle_ms`.
+    pub seen_at: Timestamp,
+    /// Time without use after which it has ended, in milliseconds.
+    pub idle_ms: u64,
+    /// When it ends in any case.
+    pub expires_at: Timestamp,
+    /// What they have shown.
+    pub methods: Vec<Method>,
+    /// The program they used, in its own words.
+    pub client: String,
+    /// The address they came from.
+    pub address: String,
+}
+
+impl Record for Session {
+    const NAME: &'static str = "session";
+    const FORMAT: u8 = 1;
+}
+
+impl Session {
+    /// Whether it is still one at `now`.
+    pub fn is_valid(&self, now: Timestamp) -> bool {
+        now < self.expires_at && now < self.seen_at.plus_millis(self.idle_ms)
+    }
+}
+
+/// Which sessions an account has, oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ring {
+    pub(crate) sessions: Vec<(SessionId, SecretHash)>,
+}
+
+impl Record for Ring {
+    const NAME: &'static str = "ring of sessions";
+    const FORMAT: u8 = 1;
+}
+
+/// A sign-in that was found right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignIn {
+    /// Who.
+    pub account: AccountId,
+    /// The person's generation that the password was compared with.
+    pub generation: u32,
+    /// The new session's public name.
+    pub id: SessionId,
+    /// Hash of its secret.
+    pub secret_hash: SecretHash,
+    /// What they have shown.
+    pub methods: Vec<Method>,
+    /// Time without use after which it ends, in milliseconds.
+    pub idle_ms: u64,
+    /// Time after which it ends in any case, in milliseconds.
+    pub life_ms: u64,
+    /// The program they use, in its own words.
+    pub client: String,
+    /// The address they come from.
+    pub address: String,
+    /// The session that this browser had before, which ends.
+    pub replaces: Option<SecretHash>,
+    /// Whose wrong tries are forgotten; while they are locked nothing is let in.
+    pub who: Who,
+    /// A stronger hash of the same password.
+    pub rehashed: Option<PasswordHash>,
+}
+
+/// Which sessions of an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Which {
+    /// This one.
+    One(SessionId),
+    /// Every other than this one.
+    AllBut(SessionId),
+    /// Every one.
+    All,
+}
+
+/// A change to sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Begins a session. [`Outcome::NotFound`] for somebody who is not there or disabled, [`Outcome::Stale`] when what was
+    /// compared has changed since or tries are locked, [`Outcome::AlreadyExists`] when the secret is taken.
+    Begin(SignIn),
+    /// Notes that a session is in use. [`Outcome::NotFound`], [`Outcome::Stale`] when it has ended.
+    Seen {
+        /// Hash of its secret.
+        secret_hash: SecretHash,
+    },
+    /// Ends sessions. [`Outcome::NotFound`] when there is none such.
+    End {
+        /// Whose.
+        account: AccountId,
+        /// Which of them.
+        which: Which,
+    },
+}
+
+pub(super) fn apply(
+    transaction: &mut Transaction<'_>,
+    at: Timestamp,
+    command: &Command,
+) -> Result<Outcome, StorageError> {
+    match command {
+        Command::Begin(sign_in) => begin(transaction, at, sign_in),
+        Command::Seen { secret_hash } => match session(transaction, secret_hash)? {
+            None => Ok(Outcome::NotFound),
+            Some(session) if !session.is_valid(at) => Ok(Outcome::Stale),
+            Some(session) => {
+                transaction.put(Keyspace::Accounts, key(secret_hash), &Session { seen_at: at, ..session })?;
+                Ok(Outcome::Done)
+            }
+        },
+        Command::End { account, which } => {
+            let ended = match which {
+                Which::One(id) => end(transaction, account, |session| session == id)?,
+                Which::AllBut(id) => end(transaction, account, |session| session != id)?,
+                Which::All => end(transaction, account, |_| true)?,
+            };
+            Ok(if ended > 0 { Outcome::Done } else { Outcome::NotFound })
+        }
+    }
+}
+
+fn begin(
+    transaction: &mut Transaction<'_>,
+    at: Timestamp,
+    sign_in: &SignIn,
+) -> Result<Outcome, StorageError> {
+    let person = person(transaction, &sign_in.account)?.filter(|person| person.disabled_at.is_none());
+    let Some(person) = person else { return Ok(Outcome::NotFound) };
+    let locked = tries::tries(transaction, &sign_in.who)?.is_some_and(|tries| tries.locked_for_ms(at) > 0);
+    if locked || person.generation != sign_in.generation {
+        return Ok(Outcome::Stale);
+    }
+    if session(transaction, &sign_in.secret_hash)?.is_some() {
+        return Ok(Outcome::AlreadyExists);
+    }
+    // Whoever held this browser's session before may be somebody else.
+    if let Some(before) =
+        sign_in.replaces.as_ref().map(|hash| session(transaction, hash)).transpose()?.flatten()
+    {
+        end(transaction, &before.account, |id| *id == before.id)?;
+    }
+    let mut ring = ring(transaction, &sign_in.account)?;
+    while ring.sessions.len() >= SESSIONS_PER_ACCOUNT_MAX {
+        let (_, hash) = ring.sessions.remove(0);
+        transaction.remove(Keyspace::Accounts, key(&hash));
+    }
+    ring.sessions.push((sign_in.id.clone(), sign_in.secret_hash));
+    transaction.put(Keyspace::Accounts, ring_key(&sign_in.account), &ring)?;
+    let session = Session {
+        id: sign_in.id.clone(),
+        account: sign_in.account.clone(),
+        secret_hash: sign_in.secret_hash,
+        signed_in_at: at,
+        seen_at: at,
+        idle_ms: sign_in.idle_ms,
+        expires_at: at.plus_millis(sign_in.life_ms),
+        methods: sign_in.methods.clone(),
+        client: sign_in.client.clone(),
+        address: sign_in.address.clone(),
+    };
+    transaction.put(Keyspace::Accounts, key(&sign_in.secret_hash), &session)?;
+    tries::forget(transaction, &sign_in.who)?;
+    if let Some(password) = &sign_in.rehashed {
+        people::rehash(transaction, person, password.clone())?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// Ends every session of an account but `keep`.
+pub(super) fn end_all(
+    transaction: &mut Transaction<'_>,
+    account: &AccountId,
+    keep: Option<&SessionId>,
+) -> Result<(), StorageError> {
+    end(transaction, account, |id| Some(id) != keep).map(|_| ())
+}
+
+/// Ends the sessions that `is_one` picks; how many those were.
+fn end(
+    transaction: &mut Transaction<'_>,
+    account: &AccountId,
+    is_one: impl Fn(&SessionId) -> bool,
+) -> Result<usize, StorageError> {
+    let mut ring = ring(transaction, account)?;
+    let ended: Vec<_> = ring.sessions.extract_if(.., |(id, _)| is_one(id)).collect();
+    if ended.is_empty() {
+        return Ok(0);
+    }
+    for (_, hash) in &ended {
+        transaction.remove(Keyspace::Accounts, key(hash));
+    }
+    if ring.sessions.is_empty() {
+        transaction.remove(Keyspace::Accounts, ring_key(account));
+    } else {
+        transaction.put(Keyspace::Accounts, ring_key(account), &ring)?;
+    }
+    Ok(ended.len())
+}
+
+fn ring(reader: &(impl Reader + ?Sized), account: &AccountId) -> Result<Ring, StorageError> {
+    Ok(transaction::get(reader, Keyspace::Accounts, &ring_key(account))?.unwrap_or_default())
+}
+
+fn ring_key(account: &AccountId) -> Vec<u8> {
+    format!("r/{account}").into_bytes()
+}
+
+fn key(hash: &SecretHash) -> Vec<u8> {
+    [b"s/".as_slice(), hash.as_bytes()].concat()
+}
+
+/// The session whose secret has this hash, also one that has expired.
+pub fn session(
+    reader: &(impl Reader + ?Sized),
+    secret_hash: &SecretHash,
+) -> Result<Option<Session>, StorageError> {
+    transaction::get(reader, Keyspace::Accounts, &key(secret_hash))
+}
+
+/// The account's sessions, oldest first, also those that have expired.
+pub fn sessions(reader: &(impl Reader + ?Sized), account: &AccountId) -> Result<Vec<Session>, StorageError> {
+    let ring = ring(reader, account)?;
+    ring.sessions.iter().filter_map(|(_, hash)| session(reader, hash).transpose()).collect()
+}

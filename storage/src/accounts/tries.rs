@@ -1,0 +1,122 @@
+//! Wrong passwords: how many there were, and until when no more are taken.
+//!
+//! What is counted is a name that somebody typed or an address somebody came from, never an account: an e-mail that nobody
+//! has is locked like one that somebody has, so a lock does not tell which it is.
+
+use serde::{Deserialize, Serialize};
+
+use super::email::Email;
+use super::shelf;
+use crate::clock::Timestamp;
+use crate::command::Outcome;
+use crate::engine::{Keyspace, Reader, StorageError};
+use crate::record::Record;
+use crate::transaction::{self, Transaction};
+
+/// Names and addresses that are counted at once; the one first seen longest ago is forgotten.
+pub const TRIES_MAX: u64 = 100_000;
+/// Time after the last wrong try when it all begins anew, in milliseconds: a day.
+const FORGOTTEN_AFTER_MS: u64 = 24 * 3600 * 1000;
+/// Most doublings of the first lock.
+const DOUBLINGS_MAX: u32 = 20;
+
+/// Whose tries are counted: a hash, so that the state holds no address of somebody who only mistyped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Who([u8; 32]);
+
+impl Who {
+    /// Whoever tries to be the one with this e-mail.
+    pub fn email(email: &Email) -> Self {
+        Self(blake3::derive_key("twinmcp 2026-11 tries of an e-mail", email.as_str().as_bytes()))
+    }
+
+    /// Whoever comes from this network, as text.
+    pub fn network(network: &str) -> Self {
+        Self(blake3::derive_key("twinmcp 2026-11 tries of a network", network.as_bytes()))
+    }
+}
+
+/// Wrong tries of one name or network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tries {
+    /// How many, since the last right one.
+    pub count: u32,
+    /// When the newest was reported.
+    pub last_at: Timestamp,
+    /// Until when none is taken.
+    pub locked_until: Option<Timestamp>,
+}
+
+impl Record for Tries {
+    const NAME: &'static str = "tries";
+    const FORMAT: u8 = 1;
+}
+
+impl Tries {
+    /// How long nothing is taken, in milliseconds; zero when it is.
+    pub fn locked_for_ms(&self, now: Timestamp) -> u64 {
+        self.locked_until.map_or(0, |until| until.millis_since(now))
+    }
+}
+
+/// A change to tries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Adds wrong tries. From the `lock_after`th on nothing is taken for `lock_ms`, and for twice as long with each further try.
+    Failed {
+        /// Whose.
+        who: Who,
+        /// How many.
+        count: u32,
+        /// So many may be wrong.
+        lock_after: u32,
+        /// The first lock, in milliseconds.
+        lock_ms: u64,
+        /// The longest, in milliseconds.
+        lock_ms_max: u64,
+    },
+}
+
+pub(super) fn apply(
+    transaction: &mut Transaction<'_>,
+    at: Timestamp,
+    command: &Command,
+) -> Result<Outcome, StorageError> {
+    let Command::Failed { who, count, lock_after, lock_ms, lock_ms_max } = command;
+    let before = tries(transaction, who)?;
+    if before.is_none() {
+        shelf::put(transaction, "tries", key(who), TRIES_MAX)?;
+    }
+    let before = before.filter(|tries| at.millis_since(tries.last_at) < FORGOTTEN_AFTER_MS);
+    let mut tries = before.unwrap_or(Tries { count: 0, last_at: at, locked_until: None });
+    tries.count = tries.count.saturating_add(*count);
+    tries.last_at = at;
+    if tries.count >= *lock_after {
+        let doublings = (tries.count - lock_after).min(DOUBLINGS_MAX);
+        let locked_ms = lock_ms.saturating_mul(1 << doublings).min(*lock_ms_max);
+        let until = at.plus_millis(locked_ms);
+        tries.locked_until = tries.locked_until.max(Some(until));
+    }
+    transaction.put(Keyspace::Accounts, key(who), &tries)?;
+    Ok(Outcome::Done)
+}
+
+/// Begins anew after a right try. The record stays where it is, so that it stands on the shelf once.
+pub(super) fn forget(transaction: &mut Transaction<'_>, who: &Who) -> Result<(), StorageError> {
+    match tries(transaction, who)? {
+        Some(tries) if tries.count > 0 => {
+            let none = Tries { count: 0, locked_until: None, ..tries };
+            transaction.put(Keyspace::Accounts, key(who), &none)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn key(who: &Who) -> Vec<u8> {
+    [b"t/".as_slice(), &who.0].concat()
+}
+
+/// The wrong tries of somebody, if there were any.
+pub fn tries(reader: &(impl Reader + ?Sized), who: &Who) -> Result<Option<Tries>, StorageError> {
+    transaction::get(reader, Keyspace::Accounts, &key(who))
+}
