@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use twinmcp_actors::embedding::{Embedder, StaticTable};
 use twinmcp_actors::ingest::fetch::FetchConfig;
+use twinmcp_actors::oauth::RotationConfig;
 use twinmcp_actors::outbound::OutboundConfig;
 use twinmcp_actors::usage::{self, Limits};
 use twinmcp_actors::{
@@ -39,6 +40,7 @@ use crate::files;
 use crate::http::{Front, FrontConfig, Server};
 use crate::mcp;
 use crate::peers::{Place, PlaceError};
+use crate::public_url;
 use crate::telemetry::{self, Readiness};
 use crate::ui;
 
@@ -220,7 +222,11 @@ impl Node {
         };
         let mcp = mcp::endpoint(handler(apis.2.tools.clone()), config.http.body_bytes_max);
         let oauth = actors.oauth.clone();
-        let people = ui::People { accounts: actors.accounts.clone(), entropy: Arc::clone(&entropy) };
+        let people = ui::People {
+            accounts: actors.accounts.clone(),
+            oauth: actors.oauth.clone(),
+            entropy: Arc::clone(&entropy),
+        };
         let (api_keys, accounts) = (actors.api_keys.clone(), actors.accounts.clone());
         let front = FrontConfig {
             http: config.http.clone(),
@@ -340,7 +346,7 @@ fn apis(
         UsageApi { usage: actors.usage.clone(), clock: Arc::clone(clock) },
         JobsApi { jobs: actors.jobs.clone(), streams: Arc::clone(streams), stop: stop.clone() },
         ApiKeysApi { api_keys: actors.api_keys.clone(), clock: Arc::clone(clock) },
-        OauthApi { oauth: actors.oauth.clone() },
+        OauthApi { oauth: actors.oauth.clone(), accounts: actors.accounts.clone() },
         cluster_api,
         route_api,
         HealthApi { health },
@@ -371,8 +377,27 @@ fn actors_config(config: &Config, address: SocketAddr, master_key: MasterKey) ->
         endpoint: None,
         bundles: bundles_config(config),
         supervision: SupervisionConfig::default(),
-        oauth: OauthConfig::new(format!("http://127.0.0.1:{}", address.port())),
+        oauth: oauth_config(config, address),
         master_key,
+    }
+}
+
+fn oauth_config(config: &Config, address: SocketAddr) -> OauthConfig {
+    let oauth = &config.oauth;
+    let seconds = Duration::from_secs;
+    OauthConfig {
+        algorithms: oauth.signing_algorithms.iter().map(|named| named.0).collect(),
+        access: seconds(oauth.access_token_seconds),
+        code: seconds(oauth.code_seconds),
+        refresh_idle: seconds(oauth.refresh_idle_seconds),
+        refresh_absolute: seconds(oauth.refresh_life_seconds),
+        refresh_again: seconds(oauth.refresh_retry_seconds),
+        registration: oauth.registration,
+        rotation: RotationConfig {
+            sign: seconds(oauth.key_seconds),
+            publish: seconds(oauth.key_publish_seconds),
+        },
+        ..OauthConfig::new(public_url::of(&config.http.public_url, address))
     }
 }
 

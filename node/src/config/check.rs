@@ -9,6 +9,9 @@ use super::Config;
 use super::source::Source;
 use crate::dns::Zone;
 
+/// Seconds of a long year.
+const YEAR_S: u64 = 366 * 24 * 3600;
+
 impl Config {
     /// Refuses what is wrong, each with the key to change.
     pub(super) fn check(&self, source: &mut Source<'_>) {
@@ -306,6 +309,23 @@ impl Config {
         let waiting = accounts.hashes_waiting_max <= 100_000;
         require(waiting, "accounts", "hashes_waiting_max", "must be 0 to 100000");
 
+        let oauth = &self.oauth;
+        let algorithms = &oauth.signing_algorithms;
+        let distinct = algorithms.iter().enumerate().all(|(at, one)| !algorithms[..at].contains(one));
+        let message = "must name one or more of RS256, ES256 and EdDSA, each once";
+        require(!algorithms.is_empty() && distinct, "oauth", "signing_algorithms", message);
+        for (name, seconds, min, max) in [
+            ("access_token_seconds", oauth.access_token_seconds, 30, 3600),
+            ("code_seconds", oauth.code_seconds, 1, 600),
+            ("refresh_idle_seconds", oauth.refresh_idle_seconds, 60, YEAR_S),
+            ("refresh_life_seconds", oauth.refresh_life_seconds, 60, 10 * YEAR_S),
+            ("refresh_retry_seconds", oauth.refresh_retry_seconds, 0, 60),
+            ("key_seconds", oauth.key_seconds, 60, YEAR_S),
+            ("key_publish_seconds", oauth.key_publish_seconds, 1, oauth.key_seconds),
+        ] {
+            let message = format!("must be between {min} and {max}");
+            require((min..=max).contains(&seconds), "oauth", name, &message);
+        }
         let mail = &self.mail;
         let host = mail.host.len() <= 255
             && mail.host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.:".contains(&byte));

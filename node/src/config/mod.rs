@@ -306,6 +306,41 @@ section! {
     }
 }
 
+/// What tokens are signed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SigningAlgorithm(pub twinmcp_storage::oauth::signing_key::Algorithm);
+
+impl<'de> serde::Deserialize<'de> for SigningAlgorithm {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+section! {
+    /// The authorization server.
+    OauthConfig = "oauth" {
+        /// What tokens are signed with, the usual one first: `RS256`, `ES256`, `EdDSA`. The others are for clients that ask for them.
+        signing_algorithms: Vec<SigningAlgorithm> = vec![SigningAlgorithm(twinmcp_storage::oauth::signing_key::Algorithm::Rs256)],
+        /// Life of an access token, in seconds; an hour at most.
+        access_token_seconds: u64 = 600,
+        /// Life of an authorization code, in seconds.
+        code_seconds: u64 = 60,
+        /// Life of a refresh token that is not used, in seconds.
+        refresh_idle_seconds: u64 = 30 * 24 * 3600,
+        /// Life of all refresh tokens of one sign-in together, in seconds.
+        refresh_life_seconds: u64 = 180 * 24 * 3600,
+        /// How long a client with credentials may send a used refresh token again because the answer was lost, in seconds; 0 for never.
+        refresh_retry_seconds: u64 = 10,
+        /// Whether clients may register themselves (RFC 7591).
+        registration: bool = true,
+        /// How long a key signs before the next one does, in seconds.
+        key_seconds: u64 = 90 * 24 * 3600,
+        /// How long a key is published before it signs, in seconds.
+        key_publish_seconds: u64 = 24 * 3600,
+    }
+}
+
 /// How the mail relay is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -396,6 +431,8 @@ config! {
     accounts: AccountsConfig,
     /// Section `mail`.
     mail: MailConfig,
+    /// Section `oauth`.
+    oauth: OauthConfig,
     /// Section `telemetry`.
     telemetry: TelemetryConfig,
 }

@@ -99,11 +99,15 @@ impl Caller {
         if self.has(scope) {
             return Ok(());
         }
-        let what = match self.shown {
-            Shown::Key(_) => "API key lacks the scope `{scope}`; use a key that has it",
-            Shown::Token(_) => "access token lacks the scope `{scope}`; ask the person for it",
+        self.lacks(scope)
+    }
+
+    /// The refusal of a caller whose key or token lacks `scope`.
+    pub(crate) fn lacks<T>(&self, scope: Scope) -> Result<T, ApiError> {
+        let message = match self.shown {
+            Shown::Key(_) => format!("This API key lacks the scope `{scope}`; use a key that has it."),
+            Shown::Token(_) => format!("This access token lacks the scope `{scope}`; ask the person for it."),
         };
-        let message = format!("This {}.", what.replace("{scope}", scope.as_str()));
         Err(ApiError::new(StatusCode::FORBIDDEN, "insufficient_scope", message).with("scope", scope.as_str()))
     }
 }

@@ -15,6 +15,7 @@ use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
 use crate::ids::{AccountId, SessionId};
+use crate::oauth::grant;
 use crate::record::Record;
 use crate::transaction::{self, Transaction};
 
@@ -148,7 +149,8 @@ pub(super) fn apply(
             if let Some(is_disabled) = is_disabled {
                 person.disabled_at = is_disabled.then(|| person.disabled_at.unwrap_or(at));
                 if *is_disabled {
-                    sessions::end_all(transaction, account, None)?;
+                    sessions::end_all(transaction, at, account, None)?;
+                    grant::revoke_all(transaction, at, account, None)?;
                 }
                 renew(transaction, &mut person)?;
             }
@@ -160,7 +162,8 @@ pub(super) fn apply(
             None => Ok(Outcome::NotFound),
             Some(person) if person.generation != *generation => Ok(Outcome::Stale),
             Some(person) => {
-                sessions::end_all(transaction, account, None)?;
+                sessions::end_all(transaction, at, account, None)?;
+                grant::revoke_all(transaction, at, account, None)?;
                 links::forget_all(transaction, account)?;
                 api_keys::remove_all(transaction, account)?;
                 transaction.remove(Keyspace::Accounts, email_key(&person.email));
@@ -209,7 +212,9 @@ pub(super) fn set_password(
     password: PasswordHash,
     keep: Option<&SessionId>,
 ) -> Result<Outcome, StorageError> {
-    sessions::end_all(transaction, &person.account, keep)?;
+    sessions::end_all(transaction, at, &person.account, keep)?;
+    // Whoever knew the old password may have allowed something.
+    grant::revoke_all(transaction, at, &person.account, None)?;
     renew(transaction, &mut person)?;
     person.password = Some(password);
     person.password_set_at = Some(at);

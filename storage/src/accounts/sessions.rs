@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
 use crate::ids::{AccountId, SessionId};
+use crate::oauth::grant;
 use crate::record::Record;
 use crate::transaction::{self, Transaction};
 
@@ -165,9 +166,9 @@ pub(super) fn apply(
         },
         Command::End { account, which } => {
             let ended = match which {
-                Which::One(id) => end(transaction, account, |session| session == id)?,
-                Which::AllBut(id) => end(transaction, account, |session| session != id)?,
-                Which::All => end(transaction, account, |_| true)?,
+                Which::One(id) => end(transaction, at, account, |session| session == id)?,
+                Which::AllBut(id) => end(transaction, at, account, |session| session != id)?,
+                Which::All => end(transaction, at, account, |_| true)?,
             };
             Ok(if ended > 0 { Outcome::Done } else { Outcome::NotFound })
         }
@@ -192,7 +193,7 @@ fn begin(
     if let Some(before) =
         sign_in.replaces.as_ref().map(|hash| session(transaction, hash)).transpose()?.flatten()
     {
-        end(transaction, &before.account, |id| *id == before.id)?;
+        end(transaction, at, &before.account, |id| *id == before.id)?;
     }
     let mut ring = ring(transaction, &sign_in.account)?;
     while ring.sessions.len() >= SESSIONS_PER_ACCOUNT_MAX {
@@ -224,15 +225,17 @@ fn begin(
 /// Ends every session of an account but `keep`.
 pub(super) fn end_all(
     transaction: &mut Transaction<'_>,
+    at: Timestamp,
     account: &AccountId,
     keep: Option<&SessionId>,
 ) -> Result<(), StorageError> {
-    end(transaction, account, |id| Some(id) != keep).map(|_| ())
+    end(transaction, at, account, |id| Some(id) != keep).map(|_| ())
 }
 
-/// Ends the sessions that `is_one` picks; how many those were.
+/// Ends the sessions that `is_one` picks, with what clients were allowed in them; how many those were.
 fn end(
     transaction: &mut Transaction<'_>,
+    at: Timestamp,
     account: &AccountId,
     is_one: impl Fn(&SessionId) -> bool,
 ) -> Result<usize, StorageError> {
@@ -244,6 +247,8 @@ fn end(
     for (_, hash) in &ended {
         transaction.remove(Keyspace::Accounts, key(hash));
     }
+    let is_ended = |session: &str| ended.iter().any(|(id, _)| id.as_str() == session);
+    grant::end_with_sessions(transaction, at, account, is_ended)?;
     if ring.sessions.is_empty() {
         transaction.remove(Keyspace::Accounts, ring_key(account));
     } else {

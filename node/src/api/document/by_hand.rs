@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{problem, refused_key};
 
 /// Endpoints that are no poem-openapi endpoints.
-pub(super) fn paths() -> [(&'static str, Value); 3] {
+pub(super) fn paths() -> Vec<(&'static str, Value)> {
     let id = json!({
         "description": "Id of the request and of its trace.",
         "schema": { "type": "string", "example": "0af7651916cd43dd8448eb211c80319c" }
@@ -89,5 +89,85 @@ pub(super) fn paths() -> [(&'static str, Value); 3] {
             "403": problem("The origin or the host is not allowed.")
         }
     } });
-    [("/mcp", mcp), ("/api/openapi.json", document), ("/api/docs", page)]
+    let mut paths = vec![("/mcp", mcp), ("/api/openapi.json", document), ("/api/docs", page)];
+    paths.push((crate::ui::AUTHORIZE, authorize()));
+    let well_known = [
+        (
+            "/.well-known/oauth-authorization-server",
+            "get_server_metadata",
+            "Tells where tokens are given (RFC 8414).",
+        ),
+        (
+            "/.well-known/openid-configuration",
+            "get_openid_configuration",
+            "Tells the same to clients of OpenID Connect (Discovery, 4).",
+        ),
+        (
+            "/.well-known/oauth-protected-resource",
+            "get_resource_metadata",
+            "Tells who gives tokens for `/mcp` (RFC 9728).",
+        ),
+        (
+            "/.well-known/oauth-protected-resource/mcp",
+            "get_mcp_resource_metadata",
+            "Tells who gives tokens for `/mcp` (RFC 9728, 3.1).",
+        ),
+        (
+            "/.well-known/oauth-protected-resource/api",
+            "get_api_resource_metadata",
+            "Tells who gives tokens for `/api` (RFC 9728, 3.1).",
+        ),
+        ("/.well-known/jwks.json", "get_jwks", "Shows the keys that tokens are signed with (RFC 7517)."),
+    ];
+    for (path, operation, summary) in well_known {
+        let item = json!({ "get": {
+            "tags": ["OAuth 2.0"],
+            "operationId": operation,
+            "summary": summary,
+            "description": "May be kept for the time that `Cache-Control` tells.",
+            "responses": {
+                "200": answer("application/json", json!({ "type": "object" }), json!({})),
+                "401": refused_key(),
+                "403": problem("The origin or the host is not allowed.")
+            }
+        } });
+        paths.push((path, item));
+    }
+    paths
+}
+
+/// Where clients send people.
+fn authorize() -> Value {
+    let parameter = |name: &str, required: bool, description: &str, example: &str| {
+        json!({
+            "name": name, "in": "query", "required": required, "description": description,
+            "schema": { "type": "string", "maxLength": 8192 }, "example": example
+        })
+    };
+    json!({ "get": {
+        "tags": ["OAuth 2.0"],
+        "operationId": "oauth_authorize",
+        "summary": "Asks a person to allow a client something.",
+        "description": "For browsers: leads to the sign-in, to a question, or back to the client with a code (RFC 6749, 4.1). PKCE with \
+            S256 is needed, and `iss` comes back with every answer (RFC 9207). A `client_id` may be the https URL of the client's \
+            metadata.",
+        "parameters": [
+            parameter("client_id", true, "The client.", "client_4bWdN1YpS0qfQmXzT7aJ2w"),
+            parameter("response_type", false, "`code`.", "code"),
+            parameter("redirect_uri", false, "Where the person is sent back to; may be left out where the client has one.", "https://app.example/cb"),
+            parameter("code_challenge", false, "SHA-256 of the code verifier (RFC 7636).", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
+            parameter("code_challenge_method", false, "`S256`.", "S256"),
+            parameter("scope", false, "What the client wants to do; `docs:read` when absent.", "docs:read"),
+            parameter("resource", false, "Where (RFC 8707); may stand several times.", "https://docs.example/mcp"),
+            parameter("state", false, "Comes back as it is.", "af0ifjsldkj"),
+            parameter("request_uri", false, "A request that was sent ahead (RFC 9126), in place of the others.", "urn:ietf:params:oauth:request_uri:…")
+        ],
+        "responses": {
+            "200": { "description": "The question, as a page.", "content": { "text/html": { "schema": { "type": "string" }, "example": "<html>…</html>" } } },
+            "303": { "description": "On to the sign-in, or back to the client.", "headers": { "Location": { "schema": { "type": "string" }, "description": "Where." } } },
+            "400": { "description": "Nobody knows whose request it is, or where to send the person: a page that says so.", "content": { "text/html": { "schema": { "type": "string" }, "example": "<html>…</html>" } } },
+            "401": { "description": "The client is unknown, as a page.", "content": { "text/html": { "schema": { "type": "string" }, "example": "<html>…</html>" } } },
+            "403": problem("The origin or the host is not allowed.")
+        }
+    } })
 }

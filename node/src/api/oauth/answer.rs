@@ -4,6 +4,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object};
 use serde_json::Value;
+use twinmcp_actors::accounts::PersonView;
 use twinmcp_actors::oauth::{AccessToken, DeviceCodes, Introspection, Tokens, scope_text};
 
 /// Tokens (RFC 6749, 5.1).
@@ -273,4 +274,51 @@ pub(crate) enum Pushed {
         #[oai(header = "Cache-Control")]
         String,
     ),
+}
+
+/// Who signed in (OpenID Connect Core, 5.1).
+#[derive(Debug, Clone, Object)]
+#[oai(example, skip_serializing_if_is_none)]
+pub(crate) struct UserInfoBody {
+    /// The account.
+    sub: String,
+    /// What people call them.
+    name: Option<String>,
+    /// Where mail reaches them.
+    email: Option<String>,
+    /// Whether they have shown that it is theirs.
+    email_verified: Option<bool>,
+}
+
+impl Example for UserInfoBody {
+    fn example() -> Self {
+        Self {
+            sub: "acct_01jdcq0vz3k8w6m5r2t9y4x7ab".to_owned(),
+            name: Some("Ada".to_owned()),
+            email: Some("ada@example.org".to_owned()),
+            email_verified: Some(true),
+        }
+    }
+}
+
+#[derive(ApiResponse)]
+pub(crate) enum UserInfo {
+    /// Who they are.
+    #[oai(status = 200)]
+    Told(
+        Json<UserInfoBody>,
+        /// Always `no-store`.
+        #[oai(header = "Cache-Control")]
+        String,
+    ),
+}
+
+pub(super) fn user_info(person: &PersonView, with_name: bool, with_email: bool) -> UserInfo {
+    let body = UserInfoBody {
+        sub: person.person.account.to_string(),
+        name: with_name.then(|| person.name.clone()),
+        email: with_email.then(|| person.person.email.to_string()),
+        email_verified: with_email.then_some(person.person.verified_at.is_some()),
+    };
+    UserInfo::Told(Json(body), "no-store".to_owned())
 }

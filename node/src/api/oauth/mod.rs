@@ -12,16 +12,18 @@ use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use serde_json::Value;
-use twinmcp_actors::Oauth;
-use twinmcp_actors::oauth::{Registered, TokenRequest};
+use twinmcp_actors::oauth::{Registered, Subject, TokenRequest};
+use twinmcp_actors::{Accounts, Oauth};
+use twinmcp_storage::scope::Scope;
 
 use self::answer::{
     DeviceAnswer, Introspected, Pushed, PushedBody, RegisteredAnswer, Removed, Revoked, TokenAnswer,
-    device_answer, introspected, token_answer,
+    UserInfo, device_answer, introspected, token_answer, user_info,
 };
 use self::form::{CREDENTIALS, Field, Fields, Form};
 use super::Tag;
 use super::error::ApiError;
+use crate::http::Caller;
 
 pub(crate) struct TokenForm;
 
@@ -105,6 +107,7 @@ impl Fields for PushForm {
 /// `/api/oauth`.
 pub(crate) struct OauthApi {
     pub(crate) oauth: Oauth,
+    pub(crate) accounts: Accounts,
 }
 
 #[OpenApi(prefix_path = "/api/oauth", tag = "Tag::Oauth")]
@@ -184,6 +187,22 @@ impl OauthApi {
         Ok(Revoked::Done("no-store".to_owned()))
     }
 
+    /// Tells who signed in.
+    ///
+    /// To a client whose access token has the scope `openid`; the name with `profile`, the address with `email` (OpenID Connect Core, 5.3).
+    #[oai(path = "/userinfo", method = "get", operation_id = "oauth_userinfo")]
+    async fn userinfo(&self, caller: Caller) -> Result<UserInfo, ApiError> {
+        self.tell_who(&caller)
+    }
+
+    /// Tells who signed in.
+    ///
+    /// The same as `GET`.
+    #[oai(path = "/userinfo", method = "post", operation_id = "oauth_userinfo_post")]
+    async fn userinfo_post(&self, caller: Caller) -> Result<UserInfo, ApiError> {
+        self.tell_who(&caller)
+    }
+
     /// Registers a client.
     ///
     /// Takes the client's metadata (RFC 7591) and answers with its `client_id`, its secret if it has one, and a token that opens the
@@ -247,6 +266,20 @@ impl OauthApi {
         let path = request.uri().path();
         let asked = TokenRequest { form, authorization: authorization(request), proof, path };
         Ok(token_answer(self.oauth.token(asked).await?))
+    }
+
+    fn tell_who(&self, caller: &Caller) -> Result<UserInfo, ApiError> {
+        // Also of an operator: `admin` says what may be done, not who somebody is.
+        let has = |scope| caller.scopes().contains(&scope);
+        let person = match caller.token().map(|token| &token.subject) {
+            Some(Subject::Person(account)) if has(Scope::OpenId) => self.accounts.person(account)?,
+            _ => caller.lacks(Scope::OpenId)?,
+        };
+        let person = person.ok_or_else(|| {
+            let message = "The account is not there any more.";
+            ApiError::new(StatusCode::UNAUTHORIZED, "invalid_token", message)
+        })?;
+        Ok(user_info(&person, has(Scope::Profile), has(Scope::Email)))
     }
 
     async fn start_device(&self, request: &Request, form: &str) -> Result<DeviceAnswer, ApiError> {

@@ -1,9 +1,11 @@
-//! Pages of people: sign-in, sign-up, the links of letters, settings.
+//! Pages of people: sign-in, sign-up, the links of letters, settings, and what programs ask of them.
 //!
 //! Each is a form that works without JavaScript. A form that is sent is checked first
 //! ([`FormBinding`]): it was made for this browser and sent from here. What went wrong stands in the page, with
 //! the status it would have in the API; what went right ends in 303, so that a reload sends nothing again.
 
+pub(crate) mod authorize;
+mod device;
 mod link;
 mod settings;
 mod sign_in;
@@ -14,8 +16,8 @@ use std::sync::Arc;
 use askama::Template;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route, get, post};
-use twinmcp_actors::Accounts;
 use twinmcp_actors::accounts::Token;
+use twinmcp_actors::{Accounts, Oauth};
 use twinmcp_storage::clock::{Entropy, Timestamp};
 
 use super::html;
@@ -29,6 +31,7 @@ const FIELDS_MAX: usize = 20;
 #[derive(Clone)]
 pub(crate) struct People {
     pub(crate) accounts: Accounts,
+    pub(crate) oauth: Oauth,
     pub(crate) entropy: Arc<dyn Entropy>,
 }
 
@@ -40,6 +43,9 @@ pub(super) fn routes(route: Route, people: &People) -> Route {
         .at("/signup", get(page(people, sign_up::show)).post(page(people, sign_up::submit)))
         .at("/verify", get(page(people, link::show)).post(page(people, link::submit)))
         .at("/reset", get(page(people, link::show_reset)).post(page(people, link::submit_reset)))
+        .at(authorize::AUTHORIZE, get(page(people, authorize::show)))
+        .at("/consent", post(page(people, authorize::answer)))
+        .at("/device", get(page(people, device::show)).post(page(people, device::decide)))
         .at("/settings", get(page(people, settings::show)))
         .at("/settings/:what", post(page(people, settings::change)))
 }

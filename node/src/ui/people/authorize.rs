@@ -1,0 +1,159 @@
+//! `/api/oauth/authorize` and `/consent`: where a client sends people, and what they are asked there.
+
+use askama::Template;
+use poem::http::{HeaderValue, StatusCode, header};
+use poem::{Request, Response};
+use reqwest::Url;
+use twinmcp_actors::oauth::{Authorization, Person, Question};
+use twinmcp_storage::scope::Scope;
+
+use super::super::POLICY;
+use super::{Form, Frame, People, see_other, with_form};
+use crate::api::ApiError;
+use crate::http::Session;
+
+/// The path that clients send people to.
+pub(crate) const AUTHORIZE: &str = "/api/oauth/authorize";
+
+#[derive(Template)]
+#[template(path = "people/consent.html")]
+struct ConsentPage {
+    frame: Frame,
+    email: String,
+    client_name: String,
+    /// Who answers for the client, if its name says so: the host of its document.
+    publisher: Option<String>,
+    client_uri: Option<String>,
+    /// Where the person is sent afterwards.
+    target: String,
+    /// Whether that is this machine, where any program may listen.
+    is_local: bool,
+    scopes: Vec<&'static str>,
+    resources: Vec<String>,
+    ticket: String,
+}
+
+pub(super) async fn show(people: People, request: Request) -> Result<Response, ApiError> {
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let person = person(&people, &request)?;
+    match people.oauth.authorize(&query, person.as_ref()).await? {
+        Authorization::Refused(refused) => Err(refused.into()),
+        Authorization::Redirect(url) => Ok(see_other(&url, None)),
+        Authorization::SignIn { query } => {
+            let back = format!("{AUTHORIZE}?{query}");
+            let query =
+                form_urlencoded::Serializer::new(String::new()).append_pair("return_to", &back).finish();
+            Ok(see_other(&format!("/signin?{query}"), None))
+        }
+        Authorization::Ask(question) => ask(&people, &request, *question),
+    }
+}
+
+pub(super) async fn answer(people: People, mut request: Request) -> Result<Response, ApiError> {
+    let form = Form::read(&mut request).await?;
+    let Some(person) = person(&people, &request)? else {
+        let message = "You are not signed in any more. Go back to the program and start again.";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "not_signed_in", message));
+    };
+    let allow = form.field("decision") == "allow";
+    let url = people.oauth.answer(form.field("ticket"), &person, allow).await?;
+    Ok(see_other(&url, None))
+}
+
+/// Who is signed in, as far as the authorization server wants to know.
+pub(super) fn person(people: &People, request: &Request) -> Result<Option<Person>, ApiError> {
+    let Some(signed_in) = Session::of(request) else { return Ok(None) };
+    let Some(known) = people.accounts.person(&signed_in.account)? else { return Ok(None) };
+    Ok(Some(Person {
+        account: signed_in.account.clone(),
+        session: signed_in.session.to_string(),
+        signed_in_at: signed_in.signed_in_at,
+        methods: signed_in.methods.iter().map(|method| method.amr().to_owned()).collect(),
+        is_admin: known.person.is_operator,
+    }))
+}
+
+/// The e-mail address of who is signed in.
+pub(super) fn email(people: &People, request: &Request) -> Result<String, ApiError> {
+    let known =
+        Session::of(request).map(|signed_in| people.accounts.person(&signed_in.account)).transpose()?;
+    Ok(known.flatten().map(|known| known.person.email.to_string()).unwrap_or_default())
+}
+
+fn ask(people: &People, request: &Request, question: Question) -> Result<Response, ApiError> {
+    let email = email(people, request)?;
+    let target = Url::parse(&question.redirect_uri).ok();
+    let is_web = target.as_ref().is_some_and(|url| url.scheme() == "https");
+    let is_local = target.as_ref().is_some_and(|url| url.scheme() == "http");
+    let place = target.as_ref().and_then(|url| url.host_str().filter(|_| is_web || is_local));
+    let place = place.map_or_else(|| question.redirect_uri.clone(), str::to_owned);
+    let policy = policy(&question.redirect_uri);
+    let page = |frame| ConsentPage {
+        frame,
+        email,
+        client_name: question.client_name,
+        publisher: Url::parse(&question.client_id).ok().and_then(|url| url.host_str().map(str::to_owned)),
+        client_uri: question.client_uri,
+        target: place,
+        is_local,
+        scopes: question.scopes.iter().map(|scope| meaning(*scope)).collect(),
+        resources: question.resources,
+        ticket: question.ticket,
+    };
+    let mut response = with_form(people, request, None, page)?;
+    if let Some(policy) = policy {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    Ok(response)
+}
+
+/// The policy of a form whose answer leads on to a client: browsers hold `form-action` against every redirect that follows (CSP
+/// Level 3, 6.4.1), so the client's own place is named too.
+pub(super) fn policy(redirect_uri: &str) -> Option<HeaderValue> {
+    let target = Url::parse(redirect_uri).ok()?;
+    let source = match target.scheme() {
+        "http" | "https" => target.origin().ascii_serialization(),
+        "javascript" | "data" | "blob" | "file" | "about" => return None,
+        scheme => format!("{scheme}:"),
+    };
+    HeaderValue::try_from(POLICY.replace("form-action 'self'", &format!("form-action 'self' {source}"))).ok()
+}
+
+/// What a scope means to a person.
+pub(super) const fn meaning(scope: Scope) -> &'static str {
+    match scope {
+        Scope::DocsRead => "find libraries and read their documentation",
+        Scope::LibrariesWrite => "add, change and remove your libraries",
+        Scope::JobsWrite => "start and cancel your index jobs",
+        Scope::KeysWrite => "make, list and revoke your API keys",
+        Scope::MetricsRead => "read the metrics of the service",
+        Scope::Admin => "do everything, as an operator of this service",
+        Scope::Chat => "talk with the documentation in your name",
+        Scope::Account => "read and change your account",
+        Scope::AnalyticsRead => "read how often libraries are asked",
+        Scope::OfflineAccess => "go on while you are away, until you take it back",
+        Scope::OpenId => "know who you are",
+        Scope::Profile => "know your name",
+        Scope::Email => "know your e-mail address",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_083_the_policy_lets_a_form_lead_on_to_the_client_that_is_named_and_nowhere_else() {
+        let with = |target: &str| policy(target).map(|policy| policy.to_str().unwrap().to_owned());
+        for (target, source) in [
+            ("https://app.example/cb?x=1", " https://app.example;"),
+            ("http://127.0.0.1:7777/cb", " http://127.0.0.1:7777;"),
+            ("com.example.app:/cb", " com.example.app:;"),
+        ] {
+            assert!(with(target).unwrap().contains(&format!("form-action 'self'{source}")), "{target}");
+        }
+        for target in ["javascript:alert(1)", "nowhere", "https://a;script-src *"] {
+            assert_eq!(with(target), None, "{target}");
+        }
+    }
+}
