@@ -27,9 +27,9 @@ use twinmcp_storage::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 
 use crate::accounts;
 use crate::api::{
-    AccountsApi, AddApi, ApiKeysApi, AuthApi, CatalogueApi, ClusterApi, Context7Api, FORMS_AT_ONCE_MAX,
-    Health, HealthApi, JobsApi, LibrariesApi, OauthApi, RefreshApi, RouteApi, Tools, ToolsApi, UsageApi,
-    routes,
+    AccountsApi, AddApi, ApiKeysApi, AppsApi, AuthApi, CatalogueApi, ClientsApi, ClusterApi, Context7Api,
+    FORMS_AT_ONCE_MAX, Health, HealthApi, JobsApi, LibrariesApi, OauthApi, RefreshApi, RouteApi,
+    SigningKeysApi, Tools, ToolsApi, UsageApi, routes,
 };
 use crate::backroom::NodeBackroom;
 use crate::config::{Config, KeepPolicy};
@@ -241,7 +241,8 @@ impl Node {
             readiness: Arc::clone(&readiness),
             in_flight,
         };
-        let endpoint = Front::new(routes(apis, mcp, ui::routes(pages, &people)), front);
+        let endpoint =
+            Front::new(routes(apis, mcp, ui::authorize_endpoint(&people), ui::routes(pages, &people)), front);
         let connections_max = files::connections(config.http.connections_max);
         let server = Server::new(listener, endpoint, &config.http, connections_max, stop.clone())
             .map_err(|source| listen_error(address, source))?;
@@ -346,12 +347,17 @@ fn apis(
         UsageApi { usage: actors.usage.clone(), clock: Arc::clone(clock) },
         JobsApi { jobs: actors.jobs.clone(), streams: Arc::clone(streams), stop: stop.clone() },
         ApiKeysApi { api_keys: actors.api_keys.clone(), clock: Arc::clone(clock) },
-        OauthApi { oauth: actors.oauth.clone(), accounts: actors.accounts.clone() },
         cluster_api,
         route_api,
         HealthApi { health },
-        AuthApi { accounts: actors.accounts.clone() },
-        AccountsApi { accounts: actors.accounts.clone() },
+        (
+            AuthApi { accounts: actors.accounts.clone() },
+            AccountsApi { accounts: actors.accounts.clone() },
+            AppsApi { oauth: actors.oauth.clone() },
+            OauthApi { oauth: actors.oauth.clone(), accounts: actors.accounts.clone() },
+            ClientsApi { oauth: actors.oauth.clone() },
+            SigningKeysApi { oauth: actors.oauth.clone() },
+        ),
     )
 }
 

@@ -9,6 +9,7 @@
 
 mod access_token;
 mod admit;
+mod apps;
 mod authorize;
 mod client;
 mod clients;
@@ -47,6 +48,7 @@ use twinmcp_storage::transaction::Change;
 
 pub use self::access_token::{AccessToken, SignIn, Subject, scope_text};
 pub use self::admit::{AdmitError, ShownToken};
+pub use self::apps::App;
 pub use self::authorize::Person;
 pub use self::device::{DeviceCodes, DeviceQuestion};
 pub use self::dpop::{ProofError, Proven};
@@ -72,8 +74,9 @@ use crate::context::Context;
 use crate::seal::Sealer;
 use crate::supervisor::Child;
 
-/// How often the signing keys are looked through: far more often than one is due.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How often the signing keys are looked through, at most and at least: far more often than one is due.
+const LOOK_EVERY_MIN: Duration = Duration::from_millis(200);
+const LOOK_EVERY_MAX: Duration = Duration::from_secs(60);
 /// Until a first key is tried again, e.g. because no leader is known yet.
 const TRY_AGAIN: Duration = Duration::from_millis(200);
 /// Access tokens that were verified a moment ago.
@@ -207,6 +210,14 @@ impl Oauth {
         self.0.issuer.keys().jwks()
     }
 
+    /// The keys that sign tokens, by name.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn signing_keys(&self) -> Result<Vec<agreed::SigningKey>, OauthError> {
+        Ok(agreed::list(self.0.cluster.reader())?)
+    }
+
     /// Nothing that the key called `kid` signed is believed from now on; the next key signs at once.
     ///
     /// # Errors
@@ -273,7 +284,8 @@ impl Actor for KeysActor {
             tracing::warn!(error = error as &dyn std::error::Error, "no signing key was added");
         }
         if matches!(message, Message::Look) {
-            myself.send_after(if added.is_ok() { LOOK_EVERY } else { TRY_AGAIN }, || Message::Look);
+            let every = (self.oauth.0.config.rotation.publish / 4).clamp(LOOK_EVERY_MIN, LOOK_EVERY_MAX);
+            myself.send_after(if added.is_ok() { every } else { TRY_AGAIN }, || Message::Look);
         }
         Ok(())
     }

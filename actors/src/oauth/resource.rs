@@ -2,6 +2,9 @@
 
 use super::error::{ErrorCode, Refused};
 
+/// Where the authorization server tells who signed in.
+const USERINFO: &str = "/api/oauth/userinfo";
+
 /// The resources of this service.
 #[derive(Debug, Clone)]
 pub struct Resources {
@@ -70,6 +73,10 @@ impl Resources {
 
     /// Whether a token for these resources is good at `path` of this node.
     pub fn is_for(&self, resources: &[String], path: &str) -> bool {
+        // Who signed in is told by the authorization server, which every token is of (OpenID Connect Core, 5.3).
+        if path == USERINFO {
+            return true;
+        }
         let here = if path == "/mcp" { &self.known[1] } else { &self.known[2] };
         resources.iter().any(|resource| resource == here || *resource == self.issuer)
     }

@@ -7,9 +7,11 @@ mod accounts;
 mod add;
 mod answer;
 mod api_keys;
+mod apps;
 mod auth;
 mod body;
 mod catalogue;
+mod clients;
 mod cluster;
 mod document;
 mod error;
@@ -22,6 +24,7 @@ mod problem;
 mod refresh;
 mod route;
 mod search;
+mod signing_keys;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -40,8 +43,10 @@ pub(crate) use self::add::fuzz_added;
 pub(crate) use self::add::{AddApi, FORMS_AT_ONCE_MAX};
 pub(crate) use self::answer::{docs_text, libraries_text, marks};
 pub(crate) use self::api_keys::ApiKeysApi;
+pub(crate) use self::apps::AppsApi;
 pub(crate) use self::auth::AuthApi;
 pub(crate) use self::catalogue::CatalogueApi;
+pub(crate) use self::clients::ClientsApi;
 pub(crate) use self::cluster::ClusterApi;
 pub(crate) use self::document::allowed_methods;
 pub use self::document::openapi_document;
@@ -53,6 +58,7 @@ pub(crate) use self::oauth::OauthApi;
 pub(crate) use self::refresh::RefreshApi;
 pub(crate) use self::route::RouteApi;
 pub(crate) use self::search::{Context7Api, ToolsApi};
+pub(crate) use self::signing_keys::SigningKeysApi;
 pub(crate) use self::tools::Tools;
 pub(crate) use self::usage::UsageApi;
 pub(crate) use self::well_known::resource_metadata_path;
@@ -82,6 +88,9 @@ pub(crate) enum Tag {
     Health,
 }
 
+/// Endpoints about who somebody is, and what they are allowed.
+pub(crate) type IdentityApis = (AuthApi, AccountsApi, AppsApi, OauthApi, ClientsApi, SigningKeysApi);
+
 /// Every endpoint of the document.
 pub(crate) type Apis = (
     Context7Api,
@@ -93,12 +102,10 @@ pub(crate) type Apis = (
     UsageApi,
     JobsApi,
     ApiKeysApi,
-    OauthApi,
     ClusterApi,
     RouteApi,
     HealthApi,
-    AuthApi,
-    AccountsApi,
+    IdentityApis,
 );
 
 /// The endpoints, or only what is documented about them: the document needs no running node.
@@ -131,12 +138,19 @@ fn service(apis: Option<Apis>) -> OpenApiService<Described, ()> {
 }
 
 /// All routes of the API, its document and its pages.
-pub(crate) fn routes(apis: Apis, mcp: impl Endpoint + 'static, pages: Route) -> Route {
-    let oauth = apis.9.oauth.clone();
+pub(crate) fn routes(
+    apis: Apis,
+    mcp: impl Endpoint + 'static,
+    authorize: impl Endpoint + 'static,
+    pages: Route,
+) -> Route {
+    let (.., (_, _, _, OauthApi { oauth, .. }, ..)) = &apis;
+    let oauth = oauth.clone();
     let document = bytes::Bytes::from(openapi_document());
     let page = bytes::Bytes::from(document::swagger_page());
     well_known::add(Route::new(), &oauth)
         .at("/mcp", mcp)
+        .at(crate::ui::AUTHORIZE, authorize)
         .at("/api/openapi.json", fixed("application/json", document))
         .at("/api/docs", fixed("text/html; charset=utf-8", page))
         .nest_no_strip("/api", service(Some(apis)))

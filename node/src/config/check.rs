@@ -320,7 +320,7 @@ impl Config {
             ("refresh_idle_seconds", oauth.refresh_idle_seconds, 60, YEAR_S),
             ("refresh_life_seconds", oauth.refresh_life_seconds, 60, 10 * YEAR_S),
             ("refresh_retry_seconds", oauth.refresh_retry_seconds, 0, 60),
-            ("key_seconds", oauth.key_seconds, 60, YEAR_S),
+            ("key_seconds", oauth.key_seconds, 2, YEAR_S),
             ("key_publish_seconds", oauth.key_publish_seconds, 1, oauth.key_seconds),
         ] {
             let message = format!("must be between {min} and {max}");

@@ -33,6 +33,7 @@ use crate::http::Identity;
 pub(crate) use self::assets::is_asset;
 pub(crate) use self::people::People;
 pub(crate) use self::people::authorize::AUTHORIZE;
+pub(crate) use self::people::authorize_endpoint;
 
 /// The build, at the foot of every page.
 const VERSION: &str = env!("CARGO_PKG_VERSION");

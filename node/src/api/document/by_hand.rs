@@ -166,7 +166,6 @@ fn authorize() -> Value {
             "200": { "description": "The question, as a page.", "content": { "text/html": { "schema": { "type": "string" }, "example": "<html>…</html>" } } },
             "303": { "description": "On to the sign-in, or back to the client.", "headers": { "Location": { "schema": { "type": "string" }, "description": "Where." } } },
             "400": { "description": "Nobody knows whose request it is, or where to send the person: a page that says so.", "content": { "text/html": { "schema": { "type": "string" }, "example": "<html>…</html>" } } },
-            "401": { "description": "The client is unknown, as a page.", "content": { "text/html": { "schema": { "type": "string" }, "example": "<html>…</html>" } } },
             "403": problem("The origin or the host is not allowed.")
         }
     } })

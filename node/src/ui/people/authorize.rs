@@ -37,7 +37,9 @@ pub(super) async fn show(people: People, request: Request) -> Result<Response, A
     let query = request.uri().query().unwrap_or_default().to_owned();
     let person = person(&people, &request)?;
     match people.oauth.authorize(&query, person.as_ref()).await? {
-        Authorization::Refused(refused) => Err(refused.into()),
+        Authorization::Refused(refused) => {
+            Err(ApiError::new(StatusCode::BAD_REQUEST, refused.code.as_str(), refused.description))
+        }
         Authorization::Redirect(url) => Ok(see_other(&url, None)),
         Authorization::SignIn { query } => {
             let back = format!("{AUTHORIZE}?{query}");

@@ -43,11 +43,15 @@ pub(super) fn routes(route: Route, people: &People) -> Route {
         .at("/signup", get(page(people, sign_up::show)).post(page(people, sign_up::submit)))
         .at("/verify", get(page(people, link::show)).post(page(people, link::submit)))
         .at("/reset", get(page(people, link::show_reset)).post(page(people, link::submit_reset)))
-        .at(authorize::AUTHORIZE, get(page(people, authorize::show)))
         .at("/consent", post(page(people, authorize::answer)))
         .at("/device", get(page(people, device::show)).post(page(people, device::decide)))
         .at("/settings", get(page(people, settings::show)))
         .at("/settings/:what", post(page(people, settings::change)))
+}
+
+/// Where clients send people; it lies among the endpoints of the API.
+pub(crate) fn authorize_endpoint(people: &People) -> impl Endpoint + use<> {
+    get(page(people, authorize::show))
 }
 
 fn page<F>(people: &People, show: fn(People, Request) -> F) -> impl Endpoint + use<F>

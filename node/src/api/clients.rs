@@ -1,0 +1,114 @@
+//! Clients that people make over HTTP: programs that act for themselves, or sign others in. Clients that make themselves are
+//! registered at `/api/oauth/register`.
+
+use poem::http::StatusCode;
+use poem_openapi::param::Path;
+use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
+use poem_openapi::{ApiResponse, Object, OpenApi};
+use serde_json::Value;
+use twinmcp_actors::Oauth;
+use twinmcp_actors::oauth::Registered;
+use twinmcp_storage::scope::Scope;
+
+use super::Tag;
+use super::error::ApiError;
+use crate::http::Caller;
+
+/// Clients, by id.
+#[derive(Debug, Object)]
+#[oai(example)]
+pub(crate) struct ClientList {
+    /// Each with its metadata (RFC 7591), secrets never.
+    clients: Vec<Value>,
+}
+
+impl Example for ClientList {
+    fn example() -> Self {
+        let client = serde_json::json!({
+            "client_id": "client_4bWdN1YpS0qfQmXzT7aJ2w",
+            "client_name": "nightly build",
+            "grant_types": ["client_credentials"],
+            "scope": "docs:read",
+        });
+        Self { clients: vec![client] }
+    }
+}
+
+#[derive(ApiResponse)]
+pub(crate) enum ClientMade {
+    /// The client, with its secret, which is shown this once.
+    #[oai(status = 201)]
+    Client(
+        Json<Value>,
+        /// Always `no-store`.
+        #[oai(header = "Cache-Control")]
+        String,
+    ),
+}
+
+#[derive(ApiResponse)]
+pub(crate) enum ClientRemoved {
+    /// It gets no tokens any more; those it has live until they expire.
+    #[oai(status = 204)]
+    Done,
+}
+
+/// `/api/clients`.
+pub(crate) struct ClientsApi {
+    pub(crate) oauth: Oauth,
+}
+
+#[OpenApi(prefix_path = "/api/clients", tag = "Tag::Oauth")]
+impl ClientsApi {
+    /// Makes a client.
+    ///
+    /// Takes its metadata (RFC 7591): `client_name`, `grant_types`, `redirect_uris`, `scope`, `token_endpoint_auth_method`, and
+    /// `access_token_format` (`jwt` or `opaque`). What it does for itself, it does in your account's name. Needs `keys:write`; a client
+    /// gets no scope that you lack.
+    #[oai(path = "/", method = "post", operation_id = "create_client")]
+    async fn create(&self, caller: Caller, metadata: Json<Value>) -> Result<ClientMade, ApiError> {
+        caller.may(Scope::KeysWrite)?;
+        let may: Vec<Scope> =
+            Scope::ALL.iter().copied().filter(|scope| !scope.is_permission() || caller.has(*scope)).collect();
+        let made = self.oauth.make_client(caller.account(), &metadata.0, &may).await?;
+        Ok(ClientMade::Client(Json(made.metadata()), "no-store".to_owned()))
+    }
+
+    /// Lists your clients.
+    ///
+    /// With the scope `admin` everybody's, and those that registered themselves; a thousand at most. Needs `keys:write`.
+    #[oai(path = "/", method = "get", operation_id = "list_clients")]
+    async fn list(&self, caller: Caller) -> Result<Json<ClientList>, ApiError> {
+        caller.may(Scope::KeysWrite)?;
+        let account = (!caller.has(Scope::Admin)).then(|| caller.account());
+        let clients = self.oauth.clients_of(account)?;
+        let shown =
+            clients.into_iter().map(|client| Registered { client, secret: None, registration_token: None });
+        Ok(Json(ClientList { clients: shown.map(|client| client.metadata()).collect() }))
+    }
+
+    /// Removes a client.
+    ///
+    /// One of yours; with the scope `admin` anybody's. Needs `keys:write`.
+    #[oai(path = "/:id", method = "delete", operation_id = "remove_client")]
+    async fn remove(
+        &self,
+        caller: Caller,
+        /// The client.
+        #[oai(example = "example_id")]
+        id: Path<String>,
+    ) -> Result<ClientRemoved, ApiError> {
+        caller.may(Scope::KeysWrite)?;
+        let account = (!caller.has(Scope::Admin)).then(|| caller.account());
+        if self.oauth.remove_client(account, &id).await? {
+            return Ok(ClientRemoved::Done);
+        }
+        let message = format!("There is no client `{}` of yours.", id.0);
+        Err(ApiError::new(StatusCode::NOT_FOUND, "client_not_found", message))
+    }
+}
+
+fn example_id() -> String {
+    "client_4bWdN1YpS0qfQmXzT7aJ2w".to_owned()
+}
