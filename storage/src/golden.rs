@@ -302,7 +302,7 @@ fn people_are_written_as_they_always_were() {
         who: Who::email(&email),
         rehashed: Some(password()),
     };
-    check("command-accounts-session-begin", &sessions(SessionCommand::Begin(sign_in)));
+    check("command-accounts-session-begin", &sessions(SessionCommand::Begin(Box::new(sign_in))));
     check("command-accounts-session-seen", &sessions(SessionCommand::Seen { secret_hash: secret() }));
     for (name, which) in
         [("one", Which::One(session())), ("all-but", Which::AllBut(session())), ("all", Which::All)]

@@ -73,6 +73,16 @@ impl TestClient {
         }
     }
 
+    /// The same node, asked by a caller that is shown redirects instead of following them.
+    ///
+    /// # Panics
+    /// Never: these settings are always accepted.
+    pub fn without_redirects(&self) -> Self {
+        let stays = reqwest::redirect::Policy::none();
+        let http = reqwest::Client::builder().no_proxy().timeout(DEADLINE).redirect(stays).build();
+        Self { http: http.expect("these settings are always accepted"), ..self.clone() }
+    }
+
     /// The same node, asked with another key.
     pub fn with_key(&self, key: &str) -> Self {
         Self { key: Some(key.to_owned()), ..self.clone() }

@@ -19,6 +19,7 @@ mod fetched;
 mod geo_file;
 mod hostile;
 mod hostile_files;
+mod identity;
 mod jobs;
 mod limits;
 mod main_job;

@@ -12,6 +12,7 @@ mod error;
 mod guard;
 mod hashing;
 mod letters;
+mod metrics;
 mod password;
 mod people;
 mod post;
@@ -45,6 +46,7 @@ pub use twinmcp_storage::accounts::Method;
 
 use self::guard::Guard;
 use self::hashing::Hashing;
+use self::metrics::Metrics;
 use self::post::Post;
 use self::sign_up::Letterbox;
 use crate::context::Context;
@@ -90,6 +92,7 @@ pub struct Accounts {
     hashing: Hashing,
     post: Post,
     letterbox: Letterbox,
+    metrics: Metrics,
 }
 
 impl Accounts {
@@ -105,7 +108,8 @@ impl Accounts {
             (AccountsActor { context: Arc::clone(&for_actor) }, ())
         });
         let (clock, entropy) = (Arc::clone(&context.clock), Arc::clone(&context.entropy));
-        let post = Post::new(&config.mail, Arc::clone(&clock), Arc::clone(&entropy))?;
+        let metrics = Metrics::new();
+        let post = Post::new(&config.mail, Arc::clone(&clock), Arc::clone(&entropy), metrics.clone())?;
         let hashing = Hashing::new(config.hash_threads, config.hashes_waiting_max);
         let accounts = Self {
             slot,
@@ -117,6 +121,7 @@ impl Accounts {
             hashing,
             post,
             letterbox: Letterbox::default(),
+            metrics,
         };
         Ok((child, accounts))
     }

@@ -20,6 +20,7 @@ use twinmcp_storage::clock::{Clock, Entropy};
 
 use super::config::{MailConfig, SmtpTls};
 use super::letters::Letter;
+use super::metrics::Metrics;
 use super::token::Token;
 
 /// Letters on their way at once; beyond that nobody is let in who would want one.
@@ -85,6 +86,7 @@ struct Inner {
     from: Mailbox,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    metrics: Metrics,
 }
 
 impl Post {
@@ -94,6 +96,7 @@ impl Post {
         config: &MailConfig,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
+        metrics: Metrics,
     ) -> Result<Self, MailError> {
         let from = if config.from.is_empty() { "TwinMCP <no-reply@localhost>" } else { &config.from };
         let from: Mailbox = from.parse().map_err(MailError::From)?;
@@ -102,7 +105,7 @@ impl Post {
         } else {
             Way::Relay(relay(config).map_err(MailError::Relay)?)
         };
-        let inner = Arc::new(Inner { way, from, clock, entropy });
+        let inner = Arc::new(Inner { way, from, clock, entropy, metrics });
         Ok(Self { inner, places: Arc::new(Semaphore::new(LETTERS_MAX)) })
     }
 
@@ -117,8 +120,9 @@ impl Post {
             tokio::time::sleep(*pause).await;
             sent = self.inner.send(to, &letter).await;
         }
+        self.inner.metrics.letter(sent.is_ok());
         if let Err(error) = sent {
-            // A relay may say the address in its answer, so only what kind it was is told.
+            // What the relay said is the cause, which is not told: it may name the address.
             tracing::error!(subject = letter.subject, error = %error, "a letter was not sent");
         }
     }
@@ -177,4 +181,87 @@ fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), LetterError> {
     file.sync_all()?;
     fs::rename(begun, folder.join(name))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::TcpListener;
+    use twinmcp_storage::clock::{SystemClock, SystemEntropy};
+
+    use super::*;
+
+    fn post(config: &MailConfig) -> Result<Post, MailError> {
+        Post::new(config, Arc::new(SystemClock), Arc::new(SystemEntropy), Metrics::new())
+    }
+
+    /// Takes one letter as a relay does (RFC 5321): what it was told, line by line.
+    async fn relay(listener: TcpListener) -> Vec<String> {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (read, mut write) = stream.into_split();
+        let (mut lines, mut told, mut in_letter) = (BufReader::new(read).lines(), Vec::new(), false);
+        write.write_all(b"220 relay.example ESMTP\r\n").await.unwrap();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
+            let answer: &[u8] = match (in_letter, verb.as_str()) {
+                (true, _) if line == "." => b"250 taken\r\n",
+                (true, _) => b"",
+                (false, "EHLO") => b"250-relay.example\r\n250 8BITMIME\r\n",
+                (false, "DATA") => b"354 go on\r\n",
+                (false, "QUIT") => b"221 bye\r\n",
+                (false, _) => b"250 ok\r\n",
+            };
+            in_letter = verb == "DATA" && !in_letter || in_letter && line != ".";
+            told.push(line);
+            write.write_all(answer).await.unwrap();
+        }
+        told
+    }
+
+    #[tokio::test]
+    async fn a_letter_is_handed_to_the_relay() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let taken = tokio::spawn(relay(listener));
+        let config = MailConfig {
+            host: "127.0.0.1".to_owned(),
+            port,
+            tls: SmtpTls::None,
+            from: "TwinMCP <no-reply@example.org>".to_owned(),
+            ..MailConfig::default()
+        };
+        let to = "ada@example.org".parse().unwrap();
+        let letter = Letter { subject: "Hello", text: "Hello,\r\n.\r\nthe end\r\n".to_owned() };
+        {
+            post(&config).unwrap().send(&to, letter).await;
+        }
+        let told = tokio::time::timeout(TIMEOUT, taken).await.unwrap().unwrap();
+        let has = |wanted: &str| told.iter().any(|line| line.contains(wanted));
+        for wanted in
+            ["MAIL FROM:<no-reply@example.org>", "RCPT TO:<ada@example.org>", "Subject: Hello", "the end"]
+        {
+            assert!(has(wanted), "{wanted}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_relay_letters_are_files_for_the_nodes_user_alone_and_not_without_end() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = folder.path().join("outbox");
+        write(&outbox, "1.eml", b"a letter").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&outbox), mode(&outbox.join("1.eml"))), (0o700, 0o600));
+        for number in 2..=OUTBOX_FILES_MAX {
+            fs::write(outbox.join(format!("{number}.eml")), "").unwrap();
+        }
+        assert!(matches!(write(&outbox, "more.eml", b""), Err(LetterError::Full)));
+    }
+
+    #[test]
+    fn mail_that_can_never_be_sent_is_told_at_the_start() {
+        let from = |from: &str| post(&MailConfig { from: from.to_owned(), ..MailConfig::default() }).is_ok();
+        assert!(from("") && from("TwinMCP <no-reply@example.org>") && from("no-reply@example.org"));
+        assert!(!from("TwinMCP") && !from("<>"));
+    }
 }

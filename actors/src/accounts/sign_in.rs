@@ -69,6 +69,12 @@ impl Accounts {
     /// right password; [`AccountsError::Hashing`] when too many sign in at once.
     #[instrument(name = "accounts.sign_in", skip_all)]
     pub async fn sign_in(&self, asked: SignInRequest<'_>) -> Result<NewSession, AccountsError> {
+        let result = self.try_sign_in(asked).await;
+        self.metrics.signed_in(&result);
+        result
+    }
+
+    async fn try_sign_in(&self, asked: SignInRequest<'_>) -> Result<NewSession, AccountsError> {
         let email = email(asked.email)?;
         let password = Arc::new(Password::typed(asked.password)?);
         let attempts = self.admit(Who::email(&email), asked.address)?;
@@ -99,7 +105,8 @@ impl Accounts {
             who: Who::email(&email),
             rehashed,
         };
-        let outcome = self.change(accounts::Command::Session(SessionCommand::Begin(sign_in))).await?;
+        let outcome =
+            self.change(accounts::Command::Session(SessionCommand::Begin(Box::new(sign_in)))).await?;
         let session = session(self.cluster.reader(), &secret.hash())?;
         match (outcome, session) {
             (Outcome::Done, Some(session)) => {

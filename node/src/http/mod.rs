@@ -61,12 +61,15 @@ pub(crate) fn fuzz_headers(headers: &poem::http::HeaderMap) {
     let allowed = Allowed::new(&known, &["https://docs.example".to_owned()]);
     let _ = allowed.check(None, headers);
     let _ = Credentials::of(headers);
+    let _ = session::secret(headers);
 }
 
 /// Reads text as an origin: see [`crate::fuzzing::url`].
 #[cfg(fuzzing)]
 pub(crate) fn fuzz_origin(text: &str) {
     let _ = origin::Origin::parse(text).is_some_and(|origin| origin.is_exact());
+    let path = session::local_path(Some(text));
+    assert!(path.starts_with('/') && !path.starts_with("//") && !path.contains('\\'), "{path}");
 }
 
 /// Checks an API key's secret.

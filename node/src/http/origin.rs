@@ -197,6 +197,25 @@ mod tests {
     }
 
     #[test]
+    fn an_origin_that_the_browser_may_not_tell_is_taken_from_a_form_of_ours_alone() {
+        let allowed = Allowed::new(&[], &[]);
+        for (site, right) in [
+            (Some("same-origin"), true),
+            (Some("same-site"), false),
+            (Some("cross-site"), false),
+            (None, false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, "localhost:3000".parse().unwrap());
+            headers.insert(header::ORIGIN, "null".parse().unwrap());
+            if let Some(site) = site {
+                headers.insert("sec-fetch-site", site.parse().unwrap());
+            }
+            assert_eq!(allowed.check(None, &headers).is_ok(), right, "{site:?}");
+        }
+    }
+
+    #[test]
     fn a_star_allows_every_name_and_origin() {
         let allowed = Allowed::new(&["*".to_owned()], &["*".to_owned()]);
         assert_eq!(check(&allowed, "anything.example", Some("null")), Ok(()));

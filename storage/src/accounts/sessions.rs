@@ -134,7 +134,7 @@ pub enum Which {
 pub enum Command {
     /// Begins a session. [`Outcome::NotFound`] for somebody who is not there or disabled, [`Outcome::Stale`] when what was
     /// compared has changed since or tries are locked, [`Outcome::AlreadyExists`] when the secret is taken.
-    Begin(SignIn),
+    Begin(Box<SignIn>),
     /// Notes that a session is in use. [`Outcome::NotFound`], [`Outcome::Stale`] when it has ended.
     Seen {
         /// Hash of its secret.

@@ -56,7 +56,7 @@ impl World {
             rehashed: None,
         };
         change(&mut sign_in);
-        self.apply(&Command::Session(SessionCommand::Begin(sign_in)))
+        self.apply(&Command::Session(SessionCommand::Begin(Box::new(sign_in))))
     }
 
     fn end(&mut self, number: u8, which: Which) -> Outcome {

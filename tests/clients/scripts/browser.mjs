@@ -1,39 +1,9 @@
-// Debian's Chromium against the pages of a node, driven by Playwright. Told as JSON what to look at; prints one JSON
-// list of {name, problem}, a null problem for what held. With `screenshots` it leaves a picture of each page there.
+// Debian's Chromium against the pages of a node. What is told by which story, and how, is in `stories.mjs`.
 import fs from "node:fs";
-import { createRequire } from "node:module";
-import { chromium } from "playwright-core";
+import { asked, check, finish, looks, story, text, url } from "./stories.mjs";
 
-const asked = JSON.parse(process.argv[2]);
-const axe = fs.readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const { url } = asked;
 const kiln = `${url}/libraries/acme/kiln`;
 const answer = `${kiln}?q=${encodeURIComponent(asked.question)}&version=2.0`;
-
-const browser = await chromium.launch({
-  executablePath: asked.chromium,
-  args: [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-  ],
-});
-
-const stories = [];
-const story = (name, tell, options = {}) => stories.push({ name, tell, options });
-
-function check(holds, otherwise) {
-  if (!holds) throw new Error(otherwise);
-}
-
-async function text(page, selector = "main") {
-  return (await page.locator(selector).first().innerText()).trim();
-}
 
 /** From the first page to a passage, with nothing but links and forms. */
 async function fromHomeToAnswer(page) {
@@ -223,56 +193,6 @@ const PAGES = [
   ["missing", `${url}/nowhere`],
 ];
 
-for (const colorScheme of ["light", "dark"]) {
-  for (const width of [390, 1440]) {
-    for (const [name, address] of PAGES) {
-      const view = { colorScheme, viewport: { width, height: 900 } };
-      story(`${name} has no finding of axe and fits, ${colorScheme} at ${width} px`, async (page, seen) => {
-        await page.goto(address);
-        await page.evaluate(axe);
-        const found = await page.evaluate(() => window.axe.run());
-        const told = found.violations.map((it) => `${it.id}: ${it.nodes.map((node) => node.html).join(" | ")}`);
-        check(told.length === 0, told.join("\n"));
-        const over = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-        check(over <= 0, `${over} px wider than the window`);
-        if (name === "missing") seen.length = 0; // The browser notes the status.
-        if (asked.screenshots) {
-          await page.screenshot({ path: `${asked.screenshots}/${name}-${colorScheme}-${width}.png`, fullPage: true });
-        }
-      }, view);
-    }
-  }
-}
+looks(PAGES.map(([name, address]) => [name, (page) => page.goto(address)]));
 
-async function run({ name, tell, options }) {
-  const context = await browser.newContext(options);
-  const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
-  // Whatever the browser complains of, or asks of another server, is a problem of the page.
-  const seen = [];
-  page.on("console", (message) => {
-    const expected = message.type() !== "error" || /status of 404/.test(message.text());
-    if (!expected) seen.push(`console: ${message.text()}`);
-  });
-  page.on("pageerror", (error) => seen.push(`script: ${error.message}`));
-  page.on("dialog", (dialog) => {
-    seen.push(`dialog: ${dialog.message()}`);
-    dialog.dismiss();
-  });
-  page.on("request", (request) => {
-    if (!request.url().startsWith(`${url}/`)) seen.push(`asked ${request.url()}`);
-  });
-  try {
-    await tell(page, seen);
-    return { name, problem: seen.length > 0 ? seen.join("\n") : null };
-  } catch (error) {
-    return { name, problem: `${error.message}\n${seen.join("\n")}` };
-  } finally {
-    await context.close();
-  }
-}
-
-const results = [];
-for (const it of stories) results.push(await run(it));
-await browser.close();
-console.log(JSON.stringify(results));
+await finish();

@@ -9,6 +9,7 @@ use super::Clients;
 
 /// Fewer stories than that, and the script has lost some.
 const STORIES_MIN: usize = 50;
+const PEOPLES_STORIES_MIN: usize = 34;
 
 /// What somebody may write into documentation that others read in a browser.
 const HOSTILE: &str = "# Hostile widget\n\nThe hostile widget <script>window.ran = 1</script> says \
@@ -74,8 +75,35 @@ async fn people_find_read_and_follow_everything_in_a_browser() {
             }),
         )
         .await;
+    all_hold(&told, STORIES_MIN);
+}
+
+#[tokio::test]
+async fn people_sign_up_in_and_out_and_change_their_accounts_in_a_browser() {
+    let clients = Clients::installed();
+    let setup = NodeSetup::default().with("accounts", "sign_up", "open");
+    let node = setup.with("accounts", "lock_after", 1_000).start().await;
+    let invited = json!({ "email": "invited@example.org" });
+    let invite = node.client().post("/api/accounts", &invited).await.expect(201).json();
+    let told = clients
+        .script(
+            "people.mjs",
+            &json!({
+                "url": node.url(),
+                "chromium": chromium(),
+                "outbox": node.data_dir().join("outbox").display().to_string(),
+                "invite": invite["link"],
+                "screenshots": std::env::var("TWINMCP_SCREENSHOTS").ok(),
+            }),
+        )
+        .await;
+    all_hold(&told, PEOPLES_STORIES_MIN);
+}
+
+/// Every story that was told held, and none was lost.
+fn all_hold(told: &Value, stories_min: usize) {
     let stories = told.as_array().cloned().unwrap_or_default();
-    assert!(stories.len() >= STORIES_MIN, "{} stories: {told}", stories.len());
+    assert!(stories.len() >= stories_min, "{} stories: {told}", stories.len());
     let failed: Vec<&Value> = stories.iter().filter(|story| !story["problem"].is_null()).collect();
     let sentence =
         |story: &&Value| format!("{}: {}", story["name"].as_str().unwrap_or_default(), story["problem"]);

@@ -166,7 +166,8 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     responses.retain(|status, _| match status.as_str() {
         // A webhook's caller shows the webhook's own secret instead of a key.
         "403" => protected || path.starts_with("/api/webhooks/") || path.starts_with("/api/auth/"),
-        "404" => named || id == "get_metrics",
+        // A session's account may have gone since.
+        "404" => named || id == "get_metrics" || path.starts_with("/api/auth/") && protected,
         "409" => method != "get",
         "408" | "413" | "415" => has_body,
         "202" => id == "context7_get_context",

@@ -1,0 +1,202 @@
+// The pages of people in a browser: sign-up, sign-in, another password, settings. Letters are read where the node writes them.
+import fs from "node:fs";
+import path from "node:path";
+import { asked, check, finish, looks, story, text, url } from "./stories.mjs";
+
+const PASSWORD = "correct horse battery";
+const withoutJavaScript = { javaScriptEnabled: false };
+
+/** The link in the newest letter to somebody about something, once it is there; another one than `before`. */
+async function link(to, subject, before = "") {
+  for (let tries = 0; tries < 600; tries += 1) {
+    const names = fs.existsSync(asked.outbox) ? fs.readdirSync(asked.outbox).filter((name) => name.endsWith(".eml")).sort() : [];
+    for (const name of names.reverse()) {
+      const letter = fs.readFileSync(path.join(asked.outbox, name), "utf8").replaceAll("=\r\n", "").replaceAll("=3D", "=");
+      const found = letter.match(/http:\S+token=[0-9a-f]{64}/);
+      if (letter.includes(`To: ${to}`) && letter.includes(`Subject: ${subject}`) && found && found[0] !== before) return found[0];
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`no letter to ${to} about ${subject}`);
+}
+
+async function makeAccount(page, email) {
+  await page.goto(`${url}/signin`);
+  await page.getByRole("link", { name: "Make an account" }).click();
+  await page.getByLabel("E-mail address").fill(email);
+  await page.getByLabel("Name").fill("Ada");
+  await page.getByRole("button", { name: "Send the letter" }).click();
+  await page.getByRole("heading", { name: "Look into your mail" }).waitFor();
+  await page.goto(await link(email, "Confirm"));
+  check((await text(page)).includes(email), await text(page));
+  await page.getByLabel("Password").fill(PASSWORD);
+  await page.getByRole("button", { name: "Make the account" }).click();
+  await page.getByRole("link", { name: "Sign in" }).click();
+}
+
+async function signIn(page, email, password = PASSWORD) {
+  await page.getByLabel("E-mail address").fill(email);
+  await page.getByLabel("Password").fill(password);
+  await page.getByRole("button", { name: "Sign in" }).click();
+}
+
+async function signedIn(page, email, password) {
+  await page.goto(`${url}/signin`);
+  await signIn(page, email, password);
+  await page.waitForURL(`${url}/settings`);
+}
+
+story("a person makes an account, signs in and out", async (page) => {
+  await makeAccount(page, "one@example.org");
+  await signIn(page, "one@example.org");
+  await page.waitForURL(`${url}/settings`);
+  check((await text(page)).includes("This session"), await text(page));
+  const [cookie] = (await page.context().cookies()).filter((it) => it.name === "__Host-twinmcp");
+  check(cookie?.httpOnly && cookie.secure && cookie.sameSite === "Lax" && cookie.path === "/", JSON.stringify(cookie));
+  check((await page.evaluate(() => document.cookie)) === "", "a script can read a cookie");
+  await page.getByRole("button", { name: "Sign out", exact: true }).click();
+  await page.waitForURL(`${url}/signin`);
+  await page.goto(`${url}/settings`);
+  await page.waitForURL((now) => now.href === `${url}/signin?return_to=/settings`);
+});
+
+story("the same works without JavaScript, and on a phone", async (page) => {
+  await makeAccount(page, "two@example.org");
+  await signIn(page, "two@example.org");
+  await page.waitForURL(`${url}/settings`);
+}, { ...withoutJavaScript, viewport: { width: 390, height: 844 } });
+
+story("the cookie is taken on localhost too", async (page, seen) => {
+  const local = url.replace("127.0.0.1", "localhost");
+  await page.goto(`${local}/signin`);
+  await signIn(page, "one@example.org");
+  await page.waitForURL(`${local}/settings`);
+  check((await text(page)).includes("one@example.org"), await text(page));
+  seen.length = 0; // Another name for the same node.
+});
+
+story("a wrong password is told in the page, and the address stays", async (page) => {
+  await page.goto(`${url}/signin`);
+  await signIn(page, "one@example.org", "not my password");
+  check((await text(page, "[role=alert]")).includes("wrong"), await text(page));
+  check((await page.getByLabel("E-mail address").inputValue()) === "one@example.org", "the address is gone");
+});
+
+story("a person who was on the way somewhere gets there", async (page) => {
+  await page.goto(`${url}/signin?return_to=${encodeURIComponent("/libraries?q=kiln")}`);
+  await signIn(page, "one@example.org");
+  await page.waitForURL((now) => now.href === `${url}/libraries?q=kiln`);
+});
+
+story("a forgotten password is replaced, and every session ends", async (page) => {
+  const other = await page.context().browser().newContext();
+  const elsewhere = await other.newPage();
+  await signedIn(elsewhere, "two@example.org");
+  await page.goto(`${url}/signin`);
+  await page.getByRole("link", { name: "Forgot the password?" }).click();
+  await page.getByLabel("E-mail address").fill("two@example.org");
+  await page.getByRole("button", { name: "Send the link" }).click();
+  await page.goto(await link("two@example.org", "Choose another password"));
+  await page.getByLabel("Password").fill("another good password");
+  await page.getByRole("button", { name: "Set the password" }).click();
+  await page.getByRole("link", { name: "Sign in" }).click();
+  await signIn(page, "two@example.org", "another good password");
+  await page.waitForURL(`${url}/settings`);
+  await elsewhere.goto(`${url}/settings`);
+  check(elsewhere.url().includes("/signin"), elsewhere.url());
+  await other.close();
+});
+
+story("a link that was used says so", async (page) => {
+  const response = await page.goto(await link("two@example.org", "Choose another password"));
+  check(response.status() === 400, `status ${response.status()}`);
+  check((await text(page, "[role=alert]")).includes("was used"), await text(page));
+});
+
+story("settings change name and password, and end another session", async (page) => {
+  await makeAccount(page, "three@example.org");
+  const other = await page.context().browser().newContext();
+  const elsewhere = await other.newPage();
+  await signedIn(elsewhere, "three@example.org");
+  await signedIn(page, "three@example.org");
+  await page.getByLabel("Name").fill("Grace");
+  await page.getByRole("button", { name: "Save the name" }).click();
+  await page.waitForURL("**done=name");
+  check((await page.getByLabel("Name").inputValue()) === "Grace", "the name is another");
+  const sessions = page.getByRole("listitem");
+  check((await sessions.count()) === 2, `${await sessions.count()} sessions`);
+  await sessions.filter({ hasNotText: "This session" }).getByRole("button").click();
+  await page.waitForURL("**done=session");
+  await elsewhere.goto(`${url}/settings`);
+  check(elsewhere.url().includes("/signin"), elsewhere.url());
+  await other.close();
+
+  const section = page.getByRole("region", { name: "Password" });
+  await section.getByLabel("Current password").fill("not my password");
+  await section.getByLabel("New password").fill("a better password");
+  await section.getByRole("button").click();
+  check((await text(page, "[role=alert]")).includes("current password is wrong"), await text(page));
+  await section.getByLabel("Current password").fill(PASSWORD);
+  await section.getByLabel("New password").fill("a better password");
+  await section.getByRole("button").click();
+  await page.waitForURL("**done=password");
+});
+
+story("another address is taken once its link is opened", async (page) => {
+  await signedIn(page, "three@example.org", "a better password");
+  const section = page.getByRole("region", { name: "E-mail address" });
+  await section.getByLabel("New e-mail address").fill("four@example.org");
+  await section.getByLabel("Current password").fill("a better password");
+  await section.getByRole("button").click();
+  await page.waitForURL("**done=email");
+  await page.goto(await link("four@example.org", "Confirm"));
+  await page.getByRole("button", { name: "Confirm" }).click();
+  await page.getByRole("link", { name: "Your account" }).click();
+  check((await text(page)).includes("four@example.org"), await text(page));
+});
+
+story("an account is exported, and deleted with the password alone", async (page) => {
+  await signedIn(page, "four@example.org", "a better password");
+  const answer = await page.request.get(`${url}/api/auth/account`);
+  check((await answer.json()).account.email === "four@example.org", await answer.text());
+  await page.getByText("Delete the account").first().click();
+  const form = page.locator("details");
+  await form.getByLabel("Current password").fill("not my password");
+  await form.getByRole("button").click();
+  check((await text(page, "[role=alert]")).includes("wrong"), await text(page));
+  await form.getByLabel("Current password").fill("a better password");
+  await form.getByRole("button").click();
+  await page.getByRole("heading", { name: "The account is deleted" }).waitFor();
+});
+
+story("a form of another site is refused", async (page, seen) => {
+  await page.goto(`${url}/signin`);
+  const other = url.replace("127.0.0.1", "localhost");
+  await page.evaluate(async (target) => {
+    const answer = await fetch(target, { method: "POST", mode: "no-cors", body: new URLSearchParams({ email: "a" }) }).catch(() => null);
+    window.answered = answer?.type ?? "blocked";
+  }, `${other}/signin`);
+  check((await page.evaluate(() => window.answered)) === "blocked", "the policy let it out");
+  seen.length = 0; // That the browser says so is what is wanted here.
+});
+
+const settings = async (page) => {
+  await page.goto(`${url}/signin?return_to=/settings`);
+  await signIn(page, "one@example.org");
+  await page.waitForURL(`${url}/settings`);
+};
+
+looks([
+  ["signin", (page) => page.goto(`${url}/signin`)],
+  ["signin-refused", async (page) => {
+    await page.goto(`${url}/signin`);
+    await signIn(page, "one@example.org", "x");
+    await page.getByRole("alert").waitFor();
+  }],
+  ["signup", (page) => page.goto(`${url}/signup`)],
+  ["reset", (page) => page.goto(`${url}/reset`)],
+  ["link", async (page) => page.goto(asked.invite)],
+  ["settings", settings],
+]);
+
+await finish();
