@@ -1,5 +1,8 @@
 //! Who somebody is: the negative cases of `docs/identity.md`, each in a test that has its number.
 
+mod app;
+mod oauth;
+mod oauth_cluster;
 mod people;
 mod people_pages;
 

@@ -1,0 +1,177 @@
+//! The authorization server on three nodes: what is single-use is used once, whoever is asked.
+
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, stream};
+use reqwest::Method;
+use serde_json::json;
+use twinmcp_tests::{TestCluster, eventually};
+
+use super::Browser;
+use super::app::{App, Tokens, opens, parameter, signed_in};
+
+/// Where the service is for all of its nodes.
+const ISSUER: &str = "http://localhost:3000";
+
+async fn cluster() -> TestCluster {
+    TestCluster::start_as(3, 0, async |number| {
+        TestCluster::setup(number).with("http", "public_url", ISSUER).with("oauth", "key_seconds", 8).with(
+            "oauth",
+            "key_publish_seconds",
+            2,
+        )
+    })
+    .await
+}
+
+/// How often a code is raced for; `TWINMCP_RACES` overrides it.
+fn races() -> usize {
+    twinmcp_tests::variable("TWINMCP_RACES").map_or(200, |races| usize::try_from(races).unwrap())
+}
+
+#[tokio::test]
+async fn case_003_a_code_sent_to_two_nodes_at_once_is_good_once() {
+    let cluster = cluster().await;
+    let app = App::public(&cluster.nodes[0]).await;
+    let mut browser = signed_in(&cluster.nodes[0], "ada@example.org").await;
+    app.code(&mut browser, &[]).await;
+    let path = app.authorize(&[]);
+    let race = async |number: usize| {
+        let asked = browser.request(Method::GET, &path);
+        let sent = browser.client.answer(asked).await.expect(303);
+        let code = parameter(sent.header("location"), "code").unwrap();
+        let (one, two) = (cluster.client(number % 3), cluster.client((number + 1) % 3));
+        let answers = tokio::join!(app.redeem(&one, &code, &[]), app.redeem(&two, &code, &[]));
+        let mut statuses = [answers.0.status, answers.1.status];
+        statuses.sort_unstable();
+        statuses
+    };
+    let outcomes: Vec<_> = stream::iter(0..races()).map(race).buffer_unordered(8).collect().await;
+    let wrong: Vec<_> = outcomes.iter().filter(|statuses| **statuses != [200, 400]).collect();
+    assert!(wrong.is_empty(), "{} of {} races: {wrong:?}", wrong.len(), outcomes.len());
+}
+
+#[tokio::test]
+async fn case_033_a_refresh_token_sent_to_two_nodes_at_once_has_one_successor_at_most() {
+    let cluster = cluster().await;
+    let app = App::public(&cluster.nodes[0]).await;
+    let mut browser = signed_in(&cluster.nodes[0], "ada@example.org").await;
+    for number in 0..races() / 10 {
+        let tokens = app.tokens(&cluster.client(0), &mut browser, &[]).await;
+        let (one, two) = (cluster.client(number % 3), cluster.client((number + 1) % 3));
+        let answers =
+            tokio::join!(app.refresh(&one, &tokens.refresh, &[]), app.refresh(&two, &tokens.refresh, &[]));
+        let given: Vec<_> =
+            [answers.0, answers.1].into_iter().filter(|answer| answer.status == 200).collect();
+        assert_eq!(given.len(), 1, "one is first, and the other ends the family");
+        let next = Tokens::of(&given[0]).refresh;
+        app.refresh(&cluster.client(2), &next, &[]).await.expect(400);
+    }
+}
+
+#[tokio::test]
+async fn case_058_and_091_and_113_what_is_taken_away_at_one_node_is_gone_at_all() {
+    let cluster = cluster().await;
+    let app = App::public(&cluster.nodes[0]).await;
+    let mut browser = signed_in(&cluster.nodes[0], "ada@example.org").await;
+    let everywhere = async |token: &str, good: bool| {
+        let began = Instant::now();
+        for node in 0..3 {
+            let client = cluster.client(node);
+            eventually("every node to know", async || (opens(&client, token).await == good).then_some(()))
+                .await;
+        }
+        began.elapsed()
+    };
+    let tokens = app.tokens(&cluster.client(1), &mut browser, &[]).await;
+    everywhere(&tokens.access, true).await;
+    app.ask(&cluster.client(2), "/api/oauth/revoke", &[("token", &tokens.refresh)]).await.expect(200);
+    let took = everywhere(&tokens.access, false).await;
+    println!("a revocation is known on every node after {} ms", took.as_millis());
+
+    let tokens = app.tokens(&cluster.client(1), &mut browser, &[]).await;
+    everywhere(&tokens.access, true).await;
+    let mut elsewhere = browser.moved_to(&cluster.nodes[2]);
+    elsewhere.post("/api/auth/sign-out", &json!({})).await.expect(204);
+    everywhere(&tokens.access, false).await;
+
+    let machine =
+        json!({ "client_name": "build", "grant_types": ["client_credentials"], "scope": "docs:read" });
+    let machine = App::made_by(&cluster.client(0), &machine).await;
+    let grant = [("grant_type", "client_credentials")];
+    let given = eventually("the client on node 2", async || {
+        let answer = machine.ask(&cluster.client(1), "/api/oauth/token", &grant).await;
+        (answer.status == 200).then_some(answer)
+    });
+    let token = Tokens::of(&given.await).access;
+    everywhere(&token, true).await;
+    let keys = cluster.client(0).get("/api/signing-keys").await.expect(200).json();
+    for key in keys["keys"].as_array().unwrap() {
+        let kid = key["kid"].as_str().unwrap();
+        cluster.client(1).delete(&format!("/api/signing-keys/{kid}")).await;
+    }
+    everywhere(&token, false).await;
+}
+
+#[tokio::test]
+async fn case_112_keys_follow_each_other_and_no_token_is_refused() {
+    let cluster = cluster().await;
+    let machine =
+        json!({ "client_name": "build", "grant_types": ["client_credentials"], "scope": "docs:read" });
+    let machine = App::made_by(&cluster.client(0), &machine).await;
+    let began = Instant::now();
+    let mut kids = std::collections::BTreeSet::new();
+    let mut tokens = 0;
+    while kids.len() < 3 && began.elapsed() < Duration::from_secs(60) {
+        let maker = cluster.client(tokens % 3);
+        let answer = machine.ask(&maker, "/api/oauth/token", &[("grant_type", "client_credentials")]).await;
+        // A node that has not heard of the client yet.
+        if answer.status == 401 && tokens < 3 {
+            continue;
+        }
+        let token = Tokens::of(&answer.expect(200)).access;
+        for node in 0..3 {
+            assert!(opens(&cluster.client(node), &token).await, "token {tokens} at node {node}");
+        }
+        kids.insert(token.split('.').next().unwrap().to_owned());
+        tokens += 1;
+    }
+    assert!(kids.len() >= 3, "{} keys signed {tokens} tokens", kids.len());
+}
+
+#[tokio::test]
+async fn case_120_without_a_quorum_nothing_is_redeemed_and_afterwards_once() {
+    let mut cluster = cluster().await;
+    let app = App::public(&cluster.nodes[0]).await;
+    let mut browser = signed_in(&cluster.nodes[0], "ada@example.org").await;
+    let known = app.tokens(&cluster.client(0), &mut browser, &[]).await;
+    let code = app.code(&mut browser, &[]).await;
+    for node in [1, 2] {
+        cluster.nodes[node].kill().await;
+    }
+    let alone = cluster.client(0);
+    let refused = app.redeem(&alone, &code, &[]).await.expect(503);
+    assert_eq!(refused.code(), "temporarily_unavailable");
+    assert!(!refused.header("retry-after").is_empty());
+    assert!(opens(&alone, &known.access).await, "what was given goes on");
+    for node in [1, 2] {
+        cluster.nodes[node].restart().await;
+    }
+    // The one that was refused may have been taken after all: then it is known as used. It is never good twice.
+    let mut given = 0;
+    for node in 0..3 {
+        let answer = eventually("a leader", async || {
+            let answer = app.redeem(&cluster.client(node), &code, &[]).await;
+            (answer.status != 503).then_some(answer)
+        });
+        given += usize::from(answer.await.status == 200);
+    }
+    assert!(given <= 1, "{given} times");
+    let mut later = Browser::at(&cluster.nodes[2]);
+    eventually("sign-in again", async || {
+        let answer = later.sign_in("ada@example.org", super::PASSWORD).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+    app.tokens(&cluster.client(1), &mut later, &[]).await;
+}
