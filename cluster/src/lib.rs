@@ -20,6 +20,7 @@ mod error;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod handle;
+mod installing;
 mod joining;
 pub mod membership;
 mod metrics;

@@ -68,6 +68,7 @@ use crate::config::ClusterConfig;
 use crate::error::ClusterError;
 use crate::handle::Applied;
 use crate::metrics::Metrics;
+use crate::installing::Before;
 use crate::peer::{PeerServer, PeerService, Peers, Transport};
 use crate::status::{ClusterId, ClusterStatus, GroupId, MemberStatus, NodeId, Role, StopReason};
 
@@ -262,6 +263,11 @@ impl Consensus {
 
     /// Makes a snapshot and cuts the log behind it.
     #[cfg(test)]
+    /// What readers see while a snapshot takes the state's place.
+    pub(crate) fn before(&self) -> Before {
+        self.applier.before()
+    }
+
     pub(crate) async fn snapshot_now(&self) {
         self.raft.trigger().snapshot().await.unwrap();
         let applied = self.status().applied_index.unwrap();
