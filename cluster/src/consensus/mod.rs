@@ -435,6 +435,14 @@ pub(crate) fn fuzz_log_entry(bytes: &[u8]) {
     let index = bytes.get(23..31).and_then(|index| index.try_into().ok()).map_or(0, u64::from_be_bytes);
     let group = crate::status::GroupId(group);
     if let Ok(entry) = entry::decode(group, index, bytes) {
+/// The term of the vote that is written, if this writes one.
+#[cfg(test)]
+pub(crate) fn voted_in(write: &twinmcp_storage::engine::Write) -> Option<u64> {
+    let is_vote = write.space == Keyspace::Vote && write.key.ends_with(records::VOTE.as_bytes());
+    let record = twinmcp_storage::record::decode::<records::VoteRecord>(write.value.as_ref()?);
+    is_vote.then(|| Some(types::Vote::from(record.ok()?).leader_id.term))?
+}
+
         let _ = entry::encode(group, &entry);
     }
 }
