@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{ActorProcessingErr, SpawnErr};
-use twinmcp_cluster::Cluster;
+use twinmcp_cluster::{Cluster, ClusterKeys};
 use twinmcp_storage::bundle::BundleStore;
 use twinmcp_storage::clock::{Clock, Entropy};
 
@@ -43,7 +43,7 @@ pub use distribution::{BundlesConfig, Distribution};
 pub use jobs::{Jobs, JobsConfig};
 pub use libraries::Libraries;
 pub use mending::Mending;
-pub use refresh::{MasterKey, Refresh};
+pub use refresh::Refresh;
 pub use search::Search;
 pub use slot::Unanswered;
 pub use supervisor::{SupervisionConfig, Supervisor};
@@ -55,7 +55,7 @@ use embedding::{Endpoint, EndpointConfig, EndpointError, StaticTable};
 use outbound::{Outbound, OutboundConfig, OutboundError, SystemResolver};
 
 /// How the actors of a node run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ActorsConfig {
     /// The node's name, unique in the process.
     pub node: String,
@@ -74,7 +74,7 @@ pub struct ActorsConfig {
     /// When a dead actor is started again.
     pub supervision: SupervisionConfig,
     /// What secrets are made from.
-    pub master_key: MasterKey,
+    pub keys: ClusterKeys,
 }
 
 /// The actors could not be started.
@@ -169,7 +169,7 @@ impl Actors {
         let (usage_child, usage) = Usage::child(&context);
         let (libraries_child, libraries) = Libraries::child(&context);
         let (jobs_child, jobs) = Jobs::child(&context, &config.jobs);
-        let (refresh_child, refresh) = Refresh::child(&context, &jobs, config.master_key);
+        let (refresh_child, refresh) = Refresh::child(&context, &jobs, config.keys);
         let (distribution_child, distribution) = Distribution::child(&context, config.bundles);
         let (mending_child, mending) = Mending::child(&context, &jobs, &distribution);
         let (search_child, search) = Search::child(&context, &jobs, &mending, &distribution);

@@ -306,6 +306,21 @@ impl Cluster {
         self.change(MemberChange::Upgrade { version: reads }).await
     }
 
+    /// Returns once what was applied so far would survive a power cut here.
+    pub(crate) async fn persist(&self) -> io::Result<()> {
+        self.inner.consensus.persist().await
+    }
+
+    /// Asks peers over new connections from now on, which show the certificate that this node has now.
+    pub fn renew_connections(&self) {
+        self.inner.consensus.peers().renew();
+    }
+
+    /// Nodes that were last met with a certificate of an authority that this one does not know.
+    pub fn estranged(&self) -> Vec<NodeId> {
+        self.inner.consensus.transport().estranged()
+    }
+
     /// Until when peers believe this node's certificate; the beginning of time for a node without one.
     pub fn certified_until(&self) -> Timestamp {
         self.inner.consensus.transport().certified_until()

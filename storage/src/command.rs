@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::engine::StorageError;
 use crate::record::Record;
 use crate::transaction::Transaction;
-use crate::{accounts, api_keys, catalogue, jobs, libraries, members, refresh, usage};
+use crate::{accounts, api_keys, catalogue, jobs, libraries, members, refresh, rotation, usage};
 
 /// One change, by noun. Variants are only ever added at the end: their numbers are on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub enum Command {
     Refresh(refresh::Command),
     /// A change to the nodes of the cluster.
     Members(members::Command),
+    /// A step in replacing what is secret; since version 3 of the cluster.
+    Rotation(rotation::Command),
 }
 
 impl Record for Command {
@@ -50,6 +52,7 @@ impl Command {
             Self::Usage(_) => "usage",
             Self::Refresh(_) => "refresh",
             Self::Members(_) => "members",
+            Self::Rotation(_) => "rotation",
         }
     }
 }
@@ -87,6 +90,7 @@ pub fn apply(
         Command::Usage(command) => usage::apply(transaction, at, command),
         Command::Refresh(command) => refresh::apply(transaction, at, command),
         Command::Members(command) => members::apply(transaction, at, command),
+        Command::Rotation(command) => rotation::apply(transaction, at, command),
     }
 }
 

@@ -23,5 +23,6 @@ pub mod libraries;
 pub mod members;
 pub mod record;
 pub mod refresh;
+pub mod rotation;
 pub mod transaction;
 pub mod usage;

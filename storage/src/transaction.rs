@@ -17,6 +17,8 @@ pub enum Change {
     Job(JobId),
     /// Many entries of the catalogue changed.
     Catalogue,
+    /// A rotation of the cluster's key or of its authority has moved on.
+    Secrets,
     /// The whole state was replaced by a snapshot.
     Everything,
 }

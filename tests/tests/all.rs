@@ -29,6 +29,7 @@ mod publishing;
 mod quickstart;
 mod refresh;
 mod restarting;
+mod rotation;
 mod routing;
 mod skew;
 mod stateless;

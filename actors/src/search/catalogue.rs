@@ -133,7 +133,8 @@ impl Pending {
                 ids.insert(id.clone());
             }
             (_, Change::Everything | Change::Catalogue) => *self = Self::Everything,
-            (Self::Everything, Change::Library(_)) | (_, Change::ApiKey(_) | Change::Job(_)) => {}
+            (Self::Everything, Change::Library(_))
+            | (_, Change::ApiKey(_) | Change::Job(_) | Change::Secrets) => {}
         }
     }
 }

@@ -56,6 +56,7 @@ use self::requests::Numbers;
 use self::serve::Service;
 use self::snapshot::SnapshotStore;
 pub use self::start::BUILD_VERSION;
+pub(crate) use self::start::ROTATION_VERSION;
 use self::start::{begin, open, settings, start_error, start_failed};
 use self::tail::Tail;
 use self::types::Raft;
@@ -67,8 +68,8 @@ use crate::changes::{ChangeFeed, Changes};
 use crate::config::ClusterConfig;
 use crate::error::ClusterError;
 use crate::handle::Applied;
-use crate::metrics::Metrics;
 use crate::installing::Before;
+use crate::metrics::Metrics;
 use crate::peer::{PeerServer, PeerService, Peers, Transport};
 use crate::status::{ClusterId, ClusterStatus, GroupId, MemberStatus, NodeId, Role, StopReason};
 
@@ -228,6 +229,12 @@ impl Consensus {
         Duration::from_millis(self.config.heartbeat_ms)
     }
 
+    /// Returns once what was applied so far would survive a power cut.
+    pub(crate) async fn persist(&self) -> std::io::Result<()> {
+        let applier = Arc::clone(&self.applier);
+        self.work.run(move || applier.sync()).await?
+    }
+
     /// The way to peers.
     pub(crate) fn peers(&self) -> &Peers {
         &self.peers
@@ -256,6 +263,11 @@ impl Consensus {
         self.changes.subscribe()
     }
 
+    /// What readers see while a snapshot takes the state's place.
+    pub(crate) fn before(&self) -> Before {
+        self.applier.before()
+    }
+
     /// How far the state is, each time it moves.
     pub(crate) fn applied(&self) -> watch::Receiver<Option<u64>> {
         self.applier.applied()
@@ -263,11 +275,6 @@ impl Consensus {
 
     /// Makes a snapshot and cuts the log behind it.
     #[cfg(test)]
-    /// What readers see while a snapshot takes the state's place.
-    pub(crate) fn before(&self) -> Before {
-        self.applier.before()
-    }
-
     pub(crate) async fn snapshot_now(&self) {
         self.raft.trigger().snapshot().await.unwrap();
         let applied = self.status().applied_index.unwrap();
@@ -428,13 +435,6 @@ pub(crate) fn applied_by(write: &twinmcp_storage::engine::Write) -> Option<Optio
     })
 }
 
-/// See [`crate::fuzzing::log_entry`].
-#[cfg(fuzzing)]
-pub(crate) fn fuzz_log_entry(bytes: &[u8]) {
-    let group = bytes.get(3..7).and_then(|group| group.try_into().ok()).map_or(0, u32::from_be_bytes);
-    let index = bytes.get(23..31).and_then(|index| index.try_into().ok()).map_or(0, u64::from_be_bytes);
-    let group = crate::status::GroupId(group);
-    if let Ok(entry) = entry::decode(group, index, bytes) {
 /// The term of the vote that is written, if this writes one.
 #[cfg(test)]
 pub(crate) fn voted_in(write: &twinmcp_storage::engine::Write) -> Option<u64> {
@@ -443,6 +443,13 @@ pub(crate) fn voted_in(write: &twinmcp_storage::engine::Write) -> Option<u64> {
     is_vote.then(|| Some(types::Vote::from(record.ok()?).leader_id.term))?
 }
 
+/// See [`crate::fuzzing::log_entry`].
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_log_entry(bytes: &[u8]) {
+    let group = bytes.get(3..7).and_then(|group| group.try_into().ok()).map_or(0, u32::from_be_bytes);
+    let index = bytes.get(23..31).and_then(|index| index.try_into().ok()).map_or(0, u64::from_be_bytes);
+    let group = crate::status::GroupId(group);
+    if let Ok(entry) = entry::decode(group, index, bytes) {
         let _ = entry::encode(group, &entry);
     }
 }

@@ -27,8 +27,10 @@ use crate::status::ClusterId;
 
 /// Since this version of the cluster proposals have numbers, and are done once however often they are sent.
 pub(super) const REQUESTS_VERSION: u32 = 2;
+/// Since this version of the cluster its key and its authority can be replaced.
+pub(crate) const ROTATION_VERSION: u32 = 3;
 /// The newest version of a cluster that this build takes part in.
-pub const BUILD_VERSION: u32 = 2;
+pub const BUILD_VERSION: u32 = 3;
 
 /// Entries `openraft` hands to a peer at once.
 const REPLICATED_ENTRIES_MAX: u64 = 64;

@@ -17,6 +17,7 @@ mod jobs;
 mod libraries;
 mod problem;
 mod refresh;
+mod rotations;
 mod route;
 mod search;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub(crate) use self::health::{Health, HealthApi};
 pub(crate) use self::jobs::JobsApi;
 pub(crate) use self::libraries::LibrariesApi;
 pub(crate) use self::refresh::RefreshApi;
+pub(crate) use self::rotations::RotationsApi;
 pub(crate) use self::route::RouteApi;
 pub(crate) use self::search::{Context7Api, ToolsApi};
 pub(crate) use self::tools::Tools;
@@ -81,6 +83,7 @@ pub(crate) type Apis = (
     JobsApi,
     ApiKeysApi,
     ClusterApi,
+    RotationsApi,
     RouteApi,
     HealthApi,
 );

@@ -15,6 +15,7 @@ mod mcp;
 mod pack;
 mod progress;
 mod quickstart;
+mod rotate;
 mod serve;
 mod tools;
 
