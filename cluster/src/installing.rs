@@ -18,6 +18,8 @@ struct Inner {
     view: ArcSwapOption<Box<dyn Reader>>,
     /// Installs that have begun: a reader that looked before one did, and read after, looks again.
     begun: AtomicU64,
+    /// Batches written by installs.
+    written: AtomicU64,
 }
 
 impl Before {
@@ -30,6 +32,16 @@ impl Before {
     /// From now on readers see the engine again.
     pub(crate) fn let_go(&self) {
         self.0.view.store(None);
+    }
+
+    /// Another batch is written.
+    pub(crate) fn wrote(&self) {
+        self.0.written.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Batches that installs have written: grows as long as one comes along.
+    pub(crate) fn written(&self) -> u64 {
+        self.0.written.load(Ordering::Relaxed)
     }
 
     /// What `held` answers during an install, and `engine` at other times.

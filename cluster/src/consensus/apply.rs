@@ -280,7 +280,8 @@ impl Applier {
     /// says that it holds nothing, and the next start puts the snapshot there again.
     pub(super) fn install(&self, meta: &SnapshotMeta, pieces: &SnapshotPieces) -> Result<(), ApplyError> {
         self.before.hold(&*self.engine);
-        let mut writes = ChunkedWrites { engine: &*self.engine, batch: Batch::new(), bytes: 0 };
+        let mut writes =
+            ChunkedWrites { engine: &*self.engine, before: &self.before, batch: Batch::new(), bytes: 0 };
         writes.remove(Keyspace::Meta, records::key(self.group, records::APPLIED))?;
         for &space in Keyspace::STATE {
             let mut after: Option<Vec<u8>> = None;
@@ -370,6 +371,7 @@ fn apply_commands(
 /// Writes in batches of a bounded size, each buffered, in order.
 struct ChunkedWrites<'a> {
     engine: &'a dyn Engine,
+    before: &'a Before,
     batch: Batch,
     bytes: usize,
 }
@@ -393,6 +395,7 @@ impl ChunkedWrites<'_> {
 
     fn flush(&mut self) -> Result<(), DumpError> {
         self.bytes = 0;
+        self.before.wrote();
         Ok(self.engine.commit(std::mem::take(&mut self.batch), Durability::Buffered)?)
     }
 }

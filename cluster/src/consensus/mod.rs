@@ -158,7 +158,7 @@ impl Consensus {
         let transport = Arc::clone(&peering.transport);
         let server = PeerServer { transport: peering.transport, service: Arc::new(service), patience };
         tokio::spawn(server.run(serving.subscribe()));
-        let begun = match begin(&config, &raft, &applier, &*clock, entropy).await {
+        let begun = match begin(&config, &raft, (&applier, &snapshots), &*clock, entropy).await {
             Ok(begun) => begun,
             Err(error) => {
                 serving.send_replace(true);

@@ -151,6 +151,17 @@ impl Trust {
             .collect()
     }
 
+    /// Whether one of the keys opens the authority that signs.
+    pub fn opens_with(&self, keys: &ClusterKeys) -> bool {
+        self.authority(keys).is_ok()
+    }
+
+    fn authority(&self, keys: &ClusterKeys) -> Result<CertificateAuthority, AuthorityError> {
+        let keys = keys.all();
+        let mut opened = keys.iter().map(|key| CertificateAuthority::open(&self.issuing, key));
+        opened.find(Result::is_ok).unwrap_or(Err(AuthorityError::Sealed))
+    }
+
     /// A certificate for `node`, good from a minute before `now` for `life_ms`.
     ///
     /// # Errors
@@ -162,10 +173,7 @@ impl Trust {
         now: Timestamp,
         life_ms: u64,
     ) -> Result<Credentials, AuthorityError> {
-        let keys = keys.all();
-        let mut opened = keys.iter().map(|key| CertificateAuthority::open(&self.issuing, key));
-        let authority = opened.find(Result::is_ok).unwrap_or(Err(AuthorityError::Sealed))?;
-        let mut credentials = authority.issue(cluster, node, now, life_ms)?;
+        let mut credentials = self.authority(keys)?.issue(cluster, node, now, life_ms)?;
         credentials.roots.extend(self.also.iter().map(|also| also.certificate.clone().into()));
         Ok(credentials)
     }

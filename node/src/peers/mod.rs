@@ -153,7 +153,8 @@ impl Place {
             listener.zip(gossip).map(|(listener, gossip)| Ports::new(listener, gossip, &keys, &data.state));
         let place = Self {
             node,
-            joins: admission.is_some() && recorded.is_none(),
+            // Also when it was started before, and ended before any of the cluster's state had come: it never founds one.
+            joins: admission.is_some() && Cluster::recorded_id(&*data.state)?.is_none(),
             facts,
             keys,
             folder,
@@ -245,7 +246,9 @@ impl Place {
     fn trust(&self, state: &dyn Reader) -> Result<Option<Trust>, PlaceError> {
         let (agreed, renewal) = (Trust::agreed(state)?, self.folder.renewal()?);
         let Some(given) = renewal.map(|renewal| renewal.trust()) else { return Ok(agreed) };
-        if agreed.as_ref().is_none_or(|agreed| agreed.made_at() < given.made_at()) {
+        // As long as the state is of before, it may also be sealed with a key that is gone.
+        let is_newer = |agreed: &Trust| agreed.made_at() >= given.made_at() && agreed.opens_with(&self.keys);
+        if !agreed.as_ref().is_some_and(is_newer) {
             return Ok(Some(given));
         }
         self.folder.forget_renewal()?;
