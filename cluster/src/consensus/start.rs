@@ -196,7 +196,8 @@ async fn rejoin(
 ) -> Result<ClusterId, ClusterError> {
     let known = applier.cluster_id().map_err(ClusterError::Storage)?;
     let patience = if known.is_some() { config.rejoin_patience } else { config.start_deadline };
-    let progress = || snapshots.taken() + applier.before().written();
+    let applied = applier.applied();
+    let progress = || snapshots.taken() + applier.before().written() + applied.borrow().unwrap_or_default();
     let mut seen = progress();
     while let Err(late) = raft.wait_for_recovery(Some(patience)).await {
         let now = progress();
