@@ -18,7 +18,6 @@ pub mod fuzzing;
 pub mod ingest;
 pub mod jobs;
 pub mod libraries;
-mod master_key;
 pub mod mending;
 pub mod oauth;
 pub mod outbound;
@@ -35,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{ActorProcessingErr, SpawnErr};
-use twinmcp_cluster::Cluster;
+use twinmcp_cluster::{Cluster, ClusterKeys};
 use twinmcp_storage::bundle::BundleStore;
 use twinmcp_storage::clock::{Clock, Entropy, EntropyError};
 
@@ -45,7 +44,6 @@ pub use catalogue::Catalogue;
 pub use distribution::{BundlesConfig, Distribution};
 pub use jobs::{Jobs, JobsConfig};
 pub use libraries::Libraries;
-pub use master_key::MasterKey;
 pub use mending::Mending;
 pub use oauth::{Oauth, OauthConfig};
 pub use refresh::Refresh;
@@ -60,7 +58,7 @@ use embedding::{Endpoint, EndpointConfig, EndpointError, StaticTable};
 use outbound::{Outbound, OutboundConfig, OutboundError, SystemResolver};
 
 /// How the actors of a node run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ActorsConfig {
     /// The node's name, unique in the process.
     pub node: String,
@@ -81,7 +79,7 @@ pub struct ActorsConfig {
     /// When a dead actor is started again.
     pub supervision: SupervisionConfig,
     /// What secrets are made from.
-    pub master_key: MasterKey,
+    pub keys: ClusterKeys,
     /// How tokens are given out.
     pub oauth: OauthConfig,
 }
@@ -186,8 +184,8 @@ impl Actors {
         let (usage_child, usage) = Usage::child(&context);
         let (libraries_child, libraries) = Libraries::child(&context);
         let (jobs_child, jobs) = Jobs::child(&context, &config.jobs);
-        let (oauth_child, oauth) = Oauth::child(&context, config.oauth, &config.master_key)?;
-        let (refresh_child, refresh) = Refresh::child(&context, &jobs, config.master_key);
+        let (oauth_child, oauth) = Oauth::child(&context, config.oauth, config.keys.clone())?;
+        let (refresh_child, refresh) = Refresh::child(&context, &jobs, config.keys);
         let (distribution_child, distribution) = Distribution::child(&context, config.bundles);
         let (mending_child, mending) = Mending::child(&context, &jobs, &distribution);
         let (search_child, search) = Search::child(&context, &jobs, &mending, &distribution);

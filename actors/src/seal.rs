@@ -9,8 +9,6 @@ use std::fmt;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use twinmcp_storage::clock::{Entropy, EntropyError};
 
-use crate::MasterKey;
-
 const SALT_BYTES: usize = 24;
 
 /// Seals and opens messages of one purpose.
@@ -27,8 +25,8 @@ impl fmt::Debug for Sealer {
 
 impl Sealer {
     /// For what `purpose` says: a sentence that nothing else in the program uses.
-    pub(crate) fn new(key: &MasterKey, purpose: &str) -> Self {
-        Self { key: key.derive(purpose) }
+    pub(crate) fn new(key: &[u8; 32], purpose: &str) -> Self {
+        Self { key: blake3::derive_key(purpose, key) }
     }
 
     /// `message`, sealed.
@@ -70,7 +68,7 @@ mod tests {
 
     #[test]
     fn only_the_same_cluster_opens_it_for_the_same_purpose_and_unchanged() {
-        let (key, other) = (MasterKey::new([1; 32]), MasterKey::new([2; 32]));
+        let (key, other) = ([1; 32], [2; 32]);
         let sealer = Sealer::new(&key, "a test");
         let sealed = sealer.seal(b"message", &SystemEntropy).unwrap();
         assert_eq!(sealer.open(&sealed).unwrap(), b"message");

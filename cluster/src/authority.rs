@@ -19,6 +19,7 @@ use ring::{aead, hkdf};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use twinmcp_storage::clock::{Entropy, EntropyError, Timestamp};
 use twinmcp_storage::members::Authority;
+use twinmcp_storage::rotation::KeyName;
 
 use crate::status::{ClusterId, NodeId};
 
@@ -26,6 +27,8 @@ use crate::status::{ClusterId, NodeId};
 pub const CLUSTER_KEY_BYTES: usize = 32;
 /// What is added to the name of each node in certificates.
 const DOMAIN: &str = "twinmcp.internal";
+/// Sets secrets of webhooks apart from others made from the same key.
+const WEBHOOKS_CONTEXT: &str = "twinmcp 2026-11 webhook secrets";
 /// Seals the authority's private key.
 const AUTHORITY_LABEL: &str = "twinmcp cluster authority v1";
 
@@ -44,7 +47,9 @@ impl fmt::Debug for ClusterKey {
 pub enum AuthorityError {
     /// It was sealed with another key, or it is damaged.
     #[error(
-        "what was sealed with the cluster's key cannot be opened: this node has another cluster's `keys/master.key`"
+        "what was sealed with the cluster's key cannot be opened: this node has another cluster's `keys/master.key`; if the \
+         key was replaced while the node was away, make a token with `twinmcp cluster token` on another node, and run \
+         `twinmcp cluster join TOKEN-FILE --config FILE` here"
     )]
     Sealed,
     /// No random bytes.
@@ -61,9 +66,20 @@ impl ClusterKey {
         Self(bytes)
     }
 
-    /// The bytes, for a node that joins.
-    pub(crate) fn bytes(&self) -> &[u8; CLUSTER_KEY_BYTES] {
+    /// The bytes, for a node that joins, and for the file that keeps them.
+    pub fn bytes(&self) -> &[u8; CLUSTER_KEY_BYTES] {
         &self.0
+    }
+
+    /// What the key is called in agreed state; says nothing about it.
+    pub fn name(&self) -> KeyName {
+        let derived = self.derive("twinmcp cluster key name v1");
+        derived.first_chunk().copied().unwrap_or_default()
+    }
+
+    /// What secrets of webhooks are made from while the key is in force.
+    pub(crate) fn webhook_key(&self) -> [u8; 32] {
+        blake3::derive_key(WEBHOOKS_CONTEXT, &self.0)
     }
 
     /// A key for one purpose (HKDF-SHA256, RFC 5869).
@@ -84,7 +100,12 @@ impl ClusterKey {
     }
 
     /// Nonce and ciphertext (ChaCha20-Poly1305, RFC 8439).
-    fn seal(&self, label: &str, secret: &[u8], entropy: &dyn Entropy) -> Result<Vec<u8>, AuthorityError> {
+    pub(crate) fn seal(
+        &self,
+        label: &str,
+        secret: &[u8],
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<u8>, AuthorityError> {
         let mut nonce = [0; aead::NONCE_LEN];
         entropy.fill(&mut nonce)?;
         let mut sealed = secret.to_vec();
@@ -96,7 +117,7 @@ impl ClusterKey {
         Ok([nonce.as_slice(), &sealed].concat())
     }
 
-    fn open(&self, label: &str, sealed: &[u8]) -> Result<Vec<u8>, AuthorityError> {
+    pub(crate) fn open(&self, label: &str, sealed: &[u8]) -> Result<Vec<u8>, AuthorityError> {
         let (nonce, sealed) = sealed.split_first_chunk().ok_or(AuthorityError::Sealed)?;
         let mut secret = sealed.to_vec();
         let nonce = aead::Nonce::assume_unique_for_key(*nonce);
@@ -131,6 +152,11 @@ impl RouteSigner {
         BASE64.encode(self.key.public_key())
     }
 
+    /// Says that `next` signs in the place of this one: a JWS of `{"next_kid":…}`.
+    pub(crate) fn endorse(&self, next: &Self) -> String {
+        self.sign(format!(r#"{{"next_kid":"{}"}}"#, next.public()).as_bytes())
+    }
+
     /// `payload` as a JWS whose header names the key by what [`Self::public`] says.
     pub fn sign(&self, payload: &[u8]) -> String {
         let header = format!(r#"{{"alg":"EdDSA","kid":"{}"}}"#, self.public());
@@ -144,7 +170,8 @@ impl RouteSigner {
 pub struct Credentials {
     pub(crate) chain: Vec<CertificateDer<'static>>,
     pub(crate) key: PrivateKeyDer<'static>,
-    pub(crate) root: CertificateDer<'static>,
+    /// Authorities that it believes; the one that signed its own first.
+    pub(crate) roots: Vec<CertificateDer<'static>>,
     pub(crate) cluster: ClusterId,
     /// Until when peers believe it.
     pub until: Timestamp,
@@ -216,7 +243,7 @@ impl CertificateAuthority {
             // With the authority's own, so that who joins can compare it with the token's pin.
             chain: vec![certificate.der().clone(), self.certificate.clone()],
             key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-            root: self.certificate.clone(),
+            roots: vec![self.certificate.clone()],
             cluster,
             until,
         })
@@ -297,7 +324,11 @@ mod tests {
         let signature = BASE64.decode(signature).unwrap();
         public.verify(signed.as_bytes(), &signature).unwrap();
         assert!(public.verify(signed.replace('.', "..").as_bytes(), &signature).is_err());
-        assert_ne!(signer.public(), ClusterKey::new([8; 32]).route_signer().unwrap().public());
+        let next = ClusterKey::new([8; 32]).route_signer().unwrap();
+        assert_ne!(signer.public(), next.public());
+        let endorsement = signer.endorse(&next);
+        let payload = endorsement.split('.').nth(1).and_then(|payload| BASE64.decode(payload).ok()).unwrap();
+        assert_eq!(String::from_utf8(payload).unwrap(), format!(r#"{{"next_kid":"{}"}}"#, next.public()));
     }
 
     #[test]

@@ -36,7 +36,8 @@ pub struct ClusterConfig {
     pub entries_in_flight_max: usize,
     /// How long [`Cluster::propose`](crate::Cluster::propose) waits for its answer.
     pub propose_deadline: Duration,
-    /// How long a start may take until a leader is known and everything committed is applied.
+    /// How long a start may take until a leader is known and everything committed is applied; for a node that joins, how long
+    /// nothing of the state may come in.
     pub start_deadline: Duration,
     /// How long a node that comes back waits for its peers before it answers reads from what it has.
     pub rejoin_patience: Duration,

@@ -12,14 +12,16 @@ use serde::{Deserialize, Serialize};
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::record::{self, Record};
 
-use crate::authority::ClusterKey;
 use crate::bundles::{
     ANSWER_BYTES_MAX, BUNDLES_PATH, BYTES_QUERY, BundleBytes, KEPT_BYTES_MAX, KEPT_MAX, KEPT_PATH,
     KeptAnswer, KeptQuestion, QUESTION_BYTES_MAX, QUESTIONS_PATH, TOTAL_HEADER,
 };
 use crate::handle::{Cluster, WeakCluster};
 use crate::joining::{JOIN_BYTES_MAX, JOIN_PATH};
+use crate::keys::ClusterKeys;
+use crate::keys::{KEY_PATH, KEY_QUESTION_BYTES_MAX};
 use crate::peer::{Answer, Asked, PeerService, bytes_body, refusal, stream_body};
+use crate::renewing::RENEW_PATH;
 use crate::status::NodeId;
 
 /// Where a node tells how it is.
@@ -92,7 +94,7 @@ pub enum PeerAnswer {
 
 /// Answers peers. Made before the cluster is started, and opened once it runs.
 pub struct Desk {
-    key: ClusterKey,
+    keys: ClusterKeys,
     open: OnceLock<Open>,
 }
 
@@ -104,8 +106,8 @@ struct Open {
 
 impl Desk {
     /// A desk that answers nothing yet.
-    pub fn new(key: ClusterKey) -> Arc<Self> {
-        Arc::new(Self { key, open: OnceLock::new() })
+    pub fn new(keys: ClusterKeys) -> Arc<Self> {
+        Arc::new(Self { keys, open: OnceLock::new() })
     }
 
     /// Answers from now on. A second call does nothing.
@@ -115,9 +117,26 @@ impl Desk {
 
     async fn let_in(&self, cluster: Cluster, asked: Asked) -> Answer {
         let Some(body) = body(asked, JOIN_BYTES_MAX).await else { return unreadable() };
-        match cluster.let_in(&body, &self.key).await {
+        match cluster.let_in(&body, &self.keys).await {
             Ok(admission) => Answer::new(bytes_body(admission)),
             Err(reason) => refusal(StatusCode::FORBIDDEN, reason),
+        }
+    }
+
+    async fn renew(&self, cluster: Cluster, asked: Asked) -> Answer {
+        let Some(body) = body(asked, JOIN_BYTES_MAX).await else { return unreadable() };
+        match cluster.renew(&body, &self.keys).await {
+            Ok(renewal) => Answer::new(bytes_body(renewal)),
+            Err(reason) => refusal(StatusCode::FORBIDDEN, reason),
+        }
+    }
+
+    async fn key(&self, asked: Asked) -> Answer {
+        let Some(question) = body(asked, KEY_QUESTION_BYTES_MAX).await else { return unreadable() };
+        match self.keys.give(&question) {
+            Ok(Some(answer)) => Answer::new(bytes_body(answer)),
+            Ok(None) => refusal(StatusCode::GONE, "the key is not here"),
+            Err(error) => refusal(StatusCode::BAD_REQUEST, error.to_string()),
         }
     }
 }
@@ -137,11 +156,17 @@ impl PeerService for Desk {
             if path == JOIN_PATH {
                 return self.let_in(cluster, asked).await;
             }
+            if path == RENEW_PATH {
+                return self.renew(cluster, asked).await;
+            }
             if asked.from.is_none() {
                 return refusal(StatusCode::FORBIDDEN, "only members are answered");
             }
             if path == PING_PATH {
                 return Answer::new(bytes_body(Bytes::new()));
+            }
+            if path == KEY_PATH {
+                return self.key(asked).await;
             }
             if path == REPORT_PATH {
                 return match record::encode(&open.backroom.report()) {

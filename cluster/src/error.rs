@@ -47,6 +47,17 @@ pub enum ClusterError {
         /// What, in a sentence.
         reason: String,
     },
+    /// Not every node could read the change. Nothing was proposed.
+    #[error(
+        "the cluster has version {version}, and this is done since version {since}: run `twinmcp cluster upgrade` once all nodes run \
+         this build"
+    )]
+    Version {
+        /// What the cluster agreed on.
+        version: u32,
+        /// What it would have to be.
+        since: u32,
+    },
     /// Who takes part cannot be changed like that.
     #[error("the members of the cluster were not changed: {reason}")]
     Members {

@@ -19,6 +19,7 @@ use crate::consensus::{self, BUILD_VERSION, Consensus, MemberChange, Peering, Su
 use crate::desk::PING_PATH;
 use crate::directory::Directory;
 use crate::error::ClusterError;
+use crate::installing::Readable;
 use crate::peer::{Alone, Lane, PeerError, PeerService, Transport, bytes_body};
 use crate::round_trip::RoundTrips;
 use crate::status::{ClusterId, ClusterStatus, NodeId, Role, StopReason};
@@ -68,6 +69,8 @@ struct Inner {
     consensus: Consensus,
     propose_deadline: Duration,
     state: Arc<dyn Engine>,
+    /// The same for readers.
+    readable: Readable,
     raft: Arc<dyn Engine>,
     directory: Directory,
     round_trips: RoundTrips,
@@ -129,11 +132,13 @@ impl Cluster {
         let started = Consensus::start(config, engines, clock, entropy, peering, work);
         let consensus = Box::pin(started).await?;
         let is_closed = Mutex::new(false);
+        let readable = Readable::new(Arc::clone(&state), consensus.before());
         Ok(Self {
             inner: Arc::new(Inner {
                 consensus,
                 propose_deadline,
                 state,
+                readable,
                 raft,
                 directory: Directory::default(),
                 round_trips: RoundTrips::new(),
@@ -301,6 +306,21 @@ impl Cluster {
         self.change(MemberChange::Upgrade { version: reads }).await
     }
 
+    /// Returns once what was applied so far would survive a power cut here.
+    pub(crate) async fn persist(&self) -> io::Result<()> {
+        self.inner.consensus.persist().await
+    }
+
+    /// Asks peers over new connections from now on, which show the certificate that this node has now.
+    pub fn renew_connections(&self) {
+        self.inner.consensus.peers().renew();
+    }
+
+    /// Nodes that were last met with a certificate of an authority that this one does not know.
+    pub fn estranged(&self) -> Vec<NodeId> {
+        self.inner.consensus.transport().estranged()
+    }
+
     /// Until when peers believe this node's certificate; the beginning of time for a node without one.
     pub fn certified_until(&self) -> Timestamp {
         self.inner.consensus.transport().certified_until()
@@ -399,14 +419,14 @@ impl Cluster {
         self.inner.consensus.changes()
     }
 
-    /// The agreed state as this node has it, moving on between two reads.
+    /// The agreed state as this node has it, moving on between two reads; while a snapshot takes its place, as it was before.
     pub fn reader(&self) -> &dyn Reader {
-        &*self.inner.state
+        &self.inner.readable
     }
 
     /// The agreed state as this node has it now.
     pub fn view(&self) -> Box<dyn Reader> {
-        self.inner.state.view()
+        self.inner.readable.view()
     }
 
     /// Returns once this node has applied the entry at `log_index`.

@@ -21,11 +21,14 @@ use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::engine::StorageError;
 use twinmcp_storage::members::{self, NodeFacts};
 use twinmcp_storage::record::{self, Record};
+use twinmcp_storage::rotation::{self, Step, Subject};
 
-use crate::authority::{CLUSTER_KEY_BYTES, ClusterKey, pin};
+use crate::authority::{CLUSTER_KEY_BYTES, pin};
 use crate::error::ClusterError;
 use crate::handle::Cluster;
+use crate::keys::ClusterKeys;
 use crate::peer::{bytes_body, dial_to_join};
+use crate::rotation::Trust;
 use crate::status::{ClusterId, NodeId};
 
 /// Where the peer port lets nodes in.
@@ -42,6 +45,11 @@ const JOIN_DEADLINE: Duration = Duration::from_secs(30);
 const FRESH_DEADLINE: Duration = Duration::from_secs(2);
 /// Ids tried before giving up: another node may take one first.
 const ID_TRIES_MAX: usize = 16;
+/// What a node is told whose token is none.
+pub(crate) const TOKEN_WRONG: &str = "the token is wrong";
+/// What a node is told whose token has ended.
+pub(crate) const TOKEN_SPENT: &str =
+    "the token has expired or was used; make another with `twinmcp cluster token`";
 
 /// Lets one node in. Secret: it is shown to the operator once.
 #[derive(Clone, PartialEq, Eq)]
@@ -63,6 +71,20 @@ impl JoinToken {
     pub fn reveal(&self) -> String {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         format!("{PREFIX}{}{}{}@{}", hex(&self.id), hex(&self.secret), hex(&self.pin), self.address)
+    }
+
+    /// Its id and its secret.
+    pub(crate) fn parts(&self) -> ([u8; ID_BYTES], [u8; SECRET_BYTES]) {
+        (self.id, self.secret)
+    }
+
+    pub(crate) fn unreachable(&self, source: Box<dyn std::error::Error + Send + Sync>) -> JoinError {
+        JoinError::Unreachable { address: self.address.clone(), source }
+    }
+
+    pub(crate) fn refused(&self, reason: &[u8]) -> JoinError {
+        let reason = String::from_utf8_lossy(reason).into_owned();
+        JoinError::Refused { address: self.address.clone(), reason }
     }
 }
 
@@ -182,30 +204,33 @@ pub enum JoinError {
 /// # Errors
 /// [`JoinError`]; what was refused is not tried again by itself.
 pub async fn join(token: &JoinToken, facts: NodeFacts) -> Result<Admission, JoinError> {
-    let unreachable = |source: Box<dyn std::error::Error + Send + Sync>| JoinError::Unreachable {
-        address: token.address.clone(),
-        source,
-    };
-    let asked = tokio::time::timeout(JOIN_DEADLINE, ask(token, facts)).await;
-    let (status, body) = asked.map_err(|late| unreachable(late.into()))?.map_err(unreachable)?;
-    match status {
-        StatusCode::OK => record::decode(&body).map_err(|error| unreachable(error.into())),
-        _ => Err(JoinError::Refused {
-            address: token.address.clone(),
-            reason: String::from_utf8_lossy(&body).into_owned(),
-        }),
+    let wanted = JoinRequest { token: token.id, secret: token.secret, facts };
+    let wanted = record::encode(&wanted).map_err(|error| token.unreachable(error.into()))?;
+    match show(token, JOIN_PATH, wanted).await? {
+        (StatusCode::OK, body) => record::decode(&body).map_err(|error| token.unreachable(error.into())),
+        (_, body) => Err(token.refused(&body)),
     }
+}
+
+/// Shows a token to the node that made it.
+pub(crate) async fn show(
+    token: &JoinToken,
+    path: &str,
+    wanted: Vec<u8>,
+) -> Result<(StatusCode, bytes::Bytes), JoinError> {
+    let asked = tokio::time::timeout(JOIN_DEADLINE, ask(token, path, wanted)).await;
+    asked.map_err(|late| token.unreachable(late.into()))?.map_err(|error| token.unreachable(error))
 }
 
 async fn ask(
     token: &JoinToken,
-    facts: NodeFacts,
+    path: &str,
+    wanted: Vec<u8>,
 ) -> Result<(StatusCode, bytes::Bytes), Box<dyn std::error::Error + Send + Sync>> {
     let io = dial_to_join(&token.address, token.pin).await?;
     let (mut sender, driver) = http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await?;
     let driving = tokio::spawn(driver);
-    let wanted = record::encode(&JoinRequest { token: token.id, secret: token.secret, facts })?;
-    let request = Request::post(format!("http://join{JOIN_PATH}")).body(bytes_body(wanted))?;
+    let request = Request::post(format!("http://join{path}")).body(bytes_body(wanted))?;
     let answer = sender.send_request(request).await?;
     let status = answer.status();
     let body = Limited::new(answer.into_body(), JOIN_BYTES_MAX).collect().await?.to_bytes();
@@ -222,6 +247,11 @@ pub enum TokenError {
     /// The cluster has no authority: its node listens for no peers.
     #[error("this node takes no peers: set `cluster.listen` and `cluster.address`, and restart it")]
     NoAuthority,
+    /// What the token would be checked with is about to change.
+    #[error(
+        "the cluster's authority is being replaced; make the token when `cluster status` shows no rotation"
+    )]
+    Rotating,
     /// No random bytes.
     #[error("no random bytes")]
     Entropy(#[from] EntropyError),
@@ -244,7 +274,10 @@ impl Cluster {
         life: Duration,
         entropy: &dyn Entropy,
     ) -> Result<JoinToken, TokenError> {
-        let authority = members::authority(self.reader())?.ok_or(TokenError::NoAuthority)?;
+        let authority = Trust::agreed(self.reader())?.ok_or(TokenError::NoAuthority)?.issuing;
+        if rotation::get(self.reader(), Subject::Authority)?.step == Step::Spreading {
+            return Err(TokenError::Rotating);
+        }
         let (mut id, mut secret) = ([0; ID_BYTES], [0; SECRET_BYTES]);
         entropy.fill(&mut id)?;
         entropy.fill(&mut secret)?;
@@ -261,25 +294,19 @@ impl Cluster {
 
     /// Lets in who shows a good token: agrees on its id, and begins to send it what is agreed on. The sentence of an
     /// error is for the operator of the new node.
-    pub(crate) async fn let_in(&self, asked: &[u8], key: &ClusterKey) -> Result<Vec<u8>, String> {
+    pub(crate) async fn let_in(&self, asked: &[u8], keys: &ClusterKeys) -> Result<Vec<u8>, String> {
         let JoinRequest { token, secret, facts } =
             record::decode(asked).map_err(|error| error.to_string())?;
         check(&facts)?;
         let unread = |error: StorageError| error.to_string();
-        let authority =
-            members::authority(self.reader()).map_err(unread)?.ok_or("this cluster takes no peers")?;
-        let secret_hash = *blake3::hash(&secret).as_bytes();
-        // A stranger may ask as often as it likes: nothing is proposed for a token that is none.
-        let is_known = || -> Result<bool, String> {
-            let tokens = members::tokens(self.reader()).map_err(unread)?;
-            Ok(tokens.iter().any(|known| known.id == token && known.secret_hash == secret_hash))
-        };
-        if !is_known()? {
-            // Made elsewhere a moment ago, perhaps.
-            self.linearize(FRESH_DEADLINE).await.map_err(|error| error.to_string())?;
-            if !is_known()? {
-                return Err("the token is wrong".to_owned());
-            }
+        let trust = Trust::agreed(self.reader()).map_err(unread)?.ok_or("this cluster takes no peers")?;
+        // A node that knows only one authority would believe half of the members.
+        if rotation::get(self.reader(), Subject::Authority).map_err(unread)?.step == Step::Spreading {
+            return Err("the cluster's authority is being replaced; try again when that is over".to_owned());
+        }
+        let (authority, secret_hash) = (trust.issuing, *blake3::hash(&secret).as_bytes());
+        if !self.knows_token(token, &secret_hash).await? {
+            return Err(TOKEN_WRONG.to_owned());
         }
         let known = members::nodes(self.reader()).map_err(unread)?;
         let members = self.status().members;
@@ -294,7 +321,7 @@ impl Cluster {
                     let admission = Admission {
                         cluster: self.status().cluster_id.0,
                         node,
-                        key: *key.bytes(),
+                        key: *keys.sealing().bytes(),
                         certificate: authority.certificate,
                         sealed_key: authority.sealed_key,
                     };
@@ -302,13 +329,8 @@ impl Cluster {
                     return record::encode(&admission).map_err(unread);
                 }
                 Outcome::AlreadyExists => node += 1,
-                Outcome::NotFound => return Err("the token is wrong".to_owned()),
-                Outcome::Stale => {
-                    return Err(
-                        "the token has expired or was used; make another with `twinmcp cluster token`"
-                            .to_owned(),
-                    );
-                }
+                Outcome::NotFound => return Err(TOKEN_WRONG.to_owned()),
+                Outcome::Stale => return Err(TOKEN_SPENT.to_owned()),
                 // Nothing is burnt by joining.
                 Outcome::LimitReached | Outcome::Burnt => {
                     return Err(format!("the cluster has had {} nodes, its most", members::NODES_MAX));
@@ -316,6 +338,24 @@ impl Cluster {
             }
         }
         Err("too many nodes join at once; try again".to_owned())
+    }
+
+    /// Whether such a token was ever made. A stranger may ask as often as it likes: nothing is proposed for a token that is none.
+    pub(crate) async fn knows_token(
+        &self,
+        token: [u8; ID_BYTES],
+        secret_hash: &[u8; 32],
+    ) -> Result<bool, String> {
+        let is_known = || -> Result<bool, String> {
+            let tokens = members::tokens(self.reader()).map_err(|error| error.to_string())?;
+            Ok(tokens.iter().any(|known| known.id == token && known.secret_hash == *secret_hash))
+        };
+        if is_known()? {
+            return Ok(true);
+        }
+        // Made elsewhere a moment ago, perhaps.
+        self.linearize(FRESH_DEADLINE).await.map_err(|error| error.to_string())?;
+        is_known()
     }
 }
 

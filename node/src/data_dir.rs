@@ -1,4 +1,4 @@
-//! The data directory of a node: its format, the databases, the bundles, and the key that secrets are made from.
+//! The data directory of a node: its format, the databases, the bundles, and where the keys are.
 //!
 //! A directory that is something else, of a newer build, damaged or refused by the disk is never written to: the error
 //! is a sentence that names the file and the way out.
@@ -10,22 +10,18 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use twinmcp_cluster::{Admission, CLUSTER_KEY_BYTES};
+use twinmcp_cluster::CLUSTER_KEY_BYTES;
 use twinmcp_storage::bundle::{BundleError, BundleStore};
-use twinmcp_storage::clock::Entropy;
 use twinmcp_storage::engine::{Engine, EngineKind, FjallOptions, Keyspace, StorageError};
-use twinmcp_storage::record;
 
 use crate::config::StorageConfig;
+use crate::key_folder::KeyFolder;
 
 /// Format of the data directory that this build reads and writes.
 const DATA_FORMAT: u32 = 1;
 const VERSION_FILE: &str = "VERSION";
 /// Characters of a damaged version file that an error shows.
 const VERSION_SHOWN_MAX: usize = 20;
-const MASTER_KEY_BYTES: usize = CLUSTER_KEY_BYTES;
-const MASTER_KEY_FILE: &str = "master.key";
-const ADMISSION_FILE: &str = "admission";
 
 /// Why a data directory is not used.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +69,7 @@ pub enum DataDirError {
     },
     /// The key is not one.
     #[error(
-        "`{}` is damaged: a master key has {MASTER_KEY_BYTES} bytes, this has {bytes}; put the file back from a \
+        "`{}` is damaged: a master key has {CLUSTER_KEY_BYTES} bytes, this has {bytes}; put the file back from a \
          backup, or remove it and make the webhooks again",
         path.display()
     )]
@@ -136,54 +132,6 @@ impl DataDir {
         })
     }
 
-    /// The key that secrets of the cluster are made from; made when there is none.
-    pub(crate) fn master_key(&self, entropy: &dyn Entropy) -> Result<[u8; MASTER_KEY_BYTES], DataDirError> {
-        let file = self.keys()?.join(MASTER_KEY_FILE);
-        let failed = |source| DataDirError::Unusable { path: file.clone(), source };
-        match fs::read(&file) {
-            Ok(bytes) => match <[u8; MASTER_KEY_BYTES]>::try_from(bytes) {
-                Ok(bytes) => Ok(bytes),
-                Err(bytes) => Err(DataDirError::MasterKey { path: file, bytes: bytes.len() }),
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let mut bytes = [0; MASTER_KEY_BYTES];
-                entropy.fill(&mut bytes).map_err(|error| failed(io::Error::other(error)))?;
-                write_durably(&file, &bytes).map_err(failed)?;
-                Ok(bytes)
-            }
-            Err(error) => Err(failed(error)),
-        }
-    }
-
-    /// Keeps the key of the cluster that has let this node in.
-    pub(crate) fn keep_master_key(&self, key: &[u8; MASTER_KEY_BYTES]) -> Result<(), DataDirError> {
-        let path = self.keys()?.join(MASTER_KEY_FILE);
-        if fs::read(&path).is_ok_and(|kept| kept == key) {
-            return Ok(());
-        }
-        write_durably(&path, key).map_err(|source| DataDirError::Unusable { path, source })
-    }
-
-    /// What the cluster gave this node when it was let in; nothing for the one that founded it.
-    pub(crate) fn admission(&self) -> Result<Option<Admission>, DataDirError> {
-        let path = self.keys()?.join(ADMISSION_FILE);
-        match fs::read(&path) {
-            Ok(bytes) => match record::decode(&bytes) {
-                Ok(admission) => Ok(Some(admission)),
-                Err(source) => Err(DataDirError::Admission { path, source }),
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(DataDirError::Unusable { path, source }),
-        }
-    }
-
-    /// Keeps what the cluster gave this node, so that a start that is interrupted goes on as the same node.
-    pub(crate) fn keep_admission(&self, admission: &Admission) -> Result<(), DataDirError> {
-        let path = self.keys()?.join(ADMISSION_FILE);
-        let bytes = record::encode(admission)?;
-        write_durably(&path, &bytes).map_err(|source| DataDirError::Unusable { path, source })
-    }
-
     /// Flushes and closes what is open, for programs that only wrote.
     pub(crate) fn close(self) -> Result<(), DataDirError> {
         let state = self.state.close();
@@ -191,12 +139,9 @@ impl DataDir {
         Ok(state?)
     }
 
-    fn keys(&self) -> Result<PathBuf, DataDirError> {
-        let folder = self.path.join("keys");
-        match private_dir(&folder) {
-            Ok(()) => Ok(folder),
-            Err(source) => Err(DataDirError::Unusable { path: folder, source }),
-        }
+    /// The folder of keys.
+    pub(crate) fn keys(&self) -> Result<KeyFolder, DataDirError> {
+        KeyFolder::open(self.path.join("keys"))
     }
 }
 
@@ -229,13 +174,13 @@ fn prepare(data_dir: &Path) -> Result<(), DataDirError> {
 }
 
 /// Nobody else on the machine needs to read what is private here.
-fn private_dir(path: &Path) -> io::Result<()> {
+pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// The file is there whole or not at all, also after a power cut.
-fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let partial = path.with_extension("partial");
     // Nobody else on the machine reads what is secret; nothing here is meant for others.
     let mut file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
@@ -293,16 +238,5 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("thesis.txt"), "years of work").unwrap();
         assert!(matches!(prepare(folder.path()), Err(DataDirError::NotOurs { .. })));
-    }
-
-    #[test]
-    fn a_cut_master_key_is_told_by_its_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let open = || DataDir::open(folder.path(), &StorageConfig::default(), NonZeroUsize::MIN).unwrap();
-        let data = open();
-        data.master_key(&twinmcp_storage::clock::SystemEntropy).unwrap();
-        fs::write(folder.path().join("keys/master.key"), [7; 31]).unwrap();
-        let error = data.master_key(&twinmcp_storage::clock::SystemEntropy).unwrap_err().to_string();
-        assert!(error.contains("keys/master.key") && error.contains("this has 31"), "{error}");
     }
 }

@@ -6,12 +6,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use twinmcp_cluster::membership::{
     BundleDigest, ClusterSecret, Liveness, LocalState, Location, Membership, MembershipConfig,
     MembershipError, PublicAddresses, UdpNetwork,
 };
-use twinmcp_cluster::{Cluster, NodeId};
+use twinmcp_cluster::{Cluster, ClusterKey, ClusterKeys, NodeId};
 use twinmcp_storage::clock::{Clock, Entropy};
 use twinmcp_storage::members::{self, NodeFacts};
 
@@ -25,6 +26,8 @@ const TICKS_PER_LOOK: u64 = 10;
 const START_AGAIN: Duration = Duration::from_secs(5);
 /// Seeds named at a start: more are heard of from these.
 const SEEDS_MAX: usize = 16;
+/// Derives the secret from the cluster's key.
+const SECRET_LABEL: &str = "twinmcp gossip v1";
 
 /// Where this node gossips.
 pub(crate) struct Gossip {
@@ -35,8 +38,44 @@ pub(crate) struct Gossip {
     /// By which addresses clients reach it.
     pub(crate) public_addresses: PublicAddresses,
     pub(crate) location: Option<Location>,
-    /// The first seals, both open.
-    pub(crate) secrets: Vec<ClusterSecret>,
+    pub(crate) secrets: Secrets,
+}
+
+/// What it seals with.
+pub(crate) enum Secrets {
+    /// As the configuration says: the first seals, both open.
+    Files(Vec<ClusterSecret>),
+    /// What is derived from the cluster's keys, as these are from time to time.
+    Derived(ClusterKeys),
+}
+
+impl Secrets {
+    fn now(&self) -> Result<Vec<ClusterSecret>, MembershipError> {
+        match self {
+            Self::Files(secrets) => Ok(secrets.clone()),
+            Self::Derived(keys) => {
+                keys.all().iter().map(|key| ClusterSecret::new(key.derive(SECRET_LABEL).to_vec())).collect()
+            }
+        }
+    }
+
+    /// Returns once they are others than they were before.
+    async fn replaced(keys: &mut Option<watch::Receiver<Arc<[ClusterKey]>>>) {
+        let is_replaced = match keys {
+            Some(keys) => keys.changed().await.is_ok(),
+            None => false,
+        };
+        if !is_replaced {
+            std::future::pending().await
+        }
+    }
+
+    fn watch(&self) -> Option<watch::Receiver<Arc<[ClusterKey]>>> {
+        match self {
+            Self::Files(_) => None,
+            Self::Derived(keys) => Some(keys.watch()),
+        }
+    }
 }
 
 impl Gossip {
@@ -77,14 +116,12 @@ impl Gossip {
     ) -> Result<Membership, MembershipError> {
         let cluster = &backroom.cluster;
         let advertise = self.advertised().await;
+        let (secrets, id) = (self.secrets.now()?, cluster.status().cluster_id.to_string());
         let config = MembershipConfig {
-            node_id: self.node,
-            cluster_id: cluster.status().cluster_id.to_string(),
-            secrets: self.secrets.clone(),
-            listen: self.listen,
             seeds: self.others(cluster).into_iter().take(SEEDS_MAX).map(|(_, address)| address).collect(),
-            ..MembershipConfig::new(self.node, "", self.secrets[0].clone(), self.listen, advertise)
+            ..MembershipConfig::new(self.node, id, secrets[0].clone(), self.listen, advertise)
         };
+        let config = MembershipConfig { secrets, ..config };
         Membership::start(config, self.local(backroom, &[]), &UdpNetwork, Arc::clone(clock), entropy).await
     }
 
@@ -92,7 +129,8 @@ impl Gossip {
     async fn tell(&self, membership: &Membership, backroom: &NodeBackroom, stop: &CancellationToken) {
         let ended = membership.stopped();
         tokio::pin!(ended);
-        let mut hashes = Vec::new();
+        let (mut hashes, mut keys) = (Vec::new(), self.secrets.watch());
+        self.rotate(membership);
         for tick in 0_u64.. {
             if tick.is_multiple_of(TICKS_PER_LOOK) {
                 let look = backroom.clone();
@@ -113,7 +151,14 @@ impl Gossip {
                     return;
                 }
                 () = tokio::time::sleep(TELL_EVERY) => {}
+                () = Secrets::replaced(&mut keys) => self.rotate(membership),
             }
+        }
+    }
+
+    fn rotate(&self, membership: &Membership) {
+        if let Err(error) = self.secrets.now().and_then(|secrets| membership.rotate(&secrets)) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "gossip goes on with the keys before");
         }
     }
 

@@ -18,6 +18,7 @@ mod files;
 pub mod fuzzing;
 mod gossip;
 mod http;
+mod key_folder;
 mod mcp;
 mod node;
 mod peers;

@@ -17,19 +17,19 @@ use twinmcp_actors::oauth::RotationConfig;
 use twinmcp_actors::outbound::OutboundConfig;
 use twinmcp_actors::usage::{self, Limits};
 use twinmcp_actors::{
-    AccountsConfig, Actors, ActorsConfig, BundlesConfig, JobsConfig, MasterKey, OauthConfig,
-    SupervisionConfig, UpgradeConfig,
+    AccountsConfig, Actors, ActorsConfig, BundlesConfig, JobsConfig, OauthConfig, SupervisionConfig,
+    UpgradeConfig,
 };
 use twinmcp_cluster::membership::Keep;
 use twinmcp_cluster::peer::PeerService;
-use twinmcp_cluster::{Cluster, ClusterError};
+use twinmcp_cluster::{Cluster, ClusterError, ClusterKeys};
 use twinmcp_storage::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 
 use crate::accounts;
 use crate::api::{
     AccountsApi, AddApi, ApiKeysApi, AppsApi, AuthApi, CatalogueApi, ClientsApi, ClusterApi, Context7Api,
-    FORMS_AT_ONCE_MAX, Health, HealthApi, JobsApi, LibrariesApi, OauthApi, RefreshApi, RouteApi,
-    SigningKeysApi, Tools, ToolsApi, UsageApi, routes,
+    FORMS_AT_ONCE_MAX, Health, HealthApi, JobsApi, LibrariesApi, OauthApi, RefreshApi, RotationsApi,
+    RouteApi, SigningKeysApi, Tools, ToolsApi, UsageApi, routes,
 };
 use crate::backroom::NodeBackroom;
 use crate::config::{Config, KeepPolicy};
@@ -74,9 +74,6 @@ pub enum StartError {
     /// Consensus did not start.
     #[error("failed to start the cluster")]
     Cluster(#[from] ClusterError),
-    /// The list of nodes cannot be signed.
-    #[error("no key to sign the list of nodes could be derived from `keys/master.key`")]
-    Signer,
     /// An actor did not start.
     #[error("failed to start the actors")]
     Actors(#[from] twinmcp_actors::StartError),
@@ -142,7 +139,7 @@ impl Node {
         let data = tokio::task::spawn_blocking(opening).await??;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-        let (place, master_key) = Place::find(&config, &data, &clock, &entropy).await?;
+        let place = Place::find(&config, &data, &clock, &entropy).await?;
         let desk = place.desk();
         let cluster = Cluster::start_among(
             place.cluster_config(&config),
@@ -160,7 +157,7 @@ impl Node {
             ActorsConfig {
                 endpoint,
                 accounts: accounts::config(&config, address)?,
-                ..actors_config(&config, address, master_key)
+                ..actors_config(&config, address, place.keys())
             },
             cluster.clone(),
             Arc::clone(&bundles),
@@ -200,18 +197,27 @@ impl Node {
             let (clock, entropy) = (Arc::clone(&clock), Arc::clone(&entropy));
             tokio::spawn(gossip.run(backroom(), clock, entropy, stop.clone()))
         });
+        let rotations_api =
+            RotationsApi { cluster: cluster.clone(), keys: place.keys(), entropy: Arc::clone(&entropy) };
         let route_api = RouteApi {
             cluster: cluster.clone(),
             readiness: Arc::clone(&readiness),
-            signer: place.route_signer().ok_or(StartError::Signer)?,
+            keys: place.keys(),
             region: config.node.region.clone(),
             clock: Arc::clone(&clock),
         };
         tokio::spawn(place.settle(cluster.clone(), stop.clone()));
         let (near, stopped) = (cluster.clone(), stop.clone());
         tokio::spawn(async move { stopped.run_until_cancelled(near.measure_round_trips()).await });
-        let apis =
-            apis(&config, &actors, &cluster, &readiness, &clock, (&streams, &stop), (cluster_api, route_api));
+        let apis = apis(
+            &config,
+            &actors,
+            &cluster,
+            &readiness,
+            &clock,
+            (&streams, &stop),
+            (cluster_api, rotations_api, route_api),
+        );
         let pages = ui::Pages {
             tools: apis.2.tools.clone(),
             search: actors.search.clone(),
@@ -312,7 +318,7 @@ fn apis(
     readiness: &Arc<Readiness>,
     clock: &Arc<dyn Clock>,
     (streams, stop): (&Arc<Semaphore>, &CancellationToken),
-    (cluster_api, route_api): (ClusterApi, RouteApi),
+    (cluster_api, rotations_api, route_api): (ClusterApi, RotationsApi, RouteApi),
 ) -> crate::api::Apis {
     let tools = Tools::new(actors.search.clone(), actors.usage.clone(), config.search.clone());
     let health = Health {
@@ -348,6 +354,7 @@ fn apis(
         JobsApi { jobs: actors.jobs.clone(), streams: Arc::clone(streams), stop: stop.clone() },
         ApiKeysApi { api_keys: actors.api_keys.clone(), clock: Arc::clone(clock) },
         cluster_api,
+        rotations_api,
         route_api,
         HealthApi { health },
         (
@@ -362,7 +369,7 @@ fn apis(
 }
 
 /// Names of actors are global to the process, which may run several nodes: the port tells them apart.
-fn actors_config(config: &Config, address: SocketAddr, master_key: MasterKey) -> ActorsConfig {
+fn actors_config(config: &Config, address: SocketAddr, keys: ClusterKeys) -> ActorsConfig {
     ActorsConfig {
         node: format!("{}:{}", config.node.name, address.port()),
         data_dir: config.node.data_dir.clone(),
@@ -384,7 +391,7 @@ fn actors_config(config: &Config, address: SocketAddr, master_key: MasterKey) ->
         bundles: bundles_config(config),
         supervision: SupervisionConfig::default(),
         oauth: oauth_config(config, address),
-        master_key,
+        keys,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::engine::StorageError;
 use crate::record::Record;
 use crate::transaction::Transaction;
-use crate::{accounts, api_keys, catalogue, jobs, libraries, members, oauth, refresh, usage};
+use crate::{accounts, api_keys, catalogue, jobs, libraries, members, oauth, refresh, rotation, usage};
 
 /// One change, by noun. Variants are only ever added at the end: their numbers are on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub enum Command {
     Refresh(refresh::Command),
     /// A change to the nodes of the cluster.
     Members(members::Command),
+    /// A step in replacing what is secret.
+    Rotation(rotation::Command),
     /// A change to clients, grants and keys of the authorization server.
     Oauth(oauth::Command),
 }
@@ -41,6 +43,15 @@ impl Record for Command {
 }
 
 impl Command {
+    /// The version of the cluster since which it may be proposed: every node can read it then.
+    pub const fn since(&self) -> u32 {
+        match self {
+            Self::Rotation(_) | Self::Oauth(_) => 3,
+            Self::Accounts(command) if !matches!(command, accounts::Command::Create { .. }) => 3,
+            _ => 1,
+        }
+    }
+
     /// The noun the command belongs to, for metrics.
     pub fn noun(&self) -> &'static str {
         match self {
@@ -52,6 +63,7 @@ impl Command {
             Self::Usage(_) => "usage",
             Self::Refresh(_) => "refresh",
             Self::Members(_) => "members",
+            Self::Rotation(_) => "rotation",
             Self::Oauth(_) => "oauth",
         }
     }
@@ -92,6 +104,7 @@ pub fn apply(
         Command::Usage(command) => usage::apply(transaction, at, command),
         Command::Refresh(command) => refresh::apply(transaction, at, command),
         Command::Members(command) => members::apply(transaction, at, command),
+        Command::Rotation(command) => rotation::apply(transaction, at, command),
         Command::Oauth(command) => oauth::apply(transaction, at, command),
     }
 }

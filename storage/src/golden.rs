@@ -19,7 +19,8 @@ use crate::jobs::{self, Job, JobState, Revision, Source};
 use crate::libraries::{self, Built, Facts, Library, VersionManifest};
 use crate::members::{self, Authority, JoinToken, Node, NodeFacts};
 use crate::record::{self, Record};
-use crate::refresh::{self, Hook, Origin, Schedule};
+use crate::refresh::{self, Hook, Origin, Schedule, WebhookKey};
+use crate::rotation::{self, KeyNames, Rotation, Step, Subject, Succession};
 use crate::scope::Scope;
 use crate::usage::{self, Count, Day, DayUse, Sketch, Surface, Tool};
 
@@ -215,6 +216,39 @@ fn records_are_written_as_they_always_were() {
     check("node", &Node { id: 2, facts: node_facts(), joined_at: at(), removed_at: None });
     let token = JoinToken { id: [1; 8], secret_hash: [2; 32], expires_at: at(), used_by: Some(2) };
     check("join-token", &token);
+    check("webhook-key", &webhook_key());
+    check("key-names", &KeyNames { in_force: [1; 8], other: Some([2; 8]) });
+    let rotation = Rotation {
+        number: 1,
+        step: Step::Using,
+        confirmed: vec![1, 3],
+        left_behind: vec![2],
+        begun_at: at(),
+    };
+    check("rotation", &rotation);
+    check("succession", &Succession { endorsements: vec!["a.b.c".into()] });
+}
+
+fn webhook_key() -> WebhookKey {
+    WebhookKey { until: at(), sealed: vec![4, 5] }
+}
+
+#[test]
+fn commands_of_rotations_are_written_as_they_always_were() {
+    let check = |name: &str, command| check(&format!("command-rotation-{name}"), &Command::Rotation(command));
+    check("begin-key", rotation::Command::BeginKey { after: 0, in_force: [1; 8], next: [2; 8], node: 3 });
+    let begin = rotation::Command::BeginAuthority { after: 1, certificate: vec![1, 2], sealed_key: vec![3] };
+    check("begin-authority", begin);
+    let (subject, number) = (Subject::Key, 1);
+    check("confirm", rotation::Command::Confirm { subject, number, step: Step::Spreading, node: 2 });
+    check("leave-behind", rotation::Command::LeaveBehind { subject, number, nodes: vec![2] });
+    let (sealed_authority, webhook_keys) = (Some(vec![7]), vec![webhook_key()]);
+    let (sealed_base, endorsement) = (Some(vec![8]), "a.b.c".to_owned());
+    let use_key =
+        rotation::Command::UseKey { number, sealed_authority, webhook_keys, sealed_base, endorsement };
+    check("use-key", use_key);
+    check("use-authority", rotation::Command::UseAuthority { number });
+    check("end", rotation::Command::End { subject: Subject::Authority, number });
 }
 
 #[test]
@@ -409,6 +443,8 @@ fn commands_are_written_as_they_always_were() {
     let describe = members::Command::Describe { node: 2, facts: node_facts() };
     check("command-members-describe", &Command::Members(describe));
     check("command-members-remove", &Command::Members(members::Command::Remove { node: 2 }));
+    let renew = members::Command::Renew { token: [1; 8], secret_hash: [2; 32], node: 2 };
+    check("command-members-renew", &Command::Members(renew));
     let import = catalogue::Command::Import { entries: vec![entry()] };
     check("command-catalogue-import", &Command::Catalogue(import));
     let forget = catalogue::Command::Forget { id: library() };

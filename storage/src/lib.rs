@@ -24,6 +24,7 @@ pub mod members;
 pub mod oauth;
 pub mod record;
 pub mod refresh;
+pub mod rotation;
 pub mod scope;
 pub mod transaction;
 pub mod usage;

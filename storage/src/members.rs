@@ -137,6 +137,16 @@ pub enum Command {
         /// Which node.
         node: u64,
     },
+    /// Spends a token on a member that could not follow a rotation; since version 3 of the cluster. [`Outcome::NotFound`] for a
+    /// wrong token or no member, [`Outcome::Stale`] for a token that has expired or was used.
+    Renew {
+        /// The token.
+        token: [u8; 8],
+        /// BLAKE3 of the secret that was shown.
+        secret_hash: [u8; 32],
+        /// Which node.
+        node: u64,
+    },
 }
 
 pub(crate) fn apply(
@@ -187,32 +197,66 @@ pub(crate) fn apply(
             Some(node) if node.removed_at.is_some() => Ok(Outcome::Stale),
             Some(node) => put(transaction, &Node { removed_at: Some(at), ..node }),
         },
+        Command::Renew { token, secret_hash, node: id } => {
+            let is_member = node(transaction, *id)?.is_some_and(|node| node.removed_at.is_none());
+            match unspent(transaction, at, (*token, secret_hash))? {
+                Ok(_) if !is_member => Ok(Outcome::NotFound),
+                Ok(token) => {
+                    spend(transaction, token, *id)?;
+                    Ok(Outcome::Done)
+                }
+                Err(outcome) => Ok(outcome),
+            }
+        }
     }
+}
+
+/// A token that lets somebody in now, or why it does not.
+fn unspent(
+    transaction: &Transaction<'_>,
+    at: Timestamp,
+    (token, secret_hash): ([u8; 8], &[u8; 32]),
+) -> Result<Result<JoinToken, Outcome>, StorageError> {
+    let found: Option<JoinToken> = transaction::get(transaction, Keyspace::Members, &token_key(token))?;
+    Ok(match found.filter(|token| token.secret_hash == *secret_hash) {
+        None => Err(Outcome::NotFound),
+        // Also for the node that it has let in: whoever asks again may be somebody else.
+        Some(token) if token.used_by.is_some() || token.expires_at <= at => Err(Outcome::Stale),
+        Some(token) => Ok(token),
+    })
+}
+
+fn spend(transaction: &mut Transaction<'_>, token: JoinToken, node: u64) -> Result<(), StorageError> {
+    let key = token_key(token.id);
+    transaction.put(Keyspace::Members, key, &JoinToken { used_by: Some(node), ..token })
+}
+
+/// Puts another authority in the place of the cluster's.
+pub(crate) fn put_authority(
+    transaction: &mut Transaction<'_>,
+    authority: &Authority,
+) -> Result<(), StorageError> {
+    transaction.put(Keyspace::Members, b"ca".to_vec(), authority)
 }
 
 fn join(
     transaction: &mut Transaction<'_>,
     at: Timestamp,
-    (token, secret_hash): ([u8; 8], &[u8; 32]),
+    token: ([u8; 8], &[u8; 32]),
     id: u64,
     facts: &NodeFacts,
 ) -> Result<Outcome, StorageError> {
-    let found: Option<JoinToken> = transaction::get(transaction, Keyspace::Members, &token_key(token))?;
-    let Some(token) = found.filter(|token| token.secret_hash == *secret_hash) else {
-        return Ok(Outcome::NotFound);
+    let token = match unspent(transaction, at, token)? {
+        Ok(token) => token,
+        Err(outcome) => return Ok(outcome),
     };
-    // Also for the node that it has let in: whoever asks again may be somebody else.
-    if token.used_by.is_some() || token.expires_at <= at {
-        return Ok(Outcome::Stale);
-    }
     if id == 0 || node(transaction, id)?.is_some() {
         return Ok(Outcome::AlreadyExists);
     }
     if nodes(transaction)?.len() >= NODES_MAX {
         return Ok(Outcome::LimitReached);
     }
-    let key = token_key(token.id);
-    transaction.put(Keyspace::Members, key, &JoinToken { used_by: Some(id), ..token })?;
+    spend(transaction, token, id)?;
     put(transaction, &Node { id, facts: facts.clone(), joined_at: at, removed_at: None })
 }
 

@@ -1,10 +1,11 @@
 //! Refresh: where each version came from, how often a library is read again, and who may ask for it
 //! from outside.
 //!
-//! Key layout: `o/<id> <version>` -> [`Origin`]; `s/<id>` -> [`Schedule`]; `h/<id>` -> [`Hook`]. An origin is
-//! written when its version is published, and goes with it; schedule and hook go with their library.
+//! Key layout: `o/<id> <version>` -> [`Origin`]; `s/<id>` -> [`Schedule`]; `h/<id>` -> [`Hook`]; `k/<place>` ->
+//! [`WebhookKey`]. An origin is written when its version is published, and goes with it; schedule and hook go with their library.
 //!
-//! Invariant: a hook's secret is not here. It follows from the node's master key and [`Hook::salt`].
+//! Invariant: a hook's secret is not here. It follows from [`Hook::salt`] and the cluster's key that was in force when the hook
+//! was made; what was derived from earlier keys is kept sealed.
 
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +76,23 @@ impl Record for Hook {
     const NAME: &'static str = "webhook";
     const FORMAT: u8 = 1;
 }
+
+/// What secrets of webhooks were made from until the cluster's key was replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookKey {
+    /// Hooks made until then are of it, unless they are of an earlier one.
+    pub until: Timestamp,
+    /// Itself, sealed with the cluster's key in force.
+    pub sealed: Vec<u8>,
+}
+
+impl Record for WebhookKey {
+    const NAME: &'static str = "key of webhooks";
+    const FORMAT: u8 = 1;
+}
+
+/// Earlier keys of webhooks that are kept.
+pub const WEBHOOK_KEYS_MAX: usize = 64;
 
 /// A change to how libraries are refreshed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -201,6 +219,41 @@ pub fn schedules(
 /// The hook of a library.
 pub fn hook(reader: &(impl Reader + ?Sized), library: &LibraryId) -> Result<Option<Hook>, StorageError> {
     transaction::get(reader, Keyspace::Refresh, &hook_key(library))
+}
+
+/// Up to `limit` hooks after that of the library `after`, by library.
+pub fn hooks(
+    reader: &(impl Reader + ?Sized),
+    after: Option<&LibraryId>,
+    limit: usize,
+) -> Result<Vec<Hook>, StorageError> {
+    transaction::scan(reader, Keyspace::Refresh, b"h/", after.map(hook_key).as_deref(), limit)
+}
+
+/// What secrets of webhooks were made from before, oldest first.
+pub fn webhook_keys(reader: &(impl Reader + ?Sized)) -> Result<Vec<WebhookKey>, StorageError> {
+    transaction::scan(reader, Keyspace::Refresh, b"k/", None, WEBHOOK_KEYS_MAX)
+}
+
+/// Replaces them; the last one was in force until `at`.
+pub(crate) fn put_webhook_keys(
+    transaction: &mut Transaction<'_>,
+    at: Timestamp,
+    keys: &[WebhookKey],
+) -> Result<(), StorageError> {
+    let before = transaction.scan(Keyspace::Refresh, b"k/", None, WEBHOOK_KEYS_MAX)?;
+    for (key, _) in before {
+        transaction.remove(Keyspace::Refresh, key);
+    }
+    // Should there be too many, the oldest go.
+    let kept = &keys[keys.len().saturating_sub(WEBHOOK_KEYS_MAX)..];
+    for (place, key) in kept.iter().enumerate() {
+        let until = if place + 1 == kept.len() { at } else { key.until };
+        let place = u8::try_from(place).unwrap_or(u8::MAX);
+        let key = WebhookKey { until, ..key.clone() };
+        transaction.put(Keyspace::Refresh, [b"k/".as_slice(), &[place]].concat(), &key)?;
+    }
+    Ok(())
 }
 
 fn origin_key(library: &LibraryId, version: &Version) -> Vec<u8> {

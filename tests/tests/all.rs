@@ -30,6 +30,7 @@ mod publishing;
 mod quickstart;
 mod refresh;
 mod restarting;
+mod rotation;
 mod routing;
 mod skew;
 mod stateless;

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::json;
-use twinmcp_tests::{TestCluster, docs, eventually};
+use twinmcp_tests::{TestClient, TestCluster, docs, eventually};
 
 pub(crate) const QUESTION: &str = "glaze colour codes";
 
@@ -237,4 +237,29 @@ async fn operators_see_the_nodes_and_hand_leadership_over() {
     leader.run(&["cluster", "undrain"]).await.expect(0);
     cluster.client(1).get("/api/health/ready").await.expect(200);
     cli.run(&["cluster", "upgrade"]).await.expect(0);
+}
+
+#[tokio::test]
+async fn a_node_that_joined_and_ended_before_any_state_came_never_founds_a_cluster_of_its_own() {
+    let cluster = TestCluster::start(1, 0).await;
+    let home = tempfile::tempdir().unwrap();
+    let (data, token, config) =
+        (home.path().join("data"), home.path().join("token"), home.path().join("node.toml"));
+    let setup = TestCluster::setup(2).on(&data);
+    std::fs::write(&token, cluster.token(0).await).unwrap();
+    let text = format!("[node]\ndata_dir = {data:?}\n[cluster]\nlisten = \"{}\"\n", setup.peers());
+    std::fs::write(&config, text).unwrap();
+    let cli = twinmcp_tests::Cli::new(cluster.nodes[0].url(), None, home.path());
+    cli.run(&["cluster", "join", token.to_str().unwrap(), "--config", config.to_str().unwrap()])
+        .await
+        .expect(0);
+    cluster.nodes[0].signal("STOP");
+    let alone = setup.clone().try_start().await.unwrap_err();
+    cluster.nodes[0].signal("CONT");
+    assert!(alone.contains("no member has let this node in"), "{alone}");
+    let joined = setup.start().await;
+    let view =
+        TestClient::new(joined.url(), Some(cluster.key())).get("/api/cluster").await.expect(200).json();
+    assert_eq!(view["id"], cluster.view(0).await["id"], "{view}");
+    assert_eq!(view["nodes"].as_array().unwrap().len(), 2, "{view}");
 }

@@ -129,7 +129,14 @@ async fn nodes_are_upgraded_one_by_one_and_one_goes_back_without_losing_anything
     assert!(asking.await.expect("every question was answered") > 0);
     let home = cluster.nodes[3].folder();
     let cli = twinmcp_tests::Cli::new(cluster.nodes[3].url(), Some(cluster.key()), &home);
+    for verb in ["rotate-key", "rotate-ca"] {
+        let refused = cli.run(&["cluster", verb]).await.expect(1).stderr;
+        assert!(refused.contains("twinmcp cluster upgrade"), "{refused}");
+    }
     cli.run(&["cluster", "upgrade"]).await.expect(0);
+    for verb in ["rotate-key", "rotate-ca"] {
+        cli.run(&["cluster", verb]).await.expect(0);
+    }
     secrets.push(changed(&cluster, 2).await);
     known_everywhere(&cluster, &secrets).await;
 }

@@ -1,6 +1,6 @@
 //! Refusals in the words of the protocol.
 
-use twinmcp_cluster::ClusterError;
+use twinmcp_cluster::{AuthorityError, ClusterError};
 use twinmcp_storage::clock::EntropyError;
 use twinmcp_storage::engine::StorageError;
 
@@ -127,6 +127,9 @@ pub enum OauthError {
     /// No key could sign.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// What secrets are made from could not be sealed.
+    #[error("failed to seal the base key")]
+    Seal(#[from] AuthorityError),
     /// There is no key for an algorithm yet.
     #[error("there is no key to sign with yet")]
     NoKey,

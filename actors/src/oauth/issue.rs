@@ -15,9 +15,8 @@ use twinmcp_storage::oauth::signing_key::Algorithm;
 
 use super::access_token::AccessToken;
 use super::error::OauthError;
-use super::keys::{Keys, Purpose};
+use super::keys::{Keys, Purpose, Sealers};
 use super::token_text::{self, Kind};
-use crate::MasterKey;
 use crate::seal::Sealer;
 
 /// Signatures that may wait for their turn.
@@ -28,9 +27,6 @@ const WAIT: Duration = Duration::from_secs(5);
 /// Makes tokens, and reads those that only this cluster can.
 pub(super) struct Issuer {
     keys: watch::Sender<Arc<Keys>>,
-    access: Sealer,
-    refresh: Sealer,
-    ticket: Sealer,
     entropy: Arc<dyn Entropy>,
     turns: Semaphore,
     waiting: Semaphore,
@@ -44,13 +40,10 @@ pub(super) struct RefreshToken {
 }
 
 impl Issuer {
-    pub(super) fn new(key: &MasterKey, entropy: Arc<dyn Entropy>) -> Self {
+    pub(super) fn new(entropy: Arc<dyn Entropy>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             keys: watch::Sender::default(),
-            access: Sealer::new(key, "twinmcp 2026-11 opaque access tokens"),
-            refresh: Sealer::new(key, "twinmcp 2026-11 refresh tokens"),
-            ticket: Sealer::new(key, "twinmcp 2026-11 questions to a person"),
             entropy,
             turns: Semaphore::new(cores.saturating_sub(1).max(1)),
             waiting: Semaphore::new(WAITING_MAX),
@@ -89,13 +82,15 @@ impl Issuer {
             TokenFormat::Jwt => {
                 self.sign(Purpose::Access, algorithm, &token.claims(issuer), token.issued_at).await
             }
-            TokenFormat::Opaque => Ok(token_text::write(Kind::Access, &self.seal(&self.access, token)?)),
+            TokenFormat::Opaque => {
+                Ok(token_text::write(Kind::Access, &self.seal(|sealers| &sealers.access, token)?))
+            }
         }
     }
 
     /// What an opaque access token says, expired or not.
     pub(super) fn read_opaque(&self, text: &str) -> Option<AccessToken> {
-        open(&self.access, &token_text::read(Kind::Access, text)?)
+        self.open(|sealers| &sealers.access, &token_text::read(Kind::Access, text)?)
     }
 
     /// A signed token with these claims.
@@ -119,32 +114,32 @@ impl Issuer {
         let mut random = [0; 16];
         self.entropy.fill(&mut random)?;
         let token = RefreshToken { grant: grant.clone(), random };
-        Ok(token_text::write(Kind::Refresh, &self.seal(&self.refresh, &token)?))
+        Ok(token_text::write(Kind::Refresh, &self.seal(|sealers| &sealers.refresh, &token)?))
     }
 
     /// What is in a refresh token that this cluster made.
     pub(super) fn read_refresh(&self, text: &str) -> Option<RefreshToken> {
-        open(&self.refresh, &token_text::read(Kind::Refresh, text)?)
+        self.open(|sealers| &sealers.refresh, &token_text::read(Kind::Refresh, text)?)
     }
 
     /// A refresh token, sealed for whoever did not get the answer.
     pub(super) fn keep_refresh(&self, text: &str) -> Result<Vec<u8>, OauthError> {
-        Ok(self.refresh.seal(text.as_bytes(), &*self.entropy)?)
+        self.seal(|sealers| &sealers.refresh, &text)
     }
 
     /// What [`Self::keep_refresh`] kept.
     pub(super) fn kept_refresh(&self, kept: &[u8]) -> Option<String> {
-        String::from_utf8(self.refresh.open(kept)?).ok()
+        self.open(|sealers| &sealers.refresh, kept)
     }
 
     /// What a person is asked, sealed, so that their browser can carry it and nobody can change it.
     pub(super) fn ticket(&self, content: &impl Serialize) -> Result<String, OauthError> {
-        Ok(URL_SAFE_NO_PAD.encode(self.seal(&self.ticket, content)?))
+        Ok(URL_SAFE_NO_PAD.encode(self.seal(|sealers| &sealers.ticket, content)?))
     }
 
     /// What [`Self::ticket`] sealed.
     pub(super) fn read_ticket<T: DeserializeOwned>(&self, text: &str) -> Option<T> {
-        open(&self.ticket, &URL_SAFE_NO_PAD.decode(text).ok()?)
+        self.open(|sealers| &sealers.ticket, &URL_SAFE_NO_PAD.decode(text).ok()?)
     }
 
     /// 256 random bits as text.
@@ -154,13 +149,20 @@ impl Issuer {
         Ok(URL_SAFE_NO_PAD.encode(random))
     }
 
-    fn seal(&self, sealer: &Sealer, content: &impl Serialize) -> Result<Vec<u8>, OauthError> {
+    fn seal(
+        &self,
+        which: impl Fn(&Sealers) -> &Sealer,
+        content: &impl Serialize,
+    ) -> Result<Vec<u8>, OauthError> {
+        let keys = self.keys();
+        let sealers = keys.sealers().ok_or(OauthError::NoKey)?;
         // JSON, because tokens of one build are read by the next.
         let content = serde_json::to_vec(content).unwrap_or_default();
-        Ok(sealer.seal(&content, &*self.entropy)?)
+        Ok(which(sealers).seal(&content, &*self.entropy)?)
     }
-}
 
-fn open<T: DeserializeOwned>(sealer: &Sealer, sealed: &[u8]) -> Option<T> {
-    serde_json::from_slice(&sealer.open(sealed)?).ok()
+    fn open<T: DeserializeOwned>(&self, which: impl Fn(&Sealers) -> &Sealer, sealed: &[u8]) -> Option<T> {
+        let keys = self.keys();
+        serde_json::from_slice(&which(keys.sealers()?).open(sealed)?).ok()
+    }
 }

@@ -72,9 +72,30 @@ pub(super) struct Verifier {
     verifies_until: Timestamp,
 }
 
+/// What seals, by what for; made from the base key.
+pub(super) struct Sealers {
+    pub(super) access: Sealer,
+    pub(super) refresh: Sealer,
+    pub(super) ticket: Sealer,
+    /// Private keys.
+    pub(super) signing: Sealer,
+}
+
+impl Sealers {
+    pub(super) fn new(base: &[u8; 32]) -> Self {
+        Self {
+            access: Sealer::new(base, "twinmcp 2026-11 opaque access tokens"),
+            refresh: Sealer::new(base, "twinmcp 2026-11 refresh tokens"),
+            ticket: Sealer::new(base, "twinmcp 2026-11 questions to a person"),
+            signing: Sealer::new(base, "twinmcp 2026-11 keys that sign tokens"),
+        }
+    }
+}
+
 /// The keys of this moment.
 #[derive(Default)]
 pub(super) struct Keys {
+    sealers: Option<Sealers>,
     signers: HashMap<Algorithm, Vec<Signer>>,
     verifiers: HashMap<String, Verifier>,
     jwks: Arc<str>,
@@ -82,7 +103,7 @@ pub(super) struct Keys {
 
 impl Keys {
     /// Opens what is agreed on. A key that cannot be opened still verifies.
-    pub(super) fn open(agreed: &[SigningKey], sealer: &Sealer, now: Timestamp) -> Self {
+    pub(super) fn open(agreed: &[SigningKey], sealers: Option<Sealers>, now: Timestamp) -> Self {
         let mut keys = Self::default();
         let mut shown = Vec::new();
         for key in agreed.iter().filter(|key| key.revoked_at.is_none() && now < key.verifies_until) {
@@ -96,23 +117,29 @@ impl Keys {
             let verifier =
                 Verifier { algorithm: key.algorithm, key: verifying, verifies_until: key.verifies_until };
             keys.verifiers.insert(key.kid.clone(), verifier);
-            let private =
-                sealer.open(&key.sealed).and_then(|pkcs8| PrivateKey::from_pkcs8(key.algorithm, &pkcs8).ok());
+            let opened = sealers.as_ref().and_then(|sealers| sealers.signing.open(&key.sealed));
+            let private = opened.and_then(|pkcs8| PrivateKey::from_pkcs8(key.algorithm, &pkcs8).ok());
             match private {
                 Some(private) => {
                     keys.signers.entry(key.algorithm).or_default().push(Signer::new(key, private))
                 }
                 None => tracing::error!(
                     kid = key.kid,
-                    "this node cannot open a signing key: its `keys/master.key` is not the cluster's"
+                    "this node cannot open a signing key: it does not have the cluster's key"
                 ),
             }
         }
         for signers in keys.signers.values_mut() {
             signers.sort_by_key(|signer| signer.signs_from);
         }
+        keys.sealers = sealers;
         keys.jwks = json!({ "keys": shown }).to_string().into();
         keys
+    }
+
+    /// What seals, once there is a base key that this node can open.
+    pub(super) fn sealers(&self) -> Option<&Sealers> {
+        self.sealers.as_ref()
     }
 
     /// Whether there is a key that signs.

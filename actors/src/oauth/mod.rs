@@ -37,13 +37,13 @@ use std::time::Duration;
 
 use quick_cache::sync::Cache;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use twinmcp_cluster::Cluster;
+use twinmcp_cluster::{Cluster, ClusterKeys};
 use twinmcp_storage::clock::{Clock, Entropy, EntropyError, Timestamp};
 use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::engine::StorageError;
 use twinmcp_storage::oauth::grant::{ACCESS_MS_MAX, LEEWAY_MS, Limits};
 use twinmcp_storage::oauth::signing_key::Algorithm;
-use twinmcp_storage::oauth::{self, signing_key as agreed};
+use twinmcp_storage::oauth::{self, base_key, signing_key as agreed};
 use twinmcp_storage::transaction::Change;
 
 pub use self::access_token::{AccessToken, SignIn, Subject, scope_text};
@@ -67,11 +67,9 @@ use self::device::Pace;
 use self::document::Documents;
 use self::dpop::Proofs;
 use self::issue::Issuer;
-use self::keys::Keys;
+use self::keys::{Keys, Sealers};
 use self::signing_key::PrivateKey;
-use crate::MasterKey;
 use crate::context::Context;
-use crate::seal::Sealer;
 use crate::supervisor::Child;
 
 /// How often the signing keys are looked through, at most and at least: far more often than one is due.
@@ -164,23 +162,23 @@ impl Oauth {
     pub(crate) fn child(
         context: &Arc<Context>,
         config: OauthConfig,
-        key: &MasterKey,
+        keys: ClusterKeys,
     ) -> Result<(Child, Self), EntropyError> {
         let oauth = Self(Arc::new(Inner {
             resources: Resources::new(&config.issuer),
             cluster: context.cluster.clone(),
             clock: Arc::clone(&context.clock),
             entropy: Arc::clone(&context.entropy),
-            issuer: Issuer::new(key, Arc::clone(&context.entropy)),
+            issuer: Issuer::new(Arc::clone(&context.entropy)),
             documents: Documents::new(context.outbound.clone(), Arc::clone(&context.clock)),
             pace: Pace::new(),
             proofs: Proofs::new(&*context.entropy)?,
             verified: Cache::new(VERIFIED_MAX),
             config,
         }));
-        let (sealer, for_actor) = (Sealer::new(key, "twinmcp 2026-11 keys that sign tokens"), oauth.clone());
+        let for_actor = oauth.clone();
         let (child, _) = Child::new("oauth", &context.node, move || {
-            (KeysActor { oauth: for_actor.clone(), sealer: sealer.clone() }, ())
+            (KeysActor { oauth: for_actor.clone(), keys: keys.clone() }, ())
         });
         Ok((child, oauth))
     }
@@ -245,7 +243,7 @@ enum Message {
 
 struct KeysActor {
     oauth: Oauth,
-    sealer: Sealer,
+    keys: ClusterKeys,
 }
 
 impl Actor for KeysActor {
@@ -259,7 +257,9 @@ impl Actor for KeysActor {
         let told = myself.clone();
         tokio::spawn(async move {
             while let Some(changes) = changes.next().await {
-                let is_ours = |change: &Change| matches!(change, Change::SigningKeys | Change::Everything);
+                let is_ours = |change: &Change| {
+                    matches!(change, Change::SigningKeys | Change::Secrets | Change::Everything)
+                };
                 if changes.iter().any(is_ours) && told.send_message(Message::Changed).is_err() {
                     return;
                 }
@@ -295,14 +295,43 @@ impl KeysActor {
     fn take_in(&self) -> Result<(), StorageError> {
         let inner = &*self.oauth.0;
         let keys = agreed::list(inner.cluster.reader())?;
-        inner.issuer.set_keys(Keys::open(&keys, &self.sealer, inner.clock.now()));
+        let base = base_key::get(inner.cluster.reader())?;
+        let sealers = match base.map(|base| self.keys.open_base(&base.sealed)).transpose() {
+            Ok(base) => base.map(|base| Sealers::new(&base)),
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "this node cannot open the base key of tokens"
+                );
+                None
+            }
+        };
+        inner.issuer.set_keys(Keys::open(&keys, sealers, inner.clock.now()));
         // One of them may have been verified with a key that is believed no more.
         inner.verified.clear();
         Ok(())
     }
 
+    /// Makes the base key when there is none.
+    async fn make_base(&self) -> Result<(), OauthError> {
+        let inner = &*self.oauth.0;
+        let mut base = [0; 32];
+        inner.entropy.fill(&mut base)?;
+        let (sealed_with, sealed) = self.keys.seal_base(&base, &*inner.entropy)?;
+        let make = base_key::Command::Make { sealed, sealed_with };
+        match self.oauth.propose(oauth::Command::BaseKey(make)).await? {
+            Outcome::Stale => Err(OauthError::NoKey),
+            _ => Ok(self.take_in()?),
+        }
+    }
+
     async fn add_due(&self) -> Result<(), OauthError> {
         let inner = &*self.oauth.0;
+        if base_key::get(inner.cluster.reader())?.is_none() {
+            self.make_base().await?;
+        }
+        let now = inner.issuer.keys();
+        let sealers = now.sealers().ok_or(OauthError::NoKey)?;
         let keys = agreed::list(inner.cluster.reader())?;
         let token_ms = ACCESS_MS_MAX + LEEWAY_MS;
         let config = &inner.config;
@@ -320,7 +349,7 @@ impl KeysActor {
                 kid: kid.clone(),
                 algorithm,
                 public,
-                sealed: self.sealer.seal(&pkcs8, &*inner.entropy)?,
+                sealed: sealers.signing.seal(&pkcs8, &*inner.entropy)?,
                 signs_after_ms: due.signs_after_ms,
                 verifies_ms: due.verifies_ms,
             };

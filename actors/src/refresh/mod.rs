@@ -18,19 +18,18 @@ use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tracing::{instrument, warn};
-use twinmcp_cluster::{Cluster, ClusterError};
+use twinmcp_cluster::{Cluster, ClusterError, ClusterKeys, WebhookKeyError};
 use twinmcp_storage::clock::{Entropy, EntropyError};
 use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::engine::StorageError;
 use twinmcp_storage::ids::{JobId, LibraryId, Version};
 use twinmcp_storage::jobs::{self, JOBS_MAX, Job, JobState, Revision, Source};
 use twinmcp_storage::libraries;
-use twinmcp_storage::refresh::{self, EVERY_MAX_S, EVERY_MIN_S, Origin, Schedule};
+use twinmcp_storage::refresh::{self, EVERY_MAX_S, EVERY_MIN_S, Hook, Origin, Schedule};
 
 pub use self::secret::{HookSecret, Proof};
 
 use self::push::Push;
-use crate::MasterKey;
 use crate::accounts::Owner;
 use crate::context::Context;
 use crate::jobs::{JobView, Jobs, JobsError, Submission};
@@ -103,6 +102,9 @@ pub enum RefreshError {
     /// No secret could be made.
     #[error("failed to make a secret")]
     Entropy(#[from] EntropyError),
+    /// What secrets are made from is not here.
+    #[error("the secret of the webhook cannot be known on this node right now")]
+    Key(#[from] WebhookKeyError),
 }
 
 /// Which version to read again.
@@ -130,16 +132,16 @@ pub struct Pushed {
 pub struct Refresh {
     cluster: Cluster,
     jobs: Jobs,
-    key: MasterKey,
+    keys: ClusterKeys,
     entropy: Arc<dyn Entropy>,
 }
 
 impl Refresh {
-    pub(crate) fn child(context: &Arc<Context>, jobs: &Jobs, key: MasterKey) -> (Child, Self) {
+    pub(crate) fn child(context: &Arc<Context>, jobs: &Jobs, keys: ClusterKeys) -> (Child, Self) {
         let refresh = Self {
             cluster: context.cluster.clone(),
             jobs: jobs.clone(),
-            key,
+            keys,
             entropy: Arc::clone(&context.entropy),
         };
         let (for_actor, handle) = (Arc::clone(context), refresh.clone());
@@ -199,7 +201,13 @@ impl Refresh {
         self.change(refresh::Command::Hook { library: id, account, salt: Some(salt) }).await?;
         let hook = refresh::hook(self.cluster.reader(), library)?;
         let hook = hook.ok_or_else(|| RefreshError::NotFound { library: library.clone() })?;
-        Ok(HookSecret::of(&self.key, &hook))
+        self.secret(&hook)
+    }
+
+    fn secret(&self, hook: &Hook) -> Result<HookSecret, RefreshError> {
+        // The keys of webhooks and the name of the one in force must be of one moment.
+        let key = self.keys.webhook_key(&*self.cluster.view(), hook.created_at)?;
+        Ok(HookSecret::of(&key, hook))
     }
 
     /// Takes a library's webhook away.
@@ -217,7 +225,7 @@ impl Refresh {
         body: &[u8],
     ) -> Result<Pushed, RefreshError> {
         let hook = refresh::hook(self.cluster.reader(), library)?.ok_or(RefreshError::NotProven)?;
-        if !proof.shows(&HookSecret::of(&self.key, &hook), body) {
+        if !proof.shows(&self.secret(&hook)?, body) {
             return Err(RefreshError::NotProven);
         }
         let push = Push::read(body).map_err(RefreshError::Body)?;
@@ -330,7 +338,7 @@ pub(crate) fn fuzz_webhook(header: &str, body: &[u8]) {
     let created_at = twinmcp_storage::clock::Timestamp::from_millis(1);
     let Ok(library) = "/acme/widget".parse() else { return };
     let hook = refresh::Hook { library, salt: [7; 16], created_at };
-    let secret = HookSecret::of(&MasterKey::default(), &hook);
+    let secret = HookSecret::of(&[7; 32], &hook);
     for proof in [Proof::Signature(header), Proof::Token(header)] {
         assert!(!proof.shows(&secret, body), "a stranger is believed");
     }

@@ -134,7 +134,7 @@ impl Pending {
             }
             (_, Change::Everything | Change::Catalogue) => *self = Self::Everything,
             (Self::Everything, Change::Library(_))
-            | (_, Change::ApiKey(_) | Change::Job(_) | Change::SigningKeys) => {}
+            | (_, Change::ApiKey(_) | Change::Job(_) | Change::SigningKeys | Change::Secrets) => {}
         }
     }
 }

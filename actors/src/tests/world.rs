@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use twinmcp_cluster::{Cluster, ClusterConfig};
+use twinmcp_cluster::{Cluster, ClusterConfig, ClusterKey, ClusterKeys};
 use twinmcp_storage::accounts::Account;
 use twinmcp_storage::bundle::BundleStore;
 use twinmcp_storage::clock::{SystemClock, SystemEntropy};
@@ -86,8 +86,8 @@ impl World {
                 backoff_min: Duration::from_millis(1),
                 ..SupervisionConfig::default()
             },
-            master_key: crate::MasterKey::default(),
             oauth: crate::OauthConfig::new("https://node.example"),
+            keys: ClusterKeys::unkept(ClusterKey::new([7; 32])),
         };
         let actors =
             Actors::start(config, cluster.clone(), Arc::clone(&bundles), clock, Arc::new(SystemEntropy))

@@ -23,11 +23,11 @@ use super::snapshot::{SnapshotPieces, SnapshotStore};
 use super::tail::Tail;
 use super::types::{Answer, Entry, LogId, Payload, SnapshotMeta, StoredMembership};
 use crate::changes::ChangeFeed;
+use crate::installing::Before;
 use crate::metrics::Metrics;
 use crate::status::{ClusterId, GroupId};
 
-/// Bytes of one batch while a snapshot is put in the state's place. A state that fits is replaced at
-/// once; a reader of a larger one may see both for a moment, and is told when it is over.
+/// Bytes of one batch while a snapshot is put in the state's place.
 const INSTALL_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// Why an entry could not be applied. Each ends this node's part in agreement.
@@ -55,6 +55,8 @@ pub(super) struct Applier {
     position: Mutex<Position>,
     changes: ChangeFeed,
     applied: watch::Sender<Option<u64>>,
+    /// What readers see while a snapshot takes the state's place.
+    before: Before,
     health: Health,
     metrics: Arc<Metrics>,
 }
@@ -86,7 +88,13 @@ impl Applier {
         let Parts { group, engine, tail, changes, health, metrics } = parts;
         let position = read_position(group, &*engine)?;
         let applied = watch::Sender::new(position.applied.map(|applied| applied.index));
-        Ok(Self { group, engine, tail, position: Mutex::new(position), changes, applied, health, metrics })
+        let (position, before) = (Mutex::new(position), Before::default());
+        Ok(Self { group, engine, tail, position, changes, applied, before, health, metrics })
+    }
+
+    /// What readers see while a snapshot takes the state's place.
+    pub(super) fn before(&self) -> Before {
+        self.before.clone()
     }
 
     /// Tells how far the state is, each time it moves.
@@ -268,10 +276,12 @@ impl Applier {
         Ok(outcomes)
     }
 
-    /// Puts a snapshot in the place of all state. A crash in between leaves a state that says that it
-    /// holds nothing, and the next start puts the snapshot there again.
+    /// Puts a snapshot in the place of all state, which readers see until it is whole. A crash in between leaves a state that
+    /// says that it holds nothing, and the next start puts the snapshot there again.
     pub(super) fn install(&self, meta: &SnapshotMeta, pieces: &SnapshotPieces) -> Result<(), ApplyError> {
-        let mut writes = ChunkedWrites { engine: &*self.engine, batch: Batch::new(), bytes: 0 };
+        self.before.hold(&*self.engine);
+        let mut writes =
+            ChunkedWrites { engine: &*self.engine, before: &self.before, batch: Batch::new(), bytes: 0 };
         writes.remove(Keyspace::Meta, records::key(self.group, records::APPLIED))?;
         for &space in Keyspace::STATE {
             let mut after: Option<Vec<u8>> = None;
@@ -303,6 +313,7 @@ impl Applier {
         if position.applied != meta.last_log_id {
             return Err(DumpError::Damaged { what: "it does not end where it says" }.into());
         }
+        self.before.let_go();
         let index = position.applied.map(|applied| applied.index);
         *self.position() = position;
         if let Some(index) = index {
@@ -360,6 +371,7 @@ fn apply_commands(
 /// Writes in batches of a bounded size, each buffered, in order.
 struct ChunkedWrites<'a> {
     engine: &'a dyn Engine,
+    before: &'a Before,
     batch: Batch,
     bytes: usize,
 }
@@ -383,6 +395,7 @@ impl ChunkedWrites<'_> {
 
     fn flush(&mut self) -> Result<(), DumpError> {
         self.bytes = 0;
+        self.before.wrote();
         Ok(self.engine.commit(std::mem::take(&mut self.batch), Durability::Buffered)?)
     }
 }

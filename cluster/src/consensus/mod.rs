@@ -56,6 +56,7 @@ use self::requests::Numbers;
 use self::serve::Service;
 use self::snapshot::SnapshotStore;
 pub use self::start::BUILD_VERSION;
+pub(crate) use self::start::ROTATION_VERSION;
 use self::start::{begin, open, settings, start_error, start_failed};
 use self::tail::Tail;
 use self::types::Raft;
@@ -67,6 +68,7 @@ use crate::changes::{ChangeFeed, Changes};
 use crate::config::ClusterConfig;
 use crate::error::ClusterError;
 use crate::handle::Applied;
+use crate::installing::Before;
 use crate::metrics::Metrics;
 use crate::peer::{PeerServer, PeerService, Peers, Transport};
 use crate::status::{ClusterId, ClusterStatus, GroupId, MemberStatus, NodeId, Role, StopReason};
@@ -156,7 +158,7 @@ impl Consensus {
         let transport = Arc::clone(&peering.transport);
         let server = PeerServer { transport: peering.transport, service: Arc::new(service), patience };
         tokio::spawn(server.run(serving.subscribe()));
-        let begun = match begin(&config, &raft, &applier, &*clock, entropy).await {
+        let begun = match begin(&config, &raft, (&applier, &snapshots), &*clock, entropy).await {
             Ok(begun) => begun,
             Err(error) => {
                 serving.send_replace(true);
@@ -227,6 +229,12 @@ impl Consensus {
         Duration::from_millis(self.config.heartbeat_ms)
     }
 
+    /// Returns once what was applied so far would survive a power cut.
+    pub(crate) async fn persist(&self) -> std::io::Result<()> {
+        let applier = Arc::clone(&self.applier);
+        self.work.run(move || applier.sync()).await?
+    }
+
     /// The way to peers.
     pub(crate) fn peers(&self) -> &Peers {
         &self.peers
@@ -253,6 +261,11 @@ impl Consensus {
 
     pub(crate) fn changes(&self) -> Changes {
         self.changes.subscribe()
+    }
+
+    /// What readers see while a snapshot takes the state's place.
+    pub(crate) fn before(&self) -> Before {
+        self.applier.before()
     }
 
     /// How far the state is, each time it moves.
@@ -420,6 +433,14 @@ pub(crate) fn applied_by(write: &twinmcp_storage::engine::Write) -> Option<Optio
         let record: records::AppliedRecord = twinmcp_storage::record::decode(write.value.as_ref()?).ok()?;
         Some(record.position.index)
     })
+}
+
+/// The term of the vote that is written, if this writes one.
+#[cfg(test)]
+pub(crate) fn voted_in(write: &twinmcp_storage::engine::Write) -> Option<u64> {
+    let is_vote = write.space == Keyspace::Vote && write.key.ends_with(records::VOTE.as_bytes());
+    let record = twinmcp_storage::record::decode::<records::VoteRecord>(write.value.as_ref()?);
+    is_vote.then(|| Some(types::Vote::from(record.ok()?).leader_id.term))?
 }
 
 /// See [`crate::fuzzing::log_entry`].

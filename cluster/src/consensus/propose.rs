@@ -77,6 +77,10 @@ impl Proposer {
         if let Some(reason) = self.health.failure() {
             return Err(ClusterError::Failed { reason: reason.to_owned() });
         }
+        let (version, since) = (self.applier.version(), command.since());
+        if version < since {
+            return Err(ClusterError::Version { version, since });
+        }
         let command = record::encode(command).map_err(ClusterError::Storage)?;
         let number = self.numbers.take();
         let mut pause = PAUSE_MIN;
@@ -163,6 +167,7 @@ fn reason(error: &ClusterError) -> &'static str {
         ClusterError::LeaderChanged => "leader_changed",
         ClusterError::TooLarge { .. } => "too_large",
         ClusterError::Failed { .. } => "failed",
+        ClusterError::Version { .. } => "version",
         _ => "stopped",
     }
 }

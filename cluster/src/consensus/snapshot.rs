@@ -5,6 +5,7 @@
 //! and at most some pieces that belong to neither, which the next opening removes.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::BytesMut;
@@ -60,6 +61,8 @@ pub(super) struct SnapshotStore {
     current: Arc<Mutex<Option<SnapshotRecord>>>,
     /// Held while one is written, so that one is written at a time.
     writing: Arc<Mutex<()>>,
+    /// Pieces taken from elsewhere.
+    taken: Arc<AtomicU64>,
     work: Work,
     health: Health,
 }
@@ -78,7 +81,8 @@ impl SnapshotStore {
             .as_ref()
             .map(|record| records::piece_key(group, record.number, record.pieces.saturating_sub(1)));
         let current = Arc::new(Mutex::new(record));
-        let store = Self { group, engine, current, writing: Arc::default(), work, health };
+        let (writing, taken) = (Arc::default(), Arc::default());
+        let store = Self { group, engine, current, writing, taken, work, health };
         store.remove_after(last_piece)?;
         Ok(store)
     }
@@ -86,6 +90,11 @@ impl SnapshotStore {
     /// Where this node does what blocks.
     pub(super) fn work(&self) -> &Work {
         &self.work
+    }
+
+    /// Pieces that were taken from elsewhere: grows as long as a snapshot comes in.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
     }
 
     fn remove_after(&self, mut after: Option<Vec<u8>>) -> Result<(), StorageError> {
@@ -144,6 +153,7 @@ impl SnapshotStore {
             while let Some(piece) = reader.piece()? {
                 hasher.update(&piece);
                 out.write(&piece)?;
+                self.taken.fetch_add(1, Ordering::Relaxed);
             }
             match hasher.finalize() == pieces.record.hash {
                 true => Ok(()),
@@ -168,6 +178,7 @@ impl SnapshotStore {
                 }
                 hasher.update(&piece);
                 out.write(&piece)?;
+                self.taken.fetch_add(1, Ordering::Relaxed);
             }
             match hasher.finalize() == head.hash {
                 true => Ok(()),

@@ -27,8 +27,10 @@ use crate::status::ClusterId;
 
 /// Since this version of the cluster proposals have numbers, and are done once however often they are sent.
 pub(super) const REQUESTS_VERSION: u32 = 2;
+/// Since this version of the cluster its key and its authority can be replaced.
+pub(crate) const ROTATION_VERSION: u32 = 3;
 /// The newest version of a cluster that this build takes part in.
-pub const BUILD_VERSION: u32 = 2;
+pub const BUILD_VERSION: u32 = 3;
 
 /// Entries `openraft` hands to a peer at once.
 const REPLICATED_ENTRIES_MAX: u64 = 64;
@@ -152,13 +154,13 @@ fn millis(duration: Duration) -> u64 {
 pub(super) async fn begin(
     config: &ClusterConfig,
     raft: &Raft,
-    applier: &Applier,
+    (applier, snapshots): (&Applier, &SnapshotStore),
     clock: &dyn Clock,
     entropy: &dyn Entropy,
 ) -> Result<ClusterId, ClusterError> {
     let is_initialized = raft.is_initialized().await.map_err(start_failed)?;
     if is_initialized && !raft.voter_ids().eq([config.node_id.0]) || config.joins && !is_initialized {
-        return rejoin(config, raft, applier).await;
+        return rejoin(config, raft, applier, snapshots).await;
     }
     if !is_initialized {
         let member = Member { address: config.address.clone() };
@@ -186,10 +188,24 @@ pub(super) async fn begin(
     id.ok_or_else(|| start_failed("the founding entry was not applied"))
 }
 
-async fn rejoin(config: &ClusterConfig, raft: &Raft, applier: &Applier) -> Result<ClusterId, ClusterError> {
+async fn rejoin(
+    config: &ClusterConfig,
+    raft: &Raft,
+    applier: &Applier,
+    snapshots: &SnapshotStore,
+) -> Result<ClusterId, ClusterError> {
     let known = applier.cluster_id().map_err(ClusterError::Storage)?;
     let patience = if known.is_some() { config.rejoin_patience } else { config.start_deadline };
-    if let Err(late) = raft.wait_for_recovery(Some(patience)).await {
+    let applied = applier.applied();
+    let progress = || snapshots.taken() + applier.before().written() + applied.borrow().unwrap_or_default();
+    let mut seen = progress();
+    while let Err(late) = raft.wait_for_recovery(Some(patience)).await {
+        let now = progress();
+        // A large state takes its time; as long as it comes in, somebody has let this node in.
+        if known.is_none() && now > seen {
+            seen = now;
+            continue;
+        }
         let Some(id) = known else {
             let reason = format!("no member has let this node in within {} s: {late}", patience.as_secs());
             return Err(start_failed(reason));

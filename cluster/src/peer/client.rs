@@ -81,6 +81,11 @@ impl Peers {
         Self { transport, patience, connections: Mutex::default() }
     }
 
+    /// Lets go of every connection: what is asked from now on is asked over new ones. What is under way ends where it began.
+    pub(crate) fn renew(&self) {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Asks with a whole body, and takes a whole answer.
     pub(crate) async fn call(
         &self,

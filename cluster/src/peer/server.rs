@@ -102,15 +102,23 @@ async fn serve(
         }
         Err(_) => return,
     };
-    let from = accepted.peer;
+    let (from, authority) = (accepted.peer, accepted.authority);
     let answer = service_fn(move |request| {
-        let is_refused = from.is_some_and(|node| !transport.may_take_part(node));
-        let answer = (!is_refused).then(|| Arc::clone(&service).answer(Asked { from, request }));
+        let refused = match from {
+            Some(node) if !transport.may_take_part(node) => Some("this node was removed from the cluster"),
+            _ if authority.is_some_and(|authority| !transport.trusts(authority)) => {
+                Some("the authority that knew this node is the cluster's no more: connect again")
+            }
+            _ => None,
+        };
+        let answer = match refused {
+            Some(reason) => Err(reason),
+            None => Ok(Arc::clone(&service).answer(Asked { from, request })),
+        };
         async move {
-            let removed = || refusal(StatusCode::FORBIDDEN, "this node was removed from the cluster");
             Ok::<_, Infallible>(match answer {
-                Some(answer) => answer.await,
-                None => removed(),
+                Ok(answer) => answer.await,
+                Err(reason) => refusal(StatusCode::FORBIDDEN, reason),
             })
         }
     });

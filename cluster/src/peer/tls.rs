@@ -3,8 +3,9 @@
 //!
 //! Credentials can be replaced while connections are open: new ones use the new certificate.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use futures_util::future::BoxFuture;
@@ -25,6 +26,9 @@ use super::{Accepted, Accepting, PeerIo, Transport};
 use crate::authority::{Credentials, named_node, node_name, pin};
 use crate::status::{ClusterId, NodeId};
 
+#[cfg(test)]
+mod tests;
+
 /// What peers speak above TLS.
 const ALPN: &[u8] = b"h2";
 
@@ -37,6 +41,7 @@ pub struct TlsTcp {
     configs: ArcSwapOption<Configs>,
     certified: Notify,
     may_take_part: Box<MayTakePart>,
+    estranged: Mutex<BTreeSet<NodeId>>,
 }
 
 struct Configs {
@@ -44,12 +49,20 @@ struct Configs {
     until: Timestamp,
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
+    /// Authorities that are believed, with the hash of each.
+    roots: Vec<([u8; 32], CertificateDer<'static>)>,
 }
 
 impl TlsTcp {
     /// Takes connections from `listener` of whom `may_take_part` does not refuse.
     pub fn new(listener: TcpListener, may_take_part: Box<MayTakePart>) -> Self {
-        Self { listener, configs: ArcSwapOption::empty(), certified: Notify::new(), may_take_part }
+        Self {
+            listener,
+            configs: ArcSwapOption::empty(),
+            certified: Notify::new(),
+            may_take_part,
+            estranged: Mutex::default(),
+        }
     }
 
     /// Shows these credentials from now on.
@@ -61,6 +74,21 @@ impl TlsTcp {
         self.configs.store(Some(Arc::new(configs)));
         self.certified.notify_waiters();
         Ok(())
+    }
+
+    /// Notes whether `node` and this one have an authority in common, and says so once when they have none.
+    fn met<S>(&self, node: NodeId, shaken: &io::Result<S>) {
+        let mut estranged = self.estranged.lock().unwrap_or_else(PoisonError::into_inner);
+        if shaken.is_ok() {
+            estranged.remove(&node);
+        } else if shaken.as_ref().is_err_and(is_unknown_issuer) && estranged.insert(node) {
+            tracing::warn!(
+                %node,
+                "node {node} shows a certificate of an authority that this node does not know: one of the two was away while \
+                 the cluster's authority was replaced. On that one, stopped, run `twinmcp cluster join TOKEN-FILE --config \
+                 FILE` with a token that `twinmcp cluster token` makes on any other node"
+            );
+        }
     }
 
     async fn configs(&self) -> Arc<Configs> {
@@ -76,12 +104,13 @@ impl TlsTcp {
 
 impl Configs {
     fn new(credentials: Credentials) -> Result<Self, Error> {
-        let Credentials { chain, key, root, cluster, until } = credentials;
-        let mut roots = RootCertStore::empty();
-        roots.add(root)?;
-        let (roots, provider) = (Arc::new(roots), Arc::new(provider::default_provider()));
+        let Credentials { chain, key, roots: believed, cluster, until } = credentials;
+        let mut store = RootCertStore::empty();
+        believed.iter().try_for_each(|root| store.add(root.clone()))?;
+        let roots = believed.into_iter().map(|root| (pin(&root), root)).collect();
+        let (store, provider) = (Arc::new(store), Arc::new(provider::default_provider()));
         // Who has yet to join has no certificate: what it may ask is settled above.
-        let clients = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::clone(&store), Arc::clone(&provider))
             .allow_unauthenticated()
             .build()
             .map_err(|error| Error::General(error.to_string()))?;
@@ -91,11 +120,24 @@ impl Configs {
             .with_single_cert(chain.clone(), key.clone_key())?;
         let mut client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_root_certificates(roots)
+            .with_root_certificates(store)
             .with_client_auth_cert(chain, key)?;
         server.alpn_protocols = vec![ALPN.to_vec()];
         client.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(Self { cluster, until, server: Arc::new(server), client: Arc::new(client) })
+        Ok(Self { cluster, until, server: Arc::new(server), client: Arc::new(client), roots })
+    }
+
+    /// Who of those that are believed has signed a certificate.
+    fn signer(&self, certificate: &webpki::EndEntityCert<'_>) -> Option<[u8; 32]> {
+        let algorithms = provider::default_provider().signature_verification_algorithms.all;
+        let has_signed = |(_, root): &&([u8; 32], CertificateDer<'static>)| {
+            let Ok(anchor) = webpki::anchor_from_trusted_cert(root) else { return false };
+            let (anchors, usage) = ([anchor], webpki::KeyUsage::client_auth());
+            certificate
+                .verify_for_usage(algorithms, &anchors, &[], UnixTime::now(), usage, None, None)
+                .is_ok()
+        };
+        self.roots.iter().find(has_signed).map(|(pin, _)| *pin)
     }
 }
 
@@ -106,8 +148,9 @@ impl Transport for TlsTcp {
             let configs = configs.ok_or_else(|| io::Error::other("this node has no certificate yet"))?;
             let name = ServerName::try_from(node_name(configs.cluster, node)).map_err(io::Error::other)?;
             let stream = connect(address).await?;
-            let stream = TlsConnector::from(Arc::clone(&configs.client)).connect(name, stream).await?;
-            Ok(Box::new(stream) as Box<dyn PeerIo>)
+            let shaken = TlsConnector::from(Arc::clone(&configs.client)).connect(name, stream).await;
+            self.met(node, &shaken);
+            Ok(Box::new(shaken?) as Box<dyn PeerIo>)
         })
     }
 
@@ -122,11 +165,15 @@ impl Transport for TlsTcp {
             let accepting = async move {
                 let stream = handshake.await?;
                 let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-                let peer = match shown {
-                    Some(certificate) => Some(peer_of(configs.cluster, certificate)?),
-                    None => None,
+                let (peer, authority) = match shown {
+                    Some(certificate) => {
+                        let certificate =
+                            webpki::EndEntityCert::try_from(certificate).map_err(io::Error::other)?;
+                        (Some(peer_of(configs.cluster, &certificate)?), configs.signer(&certificate))
+                    }
+                    None => (None, None),
                 };
-                Ok(Accepted { io: Box::new(stream) as Box<dyn PeerIo>, peer })
+                Ok(Accepted { io: Box::new(stream) as Box<dyn PeerIo>, peer, authority })
             };
             Ok(Box::pin(accepting) as Accepting)
         })
@@ -139,6 +186,15 @@ impl Transport for TlsTcp {
     fn may_take_part(&self, node: NodeId) -> bool {
         (self.may_take_part)(node)
     }
+
+    fn trusts(&self, authority: [u8; 32]) -> bool {
+        let configs = self.configs.load();
+        configs.as_ref().is_none_or(|configs| configs.roots.iter().any(|(pin, _)| *pin == authority))
+    }
+
+    fn estranged(&self) -> Vec<NodeId> {
+        self.estranged.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
 }
 
 async fn connect(address: &str) -> io::Result<TcpStream> {
@@ -147,9 +203,18 @@ async fn connect(address: &str) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// Whether a handshake ended because the other side's authority is not known here.
+fn is_unknown_issuer(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());
+    // Every authority of ours has the same name, so that another's certificate has the wrong signature.
+    let is_strange = |error: &CertificateError| {
+        matches!(error, CertificateError::UnknownIssuer | CertificateError::BadSignature)
+    };
+    matches!(cause, Some(Error::InvalidCertificate(error)) if is_strange(error))
+}
+
 /// The node a certificate is for. That the authority has signed it was checked in the handshake.
-fn peer_of(cluster: ClusterId, certificate: &CertificateDer<'_>) -> io::Result<NodeId> {
-    let certificate = webpki::EndEntityCert::try_from(certificate).map_err(io::Error::other)?;
+fn peer_of(cluster: ClusterId, certificate: &webpki::EndEntityCert<'_>) -> io::Result<NodeId> {
     let node = certificate.valid_dns_names().find_map(|name| named_node(cluster, name));
     node.ok_or_else(|| io::Error::other("the certificate is for no node of this cluster"))
 }

@@ -20,6 +20,8 @@ pub struct Accepted {
     pub io: Box<dyn PeerIo>,
     /// Who it is, as far as the transport has checked; absent for somebody who has yet to join.
     pub peer: Option<NodeId>,
+    /// Which authority says so, by the hash of its certificate; absent where none does.
+    pub authority: Option<[u8; 32]>,
 }
 
 /// A handshake under way. Whoever accepts it runs it apart, so that a slow one holds up nobody.
@@ -37,6 +39,16 @@ pub trait Transport: Send + Sync + 'static {
     /// so it is asked for each request.
     fn may_take_part(&self, _node: NodeId) -> bool {
         true
+    }
+
+    /// Whether what this authority says is still believed: a connection outlives a rotation.
+    fn trusts(&self, _authority: [u8; 32]) -> bool {
+        true
+    }
+
+    /// Nodes that were last met with a certificate of an authority that this one does not know.
+    fn estranged(&self) -> Vec<NodeId> {
+        Vec::new()
     }
 
     /// Until when peers believe this node's certificate; the beginning of time without one.

@@ -114,7 +114,7 @@ impl Transport for Wire {
         Box::pin(async move {
             match self.accepted.lock().await.recv().await {
                 Some((from, io)) => {
-                    let accepted = Accepted { io: Box::new(io), peer: Some(NodeId(from)) };
+                    let accepted = Accepted { io: Box::new(io), peer: Some(NodeId(from)), authority: None };
                     Ok(Box::pin(std::future::ready(Ok(accepted))) as Accepting)
                 }
                 None => std::future::pending().await,

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use twinmcp_storage::accounts;
 use twinmcp_storage::clock::{SystemClock, SystemEntropy};
-use twinmcp_storage::command::Outcome;
+use twinmcp_storage::command::{Command, Outcome};
 
 use super::network::Network;
-use super::{Machine, PATIENCE, account, config, eventually, has_account};
+use super::{Machine, PATIENCE, account, account_id, config, eventually, has_account};
 use crate::peer::Transport;
 use crate::{Cluster, ClusterConfig, ClusterError, NodeId, Role, StopReason, VoterChoice};
 
@@ -18,6 +19,8 @@ struct Several {
     machines: BTreeMap<u64, Machine>,
     nodes: BTreeMap<u64, Cluster>,
     transports: BTreeMap<u64, Arc<dyn Transport>>,
+    /// How nodes are started, but for who they are.
+    config: ClusterConfig,
 }
 
 impl Several {
@@ -39,6 +42,11 @@ impl Several {
             machines: BTreeMap::new(),
             nodes: BTreeMap::new(),
             transports: BTreeMap::new(),
+            config: ClusterConfig {
+                rejoin_patience: Duration::from_millis(500),
+                silence_timeout: Duration::from_millis(400),
+                ..config()
+            },
         }
     }
 
@@ -60,9 +68,7 @@ impl Several {
             node_id: NodeId(node),
             address: format!("node-{node}:7947"),
             joins: node > 1,
-            rejoin_patience: Duration::from_millis(500),
-            silence_timeout: Duration::from_millis(400),
-            ..config()
+            ..self.config.clone()
         };
         let (state, raft) = (Arc::new(machine.state.clone()), Arc::new(machine.raft.clone()));
         let transport = Arc::clone(&self.transports[&node]);
@@ -309,6 +315,28 @@ async fn a_node_that_was_away_for_long_gets_a_snapshot() {
     assert!(several.nodes[&2].status().snapshot_index.is_some(), "entries came one by one");
     several.nodes[&2].propose(account(50)).await.unwrap();
     several.everywhere(50).await;
+    several.stop().await;
+}
+
+/// Longer than a start may take, but never so long without a piece of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_joins_waits_for_a_large_state_as_long_as_it_comes_in() {
+    let mut several = Several::start(1, 1).await;
+    for number in 0..16 {
+        let large = accounts::Command::Create { id: account_id(number), name: "n".repeat(900_000) };
+        several.nodes[&1].propose(Command::Accounts(large)).await.unwrap();
+    }
+    several.nodes[&1].consensus().snapshot_now().await;
+    several.machines.insert(2, Machine::new());
+    let (address, transport) = several.network.attach(2);
+    several.transports.insert(2, transport);
+    several.nodes[&1].admit(NodeId(2), &address).await.unwrap();
+    // 16 KB each time: more than four seconds for all, a fifth of one for a piece.
+    several.network.delay(Duration::from_millis(5));
+    several.config.start_deadline = Duration::from_secs(3);
+    several.config.silence_timeout = PATIENCE;
+    several.run(2).await;
+    assert!((0..16).all(|number| has_account(&several.nodes[&2], number)));
     several.stop().await;
 }
 

@@ -23,6 +23,7 @@ use twinmcp_storage::scope::Scope;
 use super::Tag;
 use super::body::JsonBody;
 use super::error::ApiError;
+use super::rotations::RotationRecord;
 use super::route::milliseconds;
 use crate::backroom::NodeBackroom;
 use crate::backup;
@@ -129,7 +130,10 @@ pub(crate) struct ClusterView {
     version: u32,
     /// The nodes, by id.
     nodes: Vec<NodeRecord>,
-    /// What an operator should change, in sentences: voters that are too far from the asked node for its heartbeats.
+    /// How far the newest rotation of each secret is.
+    rotations: Vec<RotationRecord>,
+    /// What an operator should do, in sentences: about voters that are too far from the asked node for its heartbeats, and nodes
+    /// that missed a rotation.
     warnings: Vec<String>,
 }
 
@@ -142,6 +146,7 @@ impl Example for ClusterView {
             term: 3,
             version: 2,
             nodes: vec![NodeRecord::example()],
+            rotations: vec![RotationRecord::example()],
             warnings: Vec::new(),
         }
     }
@@ -233,7 +238,8 @@ impl ClusterApi {
             term: status.term,
             version: status.version,
             nodes: nodes.collect(),
-            warnings: self.cluster.far_voters().iter().map(ToString::to_string).collect(),
+            rotations: RotationRecord::all(&self.cluster)?,
+            warnings: self.warnings(),
         }))
     }
 
@@ -424,6 +430,18 @@ impl io::Write for Pipe {
 struct UnexpectedOutcome(Outcome);
 
 impl ClusterApi {
+    fn warnings(&self) -> Vec<String> {
+        let far = self.cluster.far_voters();
+        let estranged = self.cluster.estranged();
+        let estranged = estranged.iter().map(|node| {
+            format!(
+                "node {node} and this one have no authority in common: one of the two was away while it was replaced. On that \
+                 one, stopped, run `twinmcp cluster join` with a token that any other node makes"
+            )
+        });
+        far.iter().map(ToString::to_string).chain(estranged).collect()
+    }
+
     async fn report(&self, node: NodeId, me: NodeId) -> Option<NodeReport> {
         if node == me {
             return Some(self.backroom.now(self.backroom.bundle_hashes().len()));
@@ -505,6 +523,9 @@ impl From<TokenError> for ApiError {
             ),
             TokenError::Propose(error) => ClusterError::into(error),
             TokenError::Storage(error) => error.into(),
+            TokenError::Rotating => {
+                Self::new(StatusCode::CONFLICT, "rotating", super::error::sentence(&error.to_string()))
+            }
             TokenError::Entropy(_) => Self::internal(error),
         }
     }

@@ -57,6 +57,10 @@ impl From<ClusterError> for ApiError {
             )
             .retry_after(READ_ONLY_RETRY_S)
             .caused_by(error),
+            ClusterError::Version { .. } => {
+                let message = super::error::sentence(&error.to_string());
+                Self::new(StatusCode::CONFLICT, "upgrade_needed", message).caused_by(error)
+            }
             ClusterError::Members { ref reason } => {
                 let message = super::error::sentence(&format!("the members were not changed: {reason}"));
                 Self::new(StatusCode::CONFLICT, "members_unchanged", message).caused_by(error)

@@ -22,6 +22,7 @@ mod libraries;
 mod oauth;
 mod problem;
 mod refresh;
+mod rotations;
 mod route;
 mod search;
 mod signing_keys;
@@ -56,6 +57,7 @@ pub(crate) use self::jobs::JobsApi;
 pub(crate) use self::libraries::LibrariesApi;
 pub(crate) use self::oauth::OauthApi;
 pub(crate) use self::refresh::RefreshApi;
+pub(crate) use self::rotations::RotationsApi;
 pub(crate) use self::route::RouteApi;
 pub(crate) use self::search::{Context7Api, ToolsApi};
 pub(crate) use self::signing_keys::SigningKeysApi;
@@ -103,6 +105,7 @@ pub(crate) type Apis = (
     JobsApi,
     ApiKeysApi,
     ClusterApi,
+    RotationsApi,
     RouteApi,
     HealthApi,
     IdentityApis,

@@ -9,9 +9,10 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 use twinmcp_cluster::membership::Liveness;
-use twinmcp_cluster::{Candidate, Cluster, NodeId, RouteSigner, Viewpoint, rank};
+use twinmcp_cluster::{Candidate, Cluster, ClusterKeys, NodeId, Viewpoint, rank};
 use twinmcp_storage::clock::Clock;
 use twinmcp_storage::members;
+use twinmcp_storage::rotation;
 
 use super::Tag;
 use super::error::ApiError;
@@ -87,13 +88,21 @@ pub(crate) struct SignedRoute {
     /// The list.
     route: Route,
     /// The same as a compact JWS (RFC 7515) with EdDSA (RFC 8037). Its `kid` is the public key, and the same for every
-    /// node of the cluster: keep it from the first list, and take none that another key has signed.
+    /// node of the cluster: keep it from the first list, and take none that another key has signed, unless `succession` leads
+    /// to it.
     jws: String,
+    /// When the cluster's key was replaced, the key before said so: compact JWS of `next_kid`, oldest first, each signed by the
+    /// key that the one before it names.
+    succession: Vec<String>,
 }
 
 impl Example for SignedRoute {
     fn example() -> Self {
-        Self { route: Route::example(), jws: "eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl".to_owned() }
+        Self {
+            route: Route::example(),
+            jws: "eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl".to_owned(),
+            succession: Vec::new(),
+        }
     }
 }
 
@@ -101,7 +110,7 @@ impl Example for SignedRoute {
 pub(crate) struct RouteApi {
     pub(crate) cluster: Cluster,
     pub(crate) readiness: Arc<Readiness>,
-    pub(crate) signer: RouteSigner,
+    pub(crate) keys: ClusterKeys,
     pub(crate) region: String,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -139,7 +148,9 @@ impl RouteApi {
             expires_at: now.plus_millis(LIFE_MS).to_string(),
         };
         let payload = serde_json::to_vec(&route).map_err(ApiError::internal)?;
-        Ok(Json(SignedRoute { jws: self.signer.sign(&payload), route }))
+        let signer = self.keys.sealing().route_signer().ok_or_else(|| ApiError::internal(NoSigner))?;
+        let succession = rotation::succession(self.cluster.reader())?.endorsements;
+        Ok(Json(SignedRoute { jws: signer.sign(&payload), succession, route }))
     }
 }
 
@@ -176,6 +187,11 @@ impl RouteApi {
         Ok(candidates.collect())
     }
 }
+
+/// What no key is the reason of.
+#[derive(Debug, thiserror::Error)]
+#[error("no key to sign the list of nodes could be derived from the cluster's")]
+struct NoSigner;
 
 /// In milliseconds, to a tenth: more is noise.
 pub(super) fn milliseconds(time: Duration) -> f64 {

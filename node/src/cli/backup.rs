@@ -76,7 +76,8 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), CliError> {
         .map_err(|error| failed(&error))?;
     let restored = backup::restore(&args.file, &data, &SystemEntropy).map_err(|error| failed(&error))?;
     if let Some(key) = key {
-        data.keep_master_key(&key).map_err(|error| failed(&error))?;
+        let folder = data.keys().map_err(|error| failed(&error))?;
+        folder.keep_master_key(&key, false).map_err(|error| failed(&error))?;
     }
     data.close().map_err(|error| failed(&error))?;
     tell(&format!(

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use twinmcp_cluster::JoinToken;
 
 use super::client::{ClientArgs, Node};
+use super::rotate::{self, RotateArgs};
 use super::{CliError, print, tell};
 use crate::peers;
 
@@ -82,6 +83,10 @@ pub(super) enum ClusterCommand {
     },
     /// Raise what every node can read, once all run the new build
     Upgrade(ClientArgs),
+    /// Replace the key that every node has, with which secrets are sealed
+    RotateKey(RotateArgs),
+    /// Replace the authority whose certificates nodes show each other
+    RotateCa(RotateArgs),
 }
 
 #[derive(Debug, Args)]
@@ -152,6 +157,8 @@ pub(super) async fn run(command: ClusterCommand) -> Result<(), CliError> {
             ));
             Ok(())
         }
+        ClusterCommand::RotateKey(args) => rotate::run("key", &args).await,
+        ClusterCommand::RotateCa(args) => rotate::run("authority", &args).await,
         ClusterCommand::Upgrade(client) => {
             send(&client, Method::POST, "/api/cluster/upgrade").await?;
             let view: Value = self::node(&client)?.get("/api/cluster").await?;
@@ -175,12 +182,8 @@ async fn join(token: &std::path::Path, config: &std::path::Path) -> Result<(), C
             "the configuration names no address for peers: set `cluster.listen` and `cluster.address`";
         return Err(CliError::Usage(message.to_owned()));
     }
-    let admission = peers::join_now(&config, &token).await.map_err(|error| CliError::failed(&error))?;
-    tell(&format!(
-        "this is node {} of cluster {}; start it with `twinmcp serve`",
-        admission.node(),
-        admission.cluster()
-    ));
+    let joined = peers::join_now(&config, &token).await.map_err(|error| CliError::failed(&error))?;
+    tell(&format!("{joined}; start it with `twinmcp serve`"));
     Ok(())
 }
 
@@ -265,7 +268,9 @@ fn table(view: &Value) -> String {
     let id = view["id"].as_str().unwrap_or_default();
     let heading = format!("cluster {id}, version {}, {leader} in term {}", view["version"], view["term"]);
     let warnings = view["warnings"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let warnings: Vec<_> =
-        warnings.iter().filter_map(Value::as_str).map(|text| format!("\n{text}\n")).collect();
+    let rotations = view["rotations"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let rotations = rotations.iter().map(rotate::stand).filter(|stand| !stand.is_empty());
+    let warnings = warnings.iter().filter_map(Value::as_str).map(str::to_owned);
+    let warnings: Vec<_> = rotations.chain(warnings).map(|text| format!("\n{text}\n")).collect();
     format!("{heading}\n\n{}\n{}", lines.collect::<Vec<_>>().join("\n"), warnings.concat())
 }

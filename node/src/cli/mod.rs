@@ -16,6 +16,7 @@ mod mcp;
 mod pack;
 mod progress;
 mod quickstart;
+mod rotate;
 mod serve;
 mod tools;
 

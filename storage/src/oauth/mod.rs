@@ -5,6 +5,7 @@
 //!
 //! Key layout, a module each:
 //!
+//! - `b` -> [`base_key::BaseKey`]
 //! - `c/<id>` -> [`client::Client`]
 //! - `k/<kid>` -> [`signing_key::SigningKey`]
 //! - `g/<hash>` -> [`code::Code`]; `p/<hash>` -> [`pushed::Pushed`]
@@ -13,8 +14,10 @@
 //! - `w/<account>/<hash of client>` -> [`consent::Consent`]
 //! - `x/<time><key>`, `z`: see `expiry`
 //!
-//! Invariant: no code, token or secret is here, only hashes of 256 random bits; private keys are sealed.
+//! Invariant: no code, token or secret is here, only hashes of 256 random bits; the base key is sealed with the cluster's key,
+//! private keys with one made from the base key.
 
+pub mod base_key;
 pub mod client;
 pub mod code;
 pub mod consent;
@@ -50,6 +53,8 @@ pub enum Command {
     Pushed(pushed::Command),
     /// To requests of programs without a browser.
     Device(device::Command),
+    /// To the key that secrets are made from.
+    BaseKey(base_key::Command),
 }
 
 pub(crate) fn apply(
@@ -65,5 +70,6 @@ pub(crate) fn apply(
         Command::Consent(command) => consent::apply(transaction, at, command),
         Command::Pushed(command) => pushed::apply(transaction, at, command),
         Command::Device(command) => device::apply(transaction, at, command),
+        Command::BaseKey(command) => base_key::apply(transaction, command),
     }
 }

@@ -70,7 +70,7 @@ pub struct SigningKey {
     pub algorithm: Algorithm,
     /// The public part: the members of a JWK that tell it, as JSON.
     pub public: String,
-    /// The private part, PKCS #8, sealed with the cluster's master key.
+    /// The private part, PKCS #8, sealed with a key made from the base key ([`super::base_key`]).
     pub sealed: Vec<u8>,
     /// From when on it signs: every node has it by then.
     pub signs_from: Timestamp,

@@ -7,6 +7,7 @@ use twinmcp_storage::command::Command;
 use twinmcp_storage::ids::{AccountId, ApiKeyId, JobId, LibraryId, Version};
 use twinmcp_storage::jobs::{Revision, Source};
 use twinmcp_storage::libraries::{Built, Facts};
+use twinmcp_storage::rotation::{self, Step, Subject};
 use twinmcp_storage::scope::Scope;
 use twinmcp_storage::usage::{self, Count, Day, DayUse, Surface, Tool};
 use twinmcp_storage::{accounts, api_keys, catalogue, jobs, libraries, members, refresh};
@@ -23,6 +24,7 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
         usage_command().prop_map(Command::Usage),
         refresh_command().prop_map(Command::Refresh),
         member_command().prop_map(Command::Members),
+        rotation_command().prop_map(Command::Rotation),
     ]
     .prop_filter("every noun is covered", noun_is_covered)
 }
@@ -36,7 +38,8 @@ fn noun_is_covered(command: &Command) -> bool {
         | Command::Catalogue(_)
         | Command::Usage(_)
         | Command::Refresh(_)
-        | Command::Members(_) => true,
+        | Command::Members(_)
+        | Command::Rotation(_) => true,
     }
 }
 
@@ -51,11 +54,51 @@ fn member_command() -> impl Strategy<Value = members::Command> {
             secret_hash,
             life_ms: 500
         }),
-        (token, 1..4_u64, facts()).prop_map(|((token, secret_hash), node, facts)| {
+        (token.clone(), 1..4_u64, facts()).prop_map(|((token, secret_hash), node, facts)| {
             members::Command::Join { token, secret_hash, node, facts }
         }),
         (1..4_u64, facts()).prop_map(|(node, facts)| members::Command::Describe { node, facts }),
         (1..4_u64).prop_map(|node| members::Command::Remove { node }),
+        (token, 1..4_u64).prop_map(|((token, secret_hash), node)| members::Command::Renew {
+            token,
+            secret_hash,
+            node
+        }),
+    ]
+}
+
+fn rotation_command() -> impl Strategy<Value = rotation::Command> {
+    let subject = || proptest::sample::select(&Subject::ALL);
+    let step = proptest::sample::select(&[Step::Settled, Step::Spreading, Step::Using]);
+    let webhook_key = || refresh::WebhookKey { until: Timestamp::from_millis(1), sealed: vec![3] };
+    prop_oneof![
+        (0..4_u64, 0..3_u8, 0..3_u8).prop_map(|(after, one, other)| rotation::Command::BeginKey {
+            after,
+            in_force: [one; 8],
+            next: [other; 8],
+            node: 1
+        }),
+        (0..4_u64).prop_map(|after| rotation::Command::BeginAuthority {
+            after,
+            certificate: vec![1],
+            sealed_key: vec![2]
+        }),
+        (subject(), 0..4_u64, step, 1..4_u64).prop_map(|(subject, number, step, node)| {
+            rotation::Command::Confirm { subject, number, step, node }
+        }),
+        (subject(), 0..4_u64, 1..4_u64).prop_map(|(subject, number, node)| {
+            rotation::Command::LeaveBehind { subject, number, nodes: vec![node] }
+        }),
+        (0..4_u64, any::<bool>(), 0..3_usize).prop_map(move |(number, has_authority, keys)| {
+            rotation::Command::UseKey {
+                number,
+                sealed_authority: has_authority.then(|| vec![7]),
+                webhook_keys: vec![webhook_key(); keys],
+                endorsement: "a.b.c".to_owned(),
+            }
+        }),
+        (0..4_u64).prop_map(|number| rotation::Command::UseAuthority { number }),
+        (subject(), 0..4_u64).prop_map(|(subject, number)| rotation::Command::End { subject, number }),
     ]
 }
 

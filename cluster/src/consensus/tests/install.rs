@@ -1,6 +1,7 @@
 //! A snapshot of one node in the place of another's state.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use openraft::RaftSnapshotBuilder;
 use openraft::storage::RaftStateMachine;
@@ -9,12 +10,15 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use twinmcp_storage::accounts;
 use twinmcp_storage::command::Command;
-use twinmcp_storage::engine::{Batch, Durability, Engine, EngineKind, Keyspace, MemoryEngine, Reader};
+use twinmcp_storage::engine::{
+    Batch, Durability, Engine, EngineKind, Keyspace, MemoryEngine, Pair, Reader, StorageError,
+};
 use twinmcp_storage::transaction::Change;
 
 use super::commands::command;
 use super::{Stores, contents, entry_of, in_memory, on_disk, open};
 use crate::consensus::snapshot::Snapshot;
+use crate::installing::Readable;
 use crate::tests::account_id;
 use crate::tests::engines::{Gate, Power, Watched};
 
@@ -163,6 +167,98 @@ async fn an_install_that_was_cut_off_is_finished_by_the_next_start() {
             break;
         }
     }
+}
+
+/// An engine that hands itself to somebody after each commit.
+struct Told {
+    engine: MemoryEngine,
+    look: Mutex<Option<Box<dyn FnMut() + Send>>>,
+}
+
+impl Reader for Told {
+    fn get(&self, space: Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.engine.get(space, key)
+    }
+
+    fn scan(
+        &self,
+        space: Keyspace,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Pair>, StorageError> {
+        self.engine.scan(space, prefix, after, limit)
+    }
+}
+
+impl Engine for Told {
+    fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StorageError> {
+        self.engine.commit(batch, durability)?;
+        if let Some(look) = &mut *self.look.lock().unwrap() {
+            look();
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), StorageError> {
+        self.engine.sync()
+    }
+
+    fn view(&self) -> Box<dyn Reader> {
+        self.engine.view()
+    }
+
+    fn close(&self) -> Result<(), StorageError> {
+        self.engine.close()
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        self.engine.disk_bytes()
+    }
+
+    fn fault(&self) -> Option<String> {
+        self.engine.fault()
+    }
+}
+
+/// What a reader of `readable` finds, read by read and in one view.
+fn seen(readable: &Readable) -> Vec<(Keyspace, Vec<Pair>)> {
+    let now = contents(readable, Keyspace::STATE);
+    assert_eq!(contents(&*readable.view(), Keyspace::STATE), now);
+    let (space, pairs) = &now[1];
+    for (key, value) in pairs {
+        assert_eq!(readable.get(*space, key).unwrap().as_ref(), Some(value));
+    }
+    now
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_see_the_state_before_a_snapshot_until_all_of_it_is_there() {
+    let mut leader = in_memory();
+    for number in 0..12 {
+        leader.applier.apply(&entry_of(number, 1, &[large(number, 1_000_000)])).unwrap();
+    }
+    let snapshot = snapshot(&mut leader).await;
+    let told = Arc::new(Told { engine: MemoryEngine::new(Keyspace::STATE), look: Mutex::default() });
+    let mut follower = open(told.clone(), Arc::new(MemoryEngine::new(Keyspace::RAFT)));
+    fill(&follower, 5);
+    let readable = Arc::new(Readable::new(told.clone(), follower.applier.before()));
+    let before = contents(&told.engine, Keyspace::STATE);
+    assert_eq!(seen(&readable), before);
+
+    let looks = Arc::new(AtomicUsize::new(0));
+    let (looked, reading, expected) = (Arc::clone(&looks), Arc::clone(&readable), before.clone());
+    *told.look.lock().unwrap() = Some(Box::new(move || {
+        assert_eq!(seen(&reading), expected, "half of a snapshot is read");
+        looked.fetch_add(1, Ordering::SeqCst);
+    }));
+    install(&mut follower, snapshot).await.unwrap();
+    *told.look.lock().unwrap() = None;
+    assert!(looks.load(Ordering::SeqCst) > 2, "the state did not take several batches");
+    assert_eq!(seen(&readable), contents(&*leader.state, Keyspace::STATE));
+    // And what comes after it is seen at once.
+    follower.applier.apply(&entry_of(12, 12, &[large(78, 10)])).unwrap();
+    assert_eq!(seen(&readable), contents(&told.engine, Keyspace::STATE));
 }
 
 #[tokio::test(flavor = "multi_thread")]

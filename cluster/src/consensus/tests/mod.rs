@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::command::Command;
-use twinmcp_storage::engine::{Engine, EngineKind, FjallOptions, Keyspace, MemoryEngine, Pair};
+use twinmcp_storage::engine::{Engine, EngineKind, FjallOptions, Keyspace, MemoryEngine, Pair, Reader};
 use twinmcp_storage::record;
 
 use super::apply::{Applier, Parts};
@@ -100,6 +100,6 @@ fn commands_of(entry: &Entry) -> Vec<Command> {
 }
 
 /// Everything in these keyspaces.
-fn contents(engine: &dyn Engine, spaces: &[Keyspace]) -> Vec<(Keyspace, Vec<Pair>)> {
+fn contents(engine: &dyn Reader, spaces: &[Keyspace]) -> Vec<(Keyspace, Vec<Pair>)> {
     spaces.iter().map(|&space| (space, engine.scan(space, &[], None, usize::MAX).unwrap())).collect()
 }

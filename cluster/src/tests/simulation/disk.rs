@@ -13,7 +13,7 @@ use twinmcp_storage::members::Node;
 use twinmcp_storage::record;
 
 use super::{Sabotage, registers};
-use crate::consensus::{Disk, applied_by};
+use crate::consensus::{Disk, applied_by, voted_in};
 
 /// One node's disk, which outlives the node.
 pub(super) struct Machine {
@@ -28,6 +28,7 @@ impl Machine {
             engine: MemoryEngine::new(spaces),
             oracle: Arc::clone(oracle),
             sabotage,
+            votes: Mutex::default(),
         };
         let (state, raft) = (engine(Keyspace::STATE), engine(Keyspace::RAFT));
         let dice = Mutex::new(SmallRng::seed_from_u64(seed));
@@ -39,6 +40,7 @@ impl Machine {
     pub(super) fn crash(&self) {
         self.state.engine.crash();
         self.raft.engine.crash();
+        self.raft.forget_vote();
     }
 
     /// All that is agreed, as this node has it.
@@ -130,6 +132,25 @@ pub(super) struct SimulatedEngine {
     pub(super) engine: MemoryEngine,
     oracle: Arc<Oracle>,
     sabotage: Option<Sabotage>,
+    /// By term: the newest vote that was written.
+    votes: Mutex<BTreeMap<u64, Write>>,
+}
+
+impl SimulatedEngine {
+    /// Puts the vote of the term before in the place of the newest, if that is broken on purpose.
+    fn forget_vote(&self) {
+        let mut votes = self.votes.lock().unwrap();
+        if self.sabotage != Some(Sabotage::ForgetsVote) || votes.len() < 2 {
+            return;
+        }
+        votes.pop_last();
+        if let Some(before) = votes.last_entry() {
+            let (key, value) = (before.get().key.clone(), before.get().value.clone());
+            let mut batch = Batch::new();
+            batch.put(Keyspace::Vote, key, value.unwrap_or_default());
+            self.engine.commit(batch, Durability::Synced).unwrap();
+        }
+    }
 }
 
 impl Reader for SimulatedEngine {
@@ -154,6 +175,11 @@ impl Reader for SimulatedEngine {
 impl Engine for SimulatedEngine {
     fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StorageError> {
         self.oracle.note(batch.writes());
+        for write in batch.writes() {
+            if let Some(term) = voted_in(write) {
+                self.votes.lock().unwrap().insert(term, write.clone());
+            }
+        }
         let is_entry = batch.writes().iter().any(|write| write.space == Keyspace::Log);
         let is_skipped = self.sabotage == Some(Sabotage::SkipsSync) && is_entry;
         self.engine.commit(batch, if is_skipped { Durability::Buffered } else { durability })

@@ -54,7 +54,7 @@ impl Transport for Wire {
             let (mut stream, _) = self.listener.accept().await?;
             let greeted = async move {
                 let peer = NodeId(stream.read_u64().await?);
-                Ok(Accepted { io: Box::new(stream) as Box<dyn PeerIo>, peer: Some(peer) })
+                Ok(Accepted { io: Box::new(stream) as Box<dyn PeerIo>, peer: Some(peer), authority: None })
             };
             Ok(Box::pin(greeted) as Accepting)
         })

@@ -18,7 +18,9 @@ impl From<OauthError> for ApiError {
             }
             OauthError::Replicate(error) => error.into(),
             OauthError::Storage(error) => error.into(),
-            error @ (OauthError::Entropy(_) | OauthError::Key(_)) => Self::internal(error),
+            error @ (OauthError::Entropy(_) | OauthError::Key(_) | OauthError::Seal(_)) => {
+                Self::internal(error)
+            }
         }
     }
 }

@@ -289,6 +289,7 @@ impl From<RefreshError> for ApiError {
             RefreshError::Replicate(error) => error.into(),
             RefreshError::Storage(error) => error.into(),
             RefreshError::Entropy(error) => Self::internal(error),
+            RefreshError::Key(error) => Self::busy(told).caused_by(error),
         }
     }
 }

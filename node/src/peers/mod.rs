@@ -1,8 +1,11 @@
 //! This node's place in a cluster: who it is, the port its peers ask, and its certificate.
 //!
-//! [`Place::find`] settles it before anything runs: a node that was let in goes on as who it was, one with a token joins,
-//! every other one is the first of a cluster of its own. [`Place::settle`] keeps it once the cluster runs: the authority,
-//! a fresh certificate now and then, and what the node says about itself.
+//! [`Place::find`] settles it before anything runs: a node that was let in goes on as who it was, one with a token joins
+//! (`join.rs`), every other one is the first of a cluster of its own. [`Place::settle`] keeps it once the cluster runs
+//! (`settle.rs`): the cluster's keys, the authority, a fresh certificate now and then, and what the node says about itself.
+
+mod join;
+mod settle;
 
 use std::fs;
 use std::io;
@@ -12,29 +15,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use twinmcp_actors::MasterKey;
-use twinmcp_cluster::membership::{ClusterSecret, MembershipError, PublicAddresses};
+use twinmcp_cluster::membership::{ClusterSecret, PublicAddresses};
 use twinmcp_cluster::peer::{TlsTcp, Transport};
 use twinmcp_cluster::{
-    Admission, AuthorityError, CertificateAuthority, Cluster, ClusterConfig, ClusterError, ClusterId,
-    ClusterKey, Desk, JoinError, JoinToken, NodeId, RouteSigner, Survivor, join,
+    Admission, AuthorityError, Cluster, ClusterConfig, ClusterError, ClusterId, ClusterKeys, Desk, JoinError,
+    NodeId, Survivor, Trust,
 };
 use twinmcp_storage::clock::{Clock, Entropy, SystemEntropy, Timestamp};
-use twinmcp_storage::command::Command;
-use twinmcp_storage::engine::{Engine, StorageError};
-use twinmcp_storage::members::{self, Authority, NodeFacts};
+use twinmcp_storage::engine::{Engine, Reader, StorageError};
+use twinmcp_storage::members::{self, NodeFacts};
 
 use crate::config::Config;
 use crate::data_dir::{DataDir, DataDirError};
-use crate::gossip::{Gossip, default_listen, gossip_address};
+use crate::gossip::{Gossip, Secrets, default_listen, gossip_address};
+use crate::key_folder::KeyFolder;
+pub(crate) use join::join_now;
 
 /// How long a certificate is good: it is made anew at each start, and when a third of its life is left.
 const CERTIFICATE_LIFE_MS: u64 = 30 * 24 * 3600 * 1000;
-/// Between two looks whether a certificate is due, and what peers should know has changed.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// After a change that could not be agreed on.
-const TRY_AGAIN: Duration = Duration::from_secs(2);
 
 /// Why a node has no place in a cluster.
 #[derive(Debug, thiserror::Error)]
@@ -72,8 +70,8 @@ pub enum PlaceError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The data directory belongs to a node already.
-    #[error("{} holds data: only a node without data can join; choose an empty `node.data_dir`", path.display())]
+    /// The data directory belongs to a node that is of no cluster yet.
+    #[error("{} holds data of no cluster: only a node without data can join; choose an empty `node.data_dir`", path.display())]
     NotEmpty {
         /// The directory.
         path: PathBuf,
@@ -104,7 +102,8 @@ pub(crate) struct Place {
     /// Whether its state has yet to come from others.
     joins: bool,
     facts: NodeFacts,
-    key: ClusterKey,
+    keys: ClusterKeys,
+    folder: KeyFolder,
     ports: Option<Ports>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -125,7 +124,7 @@ impl Place {
         data: &DataDir,
         clock: &Arc<dyn Clock>,
         entropy: &Arc<dyn Entropy>,
-    ) -> Result<(Self, MasterKey), PlaceError> {
+    ) -> Result<Self, PlaceError> {
         let mut facts = facts(config);
         let listener = match listen_address(config) {
             Some(address) => Some(bind(address).await?),
@@ -139,39 +138,42 @@ impl Place {
             facts.gossip = gossip_address(&facts.address, gossip.port());
         }
         let recorded = Cluster::recorded_node(&*data.raft)?;
-        let mut admission = data.admission()?;
+        let folder = data.keys()?;
+        let mut admission = folder.admission()?;
         if let (None, None, Some(file)) = (recorded, &admission, token_file(config)) {
-            admission = Some(let_in(config, data, file, facts.clone()).await?);
+            admission = Some(join::let_in(data, file, facts.clone()).await?);
         }
         if let Some(admission) = &admission {
-            data.keep_master_key(admission.key())?;
+            folder.keep_master_key(admission.key(), recorded.is_some())?;
         }
-        let bytes = data.master_key(&**entropy)?;
-        let key = ClusterKey::new(bytes);
+        let (first, others) = folder.keys(&**entropy)?;
+        let keys = ClusterKeys::open(first, others, &*data.state, Arc::new(folder.clone()))?;
         let node = admission.as_ref().map(Admission::node).or(recorded).unwrap_or(NodeId(1));
         let ports =
-            listener.zip(gossip).map(|(listener, gossip)| Ports::new(listener, gossip, &key, &data.state));
+            listener.zip(gossip).map(|(listener, gossip)| Ports::new(listener, gossip, &keys, &data.state));
         let place = Self {
             node,
-            joins: admission.is_some() && recorded.is_none(),
+            // Also when it was started before, and ended before any of the cluster's state had come: it never founds one.
+            joins: admission.is_some() && Cluster::recorded_id(&*data.state)?.is_none(),
             facts,
-            key,
+            keys,
+            folder,
             ports,
             clock: Arc::clone(clock),
             entropy: Arc::clone(entropy),
         };
-        let known = match members::authority(&*data.state)? {
-            Some(authority) => Some(authority),
-            None => admission.as_ref().map(Admission::authority),
+        let known = match place.trust(&*data.state)? {
+            Some(trust) => Some(trust),
+            None => admission.as_ref().map(|admission| Trust::only(admission.authority())),
         };
         let cluster = match Cluster::recorded_id(&*data.state)? {
             Some(cluster) => Some(cluster),
             None => admission.as_ref().map(Admission::cluster),
         };
-        if let (Some(authority), Some(cluster)) = (known, cluster) {
-            place.certify(&authority, cluster)?;
+        if let (Some(trust), Some(cluster)) = (known, cluster) {
+            place.certify(&trust, cluster)?;
         }
-        Ok((place, MasterKey::new(bytes)))
+        Ok(place)
     }
 
     /// How it takes part.
@@ -208,9 +210,9 @@ impl Place {
         &self.facts.address
     }
 
-    /// Signs the list of nodes that clients are given.
-    pub(crate) fn route_signer(&self) -> Option<RouteSigner> {
-        self.key.route_signer()
+    /// The cluster's keys, as they are from time to time.
+    pub(crate) fn keys(&self) -> ClusterKeys {
+        self.keys.clone()
     }
 
     /// How it gossips; nothing for a node without peers.
@@ -225,14 +227,10 @@ impl Place {
             let bytes = fs::read(file).map_err(|error| refused(error.into()))?;
             secrets.push(ClusterSecret::new(bytes).map_err(|error| refused(error.into()))?);
         }
-        if secrets.is_empty() {
-            let derived = self.key.derive("twinmcp gossip v1").to_vec();
-            let refused = |error: MembershipError| PlaceError::GossipSecret {
-                path: PathBuf::new(),
-                source: error.into(),
-            };
-            secrets.push(ClusterSecret::new(derived).map_err(refused)?);
-        }
+        let secrets = match secrets.is_empty() {
+            true => Secrets::Derived(self.keys()),
+            false => Secrets::Files(secrets),
+        };
         Ok(Some(Gossip {
             node: self.node,
             listen: ports.gossip,
@@ -244,70 +242,26 @@ impl Place {
         }))
     }
 
-    fn certify(&self, authority: &Authority, cluster: ClusterId) -> Result<Timestamp, PlaceError> {
+    /// What this node believes: what is agreed on, or what it was given when it was let back in, whichever is newer.
+    fn trust(&self, state: &dyn Reader) -> Result<Option<Trust>, PlaceError> {
+        let (agreed, renewal) = (Trust::agreed(state)?, self.folder.renewal()?);
+        let Some(given) = renewal.map(|renewal| renewal.trust()) else { return Ok(agreed) };
+        // As long as the state is of before, it may also be sealed with a key that is gone.
+        let is_newer = |agreed: &Trust| agreed.made_at() >= given.made_at() && agreed.opens_with(&self.keys);
+        if !agreed.as_ref().is_some_and(is_newer) {
+            return Ok(Some(given));
+        }
+        self.folder.forget_renewal()?;
+        Ok(agreed)
+    }
+
+    fn certify(&self, trust: &Trust, cluster: ClusterId) -> Result<Timestamp, PlaceError> {
         let Some(ports) = &self.ports else { return Ok(Timestamp::default()) };
-        let authority = CertificateAuthority::open(authority, &self.key)?;
-        let credentials = authority.issue(cluster, self.node, self.clock.now(), CERTIFICATE_LIFE_MS)?;
+        let me = (cluster, self.node);
+        let credentials = trust.credentials(&self.keys, me, self.clock.now(), CERTIFICATE_LIFE_MS)?;
         let until = credentials.until;
         ports.transport.certify(credentials).map_err(PlaceError::Certificate)?;
         Ok(until)
-    }
-
-    /// Keeps the place until the node stops. What cannot be agreed on now is tried again.
-    pub(crate) async fn settle(self, cluster: Cluster, stop: CancellationToken) {
-        if self.ports.is_none() {
-            return;
-        }
-        let mut until = Timestamp::default();
-        loop {
-            let pause = match self.look(&cluster, &mut until).await {
-                Ok(()) => LOOK_EVERY,
-                Err(error) => {
-                    tracing::warn!(error = &*error, "this node's place in the cluster is not settled yet");
-                    TRY_AGAIN
-                }
-            };
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
-        }
-    }
-
-    async fn look(
-        &self,
-        cluster: &Cluster,
-        until: &mut Timestamp,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let authority = match members::authority(cluster.reader())? {
-            Some(authority) => authority,
-            None => self.found_authority(cluster).await?,
-        };
-        if until.millis_since(self.clock.now()) < CERTIFICATE_LIFE_MS / 3 {
-            *until = self.certify(&authority, cluster.status().cluster_id)?;
-        }
-        let me = cluster.status().members.into_iter().find(|member| member.node_id == self.node);
-        if me.is_some_and(|me| me.address != self.facts.address) {
-            cluster.admit(self.node, &self.facts.address).await?;
-        }
-        let described = members::node(cluster.reader(), self.node.0)?;
-        if described.is_none_or(|described| described.facts != self.facts && described.removed_at.is_none()) {
-            let describe = members::Command::Describe { node: self.node.0, facts: self.facts.clone() };
-            cluster.propose(Command::Members(describe)).await?;
-        }
-        Ok(())
-    }
-
-    /// The first node with a port for peers gives its cluster an authority.
-    async fn found_authority(
-        &self,
-        cluster: &Cluster,
-    ) -> Result<Authority, Box<dyn std::error::Error + Send + Sync>> {
-        let (certificate, sealed_key) = CertificateAuthority::make()?.seal(&self.key, &*self.entropy)?;
-        let certify = members::Command::Certify { certificate, sealed_key };
-        // Another node may have been first: what is agreed on counts.
-        cluster.propose(Command::Members(certify)).await?;
-        members::authority(cluster.reader())?.ok_or_else(|| "the authority was not agreed on".into())
     }
 }
 
@@ -338,50 +292,6 @@ fn listen_address(config: &Config) -> Option<SocketAddr> {
     config.cluster.listen.parse().ok()
 }
 
-async fn let_in(
-    config: &Config,
-    data: &DataDir,
-    file: &Path,
-    facts: NodeFacts,
-) -> Result<Admission, PlaceError> {
-    let path = || file.to_owned();
-    let text = fs::read_to_string(file).map_err(|source| PlaceError::TokenFile { path: path(), source })?;
-    let token: JoinToken = text.parse().map_err(|source| PlaceError::Token { path: path(), source })?;
-    join_with(config, data, &token, facts).await
-}
-
-/// Joins with a token, and keeps what a member needs.
-pub(crate) async fn join_with(
-    config: &Config,
-    data: &DataDir,
-    token: &JoinToken,
-    facts: NodeFacts,
-) -> Result<Admission, PlaceError> {
-    if Cluster::recorded_node(&*data.raft)?.is_some() {
-        return Err(PlaceError::NotEmpty { path: config.node.data_dir.clone() });
-    }
-    let admission = join(token, facts).await?;
-    data.keep_admission(&admission)?;
-    tracing::info!(node = %admission.node(), cluster = %admission.cluster(), "this node was let into a cluster");
-    Ok(admission)
-}
-
-/// Joins with a token before the node is started: `cluster join`.
-pub(crate) async fn join_now(config: &Config, token: &JoinToken) -> Result<Admission, PlaceError> {
-    let data = DataDir::open(&config.node.data_dir, &config.storage, config.search.bundles_open_max)?;
-    let mut facts = facts(config);
-    if facts.address.is_empty() {
-        // No wildcard, which the configuration refuses without an address.
-        facts.address.clone_from(&config.cluster.listen);
-    }
-    if let Some(gossip) = gossip_listen(config) {
-        facts.gossip = gossip_address(&facts.address, gossip.port());
-    }
-    let admission = join_with(config, &data, token, facts).await?;
-    data.keep_master_key(admission.key())?;
-    Ok(admission)
-}
-
 /// Makes a node that does not run the only one of its cluster.
 pub(crate) fn force_alone(config: &Config) -> Result<Survivor, PlaceError> {
     let data = DataDir::open(&config.node.data_dir, &config.storage, config.search.bundles_open_max)?;
@@ -395,7 +305,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, PlaceError> {
 }
 
 impl Ports {
-    fn new(listener: TcpListener, gossip: SocketAddr, key: &ClusterKey, state: &Arc<dyn Engine>) -> Self {
+    fn new(listener: TcpListener, gossip: SocketAddr, keys: &ClusterKeys, state: &Arc<dyn Engine>) -> Self {
         let state = Arc::clone(state);
         // A node whose record cannot be read is let in: its certificate was checked, and agreement checks again.
         let may_take_part = move |node: NodeId| {
@@ -403,6 +313,6 @@ impl Ports {
             !matches!(node, Ok(Some(node)) if node.removed_at.is_some())
         };
         let transport = Arc::new(TlsTcp::new(listener, Box::new(may_take_part)));
-        Self { transport, desk: Desk::new(key.clone()), gossip }
+        Self { transport, desk: Desk::new(keys.clone()), gossip }
     }
 }
