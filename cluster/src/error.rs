@@ -26,6 +26,14 @@ pub enum ClusterError {
         /// The largest size allowed.
         bytes_max: usize,
     },
+    /// Not every node is known to read such a change. Nothing was proposed.
+    #[error("the cluster agrees on what builds of version {agreed} read, and this needs {needed}")]
+    TooOld {
+        /// What the change needs.
+        needed: u32,
+        /// What the cluster has.
+        agreed: u32,
+    },
     /// [`Cluster::wait_applied`](crate::Cluster::wait_applied) ran out of time.
     #[error("this node has applied entry {applied}, not yet entry {wanted}")]
     Behind {

@@ -38,7 +38,19 @@ impl Record for Command {
     const FORMAT: u8 = 1;
 }
 
+/// Since this version of a cluster there are people.
+const PEOPLE_VERSION: u32 = 3;
+
 impl Command {
+    /// The least version of a cluster that may agree on it: a node of a build before would stop at the entry.
+    pub fn since(&self) -> u32 {
+        match self {
+            Self::Accounts(accounts::Command::Create { .. }) => 1,
+            Self::Accounts(_) => PEOPLE_VERSION,
+            _ => 1,
+        }
+    }
+
     /// The noun the command belongs to, for metrics.
     pub fn noun(&self) -> &'static str {
         match self {

@@ -73,6 +73,10 @@ impl Proposer {
     }
 
     async fn try_propose(&self, command: &Command, until: Instant) -> Result<Applied> {
+        let (needed, agreed) = (command.since(), self.applier.version());
+        if agreed < needed {
+            return Err(ClusterError::TooOld { needed, agreed });
+        }
         let command = record::encode(command).map_err(ClusterError::Storage)?;
         let number = self.numbers.take();
         let mut pause = PAUSE_MIN;
@@ -158,6 +162,7 @@ fn reason(error: &ClusterError) -> &'static str {
         ClusterError::LeaderChanged => "leader_changed",
         ClusterError::TooLarge { .. } => "too_large",
         ClusterError::Failed { .. } => "failed",
+        ClusterError::TooOld { .. } => "too_old",
         _ => "stopped",
     }
 }

@@ -28,7 +28,9 @@ use crate::status::ClusterId;
 /// Since this version of the cluster proposals have numbers, and are done once however often they are sent.
 pub(super) const REQUESTS_VERSION: u32 = 2;
 /// The newest version of a cluster that this build takes part in.
-pub const BUILD_VERSION: u32 = 2;
+///
+/// Since 3 it agrees on people; what a command needs is said by [`Command::since`](twinmcp_storage::command::Command::since).
+pub const BUILD_VERSION: u32 = 3;
 
 /// Entries `openraft` hands to a peer at once.
 const REPLICATED_ENTRIES_MAX: u64 = 64;
