@@ -26,6 +26,14 @@ pub enum ClusterError {
         /// The largest size allowed.
         bytes_max: usize,
     },
+    /// Not every node is known to read such a change. Nothing was proposed.
+    #[error("the cluster agrees on what builds of version {agreed} read, and this needs {needed}")]
+    TooOld {
+        /// What the change needs.
+        needed: u32,
+        /// What the cluster has.
+        agreed: u32,
+    },
     /// [`Cluster::wait_applied`](crate::Cluster::wait_applied) ran out of time.
     #[error("this node has applied entry {applied}, not yet entry {wanted}")]
     Behind {
@@ -46,17 +54,6 @@ pub enum ClusterError {
     Failed {
         /// What, in a sentence.
         reason: String,
-    },
-    /// Not every node could read the change. Nothing was proposed.
-    #[error(
-        "the cluster has version {version}, and this is done since version {since}: run `twinmcp cluster upgrade` once all nodes run \
-         this build"
-    )]
-    Version {
-        /// What the cluster agreed on.
-        version: u32,
-        /// What it would have to be.
-        since: u32,
     },
     /// Who takes part cannot be changed like that.
     #[error("the members of the cluster were not changed: {reason}")]

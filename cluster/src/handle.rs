@@ -204,7 +204,7 @@ impl Cluster {
     /// Dropping the future does not take the change back.
     ///
     /// # Errors
-    /// [`ClusterError::Busy`], [`ClusterError::NoLeader`], [`ClusterError::TooLarge`] and
+    /// [`ClusterError::Busy`], [`ClusterError::NoLeader`], [`ClusterError::TooLarge`], [`ClusterError::TooOld`] and
     /// [`ClusterError::Failed`] say that nothing was proposed; after [`ClusterError::Deadline`],
     /// [`ClusterError::LeaderChanged`] and [`ClusterError::Stopped`] the change may still be applied, once.
     pub async fn propose(&self, command: Command) -> Result<Applied, ClusterError> {

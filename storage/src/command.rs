@@ -42,12 +42,18 @@ impl Record for Command {
     const FORMAT: u8 = 1;
 }
 
+/// Since this version of a cluster there are people, and programs that they allow something.
+const IDENTITY_VERSION: u32 = 3;
+/// Since this version what is secret can be replaced.
+const ROTATION_VERSION: u32 = 3;
+
 impl Command {
-    /// The version of the cluster since which it may be proposed: every node can read it then.
-    pub const fn since(&self) -> u32 {
+    /// The least version of a cluster that may agree on it: a node of a build before would stop at the entry.
+    pub fn since(&self) -> u32 {
         match self {
-            Self::Rotation(_) | Self::Oauth(_) => 3,
-            Self::Accounts(command) if !matches!(command, accounts::Command::Create { .. }) => 3,
+            Self::Accounts(accounts::Command::Create { .. }) => 1,
+            Self::Accounts(_) | Self::Oauth(_) => IDENTITY_VERSION,
+            Self::Rotation(_) => ROTATION_VERSION,
             _ => 1,
         }
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Method;
+use serde_json::json;
 use tokio::sync::watch;
 use twinmcp_tests::{NodeSetup, TestClient, TestCluster, docs, eventually, twinmcp, with_parameters};
 
@@ -125,6 +126,10 @@ async fn nodes_are_upgraded_one_by_one_and_one_goes_back_without_losing_anything
             indexed(&cluster, &format!("/acme/kiln-{leader}")).await;
         }
     }
+    // What the previous build could not read waits for the operator's word.
+    let person = json!({ "email": "ada@example.org", "password": "correct horse battery" });
+    let refused = cluster.client(0).post("/api/accounts", &person).await.expect(503);
+    assert_eq!(refused.code(), "cluster_upgrade_needed");
     stop.send_replace(true);
     assert!(asking.await.expect("every question was answered") > 0);
     let home = cluster.nodes[3].folder();
@@ -137,6 +142,7 @@ async fn nodes_are_upgraded_one_by_one_and_one_goes_back_without_losing_anything
     for verb in ["rotate-key", "rotate-ca"] {
         cli.run(&["cluster", verb]).await.expect(0);
     }
+    cluster.client(0).post("/api/accounts", &person).await.expect(201);
     secrets.push(changed(&cluster, 2).await);
     known_everywhere(&cluster, &secrets).await;
 }

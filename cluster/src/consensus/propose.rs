@@ -77,9 +77,9 @@ impl Proposer {
         if let Some(reason) = self.health.failure() {
             return Err(ClusterError::Failed { reason: reason.to_owned() });
         }
-        let (version, since) = (self.applier.version(), command.since());
-        if version < since {
-            return Err(ClusterError::Version { version, since });
+        let (needed, agreed) = (command.since(), self.applier.version());
+        if agreed < needed {
+            return Err(ClusterError::TooOld { needed, agreed });
         }
         let command = record::encode(command).map_err(ClusterError::Storage)?;
         let number = self.numbers.take();
@@ -167,7 +167,7 @@ fn reason(error: &ClusterError) -> &'static str {
         ClusterError::LeaderChanged => "leader_changed",
         ClusterError::TooLarge { .. } => "too_large",
         ClusterError::Failed { .. } => "failed",
-        ClusterError::Version { .. } => "version",
+        ClusterError::TooOld { .. } => "too_old",
         _ => "stopped",
     }
 }

@@ -30,6 +30,8 @@ pub(super) const REQUESTS_VERSION: u32 = 2;
 /// Since this version of the cluster its key and its authority can be replaced.
 pub(crate) const ROTATION_VERSION: u32 = 3;
 /// The newest version of a cluster that this build takes part in.
+///
+/// Since 3 it agrees on people; what a command needs is said by [`Command::since`](twinmcp_storage::command::Command::since).
 pub const BUILD_VERSION: u32 = 3;
 
 /// Entries `openraft` hands to a peer at once.

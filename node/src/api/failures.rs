@@ -57,14 +57,18 @@ impl From<ClusterError> for ApiError {
             )
             .retry_after(READ_ONLY_RETRY_S)
             .caused_by(error),
-            ClusterError::Version { .. } => {
-                let message = super::error::sentence(&error.to_string());
-                Self::new(StatusCode::CONFLICT, "upgrade_needed", message).caused_by(error)
-            }
             ClusterError::Members { ref reason } => {
                 let message = super::error::sentence(&format!("the members were not changed: {reason}"));
                 Self::new(StatusCode::CONFLICT, "members_unchanged", message).caused_by(error)
             }
+            ClusterError::TooOld { .. } => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "cluster_upgrade_needed",
+                "Nodes of an older build may be in the cluster, which could not read this. When every node runs the new \
+                 build, `twinmcp cluster upgrade` allows it.",
+            )
+            .retry_after(READ_ONLY_RETRY_S)
+            .caused_by(error),
             ClusterError::TooLarge { bytes_max, .. } => Self::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "body_too_large",

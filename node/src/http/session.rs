@@ -96,7 +96,7 @@ impl Session {
         let signed_in = Self::of(request).cloned().ok_or_else(|| {
             let message =
                 "Sign in first, at `/signin` or by `POST /api/auth/sign-in`; the session's cookie is needed.";
-            ApiError::new(StatusCode::UNAUTHORIZED, "not_signed_in", message)
+            ApiError::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
         })?;
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             same_site(request)?;

@@ -1,7 +1,8 @@
 //! People, sessions, links and tries as the log decides them.
 
 use super::*;
-use crate::api_keys::{self, Scope, SecretHash};
+use crate::api_keys::{self, SecretHash};
+use crate::scope::Scope;
 use crate::engine::{Durability, Engine as _, MemoryEngine};
 use crate::ids::{ApiKeyId, SessionId};
 

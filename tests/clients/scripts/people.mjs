@@ -109,7 +109,7 @@ story("a forgotten password is replaced, and every session ends", async (page) =
 
 story("a link that was used says so", async (page) => {
   const response = await page.goto(await link("two@example.org", "Choose another password"));
-  check(response.status() === 400, `status ${response.status()}`);
+  check(response.status() === 403, `status ${response.status()}`);
   check((await text(page, "[role=alert]")).includes("was used"), await text(page));
 });
 

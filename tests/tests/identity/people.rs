@@ -19,8 +19,8 @@ async fn a_person_signs_up_by_a_letter_in_by_a_password_and_out() {
     assert_eq!(before, format!("{}/verify?", node.url()));
     let used = json!({ "token": token, "password": PASSWORD });
     browser.post("/api/auth/verify", &used).await.expect(204);
-    assert_eq!(browser.post("/api/auth/verify", &used).await.expect(400).code(), "link_refused");
-    assert_eq!(browser.get("/api/auth/session").await.expect(401).code(), "not_signed_in");
+    assert_eq!(browser.post("/api/auth/verify", &used).await.expect(403).code(), "link_refused");
+    assert_eq!(browser.get("/api/auth/session").await.expect(401).code(), "unauthenticated");
 
     let told = browser.sign_in("ada@example.org", PASSWORD).await.expect(200);
     assert_eq!(told.header("cache-control"), "no-store");
@@ -394,7 +394,7 @@ async fn case_109_a_link_to_another_password_works_once_and_ends_every_session()
     browser.sign_in("ada@example.org", PASSWORD).await.expect(401);
     for token in [&first, &"ab".repeat(32), "nonsense"] {
         let again = browser.post("/api/auth/reset", &used(token, "the third password")).await;
-        assert_eq!(again.expect(400).code(), "link_refused");
+        assert_eq!(again.expect(403).code(), "link_refused");
     }
 
     // A link that was sent before another e-mail address was confirmed.
@@ -410,6 +410,6 @@ async fn case_109_a_link_to_another_password_works_once_and_ends_every_session()
     let (_, email) = link(&letter(&node, "ada@example.com", "Confirm").await);
     browser.post("/api/auth/verify", &json!({ "token": email })).await.expect(204);
     let late = browser.post("/api/auth/reset", &used(&second, "the third password")).await;
-    assert_eq!(late.expect(400).code(), "link_refused");
+    assert_eq!(late.expect(403).code(), "link_refused");
     browser.sign_in("ada@example.com", "the second password").await.expect(200);
 }

@@ -19,7 +19,7 @@ async fn a_person_signs_up_in_changes_things_and_leaves_by_forms() {
     let short = browser.submit(&page, &page, &[("password", "short")]).await.expect(400);
     assert!(short.text.contains("role=\"alert\"") && short.text.contains("at least 8"), "{}", short.text);
     browser.submit(&page, &page, &[("password", PASSWORD)]).await.expect(200);
-    browser.get(&page).await.expect(400);
+    browser.get(&page).await.expect(403);
 
     let fields = [("email", "ada@example.org"), ("password", PASSWORD), ("return_to", "/libraries?q=kiln")];
     let began =

@@ -14,7 +14,7 @@ impl From<AccountsError> for ApiError {
             AccountsError::Password(_) | AccountsError::PasswordMissing => {
                 refused(StatusCode::BAD_REQUEST, "password_refused")
             }
-            AccountsError::LinkRefused => refused(StatusCode::BAD_REQUEST, "link_refused"),
+            AccountsError::LinkRefused => refused(StatusCode::FORBIDDEN, "link_refused"),
             AccountsError::WrongCredentials => refused(StatusCode::UNAUTHORIZED, "wrong_credentials"),
             AccountsError::WrongPassword => refused(StatusCode::FORBIDDEN, "wrong_password"),
             AccountsError::SignUpClosed => refused(StatusCode::FORBIDDEN, "sign_up_closed"),
