@@ -7,6 +7,7 @@
 mod api;
 mod backroom;
 mod backup;
+mod bucket;
 pub mod cli;
 mod config;
 mod data_dir;
@@ -19,6 +20,7 @@ mod gossip;
 mod http;
 mod mcp;
 mod node;
+mod outside_key;
 mod peers;
 mod telemetry;
 mod tls;
@@ -32,7 +34,7 @@ pub use config::{
 };
 pub use data_dir::DataDirError;
 pub use dns::{DnsError, GeoError};
-pub use embeddings::KeyError;
 pub use node::{Node, StartError};
+pub use outside_key::KeyError;
 pub use peers::PlaceError;
 pub use telemetry::{Telemetry, TelemetryError};

@@ -27,6 +27,7 @@ use crate::api::{
     LibrariesApi, RefreshApi, RouteApi, Tools, ToolsApi, UsageApi, routes,
 };
 use crate::backroom::NodeBackroom;
+use crate::bucket;
 use crate::config::{Config, KeepPolicy};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::dns::{DnsError, Nodes, Responder};
@@ -34,6 +35,7 @@ use crate::embeddings;
 use crate::files;
 use crate::http::{Front, FrontConfig, Server};
 use crate::mcp;
+use crate::outside_key::KeyError;
 use crate::peers::{Place, PlaceError};
 use crate::telemetry::{self, Readiness};
 use crate::ui;
@@ -74,9 +76,9 @@ pub enum StartError {
     /// An actor did not start.
     #[error("failed to start the actors")]
     Actors(#[from] twinmcp_actors::StartError),
-    /// The embedding service has no key.
+    /// The embedding service or the bucket has no key.
     #[error(transparent)]
-    Key(#[from] embeddings::KeyError),
+    Key(#[from] KeyError),
     /// A thread that opened something ended early.
     #[error("starting was interrupted")]
     Interrupted(#[from] tokio::task::JoinError),
@@ -147,8 +149,10 @@ impl Node {
         .await?;
         let bundles = Arc::new(data.bundles);
         let endpoint = embeddings::endpoint(&config.embeddings, |name| std::env::var(name).ok())?;
+        let bucket = bucket::bucket(&config.bucket, |name| std::env::var(name).ok())?;
+        let bundles_config = BundlesConfig { bucket, ..bundles_config(&config) };
         let actors = Actors::start(
-            ActorsConfig { endpoint, ..actors_config(&config, address, master_key) },
+            ActorsConfig { endpoint, bundles: bundles_config, ..actors_config(&config, address, master_key) },
             cluster.clone(),
             Arc::clone(&bundles),
             Arc::clone(&clock),
@@ -298,6 +302,7 @@ fn apis(
         cluster: cluster.clone(),
         supervisor: actors.supervisor.clone(),
         mending: actors.mending.clone(),
+        distribution: actors.distribution.clone(),
         readiness: Arc::clone(readiness),
         embedder: StaticTable::builtin().id().to_owned(),
         upgrades: actors.upgrades.clone(),
@@ -349,7 +354,7 @@ fn actors_config(config: &Config, address: SocketAddr, master_key: MasterKey) ->
         },
         outbound: outbound_config(config),
         endpoint: None,
-        bundles: bundles_config(config),
+        bundles: BundlesConfig::default(),
         supervision: SupervisionConfig::default(),
         master_key,
     }
@@ -369,6 +374,7 @@ fn bundles_config(config: &Config) -> BundlesConfig {
         look_every: Duration::from_millis(bundles.look_every_ms),
         fetch_bytes_per_s_max: bundles.fetch_bytes_per_s_max,
         send_bytes_per_s_max: bundles.send_bytes_per_s_max,
+        bucket: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod adding;
 mod api_keys;
+mod bucket;
 mod catalogue;
 mod clients;
 mod cluster;

@@ -74,6 +74,10 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("ipnet", &["actors"]),
     ("robotxt", &["actors"]),
     ("quick-xml", &["actors"]),
+    // The bucket of bundles, and the store that it is in tests.
+    ("object_store", &["actors"]),
+    ("s3s", &["tests"]),
+    ("s3s-fs", &["tests"]),
 ];
 
 /// Libraries that only the tests of one crate name.

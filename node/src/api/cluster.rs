@@ -129,7 +129,8 @@ pub(crate) struct ClusterView {
     version: u32,
     /// The nodes, by id.
     nodes: Vec<NodeRecord>,
-    /// What an operator should change, in sentences: voters that are too far from the asked node for its heartbeats.
+    /// What an operator should change, in sentences: voters that are too far from the asked node for its heartbeats, and a bucket that does
+    /// not do what that node asks for.
     warnings: Vec<String>,
 }
 
@@ -233,7 +234,13 @@ impl ClusterApi {
             term: status.term,
             version: status.version,
             nodes: nodes.collect(),
-            warnings: self.cluster.far_voters().iter().map(ToString::to_string).collect(),
+            warnings: {
+                let far = self.cluster.far_voters();
+                far.iter()
+                    .map(ToString::to_string)
+                    .chain(self.backroom.distribution.bucket_warning())
+                    .collect()
+            },
         }))
     }
 
