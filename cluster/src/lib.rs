@@ -29,6 +29,7 @@ mod routing;
 mod status;
 #[cfg(test)]
 mod tests;
+mod uploads;
 mod voters;
 
 pub use authority::{
@@ -47,4 +48,5 @@ pub use membership::{Membership, MembershipConfig};
 pub use round_trip::{FarVoter, RoundTrips};
 pub use routing::{Candidate, Viewpoint, rank};
 pub use status::{ClusterId, ClusterStatus, GroupId, MemberStatus, NodeId, Role, StopReason};
+pub use uploads::{KeepUpload, UploadKept};
 pub use voters::VOTERS_MAX;

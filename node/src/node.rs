@@ -169,6 +169,7 @@ impl Node {
             bundles: Arc::clone(&bundles),
             distribution: actors.distribution.clone(),
             search: actors.search.clone(),
+            jobs: actors.jobs.clone(),
             readiness: Arc::clone(&readiness),
             in_flight: Arc::clone(&in_flight),
             in_flight_max: config.http.in_flight_max,
@@ -345,6 +346,8 @@ fn actors_config(config: &Config, address: SocketAddr, master_key: MasterKey) ->
             folders: config.ingest.folders.clone(),
             upload_bytes_max: config.ingest.upload_bytes_max,
             fetch: fetch_config(config),
+            lease: Duration::from_millis(config.ingest.lease_ms),
+            lost_after: Duration::from_millis(config.ingest.lost_after_ms),
             ..JobsConfig::default()
         },
         upgrade: UpgradeConfig {

@@ -35,6 +35,7 @@ mod skew;
 mod stateless;
 mod stdio;
 mod stopping;
+mod takeover;
 // The same tiny transformer as in the tests of its forward pass.
 #[path = "../../actors/src/embedding/transformer/tiny.rs"]
 mod tiny_model;

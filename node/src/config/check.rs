@@ -207,6 +207,10 @@ impl Config {
 
         let ingest = &self.ingest;
         require((1..=64).contains(&ingest.jobs_running_max), "ingest", "jobs_running_max", "must be 1 to 64");
+        let lease = (1_000..=600_000).contains(&ingest.lease_ms);
+        require(lease, "ingest", "lease_ms", "must be 1000 to 600000 milliseconds (10 minutes)");
+        let lost_after = (1_000..=2_592_000_000).contains(&ingest.lost_after_ms);
+        require(lost_after, "ingest", "lost_after_ms", "must be 1000 to 2592000000 milliseconds (30 days)");
         let upload = (1024..=1024 * 1024 * mebibyte).contains(&ingest.upload_bytes_max);
         require(upload, "ingest", "upload_bytes_max", "must be 1024 bytes to 1 TiB");
         let absolute = ingest.folders.iter().all(|folder| folder.is_absolute());

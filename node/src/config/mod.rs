@@ -361,6 +361,10 @@ section! {
         upload_bytes_max: u64 = 1024 * 1024 * 1024,
         /// Folders on this machine that jobs may read, with everything below them; none allows no folder.
         folders: Vec<PathBuf> = Vec::new(),
+        /// Silence of a node after which another takes its jobs over, in milliseconds.
+        lease_ms: u64 = 30_000,
+        /// Time for which a job waits for nodes that alone may have its archive or folder, in milliseconds; then it fails.
+        lost_after_ms: u64 = 3_600_000,
         /// Folder of a sentence transformer, all-MiniLM-L6-v2, that gives published documentation better vectors in
         /// the background; empty for none.
         upgrade_model: PathBuf = PathBuf::new(),
