@@ -41,7 +41,7 @@ use twinmcp_storage::clock::{Clock, Entropy, EntropyError};
 pub use accounts::{Accounts, AccountsConfig, Owner};
 pub use api_keys::ApiKeys;
 pub use catalogue::Catalogue;
-pub use distribution::{BundlesConfig, Distribution};
+pub use distribution::{BucketConfig, BucketError, BucketKey, BundlesConfig, Distribution};
 pub use jobs::{Jobs, JobsConfig};
 pub use libraries::Libraries;
 pub use mending::Mending;
@@ -102,6 +102,9 @@ pub enum StartError {
     /// The embedding service can never be asked as it is configured.
     #[error("the embedding endpoint in `embeddings.url` cannot be used")]
     Endpoint(#[from] EndpointError),
+    /// The bucket can never be asked as it is configured.
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
 }
 
 impl From<SpawnErr> for StartError {
@@ -186,7 +189,7 @@ impl Actors {
         let (jobs_child, jobs) = Jobs::child(&context, &config.jobs);
         let (oauth_child, oauth) = Oauth::child(&context, config.oauth, config.keys.clone())?;
         let (refresh_child, refresh) = Refresh::child(&context, &jobs, config.keys);
-        let (distribution_child, distribution) = Distribution::child(&context, config.bundles);
+        let (distribution_child, distribution) = Distribution::child(&context, config.bundles)?;
         let (mending_child, mending) = Mending::child(&context, &jobs, &distribution);
         let (search_child, search) = Search::child(&context, &jobs, &mending, &distribution);
         let (upgrade_child, upgrades) = Upgrades::child(&context, &config.upgrade);

@@ -1,4 +1,4 @@
-//! What peers ask a node besides agreement: to be let in, how it is, and for bundles.
+//! What peers ask a node besides agreement: to be let in, how it is, for bundles, and for archives.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -23,6 +23,7 @@ use crate::keys::{KEY_PATH, KEY_QUESTION_BYTES_MAX};
 use crate::peer::{Answer, Asked, PeerService, bytes_body, refusal, stream_body};
 use crate::renewing::RENEW_PATH;
 use crate::status::NodeId;
+use crate::uploads::{KEEP_UPLOAD_BYTES_MAX, KEEP_UPLOAD_PATH, KeepUpload, UPLOADS_PATH, UploadKept};
 
 /// Where a node tells how it is.
 pub(crate) const REPORT_PATH: &str = "/report";
@@ -77,6 +78,12 @@ pub trait Backroom: Send + Sync + 'static {
 
     /// Which of these bundles are here and stay here.
     fn kept(&self, question: KeptQuestion) -> BoxFuture<'static, Vec<bool>>;
+
+    /// The bytes of an account's archive; `None` when it is not here.
+    fn upload(&self, account: &str, hash: &str) -> BoxFuture<'static, io::Result<Option<BundleBytes>>>;
+
+    /// Whether an archive is here; where it is wanted and is not, it is fetched from the asker, and not waited for.
+    fn keep_upload(&self, from: NodeId, question: KeepUpload) -> UploadKept;
 }
 
 /// What became of a peer's question.
@@ -159,9 +166,9 @@ impl PeerService for Desk {
             if path == RENEW_PATH {
                 return self.renew(cluster, asked).await;
             }
-            if asked.from.is_none() {
+            let Some(from) = asked.from else {
                 return refusal(StatusCode::FORBIDDEN, "only members are answered");
-            }
+            };
             if path == PING_PATH {
                 return Answer::new(bytes_body(Bytes::new()));
             }
@@ -177,6 +184,14 @@ impl PeerService for Desk {
             if path == KEPT_PATH {
                 return kept(open, asked).await;
             }
+            if path == KEEP_UPLOAD_PATH {
+                return keep_upload(open, from, asked).await;
+            }
+            if let Some((account, hash)) =
+                path.strip_prefix(UPLOADS_PATH).and_then(|rest| rest.split_once('/'))
+            {
+                return bytes_of(open.backroom.upload(account, hash).await, "the archive is not here");
+            }
             if let Some(hash) = path.strip_prefix(QUESTIONS_PATH).map(str::to_owned) {
                 return question(open, &hash, asked).await;
             }
@@ -185,7 +200,10 @@ impl PeerService for Desk {
                     let length =
                         asked.request.uri().query().and_then(|query| query.strip_prefix(BYTES_QUERY));
                     match (first.parse(), length.map_or(Ok(u64::MAX), str::parse)) {
-                        (Ok(first), Ok(length)) => bundle(open.backroom.bundle(hash, first, length).await),
+                        (Ok(first), Ok(length)) => {
+                            let found = open.backroom.bundle(hash, first, length).await;
+                            bytes_of(found, "the bundle is not here")
+                        }
                         _ => refusal(StatusCode::BAD_REQUEST, "first byte and length are numbers"),
                     }
                 }
@@ -225,6 +243,18 @@ async fn kept(open: &Open, asked: Asked) -> Answer {
     }
 }
 
+async fn keep_upload(open: &Open, from: NodeId, asked: Asked) -> Answer {
+    let Some(question) = body(asked, KEEP_UPLOAD_BYTES_MAX).await else { return unreadable() };
+    let question: KeepUpload = match record::decode(&question) {
+        Ok(question) => question,
+        Err(error) => return refusal(StatusCode::BAD_REQUEST, error.to_string()),
+    };
+    match record::encode(&open.backroom.keep_upload(from, question)) {
+        Ok(answer) => Answer::new(bytes_body(answer)),
+        Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
 /// The whole body of a request; `None` when it is too long or broke off.
 async fn body(asked: Asked, bytes_max: usize) -> Option<Bytes> {
     let body = Limited::new(asked.request.into_body(), bytes_max).collect().await;
@@ -235,14 +265,14 @@ fn unreadable() -> Answer {
     refusal(StatusCode::BAD_REQUEST, "the request cannot be read")
 }
 
-fn bundle(found: io::Result<Option<BundleBytes>>) -> Answer {
+fn bytes_of(found: io::Result<Option<BundleBytes>>, absent: &str) -> Answer {
     match found {
         Ok(Some(found)) => {
             let mut answer = Answer::new(stream_body(found.bytes));
             answer.headers_mut().insert(TOTAL_HEADER, found.total.into());
             answer
         }
-        Ok(None) => refusal(StatusCode::NOT_FOUND, "the bundle is not here"),
+        Ok(None) => refusal(StatusCode::NOT_FOUND, absent),
         Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }
 }

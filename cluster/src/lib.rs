@@ -33,6 +33,7 @@ mod routing;
 mod status;
 #[cfg(test)]
 mod tests;
+mod uploads;
 mod voters;
 
 pub use authority::{
@@ -54,4 +55,5 @@ pub use rotation::{RotationError, RotationStatus, Trust};
 pub use round_trip::{FarVoter, RoundTrips};
 pub use routing::{Candidate, Viewpoint, rank};
 pub use status::{ClusterId, ClusterStatus, GroupId, MemberStatus, NodeId, Role, StopReason};
+pub use uploads::{KeepUpload, UploadKept};
 pub use voters::VOTERS_MAX;

@@ -1,4 +1,4 @@
-//! What this node tells its peers and gives them: how it is, its bundles, and answers from them.
+//! What this node tells its peers and gives them: how it is, its bundles, answers from them, and archives of jobs.
 
 use std::io;
 use std::sync::Arc;
@@ -8,14 +8,16 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::sync::Semaphore;
-use twinmcp_actors::{Distribution, Search};
-use twinmcp_cluster::{Backroom, BundleBytes, Cluster, KeptQuestion, NodeReport, PeerAnswer};
+use twinmcp_actors::{Distribution, Jobs, Search};
+use twinmcp_cluster::{
+    Backroom, BundleBytes, Cluster, KeepUpload, KeptQuestion, NodeId, NodeReport, PeerAnswer, UploadKept,
+};
 use twinmcp_storage::bundle::{BundleHash, BundleStore};
 
 use crate::api::marks;
 use crate::telemetry::Readiness;
 
-/// Bytes of a bundle read at once.
+/// Bytes of a bundle or an archive read at once.
 const PIECE_BYTES: usize = 256 * 1024;
 
 /// Answers peers from what the node has.
@@ -25,6 +27,7 @@ pub(crate) struct NodeBackroom {
     pub(crate) bundles: Arc<BundleStore>,
     pub(crate) distribution: Distribution,
     pub(crate) search: Search,
+    pub(crate) jobs: Jobs,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) in_flight: Arc<Semaphore>,
     pub(crate) in_flight_max: usize,
@@ -109,5 +112,30 @@ impl Backroom for NodeBackroom {
     fn kept(&self, question: KeptQuestion) -> BoxFuture<'static, Vec<bool>> {
         let distribution = self.distribution.clone();
         Box::pin(async move { distribution.kept(question).await })
+    }
+
+    fn upload(&self, account: &str, hash: &str) -> BoxFuture<'static, io::Result<Option<BundleBytes>>> {
+        let path = self.jobs.upload_path(account, hash);
+        Box::pin(async move {
+            let Some(path) = path else { return Ok(None) };
+            let file = match tokio::fs::File::open(path).await {
+                Ok(file) => file,
+                // A job has ended, and it with the job.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            let total = file.metadata().await?.len();
+            let bytes = futures_util::stream::try_unfold(file, |mut file| async move {
+                let mut piece = BytesMut::with_capacity(PIECE_BYTES);
+                while piece.len() < PIECE_BYTES && file.read_buf(&mut piece).await? > 0 {}
+                let piece: Bytes = piece.freeze();
+                Ok((!piece.is_empty()).then_some((piece, file)))
+            });
+            Ok(Some(BundleBytes { total, bytes: bytes.boxed() }))
+        })
+    }
+
+    fn keep_upload(&self, from: NodeId, question: KeepUpload) -> UploadKept {
+        self.jobs.keep_upload(from, question)
     }
 }

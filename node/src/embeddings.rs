@@ -1,37 +1,14 @@
 //! The embedding service of the configuration, with its key read from where it is kept.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use twinmcp_actors::embedding::{EndpointConfig, EndpointKey};
 
 use crate::config::EmbeddingsConfig;
+use crate::outside_key::{self, KeyError};
 
 /// The first pause before a batch is sent again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// Largest file of a key, in bytes.
-const KEY_BYTES_MAX: u64 = 16 * 1024;
-
-/// Why there is no key.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyError {
-    /// The file cannot be read.
-    #[error("cannot read the key of the embedding endpoint in `{}` (`embeddings.key_file`)", path.display())]
-    File {
-        /// Where it should be.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The file or the variable holds no key.
-    #[error("{place} holds no key: one line of printable characters without blanks is needed")]
-    Empty {
-        /// The file or the variable.
-        place: String,
-    },
-}
 
 /// What `config` asks for; `None` when no service is named.
 pub(crate) fn endpoint(
@@ -60,23 +37,8 @@ fn key(
     config: &EmbeddingsConfig,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Option<EndpointKey>, KeyError> {
-    let path = &config.key_file;
-    let (text, place) = if !path.as_os_str().is_empty() {
-        let mut text = String::new();
-        let read = File::open(path).and_then(|file| file.take(KEY_BYTES_MAX + 1).read_to_string(&mut text));
-        let read = read.and_then(|read| match read as u64 {
-            0..=KEY_BYTES_MAX => Ok(text),
-            _ => Err(io::Error::other(format!("it has more than {KEY_BYTES_MAX} bytes"))),
-        });
-        let text = read.map_err(|source| KeyError::File { path: path.clone(), source })?;
-        (text, format!("`{}` (`embeddings.key_file`)", path.display()))
-    } else if !config.key_variable.is_empty() {
-        let name = &config.key_variable;
-        (variable(name).unwrap_or_default(), format!("the variable `{name}` (`embeddings.key_variable`)"))
-    } else {
-        return Ok(None);
-    };
-    EndpointKey::new(&text).map(Some).ok_or(KeyError::Empty { place })
+    let (file, name) = (&config.key_file, &config.key_variable);
+    outside_key::read("embeddings.key", file, name, variable, EndpointKey::new)
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ use crate::api::{
     RouteApi, SigningKeysApi, Tools, ToolsApi, UsageApi, routes,
 };
 use crate::backroom::NodeBackroom;
+use crate::bucket;
 use crate::config::{Config, KeepPolicy};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::dns::{DnsError, Nodes, Responder};
@@ -39,6 +40,7 @@ use crate::embeddings;
 use crate::files;
 use crate::http::{Front, FrontConfig, Server};
 use crate::mcp;
+use crate::outside_key::KeyError;
 use crate::peers::{Place, PlaceError};
 use crate::public_url;
 use crate::telemetry::{self, Readiness};
@@ -80,9 +82,9 @@ pub enum StartError {
     /// The mail relay has no password.
     #[error(transparent)]
     Mail(#[from] accounts::PasswordFileError),
-    /// The embedding service has no key.
+    /// The embedding service or the bucket has no key.
     #[error(transparent)]
-    Key(#[from] embeddings::KeyError),
+    Key(#[from] KeyError),
     /// A thread that opened something ended early.
     #[error("starting was interrupted")]
     Interrupted(#[from] tokio::task::JoinError),
@@ -153,10 +155,13 @@ impl Node {
         .await?;
         let bundles = Arc::new(data.bundles);
         let endpoint = embeddings::endpoint(&config.embeddings, |name| std::env::var(name).ok())?;
+        let bucket = bucket::bucket(&config.bucket, |name| std::env::var(name).ok())?;
+        let bundles_config = BundlesConfig { bucket, ..bundles_config(&config) };
         let actors = Actors::start(
             ActorsConfig {
                 endpoint,
                 accounts: accounts::config(&config, address)?,
+                bundles: bundles_config,
                 ..actors_config(&config, address, place.keys())
             },
             cluster.clone(),
@@ -175,6 +180,7 @@ impl Node {
             bundles: Arc::clone(&bundles),
             distribution: actors.distribution.clone(),
             search: actors.search.clone(),
+            jobs: actors.jobs.clone(),
             readiness: Arc::clone(&readiness),
             in_flight: Arc::clone(&in_flight),
             in_flight_max: config.http.in_flight_max,
@@ -327,6 +333,7 @@ fn apis(
         cluster: cluster.clone(),
         supervisor: actors.supervisor.clone(),
         mending: actors.mending.clone(),
+        distribution: actors.distribution.clone(),
         readiness: Arc::clone(readiness),
         embedder: StaticTable::builtin().id().to_owned(),
         upgrades: actors.upgrades.clone(),
@@ -378,6 +385,8 @@ fn actors_config(config: &Config, address: SocketAddr, keys: ClusterKeys) -> Act
             folders: config.ingest.folders.clone(),
             upload_bytes_max: config.ingest.upload_bytes_max,
             fetch: fetch_config(config),
+            lease: Duration::from_millis(config.ingest.lease_ms),
+            lost_after: Duration::from_millis(config.ingest.lost_after_ms),
             ..JobsConfig::default()
         },
         upgrade: UpgradeConfig {
@@ -388,7 +397,7 @@ fn actors_config(config: &Config, address: SocketAddr, keys: ClusterKeys) -> Act
         accounts: AccountsConfig::default(),
         outbound: outbound_config(config),
         endpoint: None,
-        bundles: bundles_config(config),
+        bundles: BundlesConfig::default(),
         supervision: SupervisionConfig::default(),
         oauth: oauth_config(config, address),
         keys,
@@ -428,6 +437,7 @@ fn bundles_config(config: &Config) -> BundlesConfig {
         look_every: Duration::from_millis(bundles.look_every_ms),
         fetch_bytes_per_s_max: bundles.fetch_bytes_per_s_max,
         send_bytes_per_s_max: bundles.send_bytes_per_s_max,
+        bucket: None,
     }
 }
 

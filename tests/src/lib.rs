@@ -2,11 +2,12 @@
 //!
 //! [`TestNode`] starts, stops, kills and restarts a node; [`TestClient`] asks it; [`Cli`] runs the commands; [`docs`]
 //! writes documentation whose right answers are known; [`site`] and [`git`] serve it; [`collector`] takes the traces of a node;
-//! [`Fault`] and [`SmallDisk`] are bad disks, [`Relay`] is a bad network, [`Resolver`] asks for names, [`history`] judges what callers saw. The stories are in `tests/`, one module each.
+//! [`Fault`] and [`SmallDisk`] are bad disks, [`Relay`] is a bad network, [`TestBucket`] keeps objects, [`Resolver`] asks for names, [`history`] judges what callers saw. The stories are in `tests/`, one module each.
 //!
 //! Invariant: nothing here leaves the machine, listens on a fixed port or writes outside a temporary folder.
 
 mod binary;
+mod bucket;
 mod cli;
 mod client;
 mod cluster;
@@ -24,6 +25,7 @@ pub mod site;
 mod wait;
 
 pub use binary::twinmcp;
+pub use bucket::{BUCKET, TestBucket};
 pub use cli::{Cli, Finished, run};
 pub use client::{Answer, Events, TestClient, form, with_parameters};
 pub use cluster::TestCluster;

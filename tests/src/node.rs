@@ -173,7 +173,7 @@ impl NodeSetup {
 }
 
 /// A port that nobody has, and that the system gives nobody by itself. Each call of a process begins at another one.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static CALLS: AtomicU32 = AtomicU32::new(0);
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let given = range.split_whitespace().next().and_then(|port| port.parse().ok()).unwrap_or(32_768_u32);

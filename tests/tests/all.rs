@@ -2,6 +2,7 @@
 
 mod adding;
 mod api_keys;
+mod bucket;
 mod catalogue;
 mod clients;
 mod cluster;
@@ -36,6 +37,7 @@ mod skew;
 mod stateless;
 mod stdio;
 mod stopping;
+mod takeover;
 // The same tiny transformer as in the tests of its forward pass.
 #[path = "../../actors/src/embedding/transformer/tiny.rs"]
 mod tiny_model;

@@ -129,5 +129,5 @@ async fn a_key_that_is_not_there_keeps_the_node_from_starting_and_is_told_by_its
     let mut command = Command::new(twinmcp());
     command.arg("serve").arg("--config").arg(&config);
     let told = run(command, "").await.expect(1).stderr;
-    assert!(told.contains("cannot read the key of the embedding endpoint in `/nowhere/key`"), "{told}");
+    assert!(told.contains("cannot read the key in `/nowhere/key` (`embeddings.key_file`)"), "{told}");
 }

@@ -76,6 +76,10 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("quick-xml", &["actors"]),
     ("argon2", &["actors"]),
     ("lettre", &["actors"]),
+    // The bucket of bundles, and the store that it is in tests.
+    ("object_store", &["actors"]),
+    ("s3s", &["tests"]),
+    ("s3s-fs", &["tests"]),
 ];
 
 /// Libraries that only the tests of one crate name.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use twinmcp_cluster::membership::Keep;
 
+use super::bucket::BucketConfig;
+
 /// How bundles are kept and sent.
 #[derive(Debug, Clone)]
 pub struct BundlesConfig {
@@ -17,10 +19,12 @@ pub struct BundlesConfig {
     pub garbage_grace: Duration,
     /// Between two looks at what lies here, what is missing and what may go.
     pub look_every: Duration,
-    /// Bytes a second that are fetched from peers; 0 sets no limit.
+    /// Bytes a second that are fetched from peers and the bucket; 0 sets no limit.
     pub fetch_bytes_per_s_max: u64,
-    /// Bytes a second that are sent to peers; 0 sets no limit.
+    /// Bytes a second that are sent to peers and the bucket; 0 sets no limit.
     pub send_bytes_per_s_max: u64,
+    /// Where bundles are kept besides on nodes.
+    pub bucket: Option<BucketConfig>,
 }
 
 impl Default for BundlesConfig {
@@ -33,6 +37,7 @@ impl Default for BundlesConfig {
             look_every: Duration::from_secs(10),
             fetch_bytes_per_s_max: 0,
             send_bytes_per_s_max: 0,
+            bucket: None,
         }
     }
 }

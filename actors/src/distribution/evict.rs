@@ -1,6 +1,7 @@
 //! Copies that this node lets go, and what it tells others of those that it keeps.
 //!
-//! Invariant: a copy goes only after those that are to keep the bundle have said that they have it and stay with it, and
+//! Invariant: a copy goes only after those that are to keep the bundle have said that they have it and stay with it, or,
+//! where the operator wants that, after the bucket was seen to have it; and
 //! while this node asks them it says itself that it does not. So of two nodes that would let the same bundle go, at
 //! most one does: whoever asks second is told no by the first.
 
@@ -27,7 +28,7 @@ impl Distribution {
         &self,
         evict: Vec<Held>,
         bytes: Option<u64>,
-        placement: &Placement,
+        placement: Option<&Placement>,
         applied_index: u64,
     ) {
         let mut left = bytes.unwrap_or(u64::MAX);
@@ -55,12 +56,13 @@ impl Distribution {
     }
 
     /// Removes those of a batch that enough others keep. The bytes that are free then.
-    async fn let_go(&self, batch: &[Held], placement: &Placement, applied_index: u64) -> u64 {
+    async fn let_go(&self, batch: &[Held], placement: Option<&Placement>, applied_index: u64) -> u64 {
         let leaving = Leaving::begin(self, batch);
         let mut questions: BTreeMap<NodeId, Vec<BundleHash>> = BTreeMap::new();
         let mut wanted: HashMap<BundleHash, usize> = HashMap::new();
         for held in batch {
-            let Some(witnesses) = placement.witnesses(held.hash) else { continue };
+            let witnesses = placement.and_then(|placement| placement.witnesses(held.hash));
+            let Some(witnesses) = witnesses else { continue };
             wanted.insert(held.hash, witnesses.enough);
             for node in witnesses.nodes {
                 questions.entry(node).or_default().push(held.hash);
@@ -72,9 +74,17 @@ impl Distribution {
                 *wanted = wanted.saturating_sub(1);
             }
         }
-        let (bundles, batch) = (Arc::clone(&self.context.bundles), batch.to_vec());
+        let mut confirmed = Vec::new();
+        for held in batch {
+            let is_confirmed = wanted.get(&held.hash) == Some(&0)
+                || match &self.shared.bucket {
+                    Some(bucket) => bucket.is_copy(held.hash, held.bytes).await,
+                    None => false,
+                };
+            confirmed.extend(is_confirmed.then_some(*held));
+        }
+        let bundles = Arc::clone(&self.context.bundles);
         let removing = tokio::task::spawn_blocking(move || {
-            let confirmed = batch.into_iter().filter(|held| wanted.get(&held.hash) == Some(&0));
             let mut freed = (0_u64, 0_u64);
             for held in confirmed {
                 match bundles.remove_unpinned(held.hash) {

@@ -1,4 +1,5 @@
-//! One bundle on its way to this node: in ranges, from several peers at the same time.
+//! One bundle on its way to this node: in ranges, from several peers at the same time, or from the bucket when no peer
+//! gives it.
 //!
 //! A range that breaks off goes on at another peer where it stopped. What came is looked at as a whole: when it is not
 //! what agreed state names, one of the peers sent something else, and each is tried alone.
@@ -12,17 +13,18 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
-use twinmcp_cluster::NodeId;
+use twinmcp_cluster::{BundleBytes, NodeId};
 use twinmcp_storage::bundle::{BundleError, BundleHash};
 
 use super::Fetched;
+use super::bucket::Bucket;
 use super::pace::Pace;
 use crate::context::Context;
 
 /// Bytes of one range: as much as may be under way on one stream between nodes.
 const RANGE_BYTES: u64 = 2 * 1024 * 1024;
-/// Peers that send ranges of one bundle at the same time.
-const PEERS_AT_ONCE: usize = 3;
+/// Ranges of one bundle that are sent at the same time, each by another peer.
+const RANGES_AT_ONCE: usize = 3;
 /// Pieces taken ahead of the disk.
 const PIECES_AHEAD: usize = 4;
 /// Longest pause within a range before another peer is asked.
@@ -38,7 +40,14 @@ pub(super) struct Fetch<'a> {
     pub(super) bytes: u64,
 }
 
-/// How asking one peer for a range ended.
+/// Who gives a range.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Peer(NodeId),
+    Bucket(&'a Bucket),
+}
+
+/// How asking for a range ended.
 enum Asked {
     /// Everything came.
     Whole,
@@ -58,22 +67,55 @@ enum Attempt {
 }
 
 impl Fetch<'_> {
-    /// Takes the bundle from `peers`, the first ones first.
-    pub(super) async fn from(self, peers: &[NodeId]) -> Fetched {
-        match self.attempt(peers).await {
+    /// Takes the bundle from `peers`, the first ones first, and from the bucket when none of them gives it.
+    pub(super) async fn from(self, peers: &[NodeId], bucket: Option<&Bucket>) -> Fetched {
+        let fetched = match peers {
+            [] => Fetched::Nowhere,
+            _ => self.by_peers(peers).await,
+        };
+        match bucket {
+            Some(bucket) if fetched != Fetched::Here => self.by_bucket(bucket, fetched).await,
+            _ => fetched,
+        }
+    }
+
+    async fn by_peers(&self, peers: &[NodeId]) -> Fetched {
+        let sources: Vec<_> = peers.iter().copied().map(Source::Peer).collect();
+        match self.attempt(&sources).await {
             Attempt::Ended(fetched) => return fetched,
             Attempt::Wrong if peers.len() < 2 => return Fetched::Later,
             Attempt::Wrong => {}
         }
-        for peer in peers {
-            if let Attempt::Ended(Fetched::Here) = self.attempt(&[*peer]).await {
+        for source in sources {
+            if let Attempt::Ended(Fetched::Here) = self.attempt(&[source]).await {
                 return Fetched::Here;
             }
         }
         Fetched::Later
     }
 
-    async fn attempt(&self, peers: &[NodeId]) -> Attempt {
+    /// `otherwise` is how it ended with peers.
+    async fn by_bucket(&self, bucket: &Bucket, otherwise: Fetched) -> Fetched {
+        // It may well have the bundle: to index it again can wait, though not for ever.
+        let unanswered = |bucket: &Bucket| if bucket.is_given_up() { otherwise } else { Fetched::Later };
+        if bucket.is_left_alone() {
+            return unanswered(bucket);
+        }
+        match self.attempt(&[Source::Bucket(bucket); RANGES_AT_ONCE]).await {
+            Attempt::Ended(Fetched::Here) => {
+                bucket.gave(self.hash, self.bytes);
+                Fetched::Here
+            }
+            Attempt::Ended(Fetched::Later) => unanswered(bucket),
+            Attempt::Ended(Fetched::Nowhere) => otherwise,
+            Attempt::Wrong => {
+                bucket.gave_wrong(self.hash);
+                otherwise
+            }
+        }
+    }
+
+    async fn attempt(&self, sources: &[Source<'_>]) -> Attempt {
         let (pieces, mut incoming) = mpsc::channel::<(u64, Bytes)>(PIECES_AHEAD);
         let (bundles, hash, bytes) = (Arc::clone(&self.context.bundles), self.hash, self.bytes);
         let keeping = tokio::task::spawn_blocking(move || -> Result<(), BundleError> {
@@ -90,11 +132,12 @@ impl Fetch<'_> {
             }
         });
         let is_absent_everywhere =
-            spread(ranges(self.bytes), peers, |peer, range| self.ask(peer, range, &pieces)).await;
+            spread(ranges(self.bytes), sources, |source, range| self.ask(source, range, &pieces)).await;
         drop(pieces);
         Attempt::Ended(match keeping.await {
             Ok(Ok(())) => {
-                tracing::info!(bundle = %self.hash, bytes = self.bytes, "a bundle came from its peers");
+                let is_from_bucket = matches!(sources, [Source::Bucket(_), ..]);
+                tracing::info!(bundle = %self.hash, bytes = self.bytes, is_from_bucket, "a bundle has come");
                 Fetched::Here
             }
             Ok(Err(BundleError::Missing { .. })) if is_absent_everywhere => Fetched::Nowhere,
@@ -109,19 +152,30 @@ impl Fetch<'_> {
         })
     }
 
-    async fn ask(&self, peer: NodeId, range: Range<u64>, pieces: &mpsc::Sender<(u64, Bytes)>) -> Asked {
-        let name = self.hash.to_string();
-        let mut at = range.start;
-        let asked = self.context.cluster.bundle_from(peer, &name, range.clone());
-        let mut bytes = match tokio::time::timeout(IDLE_TIMEOUT, asked).await {
-            Ok(Ok(Some(found))) if found.total == self.bytes => found.bytes,
-            // Another one under this name: damaged there.
-            Ok(Ok(Some(_) | None)) => return Asked::Absent,
-            Ok(Err(error)) => {
-                tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a peer gave no bundle");
-                return Asked::Broken(at);
+    /// The bytes of a range; `None` when the source does not have the bundle.
+    async fn open(&self, source: Source<'_>, range: Range<u64>) -> Option<Option<BundleBytes>> {
+        match source {
+            Source::Peer(peer) => {
+                let name = self.hash.to_string();
+                let asked = self.context.cluster.bundle_from(peer, &name, range);
+                let answer = tokio::time::timeout(IDLE_TIMEOUT, asked).await.ok()?;
+                let tell = |error| {
+                    tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a peer gave no bundle");
+                };
+                answer.map_err(tell).ok()
             }
-            Err(_) => return Asked::Broken(at),
+            // It has deadlines of its own, and tells what went wrong.
+            Source::Bucket(bucket) => bucket.range(self.hash, range).await.ok(),
+        }
+    }
+
+    async fn ask(&self, source: Source<'_>, range: Range<u64>, pieces: &mpsc::Sender<(u64, Bytes)>) -> Asked {
+        let mut at = range.start;
+        let mut bytes = match self.open(source, range.clone()).await {
+            Some(Some(found)) if found.total == self.bytes => found.bytes,
+            // Another one under this name: damaged there.
+            Some(Some(_) | None) => return Asked::Absent,
+            None => return Asked::Broken(at),
         };
         while at < range.end {
             let Ok(Some(Ok(mut piece))) = tokio::time::timeout(IDLE_TIMEOUT, bytes.next()).await else {
@@ -140,31 +194,31 @@ impl Fetch<'_> {
     }
 }
 
-/// Hands ranges to peers until all are there or nobody is left. Whether every peer says that it has nothing.
-async fn spread<F: Future<Output = Asked>>(
+/// Hands ranges to sources until all are there or nobody is left. Whether every one says that it has nothing.
+async fn spread<S: Copy, F: Future<Output = Asked>>(
     mut waiting: VecDeque<Range<u64>>,
-    peers: &[NodeId],
-    ask: impl Fn(NodeId, Range<u64>) -> F,
+    sources: &[S],
+    ask: impl Fn(S, Range<u64>) -> F,
 ) -> bool {
-    let mut idle: VecDeque<NodeId> = peers.iter().copied().collect();
+    let mut idle: VecDeque<S> = sources.iter().copied().collect();
     let mut asked = FuturesUnordered::new();
     let (mut is_absent_everywhere, mut breaks) = (true, 0);
     loop {
-        while asked.len() < PEERS_AT_ONCE
+        while asked.len() < RANGES_AT_ONCE
             && let Some(range) = waiting.pop_front()
         {
-            let Some(peer) = idle.pop_front() else {
+            let Some(source) = idle.pop_front() else {
                 waiting.push_front(range);
                 break;
             };
-            let asking = ask(peer, range.clone());
-            asked.push(async move { (peer, range, asking.await) });
+            let asking = ask(source, range.clone());
+            asked.push(async move { (source, range, asking.await) });
         }
-        let Some((peer, range, ended)) = asked.next().await else { return is_absent_everywhere };
+        let Some((source, range, ended)) = asked.next().await else { return is_absent_everywhere };
         match ended {
             Asked::Whole => {
                 is_absent_everywhere = false;
-                idle.push_front(peer);
+                idle.push_front(source);
             }
             Asked::Absent => waiting.push_front(range),
             Asked::Broken(at) => {
@@ -172,7 +226,7 @@ async fn spread<F: Future<Output = Asked>>(
                 // One that gave something may give more; after the others.
                 if at > range.start && breaks < BREAKS_MAX {
                     breaks += 1;
-                    idle.push_back(peer);
+                    idle.push_back(source);
                 }
                 waiting.push_front(at..range.end);
             }
@@ -213,7 +267,7 @@ mod tests {
         let (is_absent, asked) = spread_over(&[1, 2, 3, 4], 6 * RANGE_BYTES, |_, _| Asked::Whole).await;
         assert!(!is_absent);
         assert_eq!(asked.len(), 6, "each range is asked for once: {asked:?}");
-        let first: Vec<u64> = asked.iter().take(PEERS_AT_ONCE).map(|(peer, _)| *peer).collect();
+        let first: Vec<u64> = asked.iter().take(RANGES_AT_ONCE).map(|(peer, _)| *peer).collect();
         assert_eq!(first, [1, 2, 3], "the nearest at the same time");
         assert!(
             asked.iter().all(|(peer, _)| *peer != 4),

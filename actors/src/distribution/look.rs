@@ -14,7 +14,7 @@ use twinmcp_storage::members;
 
 use super::Distribution;
 use super::placement::{Keeper, Placement};
-use super::plan::{Held, plan};
+use super::plan::{Held, Others, plan};
 
 /// Libraries read from the store at a time.
 const PAGE: usize = 1_000;
@@ -40,21 +40,22 @@ impl Distribution {
         let Some(held) = self.held().await else { return Ok(()) };
         let placement = self.placement();
         let config = &self.shared.config;
-        let plan = plan(config.keep, config.disk_bytes_max, placement.as_ref(), &names.bundles, &held);
+        let bucket_counts = self.shared.bucket.as_ref().is_some_and(|bucket| bucket.counts_as_copy());
+        let others = Others { placement: placement.as_ref(), bucket_counts };
+        let plan = plan(config.keep, config.disk_bytes_max, others, &names.bundles, &held);
         self.shared.metrics.held(&names.bundles, &held);
-        if self.has_peers() {
+        if self.has_sources() {
             for hash in plan.fetch {
                 let bytes = names.bundles.get(&hash).copied().unwrap_or_default();
                 // As many as there are missing wait for a place; each is a few hundred bytes.
                 drop(self.fetch(hash, bytes));
             }
         }
-        if let Some(placement) = &placement {
-            self.evict(plan.evict, plan.evict_bytes, placement, names.applied_index).await;
-        }
+        self.evict(plan.evict, plan.evict_bytes, placement.as_ref(), names.applied_index).await;
         let grace_ms = u64::try_from(config.garbage_grace.as_millis()).unwrap_or(u64::MAX);
         let due = garbage.due(&names.bundles, &held, self.context.clock.now(), grace_ms);
         self.delete(due).await;
+        self.tend_bucket(names, held);
         Ok(())
     }
 

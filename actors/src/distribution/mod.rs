@@ -1,14 +1,16 @@
-//! Distribution: which index bundles lie on this node, and how they come from its peers.
+//! Distribution: which index bundles lie on this node, and how they come from its peers and from the bucket.
 //!
 //! The actor follows what is published and fetches what this node is to keep, a few bundles at once; a question that
 //! comes first is answered by a peer meanwhile ([`Distribution::ask`]). Each bundle is fetched once at a time, in ranges
 //! (`fetch`), and is looked at before anybody sees it. Who keeps what, every node computes for itself (`placement`);
-//! now and then it looks at what it has (`look`) and lets go what others keep (`evict`) and what nobody names.
+//! now and then it looks at what it has (`look`) and lets go what others keep (`evict`) and what nobody names. A store of
+//! the operator's may keep all of them besides (`bucket`).
 //!
 //! Invariants: what is put into the folder has the hash that agreed state names; the last copy of a bundle that is
 //! named is never taken away.
 
 mod ask;
+mod bucket;
 mod config;
 mod evict;
 mod fetch;
@@ -33,6 +35,8 @@ use twinmcp_storage::libraries::{self, VersionManifest};
 use twinmcp_storage::transaction::Change;
 
 pub(crate) use self::ask::Asked;
+use self::bucket::Bucket;
+pub use self::bucket::{BucketConfig, BucketError, BucketKey};
 pub use self::config::BundlesConfig;
 use self::fetch::Fetch;
 use self::look::{Names, each_version};
@@ -45,7 +49,7 @@ use crate::supervisor::Child;
 
 /// Bundles fetched at once.
 const FETCHES_MAX: usize = 4;
-/// A node alone has nothing to fetch and nobody to rely on: it looks less often.
+/// A node alone and without a bucket has nothing to fetch and nobody to rely on: it looks less often.
 const ALONE_LOOKS_LESS: u32 = 6;
 
 /// How a fetch ended.
@@ -53,9 +57,9 @@ const ALONE_LOOKS_LESS: u32 = 6;
 pub(crate) enum Fetched {
     /// The bundle is here.
     Here,
-    /// Every peer was asked, and none has it.
+    /// Every peer was asked, and the bucket, and none has it.
     Nowhere,
-    /// A peer that may have it did not give it; it is tried again.
+    /// A peer or a bucket that may have it did not give it; it is tried again.
     Later,
 }
 
@@ -91,11 +95,14 @@ struct Shared {
     garbage: tokio::sync::Mutex<Garbage>,
     /// Copies that this node is about to let go.
     leaving: Mutex<HashSet<BundleHash>>,
+    bucket: Option<Arc<Bucket>>,
     metrics: Metrics,
 }
 
 impl Distribution {
-    pub(crate) fn child(context: &Arc<Context>, config: BundlesConfig) -> (Child, Self) {
+    pub(crate) fn child(context: &Arc<Context>, config: BundlesConfig) -> Result<(Child, Self), BucketError> {
+        let replace_after = config.replace_after;
+        let bucket = |config| Bucket::new(config, replace_after, Arc::clone(&context.clock)).map(Arc::new);
         let shared = Shared {
             started_at: context.clock.now(),
             fetches: Mutex::default(),
@@ -105,6 +112,7 @@ impl Distribution {
             names: tokio::sync::Mutex::default(),
             garbage: tokio::sync::Mutex::default(),
             leaving: Mutex::default(),
+            bucket: config.bucket.as_ref().map(bucket).transpose()?,
             metrics: Metrics::new(),
             config,
         };
@@ -113,7 +121,7 @@ impl Distribution {
         let (child, _) = Child::new("distribution", &context.node, move || {
             (DistributionActor { distribution: for_actor.clone() }, ())
         });
-        (child, distribution)
+        Ok((child, distribution))
     }
 
     /// Returns once so many more bytes of bundles may be sent to peers, and counts them.
@@ -127,9 +135,14 @@ impl Distribution {
         self.shared.config.keep
     }
 
-    /// Whether somebody else could have a bundle.
-    pub(crate) fn has_peers(&self) -> bool {
-        !self.peers().is_empty()
+    /// Whether a bundle that is not here could come from elsewhere: from a peer, or from the bucket.
+    pub(crate) fn has_sources(&self) -> bool {
+        self.shared.bucket.is_some() || !self.peers().is_empty()
+    }
+
+    /// What is wrong with the bucket, for an operator.
+    pub fn bucket_warning(&self) -> Option<String> {
+        self.shared.bucket.as_ref()?.warning()
     }
 
     fn peers(&self) -> Vec<NodeId> {
@@ -144,7 +157,8 @@ impl Distribution {
         let is_wanted = match config.keep {
             Keep::Everywhere => true,
             Keep::Region { .. } => self.is_kept_here(self.placement().as_ref(), hash),
-            Keep::OnDemand => manifest.bundle_bytes <= config.disk_bytes_max,
+            // One that is too large is asked through peers; where there are none, it comes and goes.
+            Keep::OnDemand => manifest.bundle_bytes <= config.disk_bytes_max || self.peers().is_empty(),
         };
         is_wanted.then(|| self.fetch(hash, manifest.bundle_bytes))
     }
@@ -171,7 +185,7 @@ impl Distribution {
             _ if self.context.bundles.contains(hash) => Fetched::Here,
             Ok(_place) => {
                 let fetch = Fetch { context: &self.context, pace: &self.shared.fetch_pace, hash, bytes };
-                let fetched = fetch.from(&self.near_first(hash)).await;
+                let fetched = fetch.from(&self.near_first(hash), self.shared.bucket.as_deref()).await;
                 self.shared.metrics.fetch_ended(fetched, bytes);
                 fetched
             }
@@ -211,27 +225,33 @@ impl Distribution {
         peers
     }
 
-    /// Fetches what these libraries have anew and this node is to keep.
-    async fn follow(&self, changed: Vec<LibraryId>) -> Result<(), ActorProcessingErr> {
+    /// Fetches what these libraries have anew and this node is to keep. What is here already was built here, and goes to
+    /// the bucket; whether there is any.
+    async fn follow(&self, changed: Vec<LibraryId>) -> Result<bool, ActorProcessingErr> {
         let this = self.clone();
-        let fetching = tokio::task::spawn_blocking(move || {
+        let looking = tokio::task::spawn_blocking(move || {
             let placement = this.placement();
-            let is_kept = |hash| this.is_kept_here(placement.as_ref(), hash);
             let changed: HashSet<_> = changed.into_iter().collect();
-            let mut found = Vec::new();
+            let (mut missing, mut built) = (Vec::new(), Vec::new());
             for library in &changed {
                 for manifest in libraries::versions(this.context.cluster.reader(), library)? {
-                    let hash = manifest.bundle.parse().ok();
-                    let hash = hash.filter(|hash| is_kept(*hash) && !this.context.bundles.contains(*hash));
-                    found.extend(hash.map(|hash| (hash, manifest.bundle_bytes)));
+                    let Ok(hash) = manifest.bundle.parse() else { continue };
+                    if this.context.bundles.contains(hash) {
+                        built.push(hash);
+                    } else if this.is_kept_here(placement.as_ref(), hash) {
+                        missing.push((hash, manifest.bundle_bytes));
+                    }
                 }
             }
-            Ok::<_, StorageError>(found)
+            Ok::<_, StorageError>((missing, built))
         });
-        for (hash, bytes) in fetching.await?? {
+        let (missing, built) = looking.await??;
+        for (hash, bytes) in missing {
             drop(self.fetch(hash, bytes));
         }
-        Ok(())
+        let Some(bucket) = &self.shared.bucket else { return Ok(false) };
+        let is_new = built.into_iter().filter(|hash| bucket.built(*hash)).count() > 0;
+        Ok(is_new)
     }
 }
 
@@ -283,14 +303,18 @@ impl Actor for DistributionActor {
         message: Message,
         (): &mut (),
     ) -> Result<(), ActorProcessingErr> {
-        let has_peers = self.distribution.has_peers();
+        let has_sources = self.distribution.has_sources();
         match message {
-            Message::Follow(libraries) if has_peers => self.distribution.follow(libraries).await?,
+            Message::Follow(libraries) if has_sources => {
+                if self.distribution.follow(libraries).await? {
+                    self.look_apart();
+                }
+            }
             Message::Follow(_) => {}
             Message::Look => self.look_apart(),
             Message::Tick => {
                 let every = self.distribution.shared.config.look_every;
-                let pause = if has_peers { every } else { every * ALONE_LOOKS_LESS };
+                let pause = if has_sources { every } else { every * ALONE_LOOKS_LESS };
                 // The next one comes whatever becomes of this one.
                 myself.send_after(pause, || Message::Tick);
                 self.look_apart();

@@ -114,7 +114,7 @@ impl Placement {
 }
 
 /// How much a node is the right one for a bundle, compared with others.
-fn rank(node: NodeId, bundle: BundleHash) -> u64 {
+pub(super) fn rank(node: NodeId, bundle: BundleHash) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&node.0.to_le_bytes()).update(bundle.as_bytes());
     let mut rank = [0; 8];

@@ -26,19 +26,28 @@ pub(super) struct Plan {
     pub(super) evict_bytes: Option<u64>,
 }
 
+/// Who else keeps bundles.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Others<'a> {
+    /// Who keeps what among nodes; `None` while that is not known.
+    pub(super) placement: Option<&'a Placement>,
+    /// Whether what lies in the bucket is as good as a copy.
+    pub(super) bucket_counts: bool,
+}
+
 /// What this node does with the bundles that agreed state names. `held` are those that lie here, the one asked for
-/// longest ago first. Without a placement nothing that depends on others is done.
+/// longest ago first. Without a placement nothing that depends on other nodes is done.
 pub(super) fn plan(
     keep: Keep,
     disk_bytes_max: u64,
-    placement: Option<&Placement>,
+    others: Others<'_>,
     named: &HashMap<BundleHash, u64>,
     held: &[Held],
 ) -> Plan {
     let here: HashSet<BundleHash> = held.iter().map(|held| held.hash).collect();
     let missing = || named.keys().copied().filter(|hash| !here.contains(hash));
     let surplus = || held.iter().copied().filter(|held| named.contains_key(&held.hash));
-    match (keep, placement) {
+    match (keep, others.placement) {
         (Keep::Everywhere, _) => Plan { fetch: missing().collect(), ..Plan::default() },
         (Keep::Region { .. }, None) => Plan::default(),
         (Keep::Region { .. }, Some(placement)) => Plan {
@@ -49,7 +58,8 @@ pub(super) fn plan(
         (Keep::OnDemand, _) => {
             // What nobody names is about to go anyway.
             let bytes: u64 = surplus().map(|held| held.bytes).sum();
-            match bytes.checked_sub(disk_bytes_max).filter(|over| *over > 0 && placement.is_some()) {
+            let may_go = others.placement.is_some() || others.bucket_counts;
+            match bytes.checked_sub(disk_bytes_max).filter(|over| *over > 0 && may_go) {
                 None => Plan::default(),
                 over => Plan { evict: surplus().collect(), evict_bytes: over, fetch: Vec::new() },
             }
@@ -98,6 +108,10 @@ mod tests {
         numbers.map(|number| (hash(number), 10)).collect()
     }
 
+    fn only(placement: Option<&Placement>) -> Others<'_> {
+        Others { placement, bucket_counts: false }
+    }
+
     fn placement(keep: Keep) -> Placement {
         let keepers = (1..=3).map(|node| Keeper {
             node: NodeId(node),
@@ -110,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_node_that_keeps_all_fetches_all_and_lets_nothing_go() {
-        let made = plan(Keep::Everywhere, 0, None, &named(0..3), &held(&[1, 7]));
+        let made = plan(Keep::Everywhere, 0, only(None), &named(0..3), &held(&[1, 7]));
         let mut fetch = made.fetch.clone();
         fetch.sort_unstable();
         let mut missing = vec![hash(0), hash(2)];
@@ -122,12 +136,13 @@ mod tests {
     fn a_node_that_keeps_a_share_fetches_it_and_offers_the_rest_for_eviction() {
         let keep = Keep::Region { copies: 1 };
         let placement = placement(keep);
-        let made = plan(keep, 0, Some(&placement), &named(0..100), &held(&[0, 1, 2, 3, 4, 5, 6, 7, 200]));
+        let made =
+            plan(keep, 0, only(Some(&placement)), &named(0..100), &held(&[0, 1, 2, 3, 4, 5, 6, 7, 200]));
         assert!(!made.fetch.is_empty() && made.fetch.iter().all(|hash| placement.is_kept_here(*hash)));
         assert!(!made.evict.is_empty() && made.evict.iter().all(|held| !placement.is_kept_here(held.hash)));
         assert!(made.evict.iter().all(|held| held.hash != hash(200)), "garbage is not evicted but deleted");
         assert_eq!(made.evict_bytes, None);
-        let unsettled = plan(keep, 0, None, &named(0..100), &held(&[0, 1]));
+        let unsettled = plan(keep, 0, only(None), &named(0..100), &held(&[0, 1]));
         assert_eq!(unsettled, Plan::default(), "nothing goes or comes while the others are not known");
     }
 
@@ -135,12 +150,13 @@ mod tests {
     fn a_node_that_keeps_what_is_asked_for_lets_the_oldest_go_above_its_limit() {
         let placement = placement(Keep::OnDemand);
         let here = held(&[5, 1, 3]);
-        let made =
-            |disk_bytes_max| plan(Keep::OnDemand, disk_bytes_max, Some(&placement), &named(0..9), &here);
-        assert_eq!(made(30), Plan::default());
-        let over = made(15);
-        assert_eq!((over.evict, over.evict_bytes), (here.clone(), Some(15)), "in the order of use");
+        let made = |disk_bytes_max, others| plan(Keep::OnDemand, disk_bytes_max, others, &named(0..9), &here);
+        assert_eq!(made(30, only(Some(&placement))), Plan::default());
+        let over = made(15, only(Some(&placement)));
+        assert_eq!((over.evict.clone(), over.evict_bytes), (here.clone(), Some(15)), "in the order of use");
         assert!(over.fetch.is_empty());
+        assert_eq!(made(15, only(None)), Plan::default(), "nobody else is known to have them");
+        assert_eq!(made(15, Others { placement: None, bucket_counts: true }), over);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! when one dies, and cleans up after those that ended.
 //!
 //! A job belongs to the node that claimed it. While this node has jobs it renews its lease; what a node leaves behind
-//! whose lease has run out is claimed, unless its source lies on that node's disk.
+//! whose lease has run out is claimed by one that has, or can get, its source. A job whose source nobody has any more, the
+//! node that leads ends with a sentence (`lost`).
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -20,6 +21,8 @@ use twinmcp_storage::ids::{AccountId, JobId};
 use twinmcp_storage::jobs::{self, ATTEMPTS_MAX, JOBS_MAX, Job, Source};
 use twinmcp_storage::transaction::Change;
 
+use super::copies::Copies;
+use super::lost::{Left, Search};
 use super::progress::{Board, JobView, Progress, Stage};
 use super::uploads::Uploads;
 use super::{JobsError, Submission, job};
@@ -49,6 +52,8 @@ pub(super) enum Message {
     Tend,
     /// Something was agreed on about jobs.
     Changed(Vec<JobId>),
+    /// What a job was to be made from is lost, as the message says.
+    Lost(JobId, String),
 }
 
 /// Gives each job an actor, `workers` at a time.
@@ -56,9 +61,13 @@ pub(super) struct Dispatcher {
     pub(super) context: Arc<Context>,
     pub(super) board: Board,
     pub(super) uploads: Uploads,
+    pub(super) copies: Copies,
     pub(super) fetcher: Arc<Fetcher>,
     pub(super) workers: usize,
     pub(super) limits: IngestLimits,
+    /// How long a node's jobs are its own without a word of it; three words are said in that time.
+    pub(super) lease: Duration,
+    pub(super) lost_after: Duration,
 }
 
 pub(super) struct State {
@@ -77,10 +86,6 @@ struct Attempt {
 const ENDED_VIEWS_MAX: usize = 200;
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// How long a node's jobs are its own without a word of it.
-const LEASE: Duration = Duration::from_secs(30);
-/// Between two words.
-const TEND_EVERY: Duration = Duration::from_secs(10);
 /// Jobs given up in one go: after a start with a full list of jobs callers are answered between them.
 const GIVEN_UP_MAX: usize = 16;
 
@@ -104,7 +109,7 @@ impl Actor for Dispatcher {
                 if owner.is_none_or(|owner| owner == node) {
                     state.waiting.push_back(job.id.clone());
                 }
-                self.board.show(job);
+                self.board.show(job, owner);
             }
         }
         tokio::spawn(follow(changes, myself.clone()));
@@ -134,9 +139,10 @@ impl Actor for Dispatcher {
             Message::Fill => {}
             Message::Changed(jobs) => self.changed(&jobs, state)?,
             Message::Tend => {
-                self.tend(state).await?;
-                myself.send_after(TEND_EVERY, || Message::Tend);
+                self.tend(&myself, state).await?;
+                myself.send_after(self.lease / 3, || Message::Tend);
             }
+            Message::Lost(id, message) => self.lost(&id, &message, state).await?,
             Message::Sweep => {
                 self.sweep()?;
                 myself.send_after(SWEEP_EVERY, || Message::Sweep);
@@ -268,46 +274,84 @@ impl Dispatcher {
     async fn renew(&self, node: u64) -> Result<(), ClusterError> {
         let lease = jobs::lease(self.context.cluster.reader(), node).map_err(ClusterError::Storage)?;
         let left = lease.map_or(0, |lease| lease.until.millis_since(self.context.clock.now()));
-        if u128::from(left) > (LEASE - TEND_EVERY / 2).as_millis() {
+        if u128::from(left) > (self.lease * 5 / 6).as_millis() {
             return Ok(());
         }
-        let for_ms = u64::try_from(LEASE.as_millis()).unwrap_or(jobs::LEASE_MS_MAX);
+        let for_ms = u64::try_from(self.lease.as_millis()).unwrap_or(jobs::LEASE_MS_MAX);
         let renew = jobs::Command::Renew { node, for_ms };
         self.context.cluster.propose(Command::Jobs(renew)).await.map(drop)
     }
 
-    /// Renews the lease while there are jobs, and takes those that nobody works on. What cannot be agreed on now is
-    /// tried again at the next time.
-    async fn tend(&self, state: &mut State) -> Result<(), ActorProcessingErr> {
+    /// Renews the lease while there are jobs, looks after copies of their archives, and takes jobs that nobody works on.
+    /// What cannot be agreed on now is tried again at the next time.
+    async fn tend(&self, myself: &ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
         if (!state.waiting.is_empty() || !state.running.is_empty())
             && let Err(error) = self.renew(state.node).await
         {
             warn!(error = &error as &dyn std::error::Error, "the lease on this node's jobs was not renewed");
         }
-        let (reader, now) = (self.context.cluster.reader(), self.context.clock.now());
-        let members = self.context.cluster.status().members;
+        let reader = self.context.cluster.reader();
+        let mut lost = Vec::new();
         for job in jobs::list(reader, None, JOBS_MAX)? {
-            let is_mine = state.waiting.contains(&job.id)
-                || state.running.values().any(|attempt| attempt.job == job.id);
-            if job.state.is_ended() || is_mine {
+            if job.state.is_ended() {
                 continue;
             }
-            let owner = jobs::owner(reader, &job.id)?;
-            // Nobody waits for a node that was removed: what lies on its disk is told to be gone.
-            let is_orphan = owner.is_some_and(|owner| members.iter().all(|member| member.node_id.0 != owner));
-            let is_left = match owner {
-                // Between its submission and its claim, or from before jobs had owners.
-                None => now.millis_since(job.created_at) > LEASE.as_millis() as u64,
-                // A retry waits for its pause.
-                Some(owner) if owner == state.node => false,
-                Some(owner) => jobs::lease(reader, owner)?.is_none_or(|lease| lease.until <= now),
-            };
-            if is_left && (is_orphan || job::can_run_here(&self.uploads, &job)) {
+            if state.waiting.contains(&job.id) || state.running.values().any(|attempt| attempt.job == job.id)
+            {
+                self.keep_copy(&job);
+                continue;
+            }
+            let Some(left) = self.left(&job, state.node)? else { continue };
+            if job::can_run_here(&self.uploads, &job) {
                 warn!(job_id = %job.id, "a job that its node has left is taken over");
                 state.waiting.push_back(job.id);
+            } else {
+                lost.push((job, left));
             }
         }
+        let status = self.context.cluster.status();
+        if status.leader == Some(status.node_id) && !lost.is_empty() {
+            lost.truncate(GIVEN_UP_MAX);
+            let search =
+                Search { copies: self.copies.clone(), members: status.members, lost_after: self.lost_after };
+            tokio::spawn(search.run(lost, myself.clone()));
+        }
         Ok(())
+    }
+
+    /// A job that nobody works on: who did, and since when it does not.
+    fn left(&self, job: &Job, node: u64) -> Result<Option<Left>, StorageError> {
+        let (reader, now) = (self.context.cluster.reader(), self.context.clock.now());
+        let owner = jobs::owner(reader, &job.id)?;
+        let until = match owner {
+            // A retry waits for its pause.
+            Some(owner) if owner == node => return Ok(None),
+            Some(owner) => jobs::lease(reader, owner)?.map_or(job.created_at, |lease| lease.until),
+            // Between its submission and its claim, or from before jobs had owners.
+            None => job.created_at.plus_millis(self.lease.as_millis() as u64),
+        };
+        let away = Duration::from_millis(now.millis_since(until));
+        Ok((until <= now).then_some(Left { owner, away }))
+    }
+
+    /// Sees to it, beside the mailbox, that another node has the archive of a job of this one.
+    fn keep_copy(&self, job: &Job) {
+        let Source::Upload { hash, .. } = &job.source else { return };
+        if !self.copies.is_kept(hash) {
+            let (copies, account, hash) = (self.copies.clone(), job.account.clone(), hash.clone());
+            let patience = self.lease;
+            tokio::spawn(async move { copies.ensure(&account, &hash, patience).await });
+        }
+    }
+
+    /// Ends a job whose source is lost, unless somebody has begun to work on it meanwhile.
+    async fn lost(&self, id: &JobId, message: &str, state: &State) -> Result<(), ActorProcessingErr> {
+        let Some(job) = jobs::get(self.context.cluster.reader(), id)? else { return Ok(()) };
+        if job.state.is_ended() || self.left(&job, state.node)?.is_none() {
+            return Ok(());
+        }
+        warn!(job_id = %id, message, "a job cannot go on");
+        self.give_up(&job, message).await
     }
 
     /// Another node may have ended a job of this one.
@@ -315,8 +359,15 @@ impl Dispatcher {
         for id in jobs {
             self.board.refresh(&self.context, id)?;
             let job = jobs::get(self.context.cluster.reader(), id)?;
-            let is_ended = job.is_none_or(|job| job.state.is_ended());
+            let is_ended = job.as_ref().is_none_or(|job| job.state.is_ended());
             let owner = jobs::owner(self.context.cluster.reader(), id)?;
+            // The copy that was kept for the node that worked on it.
+            if let Some(job) = job.filter(|_| is_ended && owner != Some(state.node))
+                && let Source::Upload { hash, .. } = &job.source
+                && self.uploads.path(&job.account, hash).is_some()
+            {
+                self.clean_after(&job)?;
+            }
             if is_ended || owner.is_some_and(|owner| owner != state.node) {
                 state.waiting.retain(|waiting| waiting != id);
                 for attempt in state.running.values().filter(|attempt| attempt.job == *id) {
@@ -371,6 +422,7 @@ impl Dispatcher {
             && !self.is_needed(hash)?
         {
             self.uploads.remove(&job.account, hash);
+            self.copies.forget(hash);
         }
         self.forget_old_views()
     }
@@ -415,7 +467,8 @@ impl Board {
     /// Shows a job as it now stands in the store.
     pub(super) fn refresh(&self, context: &Context, id: &JobId) -> Result<(), StorageError> {
         if let Some(job) = jobs::get(context.cluster.reader(), id)? {
-            self.show(job);
+            let owner = jobs::owner(context.cluster.reader(), id)?;
+            self.show(job, owner);
         }
         Ok(())
     }

@@ -6,16 +6,19 @@
 //!
 //! Invariant: a version that is being built is seen by nobody; publishing it is one command.
 
+mod copies;
 mod dispatcher;
 mod job;
+mod lost;
 mod progress;
 mod uploads;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
-use twinmcp_cluster::{Cluster, ClusterError};
+use twinmcp_cluster::{Cluster, ClusterError, KeepUpload, NodeId, UploadKept};
 use twinmcp_storage::clock::EntropyError;
 use twinmcp_storage::engine::StorageError;
 use twinmcp_storage::ids::{AccountId, JobId, LibraryId, Version};
@@ -32,7 +35,13 @@ use crate::ingest::IngestLimits;
 use crate::ingest::fetch::{FetchConfig, FetchError, Fetcher};
 use crate::slot::{REPLY_DEADLINE, Slot, Unanswered};
 use crate::supervisor::Child;
+use copies::Copies;
 use dispatcher::{Dispatcher, Message};
+
+/// How long an archive that was sent may take to another node before the sender is answered all the same.
+const COPY_PATIENCE: Duration = Duration::from_mins(2);
+/// As long again when a job is made of it, which is answered sooner.
+const COPY_AGAIN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How index jobs run.
 #[derive(Debug, Clone)]
@@ -47,6 +56,10 @@ pub struct JobsConfig {
     pub limits: IngestLimits,
     /// Limits of what is fetched.
     pub fetch: FetchConfig,
+    /// How long a node's jobs are its own without a word of it.
+    pub lease: Duration,
+    /// How long a job waits for nodes that alone may have its archive or folder before it fails.
+    pub lost_after: Duration,
 }
 
 impl Default for JobsConfig {
@@ -57,6 +70,8 @@ impl Default for JobsConfig {
             upload_bytes_max: 1024 * 1024 * 1024,
             limits: IngestLimits::default(),
             fetch: FetchConfig::default(),
+            lease: Duration::from_secs(30),
+            lost_after: Duration::from_hours(1),
         }
     }
 }
@@ -139,6 +154,7 @@ pub struct Jobs {
     cluster: Cluster,
     board: Board,
     uploads: Uploads,
+    copies: Copies,
     fetcher: Arc<Fetcher>,
     folders: Arc<[PathBuf]>,
 }
@@ -160,22 +176,27 @@ impl Jobs {
             Arc::clone(&context.entropy),
         ));
         let (for_actor, for_board, for_uploads) = (Arc::clone(context), board.clone(), uploads.clone());
-        let for_fetcher = Arc::clone(&fetcher);
+        let copies = Copies::new(context.cluster.clone(), uploads.clone());
+        let (for_fetcher, for_copies) = (Arc::clone(&fetcher), copies.clone());
         let (workers, limits) = (config.workers.max(1), config.limits.clone());
+        let (lease, lost_after) = (config.lease, config.lost_after);
         let (child, slot) = Child::new("jobs", &context.node, move || {
             let dispatcher = Dispatcher {
                 context: Arc::clone(&for_actor),
                 board: for_board.clone(),
                 uploads: for_uploads.clone(),
+                copies: for_copies.clone(),
                 fetcher: Arc::clone(&for_fetcher),
                 workers,
                 limits: limits.clone(),
+                lease,
+                lost_after,
             };
             (dispatcher, ())
         });
         // A folder that does not exist allows nothing.
         let folders = config.folders.iter().filter_map(|folder| folder.canonicalize().ok()).collect();
-        (child, Self { slot, cluster: context.cluster.clone(), board, uploads, fetcher, folders })
+        (child, Self { slot, cluster: context.cluster.clone(), board, uploads, copies, fetcher, folders })
     }
 
     /// The way to uploads.
@@ -183,9 +204,34 @@ impl Jobs {
         &self.uploads
     }
 
-    /// Starts a job; answered once a quorum knows of it.
+    /// Lets another node have a copy of an archive that was sent to this one, so that a job of it goes on when this node
+    /// is gone. Returns when one has, and also when none took it: the job's node tries again while the job is open.
+    pub async fn secure(&self, account: &AccountId, upload: &Upload) {
+        self.copy(account, &upload.hash, COPY_PATIENCE).await;
+    }
+
+    async fn copy(&self, account: &AccountId, hash: &str, patience: Duration) {
+        if !self.copies.ensure(account, hash, patience).await {
+            tracing::warn!(hash, "no other node took a copy of an archive: it lies on this node only");
+        }
+    }
+
+    /// Where an account's archive lies, for a peer that is to keep it too.
+    pub fn upload_path(&self, account: &str, hash: &str) -> Option<PathBuf> {
+        self.uploads.path(&account.parse().ok()?, hash)
+    }
+
+    /// Answers a peer whether an archive is here, and fetches it from there where that is wanted.
+    pub fn keep_upload(&self, from: NodeId, question: KeepUpload) -> UploadKept {
+        self.copies.keep(from, question)
+    }
+
+    /// Starts a job; answered once a quorum knows of it and, where there are other nodes, one of them has its archive.
     pub async fn submit(&self, submission: Submission) -> Result<JobView, JobsError> {
         let submission = self.checked(submission)?;
+        if let Source::Upload { hash, .. } = &submission.source {
+            self.copy(&submission.account, hash, COPY_AGAIN_PATIENCE).await;
+        }
         self.slot.call(REPLY_DEADLINE, |reply| Message::Submit { submission, reply }).await?
     }
 
@@ -249,8 +295,10 @@ impl Jobs {
 
     fn view(&self, job: Job) -> JobView {
         let progress = self.board.get(&job.id).map(|view| view.progress);
-        let view = JobView::of(job);
-        JobView { progress: progress.unwrap_or(view.progress), job: view.job }
+        // Only for whoever looks: a store that cannot be read says so elsewhere.
+        let node = jobs::owner(self.cluster.reader(), &job.id).unwrap_or_default();
+        let view = JobView::of(job, node);
+        JobView { progress: progress.unwrap_or(view.progress), ..view }
     }
 
     /// Ends an open job; what it built is thrown away.

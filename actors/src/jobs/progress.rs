@@ -61,15 +61,17 @@ pub struct Progress {
 pub struct JobView {
     /// The job, as it is agreed.
     pub job: Job,
+    /// The node that works on it, or did last.
+    pub node: Option<u64>,
     /// How far it is, as this node sees it.
     pub progress: Progress,
 }
 
 impl JobView {
     /// A job of which nothing more is known than its record.
-    pub(crate) fn of(job: Job) -> Self {
+    pub(crate) fn of(job: Job, node: Option<u64>) -> Self {
         let stage = if job.state.is_ended() { Stage::Ended } else { Stage::Queued };
-        Self { job, progress: Progress { stage, ..Progress::default() } }
+        Self { job, node, progress: Progress { stage, ..Progress::default() } }
     }
 }
 
@@ -83,8 +85,8 @@ impl Board {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Shows `job` with what is known of its progress.
-    pub(crate) fn show(&self, job: Job) {
+    /// Shows `job`, which `node` works on, with what is known of its progress.
+    pub(crate) fn show(&self, job: Job, node: Option<u64>) {
         self.lock()
             .entry(job.id.clone())
             .and_modify(|view| {
@@ -94,9 +96,10 @@ impl Board {
                         view.progress.seconds_left = None;
                     }
                     view.job = job.clone();
+                    view.node = node;
                 });
             })
-            .or_insert_with(|| watch::Sender::new(JobView::of(job)));
+            .or_insert_with(|| watch::Sender::new(JobView::of(job, node)));
     }
 
     /// Shows how far a job is.

@@ -1,4 +1,4 @@
-//! Archives sent to this node, kept by hash until a job has used them.
+//! Archives sent to this node, or kept for another one, by hash until a job has used them.
 //!
 //! An upload belongs to the account that sent it: it lies in that account's folder, so that nobody
 //! can name another's.
@@ -90,10 +90,23 @@ impl Uploads {
 
     /// Where the account's upload with this hash lies, if it does.
     pub(crate) fn path(&self, account: &AccountId, hash: &str) -> Option<PathBuf> {
-        // Only a hash: anything else could be a way out of the folder.
-        let is_hash = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
         let path = self.folder.join(account.as_str()).join(hash);
-        (is_hash && path.is_file()).then_some(path)
+        (Self::is_hash(hash) && path.is_file()).then_some(path)
+    }
+
+    /// How large the account's upload with this hash is, if it is here.
+    pub(super) fn bytes(&self, account: &AccountId, hash: &str) -> Option<u64> {
+        self.path(account, hash)?.metadata().ok().map(|file| file.len())
+    }
+
+    /// Whether an archive of so many bytes is not too large for this node.
+    pub(super) fn takes(&self, bytes: u64) -> bool {
+        bytes <= self.bytes_max
+    }
+
+    /// Whether it is a hash as uploads are named by: anything else could be a way out of the folder.
+    pub(super) fn is_hash(text: &str) -> bool {
+        text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     }
 
     /// Deletes an upload that no job needs any more.
@@ -167,6 +180,14 @@ impl UploadWriter {
         Ok(())
     }
 
+    /// Keeps the archive if it has the hash that was asked for; `None` when it is another one.
+    pub(super) async fn finish_as(self, expected: &str) -> Result<Option<Upload>, UploadError> {
+        match self.hasher.finalize().to_hex().as_str() == expected {
+            true => self.finish().await.map(Some),
+            false => Ok(None),
+        }
+    }
+
     /// Keeps the archive under its hash.
     pub async fn finish(mut self) -> Result<Upload, UploadError> {
         if self.bytes == 0 {
@@ -224,6 +245,20 @@ mod tests {
         assert_eq!(std::fs::read(uploads.path(&mine, &upload.hash).unwrap()).unwrap(), b"0123456789");
         assert_eq!(uploads.path(&other, &upload.hash), None);
         assert_eq!(uploads.path(&mine, &format!("../{}/{}", mine, upload.hash)), None);
+        assert_eq!(uploads.bytes(&mine, &upload.hash), Some(10));
+        assert!(uploads.takes(10) && !uploads.takes(11));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_what_was_asked_for_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let uploads = uploads(folder.path(), Arc::new(SystemClock));
+        let mine = account();
+        let asked = blake3::hash(b"another").to_hex().to_string();
+        let mut writer = uploads.begin(&mine).await.unwrap();
+        writer.write(bytes::Bytes::from_static(b"something")).await.unwrap();
+        assert_eq!(writer.finish_as(&asked).await.unwrap(), None);
+        assert_eq!(entries(&folder.path().join(mine.as_str())), Vec::<PathBuf>::new());
     }
 
     #[tokio::test]

@@ -181,7 +181,7 @@ impl Actor for MendingActor {
     /// Looks for bundles that are missing, so that they are there again before anybody asks. A node with peers gets them
     /// from there.
     async fn post_start(&self, _: ActorRef<Message>, (): &mut ()) -> Result<(), ActorProcessingErr> {
-        if self.distribution.has_peers() {
+        if self.distribution.has_sources() {
             return Ok(());
         }
         let context = Arc::clone(&self.context);

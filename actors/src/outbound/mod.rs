@@ -131,6 +131,8 @@ impl Outbound {
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .referer(false)
+            // Its limits of heads are those that are set here; for others `reqwest` could speak HTTP/2.
+            .http1_only()
             .http1_max_headers(HEADERS_MAX)
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
             .connect_timeout(guard.config().connect_timeout)

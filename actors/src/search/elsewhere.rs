@@ -154,7 +154,7 @@ impl Search {
         error: &BundleError,
         question: Question,
     ) -> Result<Source, SearchError> {
-        if self.distribution.has_peers() {
+        if self.distribution.has_sources() {
             if !matches!(error, BundleError::Missing { .. }) {
                 // Out of the way of the good one that comes.
                 let bundles = Arc::clone(&self.bundles);

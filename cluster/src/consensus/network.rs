@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -218,6 +219,10 @@ impl RaftNetworkV2<Types> for Peer {
     {
         Box::pin(async move {
             let group = self.network.group;
+            // openraft's pause after a failure lies in its first request: a peer that cannot be reached is left alone for
+            // that time only when the request is awaited before the connection.
+            let mut input = input.peekable();
+            Pin::new(&mut input).peek().await;
             let body = stream_body(input.map(move |request| encode_append(group, &request)));
             let peer = (self.node, self.address.as_str());
             let answer = self.network.peers.open(peer, Lane::Urgent, &self.path(APPEND), body).await;

@@ -133,7 +133,7 @@ pub(crate) struct ClusterView {
     /// How far the newest rotation of each secret is.
     rotations: Vec<RotationRecord>,
     /// What an operator should do, in sentences: about voters that are too far from the asked node for its heartbeats, and nodes
-    /// that missed a rotation.
+    /// that missed a rotation, and a bucket that does not do what the asked node asks for.
     warnings: Vec<String>,
 }
 
@@ -439,7 +439,8 @@ impl ClusterApi {
                  one, stopped, run `twinmcp cluster join` with a token that any other node makes"
             )
         });
-        far.iter().map(ToString::to_string).chain(estranged).collect()
+        let bucket = self.backroom.distribution.bucket_warning();
+        far.iter().map(ToString::to_string).chain(estranged).chain(bucket).collect()
     }
 
     async fn report(&self, node: NodeId, me: NodeId) -> Option<NodeReport> {

@@ -8,7 +8,7 @@ use poem_openapi::payload::{Json, PlainText};
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use twinmcp_actors::supervisor::ActorState;
-use twinmcp_actors::{EndpointUpgrades, Mending, Supervisor, Upgrades};
+use twinmcp_actors::{Distribution, EndpointUpgrades, Mending, Supervisor, Upgrades};
 use twinmcp_cluster::Cluster;
 use twinmcp_storage::scope::Scope;
 
@@ -29,6 +29,7 @@ pub(crate) struct Health {
     pub(crate) cluster: Cluster,
     pub(crate) supervisor: Supervisor,
     pub(crate) mending: Mending,
+    pub(crate) distribution: Distribution,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) embedder: String,
     pub(crate) upgrades: Upgrades,
@@ -53,10 +54,13 @@ impl Health {
 
     /// What is wrong with a part that the rest does not need.
     fn notices(&self) -> Vec<String> {
+        let mut notices: Vec<_> = self.distribution.bucket_warning().into_iter().collect();
         match self.mending.losses() {
-            Ok(losses) => losses.iter().take(NOTICES_MAX).map(ToString::to_string).collect(),
-            Err(error) => vec![error.to_string()],
+            Ok(losses) => notices.extend(losses.iter().take(NOTICES_MAX).map(ToString::to_string)),
+            Err(error) => notices.push(error.to_string()),
         }
+        notices.truncate(NOTICES_MAX);
+        notices
     }
 }
 
@@ -115,7 +119,7 @@ pub(crate) struct HealthRecord {
     status: String,
     /// Why the node should get no requests; empty when it should.
     faults: Vec<String>,
-    /// What is wrong with a part that the rest does not need, such as one version's index; at most 100.
+    /// What is wrong with a part that the rest does not need, such as one version's index or the bucket; at most 100.
     notices: Vec<String>,
     /// Version of the program.
     version: String,

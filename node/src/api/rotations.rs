@@ -8,10 +8,10 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use twinmcp_cluster::{Cluster, ClusterKeys, NodeId, RotationError, RotationStatus};
-use twinmcp_storage::scope::Scope;
 use twinmcp_storage::clock::Entropy;
 use twinmcp_storage::engine::StorageError;
 use twinmcp_storage::rotation::{Step, Subject};
+use twinmcp_storage::scope::Scope;
 
 use super::Tag;
 use super::error::{ApiError, sentence};

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use twinmcp_actors::outbound;
+use twinmcp_actors::{BucketConfig, outbound};
 use twinmcp_cluster::membership::{Location, PublicAddresses};
 
 use super::Config;
@@ -158,12 +158,67 @@ impl Config {
             require(pace, "bundles", key, "must be 0, or 1048576 bytes (1 MiB) to 1 TiB a second");
         }
 
+        let bucket = &self.bucket;
+        if !bucket.endpoint.is_empty() {
+            let url = reqwest::Url::parse(&bucket.endpoint).ok().filter(|url| {
+                matches!(url.scheme(), "http" | "https")
+                    && url.username().is_empty()
+                    && url.password().is_none()
+                    && url.path() == "/"
+                    && url.query().is_none()
+                    && url.fragment().is_none()
+            });
+            let message = "must be empty or an http or https URL of a host, without credentials and path";
+            require(url.is_some(), "bucket", "endpoint", message);
+            let is_safe = url.as_ref().is_none_or(|url| {
+                url.scheme() == "https" || bucket.allow_http || BucketConfig::is_loopback(url)
+            });
+            let message = "must begin with https, or set `bucket.allow_http`: anybody on the way could read what is sent";
+            require(is_safe, "bucket", "endpoint", message);
+            let is_host = |url: reqwest::Url| url.domain().is_some();
+            let style = bucket.path_style || url.is_none_or(is_host);
+            require(
+                style,
+                "bucket",
+                "path_style",
+                "must be true when the endpoint is an address and no name",
+            );
+            let is_word = |letter: u8, more: &[u8]| letter.is_ascii_alphanumeric() || more.contains(&letter);
+            let name =
+                (3..=63).contains(&bucket.name.len()) && bucket.name.bytes().all(|byte| is_word(byte, b"-."));
+            require(name, "bucket", "name", "must have 3 to 63 letters, digits or `-.`");
+            let region = (1..=64).contains(&bucket.region.len())
+                && bucket.region.bytes().all(|byte| is_word(byte, b"-_"));
+            require(region, "bucket", "region", "must have 1 to 64 letters, digits or `-_`");
+            let is_part = |part: &str| {
+                !part.is_empty()
+                    && !matches!(part, "." | "..")
+                    && part.bytes().all(|byte| is_word(byte, b"-_."))
+            };
+            let prefix = bucket.prefix.is_empty()
+                || bucket.prefix.len() <= 200 && bucket.prefix.split('/').all(is_part);
+            let message =
+                "must be empty or parts of letters, digits or `-_.` with `/` between them, 200 bytes in all";
+            require(prefix, "bucket", "prefix", message);
+            for (key, file, variable) in [
+                ("access_key_file", &bucket.access_key_file, &bucket.access_key_variable),
+                ("secret_key_file", &bucket.secret_key_file, &bucket.secret_key_variable),
+            ] {
+                let one = file.as_os_str().is_empty() != variable.is_empty();
+                require(one, "bucket", key, "must name a file, or the key below it a variable: one of both");
+            }
+        }
+
         let memory = (mebibyte..=1024 * 1024 * mebibyte, "must be 1048576 bytes (1 MiB) to 1 TiB");
         require(memory.0.contains(&self.storage.cache_bytes), "storage", "cache_bytes", memory.1);
         require(memory.0.contains(&self.storage.memtable_bytes), "storage", "memtable_bytes", memory.1);
 
         let ingest = &self.ingest;
         require((1..=64).contains(&ingest.jobs_running_max), "ingest", "jobs_running_max", "must be 1 to 64");
+        let lease = (1_000..=600_000).contains(&ingest.lease_ms);
+        require(lease, "ingest", "lease_ms", "must be 1000 to 600000 milliseconds (10 minutes)");
+        let lost_after = (1_000..=2_592_000_000).contains(&ingest.lost_after_ms);
+        require(lost_after, "ingest", "lost_after_ms", "must be 1000 to 2592000000 milliseconds (30 days)");
         let upload = (1024..=1024 * 1024 * mebibyte).contains(&ingest.upload_bytes_max);
         require(upload, "ingest", "upload_bytes_max", "must be 1024 bytes to 1 TiB");
         let absolute = ingest.folders.iter().all(|folder| folder.is_absolute());

@@ -175,10 +175,38 @@ section! {
         garbage_grace_ms: u64 = 3_600_000,
         /// Time between two looks at what is missing here and what may go, in milliseconds.
         look_every_ms: u64 = 10_000,
-        /// Bytes a second of bundles fetched from other nodes; 0 for no limit.
+        /// Bytes a second of bundles fetched from other nodes and from the bucket; 0 for no limit.
         fetch_bytes_per_s_max: u64 = 0,
-        /// Bytes a second of bundles sent to other nodes; 0 for no limit.
+        /// Bytes a second of bundles sent to other nodes and to the bucket; 0 for no limit.
         send_bytes_per_s_max: u64 = 0,
+    }
+}
+
+section! {
+    /// A bucket of an S3-compatible store, where bundles are kept besides on nodes.
+    BucketConfig = "bucket" {
+        /// Where the store answers, without the bucket, e.g. `https://s3.eu-central-1.amazonaws.com`; empty for none.
+        endpoint: String = String::new(),
+        /// Name of the bucket, which has to be there.
+        name: String = String::new(),
+        /// Region that requests are signed for.
+        region: String = "us-east-1".to_owned(),
+        /// What names of bundles begin with, e.g. `twinmcp/bundles`; empty for nothing.
+        prefix: String = String::new(),
+        /// File with the access key; empty for none.
+        access_key_file: PathBuf = PathBuf::new(),
+        /// Variable with the access key, e.g. `AWS_ACCESS_KEY_ID`; empty for none.
+        access_key_variable: String = String::new(),
+        /// File with the secret key; empty for none.
+        secret_key_file: PathBuf = PathBuf::new(),
+        /// Variable with the secret key, e.g. `AWS_SECRET_ACCESS_KEY`; empty for none.
+        secret_key_variable: String = String::new(),
+        /// Whether the bucket stands in the path of URLs and not in the name of the host.
+        path_style: bool = true,
+        /// Whether an endpoint on another machine may be spoken to without TLS.
+        allow_http: bool = false,
+        /// Whether a node may let its copy of a bundle go when the bucket has one.
+        counts_as_copy: bool = false,
     }
 }
 
@@ -415,6 +443,8 @@ config! {
     dns: DnsConfig,
     /// Section `bundles`.
     bundles: BundlesConfig,
+    /// Section `bucket`.
+    bucket: BucketConfig,
     /// Section `ingest`.
     ingest: IngestConfig,
     /// Section `outbound`.
@@ -446,6 +476,10 @@ section! {
         upload_bytes_max: u64 = 1024 * 1024 * 1024,
         /// Folders on this machine that jobs may read, with everything below them; none allows no folder.
         folders: Vec<PathBuf> = Vec::new(),
+        /// Silence of a node after which another takes its jobs over, in milliseconds.
+        lease_ms: u64 = 30_000,
+        /// Time for which a job waits for nodes that alone may have its archive or folder, in milliseconds; then it fails.
+        lost_after_ms: u64 = 3_600_000,
         /// Folder of a sentence transformer, all-MiniLM-L6-v2, that gives published documentation better vectors in
         /// the background; empty for none.
         upgrade_model: PathBuf = PathBuf::new(),

@@ -124,6 +124,35 @@ fn an_embedding_service_is_checked_whole_once_it_has_a_url() {
 }
 
 #[test]
+fn a_bucket_is_checked_whole_once_it_has_an_endpoint() {
+    assert!(parse("[bucket]\nname = \"\"\n", &[]).is_ok(), "without an endpoint there is none");
+    let whole = "[bucket]\nendpoint = \"http://127.0.0.1:3900\"\nname = \"docs\"\nprefix = \"a/b\"\n\
+                 access_key_file = \"access\"\nsecret_key_variable = \"SECRET\"\n";
+    assert!(parse(whole, &[]).is_ok());
+    assert!(parse(&whole.replace("127.0.0.1", "garage.internal").replace("http:", "https:"), &[]).is_ok());
+    for (wrong, key) in [
+        (whole.replace("http:", "s3:"), "bucket.endpoint"),
+        (whole.replace("127.0.0.1", "user:secret@127.0.0.1"), "bucket.endpoint"),
+        (whole.replace("3900", "3900/docs"), "bucket.endpoint"),
+        (whole.replace("127.0.0.1", "garage.internal"), "bucket.endpoint"),
+        (format!("{whole}path_style = false\n"), "bucket.path_style"),
+        (whole.replace("\"docs\"", "\"a/b\""), "bucket.name"),
+        (format!("{whole}region = \"\"\n"), "bucket.region"),
+        (whole.replace("a/b", "a/../b"), "bucket.prefix"),
+        (format!("{whole}access_key_variable = \"KEY\"\n"), "bucket.access_key_file"),
+        (whole.replace("secret_key_variable = \"SECRET\"\n", ""), "bucket.secret_key_file"),
+    ] {
+        let problems = parse(&wrong, &[]).unwrap_err();
+        assert_eq!(problems.iter().map(|problem| problem.key.as_str()).collect::<Vec<_>>(), [key], "{wrong}");
+        assert!(!problems.to_string().contains("secret@"), "{problems}");
+    }
+    assert!(
+        parse(&whole.replace("127.0.0.1", "garage.internal"), &[("TWINMCP__BUCKET__ALLOW_HTTP", "true")])
+            .is_ok()
+    );
+}
+
+#[test]
 fn the_sample_file_holds_every_key_with_its_default() {
     assert_eq!(parse(SAMPLE, &[]).unwrap(), Config::default());
     for (section, keys) in Config::SECTIONS {

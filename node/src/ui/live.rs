@@ -45,7 +45,7 @@ pub(super) fn lines(pages: &Pages, library: &LibraryId) -> Vec<JobLine> {
 }
 
 impl From<&JobView> for JobLine {
-    fn from(JobView { job, progress }: &JobView) -> Self {
+    fn from(JobView { job, progress, .. }: &JobView) -> Self {
         let state = match job.state {
             JobState::Queued => "waiting",
             JobState::Running => "running",

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::api_keys::{self, SecretHash};
-use crate::scope::Scope;
 use crate::engine::{Durability, Engine as _, MemoryEngine};
 use crate::ids::{ApiKeyId, SessionId};
+use crate::scope::Scope;
 
 struct World {
     engine: MemoryEngine,

@@ -63,7 +63,8 @@ impl JobsApi {
     /// Sends an archive to be indexed.
     ///
     /// The body is the file itself: `.tar`, `.tar.gz`, `.tar.zst`, `.tar.xz`, `.zip`, `.crate`, or one document.
-    /// The node keeps it for a day, for jobs of the same account. Needs `jobs:write`.
+    /// The node keeps it for a day, for jobs of the same account; another node of the cluster gets a copy before the answer,
+    /// so that a job of it goes on without this one. Needs `jobs:write`.
     #[oai(path = "/uploads", method = "post", operation_id = "upload_archive")]
     async fn upload(&self, caller: Caller, archive: Binary<Body>) -> Result<Uploaded, ApiError> {
         caller.may(Scope::JobsWrite)?;
@@ -75,7 +76,9 @@ impl JobsApi {
             })?;
             writer.write(piece).await?;
         }
-        Ok(Uploaded::Archive(Json(writer.finish().await?.into())))
+        let upload = writer.finish().await?;
+        self.jobs.secure(caller.account(), &upload).await;
+        Ok(Uploaded::Archive(Json(upload.into())))
     }
 
     /// Starts an index job.

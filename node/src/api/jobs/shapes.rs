@@ -80,6 +80,9 @@ pub(crate) struct JobRecord {
     unchanged: bool,
     /// How far it is.
     progress: ProgressRecord,
+    /// The node that works on it, or did last, by id.
+    #[oai(skip_serializing_if_is_none)]
+    node: Option<u64>,
     /// How often it was started.
     attempt: u32,
     /// When it was made, RFC 3339.
@@ -130,6 +133,7 @@ impl From<&JobView> for JobRecord {
                 left_out: owned(&progress.left_out),
                 labelled: owned(&progress.labelled),
             },
+            node: view.node,
             attempt: job.attempt,
             created_at: job.created_at.to_string(),
             started_at: job.started_at.map(|at| at.to_string()),
@@ -157,6 +161,7 @@ impl Example for JobRecord {
             message: None,
             unchanged: false,
             progress: ProgressRecord::example(),
+            node: Some(1),
             attempt: 1,
             created_at: "2026-11-23T12:46:10.123Z".to_owned(),
             started_at: Some("2026-11-23T12:46:10.456Z".to_owned()),
