@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::binary::twinmcp;
 use crate::cli::Cli;
 use crate::client::TestClient;
-use crate::wait::eventually;
+use crate::wait::{DEADLINE, eventually, eventually_within};
 
 /// How long a node that is dropped may take to stop before it is killed.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
@@ -31,6 +31,7 @@ pub struct NodeSetup {
     /// 0 takes any free one.
     port: u16,
     token: Option<String>,
+    start_deadline: Duration,
 }
 
 impl Default for NodeSetup {
@@ -46,6 +47,7 @@ impl Default for NodeSetup {
             program: twinmcp(),
             port: 0,
             token: None,
+            start_deadline: DEADLINE,
         }
     }
 }
@@ -147,6 +149,13 @@ impl NodeSetup {
     #[must_use]
     pub fn joining(mut self, token: &str) -> Self {
         self.token = Some(token.to_owned());
+        self
+    }
+
+    /// With so long until it takes requests: for measurements of much.
+    #[must_use]
+    pub fn within(mut self, start_deadline: Duration) -> Self {
+        self.start_deadline = start_deadline;
         self
     }
 
@@ -312,7 +321,7 @@ impl TestNode {
         let before = self.stderr().len();
         let mut process = self.command().spawn().expect("the program under test starts");
         let pid = process.id();
-        let told = eventually("the node's announcement", async || {
+        let told = eventually_within(self.setup.start_deadline, "the node's announcement", async || {
             if let Ok(Some(_)) = process.try_wait() {
                 return Some(None);
             }
@@ -339,7 +348,7 @@ impl TestNode {
             panic!("the node ended: {stderr}");
         }
         let client = self.client();
-        eventually("the node's readiness", async || {
+        eventually_within(self.setup.start_deadline, "the node's readiness", async || {
             let answer = client.try_answer(client.request(reqwest::Method::GET, "/api/health/ready")).await;
             answer.is_ok_and(|answer| answer.status == 200).then_some(())
         })

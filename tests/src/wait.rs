@@ -12,7 +12,19 @@ const PAUSE: Duration = Duration::from_millis(20);
 ///
 /// # Panics
 /// When there was none before the [`DEADLINE`]; `what` says what was waited for.
-pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    eventually_within(DEADLINE, what, look).await
+}
+
+/// As [`eventually`], for what a measurement makes large.
+///
+/// # Panics
+/// When there was none before `deadline`.
+pub(crate) async fn eventually_within<T>(
+    deadline: Duration,
+    what: &str,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let found = async {
         loop {
             if let Some(found) = look().await {
@@ -21,8 +33,8 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
             tokio::time::sleep(PAUSE).await;
         }
     };
-    match tokio::time::timeout(DEADLINE, found).await {
+    match tokio::time::timeout(deadline, found).await {
         Ok(found) => found,
-        Err(_) => panic!("{what} did not happen within {} s", DEADLINE.as_secs()),
+        Err(_) => panic!("{what} did not happen within {} s", deadline.as_secs()),
     }
 }

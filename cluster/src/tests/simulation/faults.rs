@@ -9,9 +9,9 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use turmoil::Sim;
 
+use super::NODES;
 use super::wire::{address, host};
 use super::world::{World, live};
-use super::{NODES, Sabotage};
 use crate::{Cluster, NodeId, Role, VoterChoice};
 
 /// Nodes that take the place of others, at most.
@@ -101,12 +101,7 @@ impl Faults {
     }
 
     fn one(&mut self, sim: &mut Sim<'_>, now: Duration) {
-        let faults = match self.world.sabotage {
-            // Crashes, and slow disks that lose much in them: the others seldom meet a vote.
-            Some(Sabotage::ForgetsVote) => 3..7,
-            _ => 0..12,
-        };
-        match self.dice.random_range(faults) {
+        match self.dice.random_range(0..12) {
             0..3 => self.cut(sim, now),
             3..6 => {
                 let Some(node) = self.a_node() else { return };

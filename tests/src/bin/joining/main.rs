@@ -78,7 +78,7 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
     let before = watching.end().await;
     let watching = Watching::start(&cluster);
     let begun = Instant::now();
-    let setup = TestCluster::setup(4).with("telemetry", "log", "error");
+    let setup = TestCluster::setup(4).with("telemetry", "log", "error").within(PATIENCE);
     let place = cluster.join_as(setup).await;
     let ready = begun.elapsed();
     let whole = loop {
