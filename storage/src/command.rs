@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::engine::StorageError;
 use crate::record::Record;
+use crate::scope::Scope;
 use crate::transaction::Transaction;
 use crate::{accounts, api_keys, catalogue, jobs, libraries, members, oauth, refresh, rotation, usage};
 
@@ -53,6 +54,12 @@ impl Command {
         match self {
             Self::Accounts(accounts::Command::Create { .. }) => 1,
             Self::Accounts(_) | Self::Oauth(_) => IDENTITY_VERSION,
+            // Scopes that the build before does not know.
+            Self::ApiKeys(api_keys::Command::Create { scopes, .. })
+                if scopes.iter().any(|it| *it > Scope::Admin) =>
+            {
+                IDENTITY_VERSION
+            }
             Self::Rotation(_) => ROTATION_VERSION,
             _ => 1,
         }

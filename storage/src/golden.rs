@@ -4,6 +4,8 @@
 //! unreadable: it needs a new format number, a way to read the old one, and a file of its own beside
 //! the old. `TWINMCP_WRITE_FIXTURES=1` writes missing files, never changes one that is there.
 
+mod oauth;
+
 use std::path::PathBuf;
 
 use crate::accounts::{
@@ -140,7 +142,8 @@ fn records_are_written_as_they_always_were() {
             id: key(),
             account: account(),
             name: "laptop".into(),
-            scopes: Scope::ALL.to_vec(),
+            // Those of the first build that wrote one.
+            scopes: Scope::ALL[..6].to_vec(),
             hint: "wxyz".into(),
             secret_hash: SecretHash::of("tmcp_secret"),
             created_at: at(),

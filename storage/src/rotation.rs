@@ -389,7 +389,13 @@ mod tests {
     fn use_key(number: u64) -> Command {
         let webhook_keys = vec![WebhookKey { until: Timestamp::default(), sealed: vec![9] }];
         let endorsement = format!("of {number}");
-        Command::UseKey { number, sealed_authority: Some(vec![2]), webhook_keys, endorsement }
+        Command::UseKey {
+            number,
+            sealed_authority: Some(vec![2]),
+            webhook_keys,
+            sealed_base: None,
+            endorsement,
+        }
     }
 
     #[test]
@@ -460,6 +466,23 @@ mod tests {
     }
 
     #[test]
+    fn a_base_key_made_meanwhile_is_not_left_sealed_with_the_old_key() {
+        let engine = founded();
+        run(&engine, 2, &begin_key(0, NEW));
+        let mut transaction = Transaction::new(&engine);
+        base_key::put(&mut transaction, vec![9]).unwrap();
+        engine.commit(transaction.finish().0, Durability::Synced).unwrap();
+        assert_eq!(run(&engine, 2, &use_key(1)), Outcome::Stale, "it does not seal the base key");
+        let Command::UseKey { number, sealed_authority, webhook_keys, endorsement, .. } = use_key(1) else {
+            panic!("not that step")
+        };
+        let sealed_base = Some(vec![8]);
+        let whole = Command::UseKey { number, sealed_authority, webhook_keys, sealed_base, endorsement };
+        assert_eq!(run(&engine, 2, &whole), Outcome::Done);
+        assert_eq!(base_key::get(&engine).unwrap().unwrap().sealed, [8]);
+    }
+
+    #[test]
     fn an_authority_founded_meanwhile_is_not_left_sealed_with_the_old_key() {
         let engine = MemoryEngine::new(Keyspace::STATE);
         run(&engine, 2, &begin_key(0, NEW));
@@ -468,6 +491,7 @@ mod tests {
             number: 1,
             sealed_authority: None,
             webhook_keys: Vec::new(),
+            sealed_base: None,
             endorsement: String::new(),
         };
         let founded = founded();

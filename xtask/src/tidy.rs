@@ -76,6 +76,10 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("quick-xml", &["actors"]),
     ("argon2", &["actors"]),
     ("lettre", &["actors"]),
+    // Signing and verifying of tokens.
+    ("aws-lc-rs", &["actors"]),
+    ("jsonwebtoken", &["actors"]),
+    ("quick_cache", &["actors"]),
     // The bucket of bundles, and the store that it is in tests.
     ("object_store", &["actors"]),
     ("s3s", &["tests"]),

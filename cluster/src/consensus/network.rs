@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -29,6 +29,9 @@ use super::types::{LogId, Member, Types, Vote};
 use super::work::Work;
 use crate::peer::{Lane, PeerError, Peers, frame, frames, stream_body};
 use crate::status::{GroupId, NodeId};
+
+/// How long a peer is left alone after it could not be reached.
+const UNREACHED_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a node is asked, after its group: entries, in a stream.
 pub(super) const APPEND: &str = "append";
@@ -219,14 +222,17 @@ impl RaftNetworkV2<Types> for Peer {
     {
         Box::pin(async move {
             let group = self.network.group;
-            // openraft's pause after a failure lies in its first request: a peer that cannot be reached is left alone for
-            // that time only when the request is awaited before the connection.
-            let mut input = input.peekable();
-            Pin::new(&mut input).peek().await;
             let body = stream_body(input.map(move |request| encode_append(group, &request)));
             let peer = (self.node, self.address.as_str());
             let answer = self.network.peers.open(peer, Lane::Urgent, &self.path(APPEND), body).await;
-            let answer = answer.map_err(|error| rpc_error(&error))?;
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(error) => {
+                    // openraft's own pause lies in the requests, which nobody reads without a connection.
+                    tokio::time::sleep(UNREACHED_PAUSE).await;
+                    return Err(rpc_error(&error));
+                }
+            };
             let answers = frames(answer.into_body()).map(|answer| {
                 let answer = answer.map_err(|error| broken(&error))?;
                 appended(record::decode(&answer).map_err(unreadable)?)

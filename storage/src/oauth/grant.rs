@@ -159,11 +159,6 @@ pub enum Command {
         /// Its `jti`.
         id: String,
     },
-    /// Ends every grant of an account: its password changed, or it may not sign in any more.
-    RevokeAll {
-        /// Whose.
-        account: AccountId,
-    },
 }
 
 pub(super) fn apply(
@@ -185,10 +180,6 @@ pub(super) fn apply(
         }
         Command::RevokeToken { id } => {
             note_revoked(transaction, at, id)?;
-            Ok(Outcome::Done)
-        }
-        Command::RevokeAll { account } => {
-            revoke_all(transaction, at, account, None)?;
             Ok(Outcome::Done)
         }
     }

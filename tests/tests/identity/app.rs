@@ -63,7 +63,7 @@ impl App {
 
     fn of(made: &Value) -> Self {
         Self {
-            id: made["client_id"].as_str().unwrap().to_owned(),
+            id: made["client_id"].as_str().expect("a client has an id").to_owned(),
             secret: made["client_secret"].as_str().map(str::to_owned),
             redirect_uri: made["redirect_uris"][0].as_str().unwrap_or_default().to_owned(),
         }

@@ -26,7 +26,7 @@ async fn cluster() -> TestCluster {
 
 /// How often a code is raced for; `TWINMCP_RACES` overrides it.
 fn races() -> usize {
-    twinmcp_tests::variable("TWINMCP_RACES").map_or(200, |races| usize::try_from(races).unwrap())
+    twinmcp_tests::variable("TWINMCP_RACES").and_then(|races| races.try_into().ok()).unwrap_or(200)
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Random commands of every noun, over few ids, so that they meet.
 
+mod oauth;
+
 use proptest::prelude::*;
 use twinmcp_storage::api_keys::SecretHash;
 use twinmcp_storage::clock::Timestamp;
@@ -25,6 +27,7 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
         refresh_command().prop_map(Command::Refresh),
         member_command().prop_map(Command::Members),
         rotation_command().prop_map(Command::Rotation),
+        oauth::command().prop_map(Command::Oauth),
     ]
     .prop_filter("every noun is covered", noun_is_covered)
 }
@@ -39,7 +42,8 @@ fn noun_is_covered(command: &Command) -> bool {
         | Command::Usage(_)
         | Command::Refresh(_)
         | Command::Members(_)
-        | Command::Rotation(_) => true,
+        | Command::Rotation(_)
+        | Command::Oauth(_) => true,
     }
 }
 
@@ -94,6 +98,7 @@ fn rotation_command() -> impl Strategy<Value = rotation::Command> {
                 number,
                 sealed_authority: has_authority.then(|| vec![7]),
                 webhook_keys: vec![webhook_key(); keys],
+                sealed_base: has_authority.then(|| vec![8]),
                 endorsement: "a.b.c".to_owned(),
             }
         }),
