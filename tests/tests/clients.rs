@@ -7,6 +7,7 @@ mod browser;
 mod conformance;
 mod context7;
 mod inspector;
+mod oauth;
 mod schemathesis;
 mod sdk;
 

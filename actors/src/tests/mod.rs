@@ -253,9 +253,18 @@ async fn every_actor_heals_after_a_crash_while_readers_go_on() {
     let world = World::new().await;
     let source = world.source("v1", &[GUIDE]);
     world.index("/acme/widget", "1.0", source).await;
-    for actor in
-        ["accounts", "api_keys", "usage", "libraries", "search", "jobs", "refresh", "mending", "distribution"]
-    {
+    for actor in [
+        "accounts",
+        "api_keys",
+        "usage",
+        "libraries",
+        "search",
+        "jobs",
+        "refresh",
+        "mending",
+        "distribution",
+        "oauth",
+    ] {
         world.kill(actor);
         assert!(world.docs("/acme/widget", "polish").await.is_ok(), "reads pass no mailbox");
     }

@@ -13,6 +13,7 @@ use twinmcp_storage::scope::Scope;
 
 use super::Tag;
 use super::error::ApiError;
+use super::oauth::Metadata;
 use crate::http::Caller;
 
 /// Clients, by id.
@@ -67,7 +68,7 @@ impl ClientsApi {
     /// `access_token_format` (`jwt` or `opaque`). What it does for itself, it does in your account's name. Needs `keys:write`; a client
     /// gets no scope that you lack.
     #[oai(path = "/", method = "post", operation_id = "create_client")]
-    async fn create(&self, caller: Caller, metadata: Json<Value>) -> Result<ClientMade, ApiError> {
+    async fn create(&self, caller: Caller, metadata: Metadata) -> Result<ClientMade, ApiError> {
         caller.may(Scope::KeysWrite)?;
         let may: Vec<Scope> =
             Scope::ALL.iter().copied().filter(|scope| !scope.is_permission() || caller.has(*scope)).collect();

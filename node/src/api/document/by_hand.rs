@@ -138,6 +138,10 @@ pub(super) fn paths() -> Vec<(&'static str, Value)> {
 
 /// Where clients send people.
 fn authorize() -> Value {
+    let page = |description: &str| {
+        let content = json!({ "text/html": { "schema": { "type": "string" }, "example": "<html>…</html>" } });
+        json!({ "description": description, "content": content })
+    };
     let parameter = |name: &str, required: bool, description: &str, example: &str| {
         json!({
             "name": name, "in": "query", "required": required, "description": description,
@@ -165,8 +169,14 @@ fn authorize() -> Value {
         "responses": {
             "200": { "description": "The question, as a page.", "content": { "text/html": { "schema": { "type": "string" }, "example": "<html>…</html>" } } },
             "303": { "description": "On to the sign-in, or back to the client.", "headers": { "Location": { "schema": { "type": "string" }, "description": "Where." } } },
-            "400": { "description": "Nobody knows whose request it is, or where to send the person: a page that says so.", "content": { "text/html": { "schema": { "type": "string" }, "example": "<html>…</html>" } } },
-            "403": problem("The origin or the host is not allowed.")
+            "400": page("Nobody knows whose request it is, or where to send the person."),
+            "403": page("The origin or the host is not allowed."),
+            "414": page("The URL is longer than the limit."),
+            "429": page("The limit of requests is reached."),
+            "431": page("The headers are larger than the limit."),
+            "500": page("The node failed."),
+            "503": page("The node cannot do this now."),
+            "504": page("The request took longer than the limit.")
         }
     } })
 }

@@ -165,7 +165,10 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     }
     responses.retain(|status, _| match status.as_str() {
         // A webhook's caller shows the webhook's own secret instead of a key.
-        "403" => protected || path.starts_with("/api/webhooks/") || path.starts_with("/api/auth/"),
+        "403" => {
+            protected
+                || ["/api/webhooks/", "/api/auth/", "/api/oauth/"].iter().any(|own| path.starts_with(own))
+        }
         // A session's account may have gone since.
         "404" => named || id == "get_metrics" || path.starts_with("/api/auth/") && protected,
         "409" => method != "get",
@@ -179,6 +182,14 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
             let description =
                 "The e-mail address or the password is wrong, or an API key was sent that is refused.";
             responses.insert("401".to_owned(), problem(description));
+        }
+    }
+    if path.starts_with("/api/oauth/") {
+        let failures = responses.values_mut().filter_map(|response| response.get_mut("content"));
+        for content in failures.filter_map(Value::as_object_mut) {
+            if content.remove("application/problem+json").is_some() {
+                content.insert("application/json".to_owned(), oauth_error());
+            }
         }
     }
     for (status, response) in responses.iter_mut() {
@@ -204,6 +215,21 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
                 header("When to come again, in seconds.", "integer", json!(2));
         }
     }
+}
+
+/// A refusal of the authorization server (RFC 6749, 5.2).
+fn oauth_error() -> Value {
+    json!({
+        "schema": {
+            "type": "object",
+            "required": ["error", "error_description"],
+            "properties": {
+                "error": { "type": "string", "description": "For programs." },
+                "error_description": { "type": "string", "description": "What happened and what to do." }
+            }
+        },
+        "example": { "error": "invalid_grant", "error_description": "The code is unknown, was used, has expired or is another client's." }
+    })
 }
 
 /// What everybody gets who sends a key that is refused, also where none is needed: it is never taken for nothing.

@@ -5,6 +5,7 @@
 mod answer;
 mod failure;
 mod form;
+mod metadata;
 
 use poem::Request;
 use poem::http::{StatusCode, header};
@@ -21,6 +22,7 @@ use self::answer::{
     UserInfo, device_answer, introspected, token_answer, user_info,
 };
 use self::form::{CREDENTIALS, Field, Fields, Form};
+pub(super) use self::metadata::Metadata;
 use super::Tag;
 use super::error::ApiError;
 use crate::http::Caller;
@@ -208,7 +210,7 @@ impl OauthApi {
     /// Takes the client's metadata (RFC 7591) and answers with its `client_id`, its secret if it has one, and a token that opens the
     /// registration later. One that nobody has allowed anything within a day is forgotten.
     #[oai(path = "/register", method = "post", operation_id = "oauth_register")]
-    async fn register(&self, metadata: Json<Value>) -> Result<RegisteredAnswer, ApiError> {
+    async fn register(&self, metadata: Metadata) -> Result<RegisteredAnswer, ApiError> {
         let registered = self.oauth.register(&metadata.0).await?;
         Ok(RegisteredAnswer::Made(Json(self.registration(&registered)), "no-store".to_owned()))
     }
@@ -238,7 +240,7 @@ impl OauthApi {
         /// The client.
         #[oai(example = "example_id")]
         id: Path<String>,
-        metadata: Json<Value>,
+        metadata: Metadata,
     ) -> Result<RegisteredAnswer, ApiError> {
         let registered = self.oauth.change_registration(&id, bearer(request)?, &metadata.0).await?;
         Ok(RegisteredAnswer::There(Json(self.registration(&registered)), "no-store".to_owned()))

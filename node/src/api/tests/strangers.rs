@@ -16,8 +16,18 @@ const SCOPES: [Scope; 5] =
 const OPEN: &[&str] = &["get_library", "call_webhook"];
 
 /// Operations on nodes of the cluster, which belong to nobody but operators.
-const OPERATORS: &[&str] =
-    &["promote_node", "demote_node", "transfer_leader", "remove_node", "manage_account"];
+const OPERATORS: &[&str] = &[
+    "promote_node",
+    "demote_node",
+    "transfer_leader",
+    "remove_node",
+    "manage_account",
+    "revoke_signing_key",
+];
+
+/// Operations of a client that registered itself, which its own token opens and no key.
+const REGISTRATIONS: &[&str] =
+    &["oauth_get_registration", "oauth_change_registration", "oauth_end_registration"];
 
 /// Operations of people who are signed in, which a key does not open; what one sees of another is a story of its own.
 const PEOPLE: &[&str] = &["end_session"];
@@ -59,6 +69,7 @@ struct Things {
     job: String,
     key: String,
     upload: String,
+    client: String,
 }
 
 impl Things {
@@ -68,7 +79,7 @@ impl Things {
 
     /// Every call that names one of them: operation, method, path, body.
     fn calls(&self) -> Vec<(&'static str, Method, String, Option<Value>)> {
-        let Self { org, name, version, job, key, upload } = self;
+        let Self { org, name, version, job, key, upload, client } = self;
         let library = format!("/api/libraries/{org}/{name}");
         let upload = json!({
             "library": "/mine/own", "version": "1", "upload": { "hash": upload, "name": "docs.tar" },
@@ -78,6 +89,7 @@ impl Things {
             ("follow_job", Method::GET, format!("/api/jobs/{job}/events"), None),
             ("cancel_job", Method::POST, format!("/api/jobs/{job}/cancel"), None),
             ("revoke_api_key", Method::DELETE, format!("/api/keys/{key}"), None),
+            ("remove_client", Method::DELETE, format!("/api/clients/{client}"), None),
             ("update_library", Method::PATCH, library.clone(), Some(json!({ "title": "Mine now" }))),
             ("refresh_library", Method::POST, format!("{library}/refresh"), Some(json!({}))),
             ("make_webhook", Method::POST, format!("{library}/webhook"), None),
@@ -106,6 +118,7 @@ impl Things {
             (&self.job, &other.job),
             (&self.key, &other.key),
             (&self.upload, &other.upload),
+            (&self.client, &other.client),
             (&self.library(), &other.library()),
         ];
         pairs.iter().fold(text.to_owned(), |text, (from, to)| text.replace(*from, to))
@@ -125,6 +138,10 @@ async fn what_belongs_to_another_account_answers_like_what_is_not_there() {
     let upload = node.request(Method::POST, "/api/jobs/uploads").bearer_auth(&alice).body("# Alice's own");
     let upload: Value = upload.send().await.unwrap().json().await.unwrap();
     let jobs = node.owner(Method::GET, "/api/jobs", None).await.1;
+    let machine =
+        json!({ "client_name": "build", "grant_types": ["client_credentials"], "scope": "docs:read" });
+    let (status, made) = ask(&node, &alice, &Method::POST, "/api/clients", Some(&machine)).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
     let alices = Things {
         org: "acme",
         name: "frob",
@@ -132,6 +149,7 @@ async fn what_belongs_to_another_account_answers_like_what_is_not_there() {
         job: jobs["jobs"][0]["id"].as_str().unwrap().to_owned(),
         key: alice_key_id,
         upload: upload["hash"].as_str().unwrap().to_owned(),
+        client: made["client_id"].as_str().unwrap().to_owned(),
     };
     let nobodys = Things {
         org: "acme",
@@ -140,6 +158,7 @@ async fn what_belongs_to_another_account_answers_like_what_is_not_there() {
         job: format!("job_{}", "0".repeat(26)),
         key: format!("key_{}", "0".repeat(26)),
         upload: "0".repeat(64),
+        client: format!("client_{}", "0".repeat(22)),
     };
 
     // Every operation whose path names something is among the calls.
@@ -158,7 +177,7 @@ async fn what_belongs_to_another_account_answers_like_what_is_not_there() {
             );
         }
         let is_told = called.contains(id)
-            || [OPEN, OPERATORS, PEOPLE].iter().any(|known| known.contains(&id))
+            || [OPEN, OPERATORS, REGISTRATIONS, PEOPLE].iter().any(|known| known.contains(&id))
             || !path.contains('{');
         assert!(is_told, "{method} {path} ({id}) names something and is not tried as a stranger");
     }

@@ -3,9 +3,11 @@
 use askama::Template;
 use poem::{Request, Response};
 use twinmcp_actors::accounts::{AccountsError, PASSWORD_CHARS_MIN, SignedIn};
+use twinmcp_actors::oauth::App;
 use twinmcp_storage::accounts::{Session as SessionKept, Which};
 
 use super::super::parameter;
+use super::authorize::meaning;
 use super::{Failed, Form, Frame, People, minute, see_other, told, with_form};
 use crate::api::ApiError;
 use crate::http::{Session, address_of, session};
@@ -24,6 +26,7 @@ struct SettingsPage {
     since: String,
     password_set: Option<String>,
     sessions: Vec<SessionLine>,
+    apps: Vec<AppLine>,
     chars_min: usize,
 }
 
@@ -53,12 +56,32 @@ impl SessionLine {
     }
 }
 
+/// A program that was allowed something.
+struct AppLine {
+    client: String,
+    name: String,
+    scopes: Vec<&'static str>,
+    allowed: String,
+}
+
+impl From<App> for AppLine {
+    fn from(app: App) -> Self {
+        Self {
+            name: app.name.unwrap_or_else(|| app.client.clone()),
+            scopes: app.scopes.iter().map(|scope| meaning(*scope)).collect(),
+            allowed: minute(app.allowed_at),
+            client: app.client,
+        }
+    }
+}
+
 /// What was done, by the name of its form.
 const DONE: &[(&str, &str)] = &[
     ("name", "The name was changed."),
     ("email", "A letter with a link is on its way to the new address; it is yours once the link is opened."),
     ("password", "The password was changed, and every other session has ended."),
     ("session", "The session has ended."),
+    ("app", "The program may do nothing in your name any more."),
 ];
 
 pub(super) async fn show(people: People, request: Request) -> Result<Response, ApiError> {
@@ -115,6 +138,10 @@ async fn act(
             accounts.end_sessions(&signed_in.account, Which::All).await?;
             return Ok(Some(see_other("/signin", Some(session::end()))));
         }
+        "app" => {
+            // One that was taken back meanwhile was.
+            people.oauth.withdraw(&signed_in.account, form.field("client_id")).await?;
+        }
         "delete" => {
             accounts.delete(signed_in, form.field("password"), address).await?;
             let mut response = told(
@@ -140,6 +167,7 @@ fn render(
 ) -> Result<Response, ApiError> {
     let view = people.accounts.person(&signed_in.account)?.ok_or(AccountsError::NotFound)?;
     let sessions = people.accounts.sessions(&signed_in.account)?;
+    let apps = people.oauth.apps(&signed_in.account)?;
     let done = parameter(request, "done");
     let done = DONE.iter().find(|(name, _)| done.as_deref() == Some(name)).map(|(_, text)| *text);
     let (failed, failed_at) = failed.map_or((None, String::new()), |(failed, at)| (Some(failed), at));
@@ -154,6 +182,7 @@ fn render(
         since: minute(view.created_at),
         password_set: view.person.password_set_at.map(minute),
         sessions: sessions.iter().map(|session| SessionLine::new(session, signed_in)).collect(),
+        apps: apps.into_iter().map(AppLine::from).collect(),
         chars_min: PASSWORD_CHARS_MIN,
     })
 }
