@@ -7,7 +7,7 @@ import re
 import sys
 from urllib.parse import parse_qs, urljoin, urlsplit
 
-import httpx
+import httpx2 as httpx
 import jwt
 from mcp.client.auth import OAuthClientProvider, TokenStorage
 from mcp.shared.auth import OAuthClientMetadata

@@ -145,7 +145,7 @@ fn authorize() -> Value {
     let parameter = |name: &str, required: bool, description: &str, example: &str| {
         json!({
             "name": name, "in": "query", "required": required, "description": description,
-            "schema": { "type": "string", "maxLength": 8192 }, "example": example
+            "schema": { "type": "string", "example": example }
         })
     };
     json!({ "get": {

@@ -184,6 +184,16 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
             responses.insert("401".to_owned(), problem(description));
         }
     }
+    if path == "/api/clients" && method == "post" || path.starts_with("/api/oauth/register") {
+        for status in ["200", "201"] {
+            if let Some(content) = responses
+                .get_mut(status)
+                .and_then(|it| it["content"].get_mut("application/json; charset=utf-8"))
+            {
+                content["example"] = client_example();
+            }
+        }
+    }
     if path.starts_with("/api/oauth/") {
         let failures = responses.values_mut().filter_map(|response| response.get_mut("content"));
         for content in failures.filter_map(Value::as_object_mut) {
@@ -215,6 +225,22 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
                 header("When to come again, in seconds.", "integer", json!(2));
         }
     }
+}
+
+/// A client as it is told of (RFC 7591, 3.2.1).
+fn client_example() -> Value {
+    json!({
+        "client_id": "client_4bWdN1YpS0qfQmXzT7aJ2w",
+        "client_id_issued_at": 1_795_437_970,
+        "client_name": "Editor",
+        "redirect_uris": ["https://app.example/cb"],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "token_endpoint_auth_method": "client_secret_basic",
+        "scope": "docs:read openid",
+        "client_secret": "…",
+        "client_secret_expires_at": 0
+    })
 }
 
 /// A refusal of the authorization server (RFC 6749, 5.2).

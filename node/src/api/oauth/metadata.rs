@@ -44,11 +44,12 @@ impl Payload for Metadata {
     fn schema_ref() -> MetaSchemaRef {
         let inline = |schema| MetaSchemaRef::Inline(Box::new(schema));
         let property = |(name, is_list, description): &(&'static str, bool, &'static str)| {
-            let text = MetaSchema::new("string");
+            let text = MetaSchema { nullable: true, ..MetaSchema::new("string") };
             let schema = match is_list {
                 true => MetaSchema {
-                    items: Some(Box::new(inline(text))),
+                    items: Some(Box::new(inline(MetaSchema::new("string")))),
                     description: Some(description),
+                    nullable: true,
                     ..MetaSchema::new("array")
                 },
                 false => MetaSchema { description: Some(description), ..text },

@@ -168,8 +168,14 @@ async fn what_belongs_to_another_account_answers_like_what_is_not_there() {
         let id = operation["operationId"].as_str().unwrap();
         if path.starts_with("/api/cluster") {
             let method: Method = method.to_uppercase().parse().unwrap();
-            let (status, told) =
-                ask(&node, &bob, &method, &path.replace("{id}", "1"), Some(&json!({}))).await;
+            let (status, told) = ask(
+                &node,
+                &bob,
+                &method,
+                &path.replace("{id}", "1").replace("{secret}", "key"),
+                Some(&json!({})),
+            )
+            .await;
             assert_eq!(
                 (status, &told["code"]),
                 (StatusCode::FORBIDDEN, &json!("insufficient_scope")),
