@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx2 as httpx
 import jwt
-from mcp.client.auth import OAuthClientProvider, TokenStorage
+from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider, TokenStorage
 from mcp.shared.auth import OAuthClientMetadata
 
 
@@ -59,7 +59,7 @@ async def main(asked):
         sent_back.update({name: values[0] for name, values in parse_qs(urlsplit(back.headers["location"]).query).items()})
 
     async def callback():
-        return sent_back["code"], sent_back.get("state")
+        return AuthorizationCodeResult(code=sent_back["code"], state=sent_back.get("state"), iss=sent_back.get("iss"))
 
     kept = Kept()
     metadata = OAuthClientMetadata(

@@ -23,6 +23,7 @@ const OPERATORS: &[&str] = &[
     "remove_node",
     "manage_account",
     "revoke_signing_key",
+    "rotate_secret",
 ];
 
 /// Operations of a client that registered itself, which its own token opens and no key.
