@@ -180,6 +180,78 @@ story("a form of another site is refused", async (page, seen) => {
   seen.length = 0; // That the browser says so is what is wanted here.
 });
 
+/** A program that asks for something, registered at the node, and the address its people are sent to. */
+async function program(page, name) {
+  const metadata = { client_name: name, redirect_uris: ["http://127.0.0.1:9/cb"], token_endpoint_auth_method: "none" };
+  const made = await (await page.request.post(`${url}/api/oauth/register`, { data: metadata })).json();
+  const asks = {
+    response_type: "code", client_id: made.client_id, redirect_uri: "http://127.0.0.1:9777/cb", state: "s",
+    code_challenge: "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM", code_challenge_method: "S256", scope: "docs:read openid",
+  };
+  // The program itself, which listens on the person's machine.
+  await page.route("http://127.0.0.1:9777/**", (route) => route.fulfill({ contentType: "text/html", body: "<p>Back in the program.</p>" }));
+  return { id: made.client_id, way: `${url}/api/oauth/authorize?${new URLSearchParams(asks)}` };
+}
+
+/** What a program on a device shows its person. */
+async function device(page, name) {
+  const metadata = { client_name: name, token_endpoint_auth_method: "none", grant_types: ["urn:ietf:params:oauth:grant-type:device_code"] };
+  const made = await (await page.request.post(`${url}/api/oauth/register`, { data: metadata })).json();
+  const form = { client_id: made.client_id, hostname: "laptop" };
+  const codes = await (await page.request.post(`${url}/api/oauth/device_authorization`, { form })).json();
+  const poll = { client_id: made.client_id, device_code: codes.device_code, grant_type: metadata.grant_types[0] };
+  return { codes, poll: () => page.request.post(`${url}/api/oauth/token`, { form: poll }) };
+}
+
+for (const [how, options] of [["", {}], [" without JavaScript", withoutJavaScript]]) {
+  story(`a program is allowed something and it is taken back${how}`, async (page, seen) => {
+    const { way } = await program(page, "Probe");
+    await page.goto(way);
+    await signIn(page, "one@example.org");
+    await page.getByRole("heading", { name: "Allow Probe?" }).waitFor();
+    check((await text(page)).includes("read their documentation"), await text(page));
+    await page.getByRole("button", { name: "Allow", exact: true }).click();
+    await page.waitForURL("http://127.0.0.1:9777/cb?code=**");
+    check(new URL(page.url()).searchParams.get("iss") === url, page.url());
+    seen.length = 0; // That the program was asked is what is wanted here.
+    await page.goto(`${url}/settings`);
+    const programs = page.getByRole("region", { name: "Programs" });
+    check((await programs.innerText()).includes("Probe"), await programs.innerText());
+    await programs.getByRole("button").first().click();
+    await page.waitForURL("**done=app");
+  }, options);
+}
+
+story("a program that is not allowed something is told so", async (page, seen) => {
+  const { way } = await program(page, "Refused");
+  await page.goto(way);
+  await signIn(page, "one@example.org");
+  await page.getByRole("button", { name: "Do not allow" }).click();
+  await page.waitForURL("http://127.0.0.1:9777/cb?error=access_denied**");
+  seen.length = 0;
+});
+
+story("a request of nobody ends on a page that says so", async (page) => {
+  await page.goto(`${url}/api/oauth/authorize?client_id=nobody&redirect_uri=https%3A%2F%2Fevil.example`);
+  check((await text(page)).includes("No client is registered"), await text(page));
+});
+
+story("a program without a browser is allowed something by its code", async (page) => {
+  const { codes, poll } = await device(page, "Television");
+  await page.goto(`${url}/device`);
+  await signIn(page, "one@example.org");
+  await page.getByLabel("Code").fill("XXXX-XXXX");
+  await page.getByRole("button", { name: "Go on" }).click();
+  check((await text(page, "[role=alert]")).includes("No program waits"), await text(page));
+  await page.getByLabel("Code").fill(codes.user_code.toLowerCase());
+  await page.getByRole("button", { name: "Go on" }).click();
+  await page.getByRole("heading", { name: "Allow Television?" }).waitFor();
+  check((await text(page)).includes(codes.user_code) && (await text(page)).includes("laptop"), await text(page));
+  await page.getByRole("button", { name: "Allow", exact: true }).click();
+  await page.getByRole("heading", { name: "It is allowed" }).waitFor();
+  check((await poll()).status() === 200, "no tokens");
+});
+
 const settings = async (page) => {
   await page.goto(`${url}/signin?return_to=/settings`);
   await signIn(page, "one@example.org");
@@ -197,6 +269,22 @@ looks([
   ["reset", (page) => page.goto(`${url}/reset`)],
   ["link", async (page) => page.goto(asked.invite)],
   ["settings", settings],
+  ["consent", async (page) => {
+    await page.goto((await program(page, "Probe")).way);
+    await signIn(page, "one@example.org");
+    await page.getByRole("heading", { name: "Allow Probe?" }).waitFor();
+  }],
+  ["device", async (page) => {
+    await page.goto(`${url}/device`);
+    await signIn(page, "one@example.org");
+    await page.getByLabel("Code").waitFor();
+  }],
+  ["device-question", async (page) => {
+    const { codes } = await device(page, "Television");
+    await page.goto(codes.verification_uri_complete);
+    await signIn(page, "one@example.org");
+    await page.getByRole("heading", { name: "Allow Television?" }).waitFor();
+  }],
 ]);
 
 await finish();
