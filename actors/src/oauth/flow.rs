@@ -111,9 +111,9 @@ impl Oauth {
                 asked.state.as_deref(),
                 &refused,
             ))),
-            Ok(Step::SignIn) => {
-                Ok(Authorization::SignIn { query: self.query_after_sign_in(query, manner.sign_in) })
-            }
+            Ok(Step::SignIn) => Ok(Authorization::SignIn {
+                query: self.query_after_sign_in(query, &asked.redirect_uri, manner.sign_in),
+            }),
             Ok(Step::Ask) => {
                 let person = person.map(|person| person.session.clone()).unwrap_or_default();
                 self.question(asked, person, &client)
@@ -213,10 +213,15 @@ impl Oauth {
 
     /// The request as it is made again by a person who has just signed in: it must not ask for that a second time. Who changes it
     /// deceives only themselves.
-    fn query_after_sign_in(&self, query: &str, asks_for_sign_in: bool) -> String {
-        let pairs = url::form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != SIGNED_IN_AFTER);
+    ///
+    /// It says where the person is sent in the end also if the request did not, or was sent ahead: the page of the sign-in has to tell
+    /// the browser.
+    fn query_after_sign_in(&self, query: &str, redirect_uri: &str, asks_for_sign_in: bool) -> String {
+        let own = |name: &str| name == SIGNED_IN_AFTER || name == "redirect_uri";
+        let pairs = url::form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| !own(name));
         let mut again = url::form_urlencoded::Serializer::new(String::new());
         again.extend_pairs(pairs);
+        again.append_pair("redirect_uri", redirect_uri);
         if asks_for_sign_in {
             again.append_pair(SIGNED_IN_AFTER, &self.now().as_millis().to_string());
         }

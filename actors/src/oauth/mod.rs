@@ -75,8 +75,10 @@ use crate::supervisor::Child;
 /// How often the signing keys are looked through, at most and at least: far more often than one is due.
 const LOOK_EVERY_MIN: Duration = Duration::from_millis(200);
 const LOOK_EVERY_MAX: Duration = Duration::from_secs(60);
-/// Until a first key is tried again, e.g. because no leader is known yet.
+/// Until a key that could not be added is tried again, at first; twice as long after each failure, up to [`LOOK_EVERY_MAX`].
 const TRY_AGAIN: Duration = Duration::from_millis(200);
+/// Failures that are nobody's business: at a start no leader is known for a moment.
+const QUIET_FAILURES: u32 = 5;
 /// Access tokens that were verified a moment ago.
 const VERIFIED_MAX: usize = 10_000;
 
@@ -248,10 +250,11 @@ struct KeysActor {
 
 impl Actor for KeysActor {
     type Msg = Message;
-    type State = ();
+    /// Failures since a look succeeded.
+    type State = u32;
     type Arguments = ();
 
-    async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<(), ActorProcessingErr> {
+    async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<u32, ActorProcessingErr> {
         let mut changes = self.oauth.0.cluster.changes();
         self.take_in()?;
         let told = myself.clone();
@@ -266,26 +269,33 @@ impl Actor for KeysActor {
             }
         });
         // After the start: a key of RSA takes a tenth of a second.
-        Ok(myself.send_message(Message::Look)?)
+        myself.send_message(Message::Look)?;
+        Ok(0)
     }
 
     async fn handle(
         &self,
         myself: ActorRef<Message>,
         message: Message,
-        (): &mut (),
+        failures: &mut u32,
     ) -> Result<(), ActorProcessingErr> {
         if matches!(message, Message::Changed) {
             self.take_in()?;
         }
         // A key that was revoked has to have a successor at once.
         let added = self.add_due().await;
-        if let Err(error) = &added {
+        *failures = if added.is_ok() { 0 } else { failures.saturating_add(1) };
+        if let Err(error) = &added
+            && *failures > QUIET_FAILURES
+        {
             tracing::warn!(error = error as &dyn std::error::Error, "no signing key was added");
         }
         if matches!(message, Message::Look) {
-            let every = (self.oauth.0.config.rotation.publish / 4).clamp(LOOK_EVERY_MIN, LOOK_EVERY_MAX);
-            myself.send_after(if added.is_ok() { every } else { TRY_AGAIN }, || Message::Look);
+            let after = match *failures {
+                0 => (self.oauth.0.config.rotation.publish / 4).clamp(LOOK_EVERY_MIN, LOOK_EVERY_MAX),
+                failures => (TRY_AGAIN * 2_u32.pow(failures.min(10) - 1)).min(LOOK_EVERY_MAX),
+            };
+            myself.send_after(after, || Message::Look);
         }
         Ok(())
     }

@@ -189,13 +189,16 @@ impl FormBinding {
     }
 }
 
+/// Longest path that somebody is sent on to, in bytes: a request of a client, which has a state of its own, fits.
+const PATH_BYTES_MAX: usize = 7_000;
+
 /// A place on this service to go on to: a path, never another site. Anything else leads to the settings.
 pub(crate) fn local_path(asked: Option<&str>) -> String {
     let is_local = |path: &str| {
         path.starts_with('/')
             // `//host`, and `/\host`, which browsers read like it.
             && !path[1..].starts_with(['/', '\\'])
-            && path.len() <= 2_000
+            && path.len() <= PATH_BYTES_MAX
             && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
     };
     asked.filter(|path| is_local(path)).unwrap_or("/settings").to_owned()
@@ -274,6 +277,7 @@ mod tests {
             "/\t/evil.example",
             "/a\\b",
             "/é",
+            &format!("/{}", "x".repeat(PATH_BYTES_MAX)),
         ] {
             assert_eq!(local_path(Some(other)), "/settings", "{other}");
         }

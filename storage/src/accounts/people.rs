@@ -154,6 +154,10 @@ pub(super) fn apply(
                 }
                 renew(transaction, &mut person)?;
             }
+            if person.is_operator && *is_operator == Some(false) {
+                // What an operator allowed may be what only operators may.
+                grant::revoke_all(transaction, at, account, None)?;
+            }
             person.is_operator = is_operator.unwrap_or(person.is_operator);
             put(transaction, &person)?;
             Ok(Outcome::Done)

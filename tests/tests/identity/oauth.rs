@@ -619,3 +619,28 @@ async fn case_117_no_log_holds_what_opens_something() {
         assert!(!log.contains(secret), "the log holds {secret}");
     }
 }
+
+#[tokio::test]
+async fn an_operator_allows_what_only_operators_may_and_no_longer_than_they_are_one() {
+    let node = TestNode::empty().await;
+    let client = node.client();
+    let metadata = json!({
+        "client_name": "Console", "redirect_uris": ["https://console.example/cb"], "scope": "docs:read admin",
+    });
+    let console = App::made_by(&client, &metadata).await;
+    let ask = [("scope", "docs:read admin")];
+    let mut ada = signed_in(&node, "ada@example.org").await;
+    let refused = ada.get(&console.authorize(&ask)).await.expect(303);
+    assert_eq!(parameter(refused.header("location"), "error").unwrap(), "invalid_scope");
+
+    let operator = json!({ "email": "op@example.org", "name": "Op", "password": PASSWORD, "operator": true });
+    let made = client.post("/api/accounts", &operator).await.expect(201).json();
+    let mut op = Browser::at(&node);
+    op.sign_in("op@example.org", PASSWORD).await.expect(200);
+    let tokens = console.tokens(&client, &mut op, &ask).await;
+    client.with_key(&tokens.access).get("/api/signing-keys").await.expect(200);
+    let path = format!("/api/accounts/{}", made["account"]["id"].as_str().unwrap());
+    client.patch(&path, &json!({ "operator": false })).await.expect(200);
+    client.with_key(&tokens.access).get("/api/signing-keys").await.expect(401);
+    assert_eq!(console.refresh(&client, &tokens.refresh, &[]).await.expect(400).code(), "invalid_grant");
+}
