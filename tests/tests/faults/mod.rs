@@ -19,8 +19,9 @@ const VOTERS: usize = 3;
 const NODES: usize = 5;
 /// Writes that each healthy node has to acknowledge during a fault, and after it.
 const WRITES: usize = 4;
-/// Of a voter's file system; what a node of this load keeps is smaller.
+/// Of a voter's file system; what a node of this load keeps is smaller. A long run writes more, by each second of a fault.
 const DISK_MEGABYTES: u32 = 96;
+const DISK_MEGABYTES_A_SECOND: u32 = 6;
 
 /// Some time of the load.
 #[derive(Debug, Clone, Copy)]
@@ -112,7 +113,9 @@ struct Wrong {
 impl World {
     /// A cluster whose nodes are so far apart, each way.
     async fn start(delay: Duration, heartbeat_ms: u64) -> Self {
-        let (relay, disk) = (Relay::default(), SmallDisk::mount(DISK_MEGABYTES));
+        let held = hold().map_or(0, |hold| u32::try_from(hold.as_secs()).unwrap_or(u32::MAX));
+        let megabytes = DISK_MEGABYTES.saturating_add(held.saturating_mul(DISK_MEGABYTES_A_SECOND));
+        let (relay, disk) = (Relay::default(), SmallDisk::mount(megabytes));
         let setup = async |number| {
             let setup = TestCluster::setup(number);
             let address = relay.before(number, setup.peers()).await;
