@@ -1,10 +1,10 @@
 //! Accounts: who owns keys, libraries and jobs, and how people sign in.
 //!
-//! [`Accounts`] is the only way in; its methods stand by meaning in [`sign_in`], [`sign_up`] and [`people`]. A change becomes a
+//! [`Accounts`] is the only way in; its methods stand by meaning in `sign_in`, `sign_up` and `people`. A change becomes a
 //! replicated command and is answered once a quorum holds it; reading, and telling who is signed in, pass no mailbox.
 //!
-//! Invariants: a password is compared only after its tries were counted ([`guard`]) and in the bounded pool
-//! ([`hashing`]); whether somebody exists is told by no answer, and by no work that an answer waits for; links in
+//! Invariants: a password is compared only after its tries were counted (`guard`) and in the bounded pool
+//! (`hashing`); whether somebody exists is told by no answer, and by no work that an answer waits for; links in
 //! letters begin with the configured address, whatever a request says it was sent to.
 
 mod config;

@@ -1,7 +1,7 @@
 //! The authorization server: who is allowed what, and the tokens that say so.
 //!
-//! [`Oauth`] is the only way in. A request is checked by plain functions ([`authorize`], [`client`], [`redirect`], [`resource`]);
-//! what may happen once is one command, decided in the log; what is signed passes [`issue`], a few at a time. Verifying a token
+//! [`Oauth`] is the only way in. A request is checked by plain functions (`authorize`, `client`, `redirect`, `resource`);
+//! what may happen once is one command, decided in the log; what is signed passes `issue`, a few at a time. Verifying a token
 //! reads this node's own state and passes no mailbox. The actor only keeps the signing keys: it adds the next one when it is
 //! due and takes in those that others added.
 //!

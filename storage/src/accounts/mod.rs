@@ -6,7 +6,7 @@
 //! Key layout, in [`Keyspace::Accounts`]: `a/<account>` -> [`Account`]; `p/<account>` -> [`Person`];
 //! `e/<e-mail>` -> the account that has it; `s/<hash>` -> [`Session`]; `r/<account>` -> [`Ring`], which sessions the
 //! account has; `l/<hash>` -> [`Link`]; `n/<account or e-mail>` -> [`Links`], which links were made for it;
-//! `t/<who>` -> [`Tries`]; `q/<name>` and `q/<name>/<number>` -> what is forgotten first ([`shelf`]).
+//! `t/<who>` -> [`Tries`]; `q/<name>` and `q/<name>/<number>` -> what is forgotten first (`shelf`).
 
 mod email;
 mod links;
