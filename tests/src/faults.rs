@@ -44,7 +44,7 @@ impl Default for Chance {
 }
 
 #[expect(clippy::print_stderr, reason = "somebody who reads the run has to see what it left out")]
-fn left_out(why: &str) {
+pub(crate) fn left_out(why: &str) {
     eprintln!("NOT RUN: {why}");
 }
 

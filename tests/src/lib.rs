@@ -2,7 +2,7 @@
 //!
 //! [`TestNode`] starts, stops, kills and restarts a node; [`TestClient`] asks it; [`Cli`] runs the commands; [`docs`]
 //! writes documentation whose right answers are known; [`site`] and [`git`] serve it; [`collector`] takes the traces of a node;
-//! [`Fault`] and [`SmallDisk`] are bad disks, [`Relay`] is a bad network, [`TestBucket`] keeps objects, [`Resolver`] asks for names, [`history`] judges what callers saw. The stories are in `tests/`, one module each.
+//! [`Fault`] and [`SmallDisk`] are bad disks, [`Links`] are a bad network, and [`Regions`] networks of their own, [`TestBucket`] keeps objects, [`Resolver`] asks for names, [`history`] judges what callers saw. The stories are in `tests/`, one module each.
 //!
 //! Invariant: nothing here leaves the machine, listens on a fixed port or writes outside a temporary folder.
 
@@ -17,8 +17,10 @@ pub mod embedding_service;
 mod faults;
 pub mod git;
 pub mod history;
+mod links;
 mod node;
 mod raw;
+mod regions;
 mod relay;
 mod resolver;
 pub mod site;
@@ -30,8 +32,9 @@ pub use cli::{Cli, Finished, run};
 pub use client::{Answer, Events, TestClient, form, with_parameters};
 pub use cluster::TestCluster;
 pub use faults::{Chance, Fault, SmallDisk, variable};
+pub use links::Links;
 pub use node::{NodeSetup, TestNode, send_signal};
 pub use raw::{Raw, RawAnswer, raise_file_limit};
-pub use relay::Relay;
+pub use regions::Regions;
 pub use resolver::{Resolver, addresses, for_client, question, scope};
 pub use wait::{DEADLINE, eventually};

@@ -110,6 +110,11 @@ impl NodeSetup {
         setup.with("cluster", "url", url)
     }
 
+    /// Its port, 0 for any free one.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// With a port for other nodes, the same for all its starts.
     #[must_use]
     pub fn with_peers(self) -> Self {

@@ -1,4 +1,4 @@
-//! The network between nodes of this machine, which a test can slow down and cut, one way or both, without any rights.
+//! The network between nodes on loopback, for which nobody needs any rights.
 //!
 //! Each node tells the others a port of the relay as its own. Who connects there is read from `/proc`: the process that
 //! has the other end of the connection, and the name its node was started with.
@@ -6,11 +6,9 @@
 //! A cut holds back what was sent, as TCP does on a network that drops it: the connection stays open until a side gives
 //! up, and what was under way comes after all once it is healed.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -18,36 +16,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use crate::links::{Links, Weather};
+
 /// How the process of a node is known: by the variable that names it.
 const NAME: &str = "TWINMCP__NODE__NAME=node-";
 /// Bytes read at once, and pieces under way in one direction of one connection.
 const PIECE_BYTES: usize = 64 * 1024;
 const PIECES_MAX: usize = 256;
 
-/// What the links are like.
-#[derive(Debug, Clone, Default)]
-struct Weather {
-    /// From, to, by number: nothing passes.
-    cut: BTreeSet<(usize, usize)>,
-    /// Each way, where nothing else is said.
-    delay: Duration,
-    /// Each way between two nodes, by number, the lower first.
-    delays: BTreeMap<(usize, usize), Duration>,
-}
-
-impl Weather {
-    fn delay(&self, from: usize, to: usize) -> Duration {
-        *self.delays.get(&(from.min(to), from.max(to))).unwrap_or(&self.delay)
-    }
-}
-
-/// The network; clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct Relay {
-    weather: watch::Sender<Weather>,
-}
-
-impl Relay {
+impl Links {
     /// Where others reach the node of `number` (from 1), which listens at `target`.
     ///
     /// # Panics
@@ -70,44 +47,12 @@ impl Relay {
         });
         address
     }
-
-    /// Nothing passes from one node to another any more.
-    pub fn cut_one_way(&self, from: usize, to: usize) {
-        self.weather.send_modify(|weather| {
-            weather.cut.insert((from, to));
-        });
-    }
-
-    /// Nothing passes between a node and `others` any more.
-    pub fn cut(&self, number: usize, others: &[usize]) {
-        for &other in others {
-            self.cut_one_way(number, other);
-            self.cut_one_way(other, number);
-        }
-    }
-
-    /// Everything passes again.
-    pub fn heal(&self) {
-        self.weather.send_modify(|weather| weather.cut.clear());
-    }
-
-    /// Each way takes so long from now on.
-    pub fn delay(&self, delay: Duration) {
-        self.weather.send_modify(|weather| weather.delay = delay);
-    }
-
-    /// Each way between two nodes takes so long from now on.
-    pub fn delay_between(&self, one: usize, other: usize, delay: Duration) {
-        self.weather.send_modify(|weather| {
-            weather.delays.insert((one.min(other), one.max(other)), delay);
-        });
-    }
 }
 
 /// Waits until something passes from `from` to `to`.
 async fn passes(weather: &mut watch::Receiver<Weather>, from: usize, to: usize) {
     // An error says that the relay is gone, and with it every cut.
-    let _ = weather.wait_for(|weather| !weather.cut.contains(&(from, to))).await;
+    let _ = weather.wait_for(|weather| weather.passes(from, to)).await;
 }
 
 async fn connect(

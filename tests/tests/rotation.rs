@@ -260,3 +260,20 @@ async fn a_node_alone_replaces_its_key_and_has_no_authority_to_replace() {
     assert_ne!(key_of(&node), before);
     push(&node.client(), &secret).await.expect(200);
 }
+
+#[tokio::test]
+async fn the_authority_waits_its_turn_while_the_key_is_replaced() {
+    let node = TestNode::empty().await;
+    for _ in 0..10 {
+        node.client().post_empty("/api/cluster/rotations/key").await.expect(200);
+        // At every moment of it, also when the next key is agreed on and this node has yet to take it up.
+        eventually("the key to be replaced", async || {
+            let refused = node.client().post_empty("/api/cluster/rotations/authority").await.expect(409);
+            assert_eq!(refused.code(), "rotation_refused");
+            (rotation(&node.client().get("/api/cluster").await.expect(200).json(), "key")["step"]
+                == "settled")
+                .then_some(())
+        })
+        .await;
+    }
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use twinmcp_tests::{Cli, Relay, TestCluster, eventually};
+use twinmcp_tests::{Cli, Links, TestCluster, eventually};
 
 /// Each way between nodes 1 and 2; a round trip is longer than heartbeats are apart.
 const FAR: Duration = Duration::from_millis(60);
@@ -11,11 +11,11 @@ const WARNING: &str = "the round trip to voter 2 is ";
 
 #[tokio::test]
 async fn clients_are_sent_to_what_is_near_the_asked_node_and_operators_told_of_far_voters() {
-    let relay = Relay::default();
-    relay.delay_between(1, 2, FAR);
+    let links = Links::default();
+    links.delay_between(1, 2, FAR);
     let setup = async |number| {
         let setup = TestCluster::setup(number);
-        let address = relay.before(number, setup.peers()).await;
+        let address = links.before(number, setup.peers()).await;
         setup.with("cluster", "address", address)
     };
     let cluster = TestCluster::start_as(3, 0, setup).await;

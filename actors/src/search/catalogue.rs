@@ -19,6 +19,7 @@ use twinmcp_storage::{catalogue, libraries};
 use super::LibraryMatch;
 use super::resolve::Catalogue;
 use super::summary::{LibrarySummary, known_entry, published_entry};
+use crate::background;
 use crate::context::Context;
 use crate::embedding::Embedder;
 use crate::supervisor::Child;
@@ -94,8 +95,8 @@ enum Message {
     Changed(Arc<[Change]>),
     /// Time to make the next catalogue.
     Refresh,
-    /// The graph over the vectors of build number `.0` is ready.
-    Graph(u64, Arc<VectorGraph>),
+    /// Building the graph over the vectors of build number `.0` has ended; nothing when it failed.
+    Graph(u64, Option<Arc<VectorGraph>>),
 }
 
 struct CatalogueActor {
@@ -110,6 +111,8 @@ struct State {
     import: Option<(Instant, Instant)>,
     /// How often the catalogue was built anew: a graph belongs to one build.
     builds: u64,
+    /// Whether a graph is being built: one at a time, whatever was built anew meanwhile.
+    is_graph_building: bool,
     gauges: Gauges,
 }
 
@@ -179,8 +182,13 @@ impl Actor for CatalogueActor {
     async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<State, ActorProcessingErr> {
         // Subscribed before the first reading, so that nothing falls between.
         let mut changes = self.context.cluster.changes();
-        let mut state =
-            State { pending: Pending::Everything, import: None, builds: 0, gauges: Gauges::new() };
+        let mut state = State {
+            pending: Pending::Everything,
+            import: None,
+            builds: 0,
+            is_graph_building: false,
+            gauges: Gauges::new(),
+        };
         self.refresh(&myself, &mut state).await?;
         tokio::spawn(async move {
             while let Some(changed) = changes.next().await {
@@ -214,8 +222,14 @@ impl Actor for CatalogueActor {
                 myself.send_after(IMPORT_QUIET, || Message::Refresh);
             }
             Message::Refresh => self.refresh(&myself, state).await?,
-            Message::Graph(build, graph) if build == state.builds => self.use_graph(graph),
-            Message::Graph(..) => {}
+            Message::Graph(build, graph) => {
+                state.is_graph_building = false;
+                if build == state.builds {
+                    graph.into_iter().for_each(|graph| self.use_graph(graph));
+                } else {
+                    self.build_graph(&myself, state);
+                }
+            }
         }
         Ok(())
     }
@@ -240,14 +254,33 @@ impl CatalogueActor {
             Some(ids) => changed_libraries(&context, &before, ids),
             None => all_libraries(&context),
         });
-        let known = Arc::new(known.await??);
+        let known = known.await??;
         state.gauges.record(&known);
-        self.catalogue.0.store(Arc::clone(&known));
+        self.catalogue.0.store(Arc::new(known));
         if is_built_anew {
             state.builds += 1;
-            build_graph(myself, state.builds, known);
+            self.build_graph(myself, state);
         }
         Ok(())
+    }
+
+    /// Builds the graph of a large catalogue in the background, of what the processors have left; until it is there the
+    /// vectors are scanned.
+    fn build_graph(&self, myself: &ActorRef<Message>, state: &mut State) {
+        let known = self.catalogue.0.load();
+        let rows = known.index.vectors().filter(|rows| rows.len() >= GRAPH_MIN).cloned();
+        let Some(rows) = rows.filter(|_| !state.is_graph_building) else { return };
+        let (myself, build) = (myself.clone(), state.builds);
+        let building = background::spawn("catalogue-graph", move || {
+            let graph = VectorGraph::build(&rows, GRAPH_SEED, NonZeroUsize::MIN);
+            let graph = graph.map(Arc::new).inspect_err(|error| no_graph(error)).ok();
+            // An actor that ended has no use for it; the next one builds its own.
+            let _ = myself.send_message(Message::Graph(build, graph));
+        });
+        match building {
+            Ok(()) => state.is_graph_building = true,
+            Err(error) => no_graph(&error),
+        }
     }
 
     fn use_graph(&self, graph: Arc<VectorGraph>) {
@@ -258,20 +291,8 @@ impl CatalogueActor {
     }
 }
 
-/// Builds the graph of a large catalogue in the background; until it is there the vectors are scanned.
-fn build_graph(myself: &ActorRef<Message>, build: u64, known: Arc<Known>) {
-    let Some(rows) = known.index.vectors().filter(|rows| rows.len() >= GRAPH_MIN) else { return };
-    let (rows, myself) = (rows.clone(), myself.clone());
-    tokio::task::spawn_blocking(move || match VectorGraph::build(&rows, GRAPH_SEED, NonZeroUsize::MIN) {
-        Ok(graph) => {
-            // An actor that ended has no use for it; the next one builds its own.
-            let _ = myself.send_message(Message::Graph(build, Arc::new(graph)));
-        }
-        Err(error) => tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "the catalogue's graph could not be built; its vectors are scanned"
-        ),
-    });
+fn no_graph(error: &(dyn std::error::Error + 'static)) {
+    tracing::warn!(error, "the catalogue's graph could not be built; its vectors are scanned");
 }
 
 fn all_libraries(context: &Context) -> Result<Known, StorageError> {

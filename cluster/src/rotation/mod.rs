@@ -138,6 +138,10 @@ impl Cluster {
         if rotation.step != Step::Settled {
             return Ok(());
         }
+        // While the key is replaced this node may be about to take up the next one: that is no lack of it.
+        if rotation::get(self.reader(), Subject::Key)?.step != Step::Settled {
+            return Err(RotationError::UnderWay);
+        }
         let sealing = keys.sealing();
         let in_force = rotation::key_names(self.reader())?.map(|names| names.in_force);
         if in_force.is_some_and(|in_force| in_force != sealing.name()) {

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Method;
-use twinmcp_tests::{Fault, NodeSetup, Relay, SmallDisk, TestCluster, docs, eventually, variable};
+use twinmcp_tests::{Fault, Links, NodeSetup, Regions, SmallDisk, TestCluster, docs, eventually, variable};
 
 use load::{Load, QUESTION};
 
@@ -95,7 +95,9 @@ const ALL: &[Trouble] = &[
 /// A cluster in a network of its own, under load.
 struct World {
     cluster: TestCluster,
-    relay: Relay,
+    links: Links,
+    /// What lies between nodes that are far apart.
+    regions: Option<Regions>,
     /// Of node 3, where one may be mounted.
     disk: Option<SmallDisk>,
     load: Load,
@@ -115,19 +117,25 @@ impl World {
     async fn start(delay: Duration, heartbeat_ms: u64) -> Self {
         let held = hold().map_or(0, |hold| u32::try_from(hold.as_secs()).unwrap_or(u32::MAX));
         let megabytes = DISK_MEGABYTES.saturating_add(held.saturating_mul(DISK_MEGABYTES_A_SECOND));
-        let (relay, disk) = (Relay::default(), SmallDisk::mount(megabytes));
+        let (links, disk) = (Links::default(), SmallDisk::mount(megabytes));
+        let regions = if delay.is_zero() { None } else { Regions::lay_out(NODES, &links).await };
         let setup = async |number| {
             let setup = TestCluster::setup(number);
-            let address = relay.before(number, setup.peers()).await;
+            let setup = match &regions {
+                Some(regions) => regions.place(number, setup).await,
+                None => {
+                    let address = links.before(number, setup.peers()).await;
+                    setup.with("cluster", "address", address)
+                }
+            };
             let setup = setup
-                .with("cluster", "address", address)
                 .with("cluster", "heartbeat_ms", heartbeat_ms)
                 .with("cluster", "election_min_ms", 4 * heartbeat_ms)
                 .with("cluster", "election_max_ms", 8 * heartbeat_ms);
             on_disk(setup, disk.as_ref().filter(|_| number == VOTERS))
         };
         let cluster = TestCluster::start_as(VOTERS, NODES - VOTERS, setup).await;
-        relay.delay(delay);
+        links.delay(delay);
         cluster.client(0).index("/acme/kiln", "1.0", "docs.tar", docs::tar(&docs::kiln("1.0"))).await;
         for place in 0..NODES {
             eventually("documentation on every node", async || {
@@ -137,7 +145,7 @@ impl World {
             .await;
         }
         let load = Load::start(&cluster);
-        Self { cluster, relay, disk, load, absences: Vec::new() }
+        Self { cluster, links, regions, disk, load, absences: Vec::new() }
     }
 
     /// Who leads, as it says itself, and is not at `besides`.
@@ -188,9 +196,9 @@ impl World {
         match trouble {
             Kill(_) => self.cluster.nodes[place].kill().await,
             Stop(_) => self.cluster.nodes[place].signal("STOP"),
-            Cut(_) => self.relay.cut(place + 1, &others),
-            Mute(_) => others.iter().for_each(|other| self.relay.cut_one_way(place + 1, *other)),
-            Deafen(_) => others.iter().for_each(|other| self.relay.cut_one_way(*other, place + 1)),
+            Cut(_) => self.links.cut(place + 1, &others),
+            Mute(_) => others.iter().for_each(|other| self.links.cut_one_way(place + 1, *other)),
+            Deafen(_) => others.iter().for_each(|other| self.links.cut_one_way(*other, place + 1)),
             FullDisk => self.disk.as_ref()?.fill(),
             FailingSyncs(_) | SlowSyncs(_) => {
                 let what = if matches!(trouble, SlowSyncs(_)) { "delay_enter=300000" } else { "error=EIO" };
@@ -210,7 +218,7 @@ impl World {
         }
         match trouble {
             Stop(_) => node.signal("CONT"),
-            Cut(_) | Mute(_) | Deafen(_) => self.relay.heal(),
+            Cut(_) | Mute(_) | Deafen(_) => self.links.heal(),
             SlowSyncs(_) => {}
             FullDisk => {
                 self.disk.as_ref().expect("it was filled").empty();
@@ -269,7 +277,7 @@ impl World {
     }
 
     async fn end(self) {
-        let Self { cluster, load, absences, disk, .. } = self;
+        let Self { cluster, load, absences, disk, regions, .. } = self;
         let seen = load.stop().await;
         for place in 1..NODES {
             checks::until_caught_up(&cluster, place, 0).await;
@@ -286,7 +294,7 @@ impl World {
             assert!(!node.log().contains("panicked"), "{}", node.log());
         }
         drop(cluster);
-        drop(disk);
+        drop((disk, regions));
     }
 }
 

@@ -213,18 +213,22 @@ impl KeysBuilder {
         let mut text = String::with_capacity(from.len());
         let (mut ends, mut holders, mut holder_ends) = (Vec::new(), Vec::new(), Vec::new());
         let mut greatest = Vec::new();
+        // The key that each entry was last noted for: a bare name may have a million holders (`library-1`, `library-2`, …).
+        let entries = self.added.iter().map(|(.., holder)| holder.entry() as usize + 1).max().unwrap_or(0);
+        let mut noted = vec![None; entries];
         for same in self.added.chunk_by(|one, other| text_of(one) == text_of(other)) {
             text.push_str(text_of(&same[0]));
             ends.push(text.len() as u32);
             let first = holders.len();
             for (_, _, holder) in same {
-                if holders[first..].iter().all(|known: &Holder| known.entry() != holder.entry()) {
+                if noted[holder.entry() as usize].replace(ends.len()) != Some(ends.len()) {
                     holders.push(*holder);
                 }
             }
             holder_ends.push(holders.len() as u32);
-            greatest
-                .push(holders[first..].iter().map(|holder| popularity(holder.entry())).max().unwrap_or(0));
+            greatest.push(
+                holders[first..].iter().map(|holder: &Holder| popularity(holder.entry())).max().unwrap_or(0),
+            );
         }
         let (by_length, length_ends) = by_length(&text, &ends);
         let mut first_byte = vec![0_u32; 257];
@@ -307,5 +311,20 @@ mod tests {
         assert_eq!(holders, [(3, Kind::Name), (2, Kind::Name), (1, Kind::Package)]);
         assert_eq!(keys.popularity(key), 30);
         assert_eq!(keys.len(), 1);
+    }
+
+    /// `library-1`, `library-2` and so on are all `library` too. With a look at every holder before it this would not end.
+    #[test]
+    fn a_key_that_very_many_entries_have_has_each_of_them_once() {
+        const ENTRIES: u32 = 1_000_000;
+        let mut builder = KeysBuilder::default();
+        for entry in 0..ENTRIES {
+            builder.add("library", entry, Kind::Bare);
+            builder.add("library", entry, Kind::Title);
+        }
+        let keys = builder.finish(|_| 50);
+        let holders = keys.holders(keys.exact("library").unwrap());
+        assert!(holders.iter().map(|held| held.entry()).eq(0..ENTRIES));
+        assert!(holders.iter().all(|held| held.kind() == Kind::Title), "the most telling kind");
     }
 }
