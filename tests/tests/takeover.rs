@@ -100,3 +100,22 @@ async fn a_job_whose_archive_nobody_else_has_fails_after_a_while_and_says_what_t
     assert!(!versions.contains("\"version\":\"1\""), "{versions}");
     assert_eq!(job(&cluster, 1, &id).await["state"], "failed");
 }
+
+#[tokio::test]
+async fn a_node_that_comes_back_without_its_archive_gets_the_copy_and_goes_on() {
+    // Nobody takes over from a node that is back before its lease has run out.
+    let mut cluster = TestCluster::start_as(3, 0, async |number| TestCluster::setup(number)).await;
+    let id = started(&cluster, 1).await;
+    cluster.nodes[1].kill().await;
+    for archive in cluster.nodes[1].files("uploads") {
+        std::fs::remove_file(archive).expect("a file can be removed");
+    }
+    cluster.nodes[1].restart().await;
+    let done = eventually("the job to end", async || {
+        let job = job(&cluster, 0, &id).await;
+        (job["ended_at"].is_string()).then_some(job)
+    })
+    .await;
+    assert_eq!(done["state"], "done", "{done}");
+    assert_eq!((done["node"].as_u64(), done["attempt"].as_u64()), (Some(2), Some(2)), "{done}");
+}

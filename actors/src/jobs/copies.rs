@@ -1,8 +1,8 @@
 //! Copies of uploads on other nodes: what a job is made from outlives the node that it was sent to.
 //!
 //! Before a job is acknowledged another node has its archive, and while the job is open its node looks after that. Who is
-//! asked to keep one fetches it from the asker ([`Copies::keep`]). A node whose job's archive is lost everywhere learns it
-//! from [`Copies::seek`].
+//! asked to keep one fetches it from the asker ([`Copies::keep`]). A node that has lost the archive itself gets the copy
+//! ([`Copies::regain`]); that it is lost everywhere is learnt from [`Copies::seek`].
 //!
 //! Invariant: what is kept under a hash has it.
 
@@ -42,6 +42,16 @@ pub(super) enum Sought {
     Unknown(usize),
 }
 
+impl Sought {
+    /// Nobody who answers has it, and so many did not answer.
+    fn without(unknown: usize) -> Self {
+        match unknown {
+            0 => Self::Nowhere,
+            unknown => Self::Unknown(unknown),
+        }
+    }
+}
+
 /// The way to copies.
 #[derive(Clone)]
 pub(super) struct Copies {
@@ -61,7 +71,7 @@ struct Shared {
 /// Why an archive did not come.
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
-    #[error("the node that wants it kept does not give it")]
+    #[error("the node that has it does not give it")]
     NotGiven,
     #[error("it broke off")]
     Broken,
@@ -140,16 +150,47 @@ impl Copies {
 
     /// Asks all other members whether they have an archive. Those that were removed are not asked.
     pub(super) async fn seek(&self, account: &AccountId, hash: &str) -> Sought {
+        let answers = self.ask_all(account, hash).await;
+        match answers.iter().any(|(_, has_it)| *has_it == Some(true)) {
+            true => Sought::There,
+            false => Sought::without(answers.iter().filter(|(_, has_it)| has_it.is_none()).count()),
+        }
+    }
+
+    /// Brings an archive back from a member that has a copy: [`Sought::There`] when it is here now. A copy that did not
+    /// come counts as one of a node that does not answer.
+    pub(super) async fn regain(&self, account: &AccountId, hash: &str) -> Sought {
+        let mut unknown = 0;
+        for (node, has_it) in self.ask_all(account, hash).await {
+            match has_it {
+                Some(true) => match self.fetch(node, account, hash).await {
+                    Ok(()) => {
+                        tracing::info!(%node, upload = hash, "an archive that was lost here is back");
+                        self.keepers().insert(hash.to_owned(), node);
+                        return Sought::There;
+                    }
+                    Err(error) => {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(error, %node, "the copy of an archive that was lost here did not come");
+                        unknown += 1;
+                    }
+                },
+                Some(false) => {}
+                None => unknown += 1,
+            }
+        }
+        Sought::without(unknown)
+    }
+
+    /// Whether each other member has an archive; nothing of those that do not answer.
+    async fn ask_all(&self, account: &AccountId, hash: &str) -> Vec<(NodeId, Option<bool>)> {
         let (account, hash) = (account.to_string(), hash.to_owned());
         let question = KeepUpload { account, hash, bytes: 0, is_wanted: false };
-        let answers = join_all(self.others().into_iter().map(|node| self.ask(node, &question))).await;
-        if answers.iter().flatten().any(|answer| answer.is_here) {
-            return Sought::There;
-        }
-        match answers.iter().filter(|answer| answer.is_none()).count() {
-            0 => Sought::Nowhere,
-            unknown => Sought::Unknown(unknown),
-        }
+        let asked = self.others().into_iter().map(async |node| {
+            let answer = self.ask(node, &question).await;
+            (node, answer.map(|answer| answer.is_here))
+        });
+        join_all(asked).await
     }
 
     /// Whether an archive is here; where it is wanted and is not, it is fetched from the asker.
@@ -173,7 +214,7 @@ impl Copies {
         }
         let this = self.clone();
         tokio::spawn(async move {
-            if let Err(error) = this.fetch(from, &account, &question).await {
+            if let Err(error) = this.fetch(from, &account, &question.hash).await {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(error, node = %from, "an archive that another node wants kept did not come");
             }
@@ -182,18 +223,17 @@ impl Copies {
         UploadKept { is_here: false, is_coming: true }
     }
 
-    async fn fetch(&self, from: NodeId, account: &AccountId, wanted: &KeepUpload) -> Result<(), FetchError> {
-        let asked = self.cluster.upload_from(from, account.as_str(), &wanted.hash);
+    async fn fetch(&self, from: NodeId, account: &AccountId, hash: &str) -> Result<(), FetchError> {
+        let asked = self.cluster.upload_from(from, account.as_str(), hash);
         let found = timeout(IDLE_TIMEOUT, asked).await.map_err(|_| FetchError::Broken)?;
-        let found = found.ok().flatten().filter(|found| found.total == wanted.bytes);
-        let mut found = found.ok_or(FetchError::NotGiven)?;
+        let mut found = found.ok().flatten().ok_or(FetchError::NotGiven)?;
         let mut writer = self.uploads.begin(account).await?;
         while let Some(piece) =
             timeout(IDLE_TIMEOUT, found.bytes.next()).await.map_err(|_| FetchError::Broken)?
         {
             writer.write(piece.map_err(|_| FetchError::Broken)?).await?;
         }
-        writer.finish_as(&wanted.hash).await?.map(drop).ok_or(FetchError::Other)
+        writer.finish_as(hash).await?.map(drop).ok_or(FetchError::Other)
     }
 
     /// Other members, those first that take over best: alive, not failing together with this one, and near.

@@ -44,8 +44,6 @@ pub(super) enum Message {
     },
     /// The pause before another attempt is over.
     TryAgain(JobId),
-    /// There is more to do for waiting jobs.
-    Fill,
     /// Time to clean up.
     Sweep,
     /// Time to renew the lease, and to look for jobs that nobody works on.
@@ -82,12 +80,19 @@ struct Attempt {
     cancel: CancellationToken,
 }
 
+impl State {
+    /// Whether the job waits or runs here.
+    fn holds(&self, job: &JobId) -> bool {
+        self.waiting.contains(job) || self.running.values().any(|attempt| attempt.job == *job)
+    }
+}
+
 /// Jobs whose last view is kept for those who come late.
 const ENDED_VIEWS_MAX: usize = 200;
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// Jobs given up in one go: after a start with a full list of jobs callers are answered between them.
-const GIVEN_UP_MAX: usize = 16;
+/// Jobs of others whose source is sought in one go.
+const SOUGHT_MAX: usize = 16;
 
 impl Actor for Dispatcher {
     type Msg = Message;
@@ -136,7 +141,6 @@ impl Actor for Dispatcher {
             Message::Submit { submission, reply } => answer(reply, self.submit(submission, state).await),
             Message::Cancel { account, id, reply } => answer(reply, self.cancel(account, id, state).await),
             Message::TryAgain(id) => state.waiting.push_back(id),
-            Message::Fill => {}
             Message::Changed(jobs) => self.changed(&jobs, state)?,
             Message::Tend => {
                 self.tend(&myself, state).await?;
@@ -226,21 +230,15 @@ impl Dispatcher {
 
     /// Starts waiting jobs until all workers are busy.
     async fn fill(&self, myself: &ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
-        let mut given_up = 0;
+        let mut bereft = Vec::new();
         while state.running.len() < self.workers {
-            if given_up == GIVEN_UP_MAX {
-                myself.send_message(Message::Fill)?;
-                break;
-            }
             let Some(id) = state.waiting.pop_front() else { break };
             let Some(job) = jobs::get(self.context.cluster.reader(), &id)? else { continue };
             if job.state.is_ended() || !self.claim(&id, state.node).await? {
                 continue;
             }
             let Some(input) = job::input(&self.uploads, &job) else {
-                self.give_up(&job, "the uploaded archive is not on this node any more; send it again")
-                    .await?;
-                given_up += 1;
+                bereft.push(job);
                 continue;
             };
             let cancel = CancellationToken::new();
@@ -256,8 +254,21 @@ impl Dispatcher {
             let (actor, _) = Actor::spawn_linked(None, job::JobActor, arguments, myself.get_cell()).await?;
             state.running.insert(actor.get_id(), Attempt { job: id, cancel });
         }
+        if !bereft.is_empty() {
+            tokio::spawn(self.search().regain(bereft, self.lease, myself.clone()));
+        }
         state.queue_depth.record(state.waiting.len() as u64, &[]);
         Ok(())
+    }
+
+    fn search(&self) -> Search {
+        let status = self.context.cluster.status();
+        Search {
+            copies: self.copies.clone(),
+            node: status.node_id.0,
+            members: status.members,
+            lost_after: self.lost_after,
+        }
     }
 
     /// Whether the job is this node's now.
@@ -296,8 +307,7 @@ impl Dispatcher {
             if job.state.is_ended() {
                 continue;
             }
-            if state.waiting.contains(&job.id) || state.running.values().any(|attempt| attempt.job == job.id)
-            {
+            if state.holds(&job.id) {
                 self.keep_copy(&job);
                 continue;
             }
@@ -311,10 +321,8 @@ impl Dispatcher {
         }
         let status = self.context.cluster.status();
         if status.leader == Some(status.node_id) && !lost.is_empty() {
-            lost.truncate(GIVEN_UP_MAX);
-            let search =
-                Search { copies: self.copies.clone(), members: status.members, lost_after: self.lost_after };
-            tokio::spawn(search.run(lost, myself.clone()));
+            lost.truncate(SOUGHT_MAX);
+            tokio::spawn(self.search().run(lost, myself.clone()));
         }
         Ok(())
     }
@@ -347,7 +355,9 @@ impl Dispatcher {
     /// Ends a job whose source is lost, unless somebody has begun to work on it meanwhile.
     async fn lost(&self, id: &JobId, message: &str, state: &State) -> Result<(), ActorProcessingErr> {
         let Some(job) = jobs::get(self.context.cluster.reader(), id)? else { return Ok(()) };
-        if job.state.is_ended() || self.left(&job, state.node)?.is_none() {
+        let is_bereft =
+            jobs::owner(self.context.cluster.reader(), id)? == Some(state.node) && !state.holds(id);
+        if job.state.is_ended() || !(is_bereft || self.left(&job, state.node)?.is_some()) {
             return Ok(());
         }
         warn!(job_id = %id, message, "a job cannot go on");

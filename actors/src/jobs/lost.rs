@@ -1,9 +1,14 @@
-//! Jobs that nobody works on and nobody can take over: is what they were to be made from lost?
+//! Jobs that cannot go on where they are: is what they were to be made from lost?
+//!
+//! A node that no longer has the archive of a job of its own gets it back from whoever keeps a copy ([`Search::regain`]). Jobs that nobody
+//! works on and nobody can take over are the business of the node that leads ([`Search::run`]).
 //!
 //! A node that is away may come back with it, so it is waited for, but not for ever; whoever started the job is then told to
-//! start it again. The node that leads asks the others, beside the dispatcher's mailbox.
+//! start it again. Others are asked beside the dispatcher's mailbox.
 
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use ractor::ActorRef;
 use twinmcp_cluster::MemberStatus;
@@ -24,6 +29,8 @@ pub(super) struct Left {
 /// A search for what jobs were to be made from.
 pub(super) struct Search {
     pub(super) copies: Copies,
+    /// Who searches.
+    pub(super) node: u64,
     pub(super) members: Vec<MemberStatus>,
     pub(super) lost_after: Duration,
 }
@@ -43,6 +50,33 @@ impl Search {
             {
                 return;
             }
+        }
+    }
+
+    /// Brings back the archives of this node's own jobs, and tells the dispatcher of each job that can go on or cannot. Nodes
+    /// that do not answer are asked again after `pause`.
+    pub(super) async fn regain(self, mut jobs: Vec<Job>, pause: Duration, dispatcher: ActorRef<Message>) {
+        let since = Instant::now();
+        while !jobs.is_empty() {
+            let mut open = Vec::new();
+            for job in jobs {
+                let Source::Upload { hash, .. } = &job.source else { continue };
+                let found = self.copies.regain(&job.account, hash).await;
+                let left = Left { owner: Some(self.node), away: since.elapsed() };
+                let told = match verdict(&job.source, found, left, self.lost_after) {
+                    Some(message) => dispatcher.send_message(Message::Lost(job.id, message)),
+                    None if found == Sought::There => dispatcher.send_message(Message::TryAgain(job.id)),
+                    None => {
+                        open.push(job);
+                        Ok(())
+                    }
+                };
+                if told.is_err() {
+                    return;
+                }
+            }
+            jobs = open;
+            tokio::time::sleep(pause).await;
         }
     }
 
