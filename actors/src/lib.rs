@@ -182,12 +182,13 @@ impl Actors {
             entropy,
         });
         let catalogue = Catalogue::new(context.cluster.clone());
-        let (accounts_child, accounts) = Accounts::child(&context, config.accounts)?;
+        let (accounts_child, accounts) = Accounts::child(&context, config.accounts, config.keys.clone())?;
         let (api_keys_child, api_keys) = ApiKeys::child(&context);
         let (usage_child, usage) = Usage::child(&context);
         let (libraries_child, libraries) = Libraries::child(&context);
         let (jobs_child, jobs) = Jobs::child(&context, &config.jobs);
-        let (oauth_child, oauth) = Oauth::child(&context, config.oauth, config.keys.clone())?;
+        let (oauth_child, oauth) =
+            Oauth::child(&context, config.oauth, config.keys.clone(), accounts.factor_policy())?;
         let (refresh_child, refresh) = Refresh::child(&context, &jobs, config.keys);
         let (distribution_child, distribution) = Distribution::child(&context, config.bundles)?;
         let (mending_child, mending) = Mending::child(&context, &jobs, &distribution);

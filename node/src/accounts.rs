@@ -4,9 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use twinmcp_actors::accounts::{AccountsConfig, MailConfig, SignUp, SmtpPassword, SmtpTls};
+use twinmcp_actors::accounts::{
+    AccountsConfig, MailConfig, MfaConfig, Required, SignUp, SmtpPassword, SmtpTls,
+};
 
-use crate::config::{Config, MailTls, SignUpMode};
+use crate::config::{Config, MailTls, MfaRequired, SignUpMode};
 use crate::public_url;
 
 /// Largest file of a password, in bytes.
@@ -54,6 +56,15 @@ pub(crate) fn config(config: &Config, address: SocketAddr) -> Result<AccountsCon
             password: password(&mail.password_file)?,
             from: mail.from.clone(),
             outbox: PathBuf::new(),
+        },
+        mfa: MfaConfig {
+            required: match config.mfa.required {
+                MfaRequired::Nobody => Required::Nobody,
+                MfaRequired::Operators => Required::Operators,
+                MfaRequired::Everybody => Required::Everybody,
+            },
+            issuer: config.mfa.issuer.clone(),
+            fresh_ms: config.mfa.fresh_seconds.saturating_mul(1_000),
         },
     })
 }

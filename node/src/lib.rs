@@ -25,6 +25,7 @@ mod node;
 mod outside_key;
 mod peers;
 mod public_url;
+mod qr;
 mod telemetry;
 mod tls;
 mod ui;
@@ -34,8 +35,8 @@ pub use api::openapi_document;
 pub use backup::RestoreError;
 pub use config::{
     AccountsConfig, Config, DnsConfig, EmbeddingsConfig, HttpConfig, IngestConfig, LimitsConfig, MailConfig,
-    MailTls, NodeConfig, PeersConfig, Problem, Problems, SearchConfig, SignUpMode, StorageConfig,
-    TelemetryConfig,
+    MailTls, MfaConfig, MfaRequired, NodeConfig, PeersConfig, Problem, Problems, SearchConfig, SignUpMode,
+    StorageConfig, TelemetryConfig,
 };
 pub use data_dir::DataDirError;
 pub use dns::{DnsError, GeoError};

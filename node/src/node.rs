@@ -28,7 +28,7 @@ use twinmcp_storage::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::accounts;
 use crate::api::{
     AccountsApi, AddApi, ApiKeysApi, AppsApi, AuthApi, CatalogueApi, ClientsApi, ClusterApi, Context7Api,
-    FORMS_AT_ONCE_MAX, Health, HealthApi, JobsApi, LibrariesApi, OauthApi, RefreshApi, RotationsApi,
+    FORMS_AT_ONCE_MAX, Health, HealthApi, JobsApi, LibrariesApi, MfaApi, OauthApi, RefreshApi, RotationsApi,
     RouteApi, SigningKeysApi, Tools, ToolsApi, UsageApi, routes,
 };
 use crate::backroom::NodeBackroom;
@@ -366,6 +366,7 @@ fn apis(
         HealthApi { health },
         (
             AuthApi { accounts: actors.accounts.clone() },
+            MfaApi { accounts: actors.accounts.clone() },
             AccountsApi { accounts: actors.accounts.clone() },
             AppsApi { oauth: actors.oauth.clone() },
             OauthApi { oauth: actors.oauth.clone(), accounts: actors.accounts.clone() },

@@ -9,8 +9,9 @@ mod oauth;
 use std::path::PathBuf;
 
 use crate::accounts::{
-    self, Account, Link, LinkCommand, Links, Method, PasswordHash, Person, PersonAdded, PersonCommand,
-    Purpose, Ring, Session, SessionCommand, SignIn, Tries, TryCommand, Which, Who,
+    self, Account, FactorCommand, Factors, Link, LinkCommand, Links, Method, PasswordHash, Person,
+    PersonAdded, PersonCommand, Proof, Purpose, Renewal, Ring, Session, SessionCommand, SignIn, Totp, Tries,
+    TryCommand, Which, WhichFactor, Who,
 };
 use crate::api_keys::{self, ApiKey, KeyRing, SecretHash};
 use crate::catalogue::{self, Entry, Known};
@@ -338,6 +339,7 @@ fn people_are_written_as_they_always_were() {
         replaces: Some(secret()),
         who: Who::email(&email),
         rehashed: Some(password()),
+        proof: Some(Proof::Totp { step: 59_000_000 }),
     };
     check("command-accounts-session-begin", &sessions(SessionCommand::Begin(Box::new(sign_in))));
     check("command-accounts-session-seen", &sessions(SessionCommand::Seen { secret_hash: secret() }));
@@ -362,6 +364,35 @@ fn people_are_written_as_they_always_were() {
         lock_ms_max: 3_600_000,
     };
     check("command-accounts-try-failed", &Command::Accounts(accounts::Command::Try(failed)));
+}
+
+#[test]
+fn second_factors_are_written_as_they_always_were() {
+    let totp = Totp { sealed: vec![7; 3], added_at: at(), last_step: 59_000_000, used_at: at() };
+    let factors =
+        Factors { totp: Some(totp), backup_codes: vec![secret()], backup_codes_made_at: Some(at()) };
+    check("factors", &factors);
+    let check = |name: &str, command| {
+        let command = Command::Accounts(accounts::Command::Factor(command));
+        check(&format!("command-accounts-factor-{name}"), &command);
+    };
+    let add = FactorCommand::AddTotp {
+        account: account(),
+        generation: 3,
+        sealed: vec![7; 3],
+        step: 59_000_000,
+        renewal: Renewal { session: session(), secret_hash: secret() },
+        backup_codes: vec![secret()],
+    };
+    check("add-totp", add);
+    let backup_codes = vec![secret()];
+    check(
+        "make-backup-codes",
+        FactorCommand::MakeBackupCodes { account: account(), generation: 3, backup_codes },
+    );
+    let which = WhichFactor::Totp;
+    check("remove-totp", FactorCommand::Remove { account: account(), generation: 3, which });
+    check("reset", FactorCommand::Reset { account: account() });
 }
 
 #[test]

@@ -75,6 +75,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("robotxt", &["actors"]),
     ("quick-xml", &["actors"]),
     ("argon2", &["actors"]),
+    ("totp-rs", &["actors"]),
+    ("qrcode", &["node"]),
     ("lettre", &["actors"]),
     // Signing and verifying of tokens.
     ("aws-lc-rs", &["actors"]),

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::factors::MfaConfig;
+
 /// Who may make an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SignUp {
@@ -95,6 +97,8 @@ pub struct AccountsConfig {
     pub hashes_waiting_max: usize,
     /// How letters leave.
     pub mail: MailConfig,
+    /// How second factors are dealt with.
+    pub mfa: MfaConfig,
 }
 
 impl Default for AccountsConfig {
@@ -114,6 +118,7 @@ impl Default for AccountsConfig {
             hash_threads: 0,
             hashes_waiting_max: 64,
             mail: MailConfig::default(),
+            mfa: MfaConfig::default(),
         }
     }
 }

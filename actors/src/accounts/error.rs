@@ -7,6 +7,7 @@ use twinmcp_storage::engine::StorageError;
 
 use super::hashing::HashingError;
 use super::password::PasswordError;
+use crate::seal::VaultError;
 use crate::slot::Unanswered;
 
 /// Why an account could not be made, opened, changed or read.
@@ -27,8 +28,35 @@ pub enum AccountsError {
     /// The password of somebody who is signed in is wrong.
     #[error("the current password is wrong")]
     WrongPassword,
+    /// The code is not the right one, or was used.
+    #[error("the code is wrong or was used")]
+    WrongCode,
+    /// What was shown in the first step of a sign-in is none of ours, too old, or of somebody who has changed since.
+    #[error("the sign-in took too long; begin again")]
+    SignInExpired,
+    /// What was offered is none of ours, too old, or somebody else's.
+    #[error("this took too long; begin again")]
+    OfferRefused,
+    /// Whoever is signed in did so too long ago for this.
+    #[error("sign in once more: this is only done within {} minutes of a sign-in", max_age_s / 60)]
+    NotFresh {
+        /// How old a sign-in may be, in seconds.
+        max_age_s: u64,
+    },
+    /// There is one of the kind already.
+    #[error("there is one already; remove it first")]
+    FactorThere,
+    /// There is none of the kind.
+    #[error("there is no such second factor")]
+    NoFactor,
+    /// The last factor of somebody who has to have one.
+    #[error("this service asks for a second factor; it can only be removed when there is another")]
+    FactorRequired,
+    /// What secrets are sealed with is not there yet.
+    #[error("this node cannot read secrets yet")]
+    NotReady,
     /// Too many were wrong: the right one is not taken either.
-    #[error("too many passwords were wrong; try again in {retry_after_s} s")]
+    #[error("too many passwords or codes were wrong; try again in {retry_after_s} s")]
     Locked {
         /// For how long.
         retry_after_s: u64,
@@ -77,4 +105,14 @@ pub enum AccountsError {
     /// No id could be made.
     #[error("failed to make an id")]
     Entropy(#[from] EntropyError),
+}
+
+impl From<VaultError> for AccountsError {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::NotReady => Self::NotReady,
+            VaultError::Storage(cause) => Self::Storage(cause),
+            VaultError::Entropy(cause) => Self::Entropy(cause),
+        }
+    }
 }

@@ -79,6 +79,15 @@ pub(super) fn password_changed(service: &str) -> Letter {
     letter("Your password was changed", service, &body)
 }
 
+/// To somebody whose second factors were changed.
+pub(super) fn factors_changed(service: &str) -> Letter {
+    let body = format!(
+        "what is asked beside your password was changed: a second factor was added or removed, or backup codes were made.\r\n\r\n\
+         If it was not you, choose another password at {service}/reset\r\nand tell whoever runs the service."
+    );
+    letter("Your second factors were changed", service, &body)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@ use opentelemetry::metrics::Counter;
 use opentelemetry::{KeyValue, global};
 
 use super::AccountsError;
+use super::SignInStep;
 use super::hashing::HashingError;
 
 #[derive(Clone)]
@@ -31,9 +32,10 @@ impl Metrics {
         }))
     }
 
-    pub(super) fn signed_in<T>(&self, result: &Result<T, AccountsError>) {
+    pub(super) fn signed_in(&self, result: &Result<SignInStep, AccountsError>) {
         let outcome = match result {
-            Ok(_) => "ok",
+            Ok(SignInStep::Session(_)) => "ok",
+            Ok(SignInStep::Challenge(_)) => "challenged",
             Err(AccountsError::WrongCredentials) => "wrong",
             Err(AccountsError::Locked { .. }) => "locked",
             Err(AccountsError::Hashing(HashingError::Full)) => "overload",

@@ -1,6 +1,6 @@
 //! Accounts: who owns keys, libraries and jobs, and how people sign in.
 //!
-//! [`Accounts`] is the only way in; its methods stand by meaning in `sign_in`, `sign_up` and `people`. A change becomes a
+//! [`Accounts`] is the only way in; its methods stand by meaning in `sign_in`, `sign_up`, `people` and `factors`. A change becomes a
 //! replicated command and is answered once a quorum holds it; reading, and telling who is signed in, pass no mailbox.
 //!
 //! Invariants: a password is compared only after its tries were counted (`guard`) and in the bounded pool
@@ -9,6 +9,7 @@
 
 mod config;
 mod error;
+mod factors;
 mod guard;
 mod hashing;
 mod letters;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tracing::instrument;
-use twinmcp_cluster::Cluster;
+use twinmcp_cluster::{Cluster, ClusterKeys};
 use twinmcp_storage::accounts::{self, Account, Email, NAME_BYTES_MAX};
 use twinmcp_storage::clock::{Clock, Entropy};
 use twinmcp_storage::command::{Command, Outcome};
@@ -35,21 +36,27 @@ use twinmcp_storage::ids::AccountId;
 
 pub use self::config::{AccountsConfig, MailConfig, SignUp, SmtpPassword, SmtpTls};
 pub use self::error::AccountsError;
+pub use self::factors::challenge::{Challenge, ChallengeAnswer};
+pub use self::factors::enrol::{FactorAdded, TotpOffer};
+pub use self::factors::{Factor, FactorsView, MfaConfig, Required};
 pub use self::hashing::HashingError;
 pub use self::password::{PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, PasswordError};
 pub use self::people::{AccountExport, NewPerson, PersonMade, PersonView};
 pub use self::post::MailError;
-pub use self::sign_in::{NewSession, SignInRequest, SignedIn};
+pub use self::sign_in::{NewSession, SignInRequest, SignInStep, SignedIn};
 pub use self::sign_up::{LinkUse, OpenLink};
 pub use self::token::Token;
 pub use twinmcp_storage::accounts::Method;
 
+use self::factors::metrics::FactorMetrics;
+pub(crate) use self::factors::policy::FactorPolicy;
 use self::guard::Guard;
 use self::hashing::Hashing;
 use self::metrics::Metrics;
 use self::post::Post;
 use self::sign_up::Letterbox;
 use crate::context::Context;
+use crate::seal::Vault;
 use crate::slot::{REPLY_DEADLINE, Slot, Unanswered, answer_when_done};
 use crate::supervisor::Child;
 
@@ -92,13 +99,17 @@ pub struct Accounts {
     hashing: Hashing,
     post: Post,
     letterbox: Letterbox,
+    vault: Vault,
+    policy: FactorPolicy,
     metrics: Metrics,
+    factor_metrics: FactorMetrics,
 }
 
 impl Accounts {
     pub(crate) fn child(
         context: &Arc<Context>,
         mut config: AccountsConfig,
+        keys: ClusterKeys,
     ) -> Result<(Child, Self), MailError> {
         if config.mail.outbox.as_os_str().is_empty() {
             config.mail.outbox = context.data_dir.join("outbox");
@@ -111,6 +122,7 @@ impl Accounts {
         let metrics = Metrics::new();
         let post = Post::new(&config.mail, Arc::clone(&clock), Arc::clone(&entropy), metrics.clone())?;
         let hashing = Hashing::new(config.hash_threads, config.hashes_waiting_max);
+        let policy = FactorPolicy::new(context.cluster.clone(), config.mfa.required);
         let accounts = Self {
             slot,
             cluster: context.cluster.clone(),
@@ -121,9 +133,17 @@ impl Accounts {
             hashing,
             post,
             letterbox: Letterbox::default(),
+            vault: Vault::new(context.cluster.clone(), keys),
+            policy,
             metrics,
+            factor_metrics: FactorMetrics::new(),
         };
         Ok((child, accounts))
+    }
+
+    /// Who has to have a second factor.
+    pub(crate) fn factor_policy(&self) -> FactorPolicy {
+        self.policy.clone()
     }
 
     /// Makes an account that people call `name`: a machine's, until somebody can sign in to it.

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use tracing::instrument;
 use twinmcp_storage::accounts::{
-    self, Method, Person, Session, SessionCommand, SignIn, TryCommand, Which, Who, session, sessions, tries,
+    self, Method, PasswordHash, Person, Proof, Session, SessionCommand, SignIn, TryCommand, Which, Who,
+    factors, session, sessions, tries,
 };
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::command::Outcome;
 use twinmcp_storage::ids::{AccountId, SessionId};
 
+use super::factors::challenge::Challenge;
 use super::guard::{Allowance, Attempt};
 use super::password::{Compared, Password};
 use super::{Accounts, AccountsError, Token, email, network};
@@ -32,6 +34,8 @@ pub struct SignedIn {
     pub signed_in_at: Timestamp,
     /// What they showed: `amr`.
     pub methods: Vec<Method>,
+    /// Whether the policy asks for more than that: then they may add a second factor, and nothing else.
+    pub lacks_factor: bool,
 }
 
 /// Somebody who wants to sign in.
@@ -58,23 +62,47 @@ pub struct NewSession {
     pub session: Session,
 }
 
+/// What became of the first step of a sign-in.
+#[derive(Debug, Clone)]
+pub enum SignInStep {
+    /// They are signed in.
+    Session(Box<NewSession>),
+    /// They have to show a second factor.
+    Challenge(Challenge),
+}
+
+/// Somebody who has shown who they are.
+pub(super) struct Arrival<'a> {
+    /// Who, as they were when it was compared.
+    pub(super) person: &'a Person,
+    /// What they have shown.
+    pub(super) methods: Vec<Method>,
+    /// A stronger hash of the same password.
+    pub(super) rehashed: Option<PasswordHash>,
+    /// What is spent for the second factor.
+    pub(super) proof: Option<Proof>,
+    pub(super) address: IpAddr,
+    pub(super) client: &'a str,
+    pub(super) replaces: Option<&'a str>,
+}
+
 /// The tries of one sign-in: of the e-mail, and of the network.
 pub(super) struct Attempts([Attempt; 2]);
 
 impl Accounts {
-    /// Signs somebody in.
+    /// Signs somebody in, or asks for their second factor.
     ///
     /// # Errors
     /// [`AccountsError::WrongCredentials`] whatever of it is wrong; [`AccountsError::Locked`] after too many of those, also for the
     /// right password; [`AccountsError::Hashing`] when too many sign in at once.
     #[instrument(name = "accounts.sign_in", skip_all)]
-    pub async fn sign_in(&self, asked: SignInRequest<'_>) -> Result<NewSession, AccountsError> {
+    pub async fn sign_in(&self, asked: SignInRequest<'_>) -> Result<SignInStep, AccountsError> {
         let result = self.try_sign_in(asked).await;
         self.metrics.signed_in(&result);
         result
     }
 
-    async fn try_sign_in(&self, asked: SignInRequest<'_>) -> Result<NewSession, AccountsError> {
+    async fn try_sign_in(&self, asked: SignInRequest<'_>) -> Result<SignInStep, AccountsError> {
         let email = email(asked.email)?;
         let password = Arc::new(Password::typed(asked.password)?);
         let attempts = self.admit(Who::email(&email), asked.address)?;
@@ -90,32 +118,61 @@ impl Accounts {
             Compared::RightButWeak => Some(self.hashing.hash(password).await?),
             _ => None,
         };
-        let secret = Token::random(&*self.entropy)?;
-        let sign_in = SignIn {
-            account: person.account.clone(),
-            generation: person.generation,
-            id: SessionId::random(self.clock.now(), &*self.entropy)?,
-            secret_hash: secret.hash(),
-            methods: vec![Method::Password],
-            idle_ms: self.config.session_idle_ms,
-            life_ms: self.config.session_life_ms,
-            client: cut(asked.client),
-            address: asked.address.to_string(),
-            replaces: asked.replaces.and_then(Token::parse).map(|token| token.hash()),
-            who: Who::email(&email),
-            rehashed,
+        let methods = vec![Method::Password];
+        let needed = factors(self.cluster.reader(), &person.account)?;
+        if needed.are_needed() {
+            let challenge = self.challenge(&person, methods, rehashed, &needed)?;
+            return Ok(SignInStep::Challenge(challenge));
+        }
+        let arrival = Arrival {
+            person: &person,
+            methods: methods.clone(),
+            rehashed: rehashed.clone(),
+            proof: None,
+            address: asked.address,
+            client: asked.client,
+            replaces: asked.replaces,
         };
-        let outcome =
-            self.change(accounts::Command::Session(SessionCommand::Begin(Box::new(sign_in)))).await?;
-        let session = session(self.cluster.reader(), &secret.hash())?;
-        match (outcome, session) {
-            (Outcome::Done, Some(session)) => {
+        match self.begin(arrival).await? {
+            (Outcome::Done, Some(new)) => {
                 attempts.succeeded();
-                Ok(NewSession { secret, session })
+                Ok(SignInStep::Session(Box::new(new)))
+            }
+            // A factor that this node had not heard of.
+            (Outcome::Burnt, _) => {
+                let needed = factors(self.cluster.reader(), &person.account)?;
+                Ok(SignInStep::Challenge(self.challenge(&person, methods, rehashed, &needed)?))
             }
             // Locked, disabled or changed since it was compared.
             _ => Err(AccountsError::WrongCredentials),
         }
+    }
+
+    /// Begins the session of somebody who has shown who they are. [`Outcome::Burnt`] when a second factor is missing or was used.
+    pub(super) async fn begin(
+        &self,
+        arrival: Arrival<'_>,
+    ) -> Result<(Outcome, Option<NewSession>), AccountsError> {
+        let secret = Token::random(&*self.entropy)?;
+        let sign_in = SignIn {
+            account: arrival.person.account.clone(),
+            generation: arrival.person.generation,
+            id: SessionId::random(self.clock.now(), &*self.entropy)?,
+            secret_hash: secret.hash(),
+            methods: arrival.methods,
+            idle_ms: self.config.session_idle_ms,
+            life_ms: self.config.session_life_ms,
+            client: cut(arrival.client),
+            address: arrival.address.to_string(),
+            replaces: arrival.replaces.and_then(Token::parse).map(|token| token.hash()),
+            who: Who::email(&arrival.person.email),
+            rehashed: arrival.rehashed,
+            proof: arrival.proof,
+        };
+        let outcome =
+            self.change(accounts::Command::Session(SessionCommand::Begin(Box::new(sign_in)))).await?;
+        let session = session(self.cluster.reader(), &secret.hash())?;
+        Ok((outcome, session.map(|session| NewSession { secret, session })))
     }
 
     /// Who is signed in with this secret. Reads this node's own state.
@@ -126,7 +183,9 @@ impl Accounts {
         if let Some(session) = &found {
             self.note_use(session, now);
         }
-        Ok(found.map(|session| SignedIn {
+        let Some(session) = found else { return Ok(None) };
+        Ok(Some(SignedIn {
+            lacks_factor: self.lacks_factor(&session.account, &session.methods)?,
             session: session.id,
             account: session.account,
             signed_in_at: session.signed_in_at,
@@ -176,8 +235,8 @@ impl Accounts {
         }
     }
 
-    /// Lets a password be tried, if not too many were wrong.
-    fn admit(&self, who: Who, address: IpAddr) -> Result<Attempts, AccountsError> {
+    /// Lets a password or a code be tried, if not too many were wrong.
+    pub(super) fn admit(&self, who: Who, address: IpAddr) -> Result<Attempts, AccountsError> {
         let now = self.clock.now();
         let admit = |who: Who, lock_after: u32| {
             let config = &self.config;
@@ -192,8 +251,8 @@ impl Accounts {
         Ok(Attempts([admit(who, self.config.lock_after)?, admit(network, self.config.address_lock_after)?]))
     }
 
-    /// Counts a wrong password, and reports the count when it is due.
-    async fn failed(&self, attempts: &Attempts) -> Result<(), AccountsError> {
+    /// Counts a wrong password or code, and reports the count when it is due.
+    pub(super) async fn failed(&self, attempts: &Attempts) -> Result<(), AccountsError> {
         for attempt in &attempts.0 {
             let agreed = tries(self.cluster.reader(), &attempt.who)?;
             let count = attempt.failed(agreed, self.clock.now());
@@ -225,7 +284,7 @@ impl Accounts {
 }
 
 impl Attempts {
-    fn succeeded(&self) {
+    pub(super) fn succeeded(&self) {
         // What a network did wrong is not made good by one right password.
         self.0[0].succeeded();
     }

@@ -59,7 +59,10 @@ impl World {
         password: &str,
     ) -> Result<NewSession, AccountsError> {
         let request = SignInRequest { email, password, address, client: "test/1\n", replaces: None };
-        self.people().sign_in(request).await
+        match self.people().sign_in(request).await? {
+            SignInStep::Session(new) => Ok(*new),
+            SignInStep::Challenge(_) => panic!("no second factor was added"),
+        }
     }
 
     fn signed_in(&self, session: &NewSession) -> Option<SignedIn> {

@@ -13,6 +13,7 @@ use twinmcp_storage::oauth::grant::LEEWAY_MS;
 use twinmcp_storage::oauth::signing_key::Algorithm;
 use twinmcp_storage::scope::Scope;
 
+use super::assurance::Assurance;
 use super::keys::{ACCESS_TYPE, Keys};
 
 /// Longest JWT that is looked at, in bytes.
@@ -102,6 +103,10 @@ impl AccessToken {
             jti: self.id.clone(),
             scope: scope_text(&self.scopes),
             auth_time: self.signed_in.as_ref().map(|signed_in| signed_in.at.as_secs()),
+            acr: self
+                .signed_in
+                .as_ref()
+                .map(|signed_in| Assurance::of(&signed_in.methods).as_str().to_owned()),
             amr: self.signed_in.as_ref().map(|signed_in| signed_in.methods.clone()),
             sid: self.signed_in.as_ref().and_then(|signed_in| signed_in.session.clone()),
             grant: self.grant.as_ref().map(ToString::to_string),
@@ -160,6 +165,9 @@ struct Claims {
     scope: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     auth_time: Option<u64>,
+    /// Told to others; here `amr` tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    acr: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     amr: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

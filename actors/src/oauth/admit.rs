@@ -7,7 +7,7 @@ use twinmcp_storage::engine::StorageError;
 use twinmcp_storage::oauth::grant;
 
 use super::Oauth;
-use super::access_token::AccessToken;
+use super::access_token::{AccessToken, Subject};
 use super::dpop::{ProofError, Proven};
 use super::token_text::is_opaque_access;
 
@@ -38,6 +38,9 @@ pub enum AdmitError {
     /// The proof carries no nonce of this node; this one is good.
     #[error("the proof has to carry the nonce of the answer's header 'DPoP-Nonce'")]
     Nonce(String),
+    /// The policy asks a second factor of the person, who had shown none when it was allowed.
+    #[error("a second factor is asked of the person, and they had shown none")]
+    Weak,
     /// The store cannot be read.
     #[error("failed to read what was revoked")]
     Storage(#[from] StorageError),
@@ -53,6 +56,11 @@ impl Oauth {
         let token = self.verify(shown.text)?.ok_or(AdmitError::Refused)?;
         if !self.0.resources.is_for(&token.resources, shown.path) {
             return Err(AdmitError::Refused);
+        }
+        if let (Subject::Person(account), Some(signed_in)) = (&token.subject, &token.signed_in)
+            && self.lacks_factor(account, &signed_in.methods)?
+        {
+            return Err(AdmitError::Weak);
         }
         let Some(key) = token.dpop_jkt else {
             if shown.is_bound {

@@ -13,6 +13,7 @@ use twinmcp_storage::oauth::client::{Client, GrantType};
 use twinmcp_storage::scope::Scope;
 
 use super::access_token::scope_text;
+use super::assurance::Assurance;
 use super::error::{ErrorCode, Refused};
 use super::params::Params;
 use super::redirect::{self, Target};
@@ -65,6 +66,8 @@ pub(super) struct Manner {
     pub(super) max_age_s: Option<u64>,
     /// They signed in after this moment.
     pub(super) signed_in_after: Option<Timestamp>,
+    /// They have shown at least so much.
+    pub(super) assurance: Option<Assurance>,
 }
 
 /// Where a refusal goes.
@@ -190,7 +193,10 @@ fn manner(params: &Params) -> Result<Manner, Refused> {
     if let Some(max_age) = params.get("max_age") {
         let seconds = max_age.parse().map_err(|_| Refused::request("'max_age' is a number of seconds."))?;
         manner.max_age_s = Some(seconds);
+        // No sign-in is that fresh: it asks for one (OpenID Connect Core, 3.1.2.1).
+        manner.sign_in |= seconds == 0;
     }
+    manner.assurance = params.get("acr_values").and_then(Assurance::asked);
     Ok(manner)
 }
 
@@ -207,6 +213,8 @@ pub(super) fn signed_in_after(params: &Params) -> Option<Timestamp> {
 pub(super) enum Step {
     /// The person signs in.
     SignIn,
+    /// The person adds a second factor: they have none, or would have shown it.
+    AddFactor,
     /// The person is asked.
     Ask,
     /// Nothing: a code is sent.
@@ -226,7 +234,7 @@ pub(super) fn next(
 ) -> Result<Step, Refused> {
     let fresh = |person: &&Person| {
         let age_s = now.millis_since(person.signed_in_at) / 1000;
-        manner.max_age_s.is_none_or(|max_age_s| age_s <= max_age_s)
+        manner.max_age_s.is_none_or(|max_age_s| max_age_s == 0 || age_s <= max_age_s)
             && manner.signed_in_after.map_or(!manner.sign_in, |after| after <= person.signed_in_at)
     };
     let Some(person) = person.filter(fresh) else {
@@ -238,6 +246,13 @@ pub(super) fn next(
         }
         return Ok(Step::SignIn);
     };
+    if manner.assurance.is_some_and(|asked| Assurance::of(&person.methods) < asked) {
+        if manner.silent {
+            let description = "The person has no second factor, and may not be asked to add one.";
+            return Err(Refused::new(ErrorCode::UnmetAuthenticationRequirements, description));
+        }
+        return Ok(Step::AddFactor);
+    }
     if !person.is_admin
         && let Some(scope) =
             asked.scopes.iter().find(|scope| matches!(scope, Scope::Admin | Scope::MetricsRead))

@@ -46,6 +46,8 @@ codes! {
     LoginRequired = "login_required",
     /// The person has to be asked, and may not be (OpenID Connect Core, 3.1.2.6).
     ConsentRequired = "consent_required",
+    /// The person has not shown as much as is asked, and cannot (RFC 9470, 5).
+    UnmetAuthenticationRequirements = "unmet_authentication_requirements",
     /// The pushed request is unknown, was used or has expired (RFC 9126, 2.2).
     InvalidRequestUri = "invalid_request_uri",
     /// A redirect URI that no client may have (RFC 7591, 3.2.2).

@@ -37,6 +37,11 @@ pub enum Authorization {
         /// The query of the request.
         query: String,
     },
+    /// The person has to add a second factor, then the request is made again with this query.
+    AddFactor {
+        /// The query of the request.
+        query: String,
+    },
     /// The person is asked.
     Ask(Box<Question>),
 }
@@ -114,6 +119,7 @@ impl Oauth {
             Ok(Step::SignIn) => Ok(Authorization::SignIn {
                 query: self.query_after_sign_in(query, &asked.redirect_uri, manner.sign_in),
             }),
+            Ok(Step::AddFactor) => Ok(Authorization::AddFactor { query: query.to_owned() }),
             Ok(Step::Ask) => {
                 let person = person.map(|person| person.session.clone()).unwrap_or_default();
                 self.question(asked, person, &client)

@@ -10,6 +10,7 @@
 mod access_token;
 mod admit;
 mod apps;
+mod assurance;
 mod authorize;
 mod client;
 mod clients;
@@ -41,6 +42,7 @@ use twinmcp_cluster::{Cluster, ClusterKeys};
 use twinmcp_storage::clock::{Clock, Entropy, EntropyError, Timestamp};
 use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::engine::StorageError;
+use twinmcp_storage::ids::AccountId;
 use twinmcp_storage::oauth::grant::{ACCESS_MS_MAX, LEEWAY_MS, Limits};
 use twinmcp_storage::oauth::signing_key::Algorithm;
 use twinmcp_storage::oauth::{self, base_key, signing_key as agreed};
@@ -49,6 +51,7 @@ use twinmcp_storage::transaction::Change;
 pub use self::access_token::{AccessToken, SignIn, Subject, scope_text};
 pub use self::admit::{AdmitError, ShownToken};
 pub use self::apps::App;
+pub use self::assurance::Assurance;
 pub use self::authorize::Person;
 pub use self::device::{DeviceCodes, DeviceQuestion};
 pub use self::dpop::{ProofError, Proven};
@@ -69,6 +72,7 @@ use self::dpop::Proofs;
 use self::issue::Issuer;
 use self::keys::{Keys, Sealers};
 use self::signing_key::PrivateKey;
+use crate::accounts::FactorPolicy;
 use crate::context::Context;
 use crate::supervisor::Child;
 
@@ -156,6 +160,7 @@ struct Inner {
     documents: Documents,
     pace: Pace,
     proofs: Proofs,
+    policy: FactorPolicy,
     /// Of access tokens by the hash of their text: verified, but perhaps expired or revoked since.
     verified: Cache<[u8; 32], Arc<AccessToken>>,
 }
@@ -165,6 +170,7 @@ impl Oauth {
         context: &Arc<Context>,
         config: OauthConfig,
         keys: ClusterKeys,
+        policy: FactorPolicy,
     ) -> Result<(Child, Self), EntropyError> {
         let oauth = Self(Arc::new(Inner {
             resources: Resources::new(&config.issuer),
@@ -175,6 +181,7 @@ impl Oauth {
             documents: Documents::new(context.outbound.clone(), Arc::clone(&context.clock)),
             pace: Pace::new(),
             proofs: Proofs::new(&*context.entropy)?,
+            policy,
             verified: Cache::new(VERIFIED_MAX),
             config,
         }));
@@ -225,6 +232,11 @@ impl Oauth {
     pub async fn revoke_key(&self, kid: &str) -> Result<bool, OauthError> {
         let command = agreed::Command::Revoke { kid: kid.to_owned() };
         Ok(self.propose(oauth::Command::SigningKey(command)).await? == Outcome::Done)
+    }
+
+    /// Whether somebody who has shown `methods` has shown less than the policy asks of them.
+    fn lacks_factor(&self, account: &AccountId, methods: &[String]) -> Result<bool, StorageError> {
+        Ok(Assurance::of(methods) < Assurance::Two && self.0.policy.asks(account)?)
     }
 
     fn now(&self) -> Timestamp {

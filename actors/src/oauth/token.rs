@@ -15,6 +15,7 @@ use twinmcp_storage::oauth::signing_key::Algorithm;
 use twinmcp_storage::scope::Scope;
 
 use super::access_token::{AccessToken, SignIn, Subject};
+use super::assurance::Assurance;
 use super::clients::{self, GRANT_TYPES};
 use super::dpop::{ProofError, Proven};
 use super::error::{ErrorCode, OauthError, Refused};
@@ -140,6 +141,10 @@ impl Oauth {
         if let Some(grant) = grant::get(self.0.cluster.reader(), &id)? {
             narrowed(params, &grant)?;
             self.0.resources.granted(params.resources(), &grant.allowed.resources)?;
+            if self.lacks_factor(&grant.allowed.account, &grant.allowed.methods)? {
+                let description = "A second factor is asked of the person since; send them here again.";
+                return Err(Refused::grant(description).into());
+            }
         }
         let next = self.0.issuer.refresh(&id)?;
         let config = &self.0.config;
@@ -279,6 +284,7 @@ impl Oauth {
             "exp": token.expires_at.as_secs(),
             "iat": token.issued_at.as_secs(),
             "auth_time": grant.allowed.signed_in_at.as_secs(),
+            "acr": Assurance::of(&grant.allowed.methods).as_str(),
             "amr": grant.allowed.methods,
             "at_hash": URL_SAFE_NO_PAD.encode(half.as_ref().get(..16).unwrap_or_default()),
         });

@@ -9,7 +9,7 @@ use twinmcp_actors::accounts::{NewPerson, PersonMade};
 use twinmcp_storage::scope::Scope;
 
 use super::Tag;
-use super::auth::PersonRecord;
+use super::auth::{PersonRecord, Taken};
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::failures::invalid_id;
@@ -179,6 +179,24 @@ impl AccountsApi {
         let id = id.parse().map_err(|error| invalid_id(&error))?;
         let view = self.accounts.manage_person(&id, asked.disabled, asked.operator).await?;
         Ok(Json(PersonRecord::from(&view)))
+    }
+
+    /// Takes somebody's second factors away.
+    ///
+    /// For whoever has lost them, once you know that it is them: their password alone signs them in then, and every session ends. Needs
+    /// `admin`.
+    #[oai(path = "/:id/mfa", method = "delete", operation_id = "reset_factors")]
+    async fn reset_factors(
+        &self,
+        caller: Caller,
+        /// The account's id.
+        #[oai(example = "path_example")]
+        id: Path<String>,
+    ) -> Result<Taken, ApiError> {
+        caller.may(Scope::Admin)?;
+        let id = id.parse().map_err(|error| invalid_id(&error))?;
+        self.accounts.reset_factors(&id).await?;
+        Ok(Taken::Done)
     }
 }
 

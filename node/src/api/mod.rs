@@ -45,7 +45,7 @@ pub(crate) use self::add::{AddApi, FORMS_AT_ONCE_MAX};
 pub(crate) use self::answer::{docs_text, libraries_text, marks};
 pub(crate) use self::api_keys::ApiKeysApi;
 pub(crate) use self::apps::AppsApi;
-pub(crate) use self::auth::AuthApi;
+pub(crate) use self::auth::{AuthApi, MfaApi};
 pub(crate) use self::catalogue::CatalogueApi;
 pub(crate) use self::clients::ClientsApi;
 pub(crate) use self::cluster::ClusterApi;
@@ -91,7 +91,7 @@ pub(crate) enum Tag {
 }
 
 /// Endpoints about who somebody is, and what they are allowed.
-pub(crate) type IdentityApis = (AuthApi, AccountsApi, AppsApi, OauthApi, ClientsApi, SigningKeysApi);
+pub(crate) type IdentityApis = (AuthApi, MfaApi, AccountsApi, AppsApi, OauthApi, ClientsApi, SigningKeysApi);
 
 /// Every endpoint of the document.
 pub(crate) type Apis = (
@@ -147,7 +147,7 @@ pub(crate) fn routes(
     authorize: impl Endpoint + 'static,
     pages: Route,
 ) -> Route {
-    let (.., (_, _, _, OauthApi { oauth, .. }, ..)) = &apis;
+    let (.., (_, _, _, _, OauthApi { oauth, .. }, ..)) = &apis;
     let oauth = oauth.clone();
     let document = bytes::Bytes::from(openapi_document());
     let page = bytes::Bytes::from(document::swagger_page());

@@ -8,6 +8,7 @@ use poem::http::header;
 use poem::{Endpoint, IntoResponse, Response, Route, get};
 use serde_json::{Value, json};
 use twinmcp_actors::Oauth;
+use twinmcp_actors::oauth::Assurance;
 use twinmcp_storage::scope::Scope;
 
 /// How long metadata may be kept, in seconds.
@@ -78,7 +79,8 @@ fn server_metadata(oauth: &Oauth) -> Value {
         "dpop_signing_alg_values_supported": ["ES256", "EdDSA", "RS256", "PS256"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": algorithms,
-        "claims_supported": ["sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "amr", "azp", "at_hash", "sid", "name", "email", "email_verified"],
+        "claims_supported": ["sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "azp", "at_hash", "sid", "name", "email", "email_verified"],
+        "acr_values_supported": Assurance::ALL.map(Assurance::as_str),
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
         "request_parameter_supported": false,
         "request_uri_parameter_supported": false,

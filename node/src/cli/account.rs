@@ -51,6 +51,13 @@ pub(super) enum AccountCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// Take somebody's second factors away, for whoever has lost them, and end their sessions
+    ResetMfa {
+        /// The account's id, as `list` shows it
+        id: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
     /// Let somebody in again
     Enable {
         /// The account's id, as `list` shows it
@@ -93,14 +100,16 @@ pub(super) async fn account(command: AccountCommand) -> Result<(), CliError> {
         }
         AccountCommand::Disable { id, client } => manage(&client, &id, true).await,
         AccountCommand::Enable { id, client } => manage(&client, &id, false).await,
+        AccountCommand::ResetMfa { id, client } => {
+            node(&client)?.delete(&format!("/api/accounts/{}/mfa", checked(&id)?)).await?;
+            tell(&format!("{id} has no second factor any more, and every session has ended"));
+            Ok(())
+        }
     }
 }
 
 async fn manage(client: &ClientArgs, id: &str, disabled: bool) -> Result<(), CliError> {
-    if id.contains(['/', '?', '#', '%']) {
-        let message = format!("`{id}` is no id of an account; `twinmcp admin account list` shows them");
-        return Err(CliError::Usage(message));
-    }
+    let id = checked(id)?;
     let changed = json!({ "disabled": disabled });
     let _: Value = node(client)?.patch(&format!("/api/accounts/{id}"), &changed).await?;
     tell(&format!(
@@ -108,6 +117,15 @@ async fn manage(client: &ClientArgs, id: &str, disabled: bool) -> Result<(), Cli
         if disabled { "is kept out, and every session has ended" } else { "may sign in" }
     ));
     Ok(())
+}
+
+/// An id that stays one part of a path.
+fn checked(id: &str) -> Result<&str, CliError> {
+    if id.contains(['/', '?', '#', '%']) {
+        let message = format!("`{id}` is no id of an account; `twinmcp admin account list` shows them");
+        return Err(CliError::Usage(message));
+    }
+    Ok(id)
 }
 
 fn node(client: &ClientArgs) -> Result<Node, CliError> {

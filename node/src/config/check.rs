@@ -364,6 +364,13 @@ impl Config {
         let waiting = accounts.hashes_waiting_max <= 100_000;
         require(waiting, "accounts", "hashes_waiting_max", "must be 0 to 100000");
 
+        let mfa = &self.mfa;
+        let fresh = (60..=86_400).contains(&mfa.fresh_seconds);
+        require(fresh, "mfa", "fresh_seconds", "must be 60 to 86400 seconds");
+        let issuer = (1..=64).contains(&mfa.issuer.len())
+            && !mfa.issuer.contains(|letter: char| letter == ':' || letter.is_control());
+        require(issuer, "mfa", "issuer", "must have 1 to 64 bytes and no colon");
+
         let oauth = &self.oauth;
         let algorithms = &oauth.signing_algorithms;
         let distinct = algorithms.iter().enumerate().all(|(at, one)| !algorithms[..at].contains(one));

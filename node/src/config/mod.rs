@@ -334,6 +334,31 @@ section! {
     }
 }
 
+/// Who has to have a second factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MfaRequired {
+    /// Nobody; people may have one.
+    Nobody,
+    /// Who runs this service.
+    Operators,
+    /// Every person.
+    Everybody,
+}
+
+section! {
+    /// Second factors of people who sign in.
+    MfaConfig = "mfa" {
+        /// Who has to have one: `nobody` (people may), `operators` or `everybody`. Who has none is led to add one after the password, and can do
+        /// nothing else before.
+        required: MfaRequired = MfaRequired::Nobody,
+        /// What the service is called in an authenticator app.
+        issuer: String = "TwinMCP".to_owned(),
+        /// How long after a sign-in factors may be added and removed, in seconds; later the person signs in once more.
+        fresh_seconds: u64 = 600,
+    }
+}
+
 /// What tokens are signed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SigningAlgorithm(pub twinmcp_storage::oauth::signing_key::Algorithm);
@@ -459,6 +484,8 @@ config! {
     limits: LimitsConfig,
     /// Section `accounts`.
     accounts: AccountsConfig,
+    /// Section `mfa`.
+    mfa: MfaConfig,
     /// Section `mail`.
     mail: MailConfig,
     /// Section `oauth`.

@@ -23,6 +23,16 @@ pub(super) fn challenge(error: &ApiError, path: &str, issuer: &str) -> Option<He
             let code = error.code();
             format!("DPoP realm=\"twinmcp\", error=\"{code}\", algs=\"ES256 EdDSA RS256 PS256\", {metadata}")
         }
+        // A fresher or a stronger sign-in (RFC 9470, 3).
+        StatusCode::UNAUTHORIZED if error.code() == "insufficient_user_authentication" => {
+            let member = |name: &str| error.member(name).map(ToString::to_string);
+            let acr = member("acr_values").map(|acr| format!(", acr_values={acr}")).unwrap_or_default();
+            let max_age =
+                member("max_age").map(|max_age| format!(", max_age=\"{max_age}\"")).unwrap_or_default();
+            format!(
+                "Bearer realm=\"twinmcp\", error=\"insufficient_user_authentication\"{acr}{max_age}, {metadata}"
+            )
+        }
         StatusCode::UNAUTHORIZED => {
             let is_refused = matches!(error.code(), "invalid_api_key" | "invalid_token");
             let why = if is_refused { ", error=\"invalid_token\"" } else { "" };
@@ -60,6 +70,10 @@ mod tests {
         let lacking = error(StatusCode::FORBIDDEN, "insufficient_scope").with("scope", "keys:write");
         let lacking = told(&lacking, "/api/keys").unwrap();
         assert!(lacking.contains("error=\"insufficient_scope\", scope=\"keys:write\""), "{lacking}");
+        let stale = error(StatusCode::UNAUTHORIZED, "insufficient_user_authentication").with("max_age", 600);
+        let stale = told(&stale.with("acr_values", "aal2"), "/api/keys").unwrap();
+        let asks = "error=\"insufficient_user_authentication\", acr_values=\"aal2\", max_age=\"600\"";
+        assert!(stale.contains(asks), "{stale}");
         assert_eq!(told(&error(StatusCode::FORBIDDEN, "origin_not_allowed"), "/mcp"), None);
         assert_eq!(told(&error(StatusCode::NOT_FOUND, "not_found"), "/mcp"), None);
     }

@@ -34,7 +34,7 @@ use tokio::sync::Semaphore;
 use tracing::Instrument;
 use twinmcp_actors::accounts::{AccountsError, SignedIn};
 use twinmcp_actors::api_keys::VerifyError;
-use twinmcp_actors::oauth::{AccessToken, AdmitError, ShownToken, looks_like_access_token};
+use twinmcp_actors::oauth::{AccessToken, AdmitError, Assurance, ShownToken, looks_like_access_token};
 use twinmcp_actors::usage::{Decision, LimitKey, Limits};
 use twinmcp_storage::api_keys::ApiKey;
 use twinmcp_storage::clock::{Clock, Entropy};
@@ -48,7 +48,7 @@ pub(crate) use self::origin::Origin;
 use self::origin::{Allowed, Foreign};
 use self::pace::Pace;
 pub(crate) use self::server::Server;
-pub(crate) use self::session::Session;
+pub(crate) use self::session::{Enrolling, Session};
 use self::trace::Trace;
 use crate::api::{ApiError, Shape};
 use crate::config::HttpConfig;
@@ -275,6 +275,11 @@ impl<E: Endpoint> Front<E> {
                 let message = crate::api::sentence(&format!("{error}: refresh it, or sign in again"));
                 Err(refused("invalid_token", message))
             }
+            Err(error @ AdmitError::Weak) => {
+                let message = crate::api::sentence(&format!("{error}: send them to sign in again"));
+                let error = refused("insufficient_user_authentication", message);
+                Err(error.with("acr_values", Assurance::Two.as_str()))
+            }
             Err(error @ AdmitError::Proof(_)) => {
                 Err(refused("invalid_dpop_proof", crate::api::sentence(&error.to_string())))
             }
@@ -311,7 +316,7 @@ impl<E: Endpoint> Front<E> {
         // Only a request with the cookie costs a look.
         let signed_in = session::secret(request.headers()).map(&self.config.signed_in).transpose()?.flatten();
         if let Some(signed_in) = signed_in {
-            request.extensions_mut().insert(signed_in);
+            Session::put(&mut request, signed_in);
         }
         // hyper leaves the body out of an answer to HEAD.
         if request.method() == Method::HEAD {

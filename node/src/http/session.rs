@@ -8,13 +8,15 @@ use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
-use twinmcp_actors::accounts::{SignedIn, Token};
+use twinmcp_actors::accounts::{Challenge, SignedIn, Token};
 
 use super::origin::Origin;
 use crate::api::ApiError;
 
 /// The session's secret.
 pub(crate) const SESSION_COOKIE: &str = "__Host-twinmcp";
+/// What somebody has shown who still has to show a second factor, sealed.
+const PENDING_COOKIE: &str = "__Host-twinmcp-pending";
 /// What forms are bound to before somebody signs in.
 const FORM_COOKIE: &str = "__Host-twinmcp-form";
 /// Tells tokens of forms from whatever else is made from the same secret.
@@ -32,6 +34,21 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 /// The secret of the session in a request's cookie, whatever it is worth.
 pub(crate) fn secret(headers: &HeaderMap) -> Option<&str> {
     cookie(headers, SESSION_COOKIE)
+}
+
+/// The ticket of a sign-in that waits for a second factor, whatever it is worth.
+pub(crate) fn pending(headers: &HeaderMap) -> Option<&str> {
+    cookie(headers, PENDING_COOKIE)
+}
+
+/// `Set-Cookie` for a sign-in that waits for a second factor.
+pub(crate) fn wait(challenge: &Challenge) -> String {
+    set_cookie(PENDING_COOKIE, &challenge.ticket, challenge.life_s)
+}
+
+/// `Set-Cookie` that takes that back.
+pub(crate) fn waited() -> String {
+    set_cookie(PENDING_COOKIE, "", 0)
 }
 
 fn set_cookie(name: &str, value: &str, max_age_s: u64) -> String {
@@ -86,13 +103,26 @@ fn comes_from_here(request: &Request) -> bool {
 pub(crate) struct Session(pub(crate) SignedIn);
 
 impl Session {
-    /// Who is signed in, as the front found it.
+    /// Who is signed in, as the front found it; nobody who still has to add a second factor.
     pub(crate) fn of(request: &Request) -> Option<&SignedIn> {
         request.extensions().get::<SignedIn>()
     }
 
+    /// Puts who is signed in into a request.
+    pub(crate) fn put(request: &mut Request, signed_in: SignedIn) {
+        if signed_in.lacks_factor {
+            request.extensions_mut().insert(Limited(signed_in));
+        } else {
+            request.extensions_mut().insert(signed_in);
+        }
+    }
+
     /// Somebody who is signed in and, should the request change something, sent it from here.
     fn require(request: &Request) -> Result<Self, ApiError> {
+        if let Some(Limited(_)) = request.extensions().get() {
+            let message = "This service asks for a second factor. Add one first, at `/mfa` or by `POST /api/auth/mfa/totp`.";
+            return Err(ApiError::new(StatusCode::FORBIDDEN, "second_factor_required", message));
+        }
         let signed_in = Self::of(request).cloned().ok_or_else(|| {
             let message =
                 "Sign in first, at `/signin` or by `POST /api/auth/sign-in`; the session's cookie is needed.";
@@ -105,36 +135,73 @@ impl Session {
     }
 }
 
-impl<'a> ApiExtractor<'a> for Session {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
-    type ParamType = ();
-    type ParamRawType = ();
+/// Somebody whose session only opens what is needed to add a second factor.
+#[derive(Debug, Clone)]
+struct Limited(SignedIn);
 
-    fn register(registry: &mut Registry) {
-        let scheme = MetaSecurityScheme {
-            ty: "apiKey",
-            description: Some("The cookie of a person who is signed in."),
-            name: Some(SESSION_COOKIE),
-            key_in: Some("cookie"),
-            scheme: None,
-            bearer_format: None,
-            flows: None,
-            openid_connect_url: None,
+/// Somebody who is signed in, also one who still has to add a second factor: for the few endpoints that are needed for that.
+#[derive(Debug, Clone)]
+pub(crate) struct Enrolling(pub(crate) SignedIn);
+
+impl Enrolling {
+    /// Who is signed in, with or without all that the policy asks for.
+    pub(crate) fn of(request: &Request) -> Option<&SignedIn> {
+        let limited = request.extensions().get::<Limited>().map(|Limited(signed_in)| signed_in);
+        limited.or_else(|| Session::of(request))
+    }
+
+    fn require(request: &Request) -> Result<Self, ApiError> {
+        let Some(Limited(signed_in)) = request.extensions().get::<Limited>() else {
+            return Session::require(request).map(|Session(signed_in)| Self(signed_in));
         };
-        registry.create_security_scheme("session", scheme);
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            same_site(request)?;
+        }
+        Ok(Self(signed_in.clone()))
     }
+}
 
-    fn security_schemes() -> Vec<&'static str> {
-        vec!["session"]
-    }
+macro_rules! extractor {
+    ($name:ident) => {
+        impl<'a> ApiExtractor<'a> for $name {
+            const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+            type ParamType = ();
+            type ParamRawType = ();
 
-    async fn from_request(
-        request: &'a Request,
-        _: &mut RequestBody,
-        _: ExtractParamOptions<()>,
-    ) -> poem::Result<Self> {
-        Ok(Self::require(request)?)
-    }
+            fn register(registry: &mut Registry) {
+                register_scheme(registry);
+            }
+
+            fn security_schemes() -> Vec<&'static str> {
+                vec!["session"]
+            }
+
+            async fn from_request(
+                request: &'a Request,
+                _: &mut RequestBody,
+                _: ExtractParamOptions<()>,
+            ) -> poem::Result<Self> {
+                Ok(Self::require(request)?)
+            }
+        }
+    };
+}
+
+extractor!(Session);
+extractor!(Enrolling);
+
+fn register_scheme(registry: &mut Registry) {
+    let scheme = MetaSecurityScheme {
+        ty: "apiKey",
+        description: Some("The cookie of a person who is signed in."),
+        name: Some(SESSION_COOKIE),
+        key_in: Some("cookie"),
+        scheme: None,
+        bearer_format: None,
+        flows: None,
+        openid_connect_url: None,
+    };
+    registry.create_security_scheme("session", scheme);
 }
 
 /// What a page's forms are bound to: the session, else a cookie set with the page.

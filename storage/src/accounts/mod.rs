@@ -1,14 +1,15 @@
 //! Accounts: the people and machines that own keys, libraries and jobs.
 //!
 //! A machine is an [`Account`] and its keys. Somebody who signs in is a [`Person`] beside it, with
-//! [`Session`]s, [`Link`]s sent by mail, and [`Tries`] of passwords; each has a file of its own.
+//! [`Session`]s, [`Factors`], [`Link`]s sent by mail, and [`Tries`] of passwords; each has a file of its own.
 //!
 //! Key layout, in [`Keyspace::Accounts`]: `a/<account>` -> [`Account`]; `p/<account>` -> [`Person`];
-//! `e/<e-mail>` -> the account that has it; `s/<hash>` -> [`Session`]; `r/<account>` -> [`Ring`], which sessions the
+//! `e/<e-mail>` -> the account that has it; `f/<account>` -> [`Factors`]; `s/<hash>` -> [`Session`]; `r/<account>` -> [`Ring`], which sessions the
 //! account has; `l/<hash>` -> [`Link`]; `n/<account or e-mail>` -> [`Links`], which links were made for it;
 //! `t/<who>` -> [`Tries`]; `q/<name>` and `q/<name>/<number>` -> what is forgotten first (`shelf`).
 
 mod email;
+mod factors;
 mod links;
 mod people;
 mod sessions;
@@ -27,6 +28,9 @@ use crate::record::Record;
 use crate::transaction::{self, Transaction};
 
 pub use self::email::{EMAIL_BYTES_MAX, Email, InvalidEmail};
+pub use self::factors::{
+    BACKUP_CODES, Command as FactorCommand, Factors, Proof, Renewal, Totp, WhichFactor, factors,
+};
 pub use self::links::{Command as LinkCommand, LINKS_EACH_MAX, LINKS_MAX, Link, Links, Purpose, link};
 pub use self::people::{
     Command as PersonCommand, PasswordHash, Person, PersonAdded, by_email, people, person,
@@ -76,6 +80,8 @@ pub enum Command {
     Link(LinkCommand),
     /// Wrong passwords.
     Try(TryCommand),
+    /// A change to what somebody shows beside the password.
+    Factor(FactorCommand),
 }
 
 pub(crate) fn apply(
@@ -95,6 +101,7 @@ pub(crate) fn apply(
         Command::Session(command) => sessions::apply(transaction, at, command),
         Command::Link(command) => links::apply(transaction, at, command),
         Command::Try(command) => tries::apply(transaction, at, command),
+        Command::Factor(command) => factors::apply(transaction, at, command),
     }
 }
 

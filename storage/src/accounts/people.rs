@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::email::Email;
-use super::{Account, links, sessions};
+use super::{Account, factors, links, sessions};
 use crate::api_keys;
 use crate::clock::Timestamp;
 use crate::command::Outcome;
@@ -170,6 +170,7 @@ pub(super) fn apply(
                 grant::revoke_all(transaction, at, account, None)?;
                 links::forget_all(transaction, account)?;
                 api_keys::remove_all(transaction, account)?;
+                factors::forget(transaction, account);
                 transaction.remove(Keyspace::Accounts, email_key(&person.email));
                 transaction.remove(Keyspace::Accounts, key(account));
                 transaction.remove(Keyspace::Accounts, super::key(account));
@@ -257,7 +258,8 @@ pub(super) fn rehash(
     put(transaction, &person)
 }
 
-fn renew(transaction: &mut Transaction<'_>, person: &mut Person) -> Result<(), StorageError> {
+/// Begins a new generation.
+pub(super) fn renew(transaction: &mut Transaction<'_>, person: &mut Person) -> Result<(), StorageError> {
     person.generation = person.generation.wrapping_add(1);
     links::forget_all(transaction, &person.account)
 }
@@ -266,7 +268,7 @@ fn take_email(transaction: &mut Transaction<'_>, email: &Email, account: &Accoun
     transaction.put_bytes(Keyspace::Accounts, email_key(email), account.as_str().as_bytes().to_vec());
 }
 
-fn put(transaction: &mut Transaction<'_>, person: &Person) -> Result<(), StorageError> {
+pub(super) fn put(transaction: &mut Transaction<'_>, person: &Person) -> Result<(), StorageError> {
     transaction.put(Keyspace::Accounts, key(&person.account), person)
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::factors::{self, Proof, Renewal};
 use super::people::{self, PasswordHash, person};
 use super::tries::{self, Who};
 use crate::api_keys::SecretHash;
@@ -38,6 +39,18 @@ impl Method {
             Self::HardwareKey => "hwk",
             Self::Sms => "sms",
         }
+    }
+
+    /// Whether these are two factors of different kinds: something known, and something had.
+    pub fn are_two_factors(methods: &[Self]) -> bool {
+        let is_known = |method: &Self| matches!(method, Self::Password);
+        methods.iter().any(is_known) && methods.iter().any(|method| !is_known(method))
+    }
+
+    /// `amr` of somebody who has shown these: each by its name, and `mfa` for two factors.
+    pub fn amr_of(methods: &[Self]) -> Vec<String> {
+        let mfa = Self::are_two_factors(methods).then_some("mfa");
+        methods.iter().map(|method| method.amr()).chain(mfa).map(str::to_owned).collect()
     }
 }
 
@@ -116,6 +129,8 @@ pub struct SignIn {
     pub who: Who,
     /// A stronger hash of the same password.
     pub rehashed: Option<PasswordHash>,
+    /// What they have shown beside it; needed of whoever has a factor.
+    pub proof: Option<Proof>,
 }
 
 /// Which sessions of an account.
@@ -132,8 +147,10 @@ pub enum Which {
 /// A change to sessions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// Begins a session. [`Outcome::NotFound`] for somebody who is not there or disabled, [`Outcome::Stale`] when what was
-    /// compared has changed since or tries are locked, [`Outcome::AlreadyExists`] when the secret is taken.
+    /// Begins a session, or begins the one of this browser and person anew, which keeps its name. [`Outcome::NotFound`] for somebody
+    /// who is not there or disabled, [`Outcome::Stale`] when what was compared has changed since or tries are locked,
+    /// [`Outcome::AlreadyExists`] when the secret is taken, [`Outcome::Burnt`] when a second factor is needed and the proof is
+    /// none, or was used.
     Begin(Box<SignIn>),
     /// Notes that a session is in use. [`Outcome::NotFound`], [`Outcome::Stale`] when it has ended.
     Seen {
@@ -182,28 +199,43 @@ fn begin(
 ) -> Result<Outcome, StorageError> {
     let person = person(transaction, &sign_in.account)?.filter(|person| person.disabled_at.is_none());
     let Some(person) = person else { return Ok(Outcome::NotFound) };
-    let locked = tries::tries(transaction, &sign_in.who)?.is_some_and(|tries| tries.locked_for_ms(at) > 0);
-    if locked || person.generation != sign_in.generation {
+    let factor = Who::factor(&sign_in.account);
+    if is_locked(transaction, at, &sign_in.who)?
+        || (sign_in.proof.is_some() && is_locked(transaction, at, &factor)?)
+        || person.generation != sign_in.generation
+    {
         return Ok(Outcome::Stale);
     }
     if session(transaction, &sign_in.secret_hash)?.is_some() {
         return Ok(Outcome::AlreadyExists);
     }
-    // Whoever held this browser's session before may be somebody else.
-    if let Some(before) =
-        sign_in.replaces.as_ref().map(|hash| session(transaction, hash)).transpose()?.flatten()
-    {
-        end(transaction, at, &before.account, |id| *id == before.id)?;
+    if !factors::spend(transaction, at, &sign_in.account, sign_in.proof.as_ref())? {
+        return Ok(Outcome::Burnt);
     }
+    let before = sign_in.replaces.as_ref().map(|hash| session(transaction, hash)).transpose()?.flatten();
+    let before = before.filter(|session| session.is_valid(at));
+    let id = match before {
+        // The same person shows once more who they are: what they allowed in this session stays.
+        Some(before) if before.account == sign_in.account => {
+            transaction.remove(Keyspace::Accounts, key(&before.secret_hash));
+            before.id
+        }
+        Some(before) => {
+            end(transaction, at, &before.account, |id| *id == before.id)?;
+            sign_in.id.clone()
+        }
+        None => sign_in.id.clone(),
+    };
     let mut ring = ring(transaction, &sign_in.account)?;
+    ring.sessions.retain(|(other, _)| *other != id);
     while ring.sessions.len() >= SESSIONS_PER_ACCOUNT_MAX {
         let (_, hash) = ring.sessions.remove(0);
         transaction.remove(Keyspace::Accounts, key(&hash));
     }
-    ring.sessions.push((sign_in.id.clone(), sign_in.secret_hash));
+    ring.sessions.push((id.clone(), sign_in.secret_hash));
     transaction.put(Keyspace::Accounts, ring_key(&sign_in.account), &ring)?;
     let session = Session {
-        id: sign_in.id.clone(),
+        id,
         account: sign_in.account.clone(),
         secret_hash: sign_in.secret_hash,
         signed_in_at: at,
@@ -216,10 +248,44 @@ fn begin(
     };
     transaction.put(Keyspace::Accounts, key(&sign_in.secret_hash), &session)?;
     tries::forget(transaction, &sign_in.who)?;
+    tries::forget(transaction, &factor)?;
     if let Some(password) = &sign_in.rehashed {
         people::rehash(transaction, person, password.clone())?;
     }
     Ok(Outcome::Done)
+}
+
+fn is_locked(transaction: &Transaction<'_>, at: Timestamp, who: &Who) -> Result<bool, StorageError> {
+    Ok(tries::tries(transaction, who)?.is_some_and(|tries| tries.locked_for_ms(at) > 0))
+}
+
+/// Gives a session another secret and notes what its person has shown in it; whether there is such a session.
+pub(super) fn renew(
+    transaction: &mut Transaction<'_>,
+    at: Timestamp,
+    account: &AccountId,
+    renewal: &Renewal,
+    method: Method,
+) -> Result<bool, StorageError> {
+    let mut ring = ring(transaction, account)?;
+    let Some(entry) = ring.sessions.iter_mut().find(|(id, _)| *id == renewal.session) else {
+        return Ok(false);
+    };
+    let before = session(transaction, &entry.1)?.filter(|session| session.is_valid(at));
+    let Some(mut renewed) = before else { return Ok(false) };
+    if session(transaction, &renewal.secret_hash)?.is_some() {
+        return Ok(false);
+    }
+    transaction.remove(Keyspace::Accounts, key(&entry.1));
+    entry.1 = renewal.secret_hash;
+    renewed.secret_hash = renewal.secret_hash;
+    renewed.seen_at = at;
+    if !renewed.methods.contains(&method) {
+        renewed.methods.push(method);
+    }
+    transaction.put(Keyspace::Accounts, ring_key(account), &ring)?;
+    transaction.put(Keyspace::Accounts, key(&renewal.secret_hash), &renewed)?;
+    Ok(true)
 }
 
 /// Ends every session of an account but `keep`.

@@ -1,5 +1,7 @@
 //! People, sessions, links and tries as the log decides them.
 
+mod factors;
+
 use super::*;
 use crate::api_keys::{self, SecretHash};
 use crate::engine::{Durability, Engine as _, MemoryEngine};
@@ -55,6 +57,7 @@ impl World {
             replaces: None,
             who: who(),
             rehashed: None,
+            proof: None,
         };
         change(&mut sign_in);
         self.apply(&Command::Session(SessionCommand::Begin(Box::new(sign_in))))

@@ -10,6 +10,7 @@ use super::shelf;
 use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
+use crate::ids::AccountId;
 use crate::record::Record;
 use crate::transaction::{self, Transaction};
 
@@ -28,6 +29,11 @@ impl Who {
     /// Whoever tries to be the one with this e-mail.
     pub fn email(email: &Email) -> Self {
         Self(blake3::derive_key("twinmcp 2026-11 tries of an e-mail", email.as_str().as_bytes()))
+    }
+
+    /// Whoever shows a second factor of this account, which only happens after the password was right.
+    pub fn factor(account: &AccountId) -> Self {
+        Self(blake3::derive_key("twinmcp 2026-11 tries of a second factor", account.as_str().as_bytes()))
     }
 
     /// Whoever comes from this network, as text.

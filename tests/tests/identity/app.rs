@@ -24,6 +24,27 @@ pub(super) fn base64url(bytes: &[u8]) -> String {
     text
 }
 
+/// What `BASE64URL` without padding stands for.
+pub(super) fn from_base64url(text: &str) -> Vec<u8> {
+    let (mut bytes, mut bits, mut count) = (Vec::new(), 0_u32, 0);
+    for letter in text.bytes() {
+        let value = match letter {
+            b'A'..=b'Z' => letter - b'A',
+            b'a'..=b'z' => letter - b'a' + 26,
+            b'0'..=b'9' => letter - b'0' + 52,
+            b'-' => 62,
+            _ => 63,
+        };
+        bits = bits << 6 | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count & 255) as u8);
+        }
+    }
+    bytes
+}
+
 /// `Basic` credentials of a client (RFC 6749, 2.3.1).
 pub(super) fn basic(id: &str, secret: &str) -> String {
     let padded = base64url(format!("{id}:{secret}").as_bytes()).replace('-', "+").replace('_', "/");

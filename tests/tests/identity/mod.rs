@@ -1,6 +1,9 @@
 //! Who somebody is: the negative cases of `docs/identity.md`, each in a test that has its number.
 
 mod app;
+mod authenticator;
+mod mfa;
+mod mfa_cluster;
 mod oauth;
 mod oauth_cluster;
 mod people;

@@ -17,6 +17,19 @@ impl From<AccountsError> for ApiError {
             AccountsError::LinkRefused => refused(StatusCode::FORBIDDEN, "link_refused"),
             AccountsError::WrongCredentials => refused(StatusCode::UNAUTHORIZED, "wrong_credentials"),
             AccountsError::WrongPassword => refused(StatusCode::FORBIDDEN, "wrong_password"),
+            AccountsError::WrongCode => refused(StatusCode::FORBIDDEN, "wrong_code"),
+            AccountsError::SignInExpired => refused(StatusCode::UNAUTHORIZED, "sign_in_expired"),
+            AccountsError::OfferRefused => refused(StatusCode::FORBIDDEN, "offer_refused"),
+            AccountsError::NotFresh { max_age_s } => {
+                refused(StatusCode::UNAUTHORIZED, "insufficient_user_authentication")
+                    .with("max_age", max_age_s)
+            }
+            AccountsError::FactorThere => refused(StatusCode::CONFLICT, "factor_exists"),
+            AccountsError::FactorRequired => refused(StatusCode::CONFLICT, "factor_required"),
+            AccountsError::NoFactor => refused(StatusCode::NOT_FOUND, "factor_not_found"),
+            AccountsError::NotReady => {
+                refused(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable").retry_after(1)
+            }
             AccountsError::SignUpClosed => refused(StatusCode::FORBIDDEN, "sign_up_closed"),
             AccountsError::EmailTaken => refused(StatusCode::CONFLICT, "email_taken"),
             AccountsError::Changed => refused(StatusCode::CONFLICT, "changed_meanwhile"),

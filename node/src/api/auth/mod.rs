@@ -4,6 +4,8 @@
 //! service's own pages, and from programs, never from another site's page.
 
 mod failure;
+mod mfa;
+mod mfa_shapes;
 mod shapes;
 
 use poem::Request;
@@ -11,9 +13,11 @@ use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
 use twinmcp_actors::Accounts;
-use twinmcp_actors::accounts::{AccountsError, LinkUse, SignInRequest, SignedIn};
+use twinmcp_actors::accounts::{AccountsError, LinkUse, NewSession, SignInRequest, SignInStep, SignedIn};
 use twinmcp_storage::accounts::Which;
 
+pub(crate) use self::mfa::MfaApi;
+use self::mfa_shapes::ChallengeRecord;
 pub(crate) use self::shapes::PersonRecord;
 use self::shapes::{
     ChangeEmailBody, ChangeNameBody, ChangePasswordBody, ConfirmBody, EmailBody, ExportRecord, LinkBody,
@@ -23,7 +27,7 @@ use super::Tag;
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::failures::invalid_id;
-use crate::http::{Session, address_of, session};
+use crate::http::{Enrolling, Session, address_of, session};
 
 #[derive(ApiResponse)]
 pub(crate) enum Began {
@@ -38,6 +42,29 @@ pub(crate) enum Began {
         #[oai(header = "Cache-Control")]
         String,
     ),
+    /// The password was right, and a second factor is needed: go on with `POST /api/auth/mfa/challenge`.
+    #[oai(status = 202)]
+    Challenge(
+        Json<ChallengeRecord>,
+        /// The cookie `__Host-twinmcp-pending`, which goes back with the factor.
+        #[oai(header = "Set-Cookie")]
+        String,
+        /// Always `no-store`.
+        #[oai(header = "Cache-Control")]
+        String,
+    ),
+}
+
+impl Began {
+    fn session(accounts: &Accounts, new: &NewSession) -> Result<Self, ApiError> {
+        let person = accounts.person(&new.session.account)?.ok_or(AccountsError::NotFound)?;
+        let told = SignedInRecord {
+            account: PersonRecord::from(&person),
+            session: SessionRecord::new(&new.session, true),
+        };
+        let life_s = accounts.config().session_life_ms / 1_000;
+        Ok(Self::Session(Json(told), session::begin(&new.secret, life_s), "no-store".to_owned()))
+    }
 }
 
 #[derive(ApiResponse)]
@@ -106,11 +133,11 @@ impl AuthApi {
 
     /// Signs in.
     ///
-    /// 401 `wrong_credentials` whatever of it is wrong; 429 `too_many_attempts` after too many of those, also for the right password.
+    /// With a second factor the answer is 202 and no session yet. 401 `wrong_credentials` whatever of it is wrong; 429 `too_many_attempts` after too many of those, also for the right password.
     #[oai(path = "/sign-in", method = "post", operation_id = "sign_in")]
     async fn sign_in(&self, request: &Request, asked: JsonBody<SignInBody>) -> Result<Began, ApiError> {
         session::same_site(request)?;
-        let new = self
+        let step = self
             .accounts
             .sign_in(SignInRequest {
                 email: &asked.email,
@@ -120,20 +147,20 @@ impl AuthApi {
                 replaces: session::secret(request.headers()),
             })
             .await?;
-        let person = self.accounts.person(&new.session.account)?.ok_or(AccountsError::NotFound)?;
-        let told = SignedInRecord {
-            account: PersonRecord::from(&person),
-            session: SessionRecord::new(&new.session, true),
-        };
-        let life_s = self.accounts.config().session_life_ms / 1_000;
-        Ok(Began::Session(Json(told), session::begin(&new.secret, life_s), "no-store".to_owned()))
+        match step {
+            SignInStep::Session(new) => Began::session(&self.accounts, &new),
+            SignInStep::Challenge(challenge) => {
+                let cookie = session::wait(&challenge);
+                Ok(Began::Challenge(Json(ChallengeRecord::from(&challenge)), cookie, "no-store".to_owned()))
+            }
+        }
     }
 
     /// Signs out.
     ///
     /// Ends the session that asks: here at once, on every other node within the replication bound.
     #[oai(path = "/sign-out", method = "post", operation_id = "sign_out")]
-    async fn sign_out(&self, caller: Session) -> Result<Ended, ApiError> {
+    async fn sign_out(&self, caller: Enrolling) -> Result<Ended, ApiError> {
         let which = Which::One(caller.0.session);
         self.accounts.end_sessions(&caller.0.account, which).await?;
         Ok(Ended::Done(session::end()))

@@ -3,7 +3,7 @@
 use poem_openapi::Object;
 use poem_openapi::types::Example;
 use twinmcp_actors::accounts::{AccountExport, PersonView};
-use twinmcp_storage::accounts::Session;
+use twinmcp_storage::accounts::{Method, Session};
 
 /// An e-mail address and a password.
 #[derive(Debug, Object)]
@@ -209,7 +209,7 @@ pub(crate) struct SessionRecord {
     client: String,
     /// The address it came from.
     address: String,
-    /// What was shown to sign in (RFC 8176): `pwd`.
+    /// What was shown to sign in (RFC 8176): `pwd`, `otp`, `hwk`, `sms`, and `mfa` for two factors.
     methods: Vec<String>,
     /// When it began, RFC 3339.
     signed_in_at: String,
@@ -226,7 +226,7 @@ impl SessionRecord {
             current,
             client: session.client.clone(),
             address: session.address.clone(),
-            methods: session.methods.iter().map(|method| method.amr().to_owned()).collect(),
+            methods: Method::amr_of(&session.methods),
             signed_in_at: session.signed_in_at.to_string(),
             seen_at: session.seen_at.to_string(),
             expires_at: session.expires_at.to_string(),

@@ -5,7 +5,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object};
 use serde_json::Value;
 use twinmcp_actors::accounts::PersonView;
-use twinmcp_actors::oauth::{AccessToken, DeviceCodes, Introspection, Tokens, scope_text};
+use twinmcp_actors::oauth::{AccessToken, Assurance, DeviceCodes, Introspection, Tokens, scope_text};
 
 /// Tokens (RFC 6749, 5.1).
 #[derive(Debug, Clone, Object)]
@@ -88,6 +88,10 @@ pub(crate) struct IntrospectionBody {
     iat: Option<u64>,
     /// Its name.
     jti: Option<String>,
+    /// When the person signed in, Unix time (RFC 9470, 6.2).
+    auth_time: Option<u64>,
+    /// How surely they were known: `aal1`, or `aal2` with a second factor.
+    acr: Option<String>,
 }
 
 impl Example for IntrospectionBody {
@@ -103,6 +107,8 @@ impl Example for IntrospectionBody {
             exp: Some(1_795_438_570),
             iat: Some(1_795_437_970),
             jti: Some("m3w…".to_owned()),
+            auth_time: Some(1_795_437_900),
+            acr: Some("aal1".to_owned()),
         }
     }
 }
@@ -134,6 +140,8 @@ pub(super) fn introspected(told: &Introspection, issuer: &str) -> Introspected {
                 .refresh
                 .as_ref()
                 .map(|refresh| refresh.idle_until.min(refresh.absolute_until).as_secs()),
+            auth_time: Some(grant.allowed.signed_in_at.as_secs()),
+            acr: Some(acr(&grant.allowed.methods)),
             ..IntrospectionBody::default()
         },
     };
@@ -152,7 +160,13 @@ fn access(token: &AccessToken, issuer: &str) -> IntrospectionBody {
         exp: Some(token.expires_at.as_secs()),
         iat: Some(token.issued_at.as_secs()),
         jti: Some(token.id.clone()),
+        auth_time: token.signed_in.as_ref().map(|signed_in| signed_in.at.as_secs()),
+        acr: token.signed_in.as_ref().map(|signed_in| acr(&signed_in.methods)),
     }
+}
+
+fn acr(methods: &[String]) -> String {
+    Assurance::of(methods).as_str().to_owned()
 }
 
 #[derive(ApiResponse)]

@@ -5,9 +5,11 @@ use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Request, Response};
 use reqwest::Url;
 use twinmcp_actors::oauth::{Authorization, Person, Question};
+use twinmcp_storage::accounts::Method;
 use twinmcp_storage::scope::Scope;
 
 use super::super::POLICY;
+use super::sign_in::{again, with_return};
 use super::{Form, Frame, People, see_other, with_form};
 use crate::api::ApiError;
 use crate::http::Session;
@@ -43,9 +45,12 @@ pub(super) async fn show(people: People, request: Request) -> Result<Response, A
         Authorization::Redirect(url) => Ok(see_other(&url, None)),
         Authorization::SignIn { query } => {
             let back = format!("{AUTHORIZE}?{query}");
-            let query =
-                form_urlencoded::Serializer::new(String::new()).append_pair("return_to", &back).finish();
-            Ok(see_other(&format!("/signin?{query}"), None))
+            // Whoever is signed in is here because that is not enough.
+            let next = if person.is_some() { again(&back) } else { with_return("/signin", &back) };
+            Ok(see_other(&next, None))
+        }
+        Authorization::AddFactor { query } => {
+            Ok(see_other(&with_return("/mfa", &format!("{AUTHORIZE}?{query}")), None))
         }
         Authorization::Ask(question) => ask(&people, &request, *question),
     }
@@ -70,7 +75,7 @@ pub(super) fn person(people: &People, request: &Request) -> Result<Option<Person
         account: signed_in.account.clone(),
         session: signed_in.session.to_string(),
         signed_in_at: signed_in.signed_in_at,
-        methods: signed_in.methods.iter().map(|method| method.amr().to_owned()).collect(),
+        methods: Method::amr_of(&signed_in.methods),
         is_admin: known.person.is_operator,
     }))
 }

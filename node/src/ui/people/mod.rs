@@ -1,4 +1,4 @@
-//! Pages of people: sign-in, sign-up, the links of letters, settings, and what programs ask of them.
+//! Pages of people: sign-in, sign-up, second factors, the links of letters, settings, and what programs ask of them.
 //!
 //! Each is a form that works without JavaScript. A form that is sent is checked first
 //! ([`FormBinding`]): it was made for this browser and sent from here. What went wrong stands in the page, with
@@ -6,7 +6,9 @@
 
 pub(crate) mod authorize;
 mod device;
+mod factor;
 mod link;
+mod mfa;
 mod settings;
 mod sign_in;
 mod sign_up;
@@ -39,6 +41,11 @@ pub(crate) struct People {
 pub(super) fn routes(route: Route, people: &People) -> Route {
     route
         .at("/signin", get(page(people, sign_in::show)).post(page(people, sign_in::submit)))
+        .at("/signin/factor", get(page(people, factor::show)).post(page(people, factor::submit)))
+        .at("/mfa", get(page(people, mfa::show)))
+        .at("/mfa/totp", get(page(people, mfa::offer_totp)).post(page(people, mfa::confirm_totp)))
+        .at("/mfa/totp/remove", post(page(people, mfa::remove_totp)))
+        .at("/mfa/codes", post(page(people, mfa::make_codes)))
         .at("/signout", post(page(people, sign_in::leave)))
         .at("/signup", get(page(people, sign_up::show)).post(page(people, sign_up::submit)))
         .at("/verify", get(page(people, link::show)).post(page(people, link::submit)))

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use poem::{Request, Response};
-use twinmcp_actors::accounts::{AccountsError, PASSWORD_CHARS_MIN, SignedIn};
+use twinmcp_actors::accounts::{AccountsError, FactorsView, PASSWORD_CHARS_MIN, SignedIn};
 use twinmcp_actors::oauth::App;
 use twinmcp_storage::accounts::{Session as SessionKept, Which};
 
@@ -25,6 +25,7 @@ struct SettingsPage {
     is_operator: bool,
     since: String,
     password_set: Option<String>,
+    factors: FactorsView,
     sessions: Vec<SessionLine>,
     apps: Vec<AppLine>,
     chars_min: usize,
@@ -168,6 +169,7 @@ fn render(
     let view = people.accounts.person(&signed_in.account)?.ok_or(AccountsError::NotFound)?;
     let sessions = people.accounts.sessions(&signed_in.account)?;
     let apps = people.oauth.apps(&signed_in.account)?;
+    let factors = people.accounts.factors(&signed_in.account)?;
     let done = parameter(request, "done");
     let done = DONE.iter().find(|(name, _)| done.as_deref() == Some(name)).map(|(_, text)| *text);
     let (failed, failed_at) = failed.map_or((None, String::new()), |(failed, at)| (Some(failed), at));
@@ -181,6 +183,7 @@ fn render(
         is_operator: view.person.is_operator,
         since: minute(view.created_at),
         password_set: view.person.password_set_at.map(minute),
+        factors,
         sessions: sessions.iter().map(|session| SessionLine::new(session, signed_in)).collect(),
         apps: apps.into_iter().map(AppLine::from).collect(),
         chars_min: PASSWORD_CHARS_MIN,

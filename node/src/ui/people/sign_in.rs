@@ -3,14 +3,14 @@
 use askama::Template;
 use poem::http::{HeaderValue, header};
 use poem::{Request, Response};
-use twinmcp_actors::accounts::{SignInRequest, SignUp};
+use twinmcp_actors::accounts::{SignInRequest, SignInStep, SignUp};
 use twinmcp_storage::accounts::Which;
 
 use super::super::parameter;
 use super::authorize::{self, AUTHORIZE};
 use super::{Failed, Form, Frame, People, cookie, see_other, with_form};
 use crate::api::ApiError;
-use crate::http::{Session, address_of, session};
+use crate::http::{Enrolling, Session, address_of, session};
 
 #[derive(Template)]
 #[template(path = "people/signin.html")]
@@ -23,8 +23,13 @@ struct SignInPage {
 
 pub(super) async fn show(people: People, request: Request) -> Result<Response, ApiError> {
     let return_to = session::local_path(parameter(&request, "return_to").as_deref());
-    if Session::of(&request).is_some() {
+    // Whoever is to show once more who they are does, though they are signed in.
+    let again = parameter(&request, "again").is_some();
+    if !again && Session::of(&request).is_some() {
         return Ok(see_other(&return_to, None));
+    }
+    if !again && Enrolling::of(&request).is_some() {
+        return Ok(see_other(&with_return("/mfa", &return_to), None));
     }
     render(&people, &request, String::new(), return_to, None)
 }
@@ -40,7 +45,11 @@ pub(super) async fn submit(people: People, mut request: Request) -> Result<Respo
         replaces: session::secret(request.headers()),
     };
     match people.accounts.sign_in(asked).await {
-        Ok(new) => Ok(see_other(&return_to, Some(cookie(&people, &new.secret)))),
+        Ok(SignInStep::Session(new)) => Ok(see_other(&return_to, Some(cookie(&people, &new.secret)))),
+        Ok(SignInStep::Challenge(challenge)) => {
+            let next = with_return("/signin/factor", &return_to);
+            Ok(see_other(&next, Some(session::wait(&challenge))))
+        }
         Err(error) => {
             let failed = Failed::of(error)?;
             render(&people, &request, form.field("email").to_owned(), return_to, Some(failed))
@@ -50,7 +59,7 @@ pub(super) async fn submit(people: People, mut request: Request) -> Result<Respo
 
 pub(super) async fn leave(people: People, mut request: Request) -> Result<Response, ApiError> {
     Form::read(&mut request).await?;
-    if let Some(signed_in) = Session::of(&request) {
+    if let Some(signed_in) = Enrolling::of(&request) {
         // One that has ended meanwhile has ended.
         let ended =
             people.accounts.end_sessions(&signed_in.account, Which::One(signed_in.session.clone())).await;
@@ -59,6 +68,17 @@ pub(super) async fn leave(people: People, mut request: Request) -> Result<Respon
         }
     }
     Ok(see_other("/signin", Some(session::end())))
+}
+
+/// `path`, from which somebody goes on to `return_to`.
+pub(super) fn with_return(path: &str, return_to: &str) -> String {
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("return_to", return_to).finish();
+    format!("{path}?{query}")
+}
+
+/// Where somebody shows once more who they are, on the way to `return_to`.
+pub(super) fn again(return_to: &str) -> String {
+    format!("{}&again=1", with_return("/signin", return_to))
 }
 
 fn render(
@@ -79,7 +99,7 @@ fn render(
 }
 
 /// The policy of a sign-in on the way to a client of the authorization server. Whether that is a place to go to is decided there.
-fn policy(return_to: &str) -> Option<HeaderValue> {
+pub(super) fn policy(return_to: &str) -> Option<HeaderValue> {
     let query = return_to.strip_prefix(AUTHORIZE)?.strip_prefix('?')?;
     let (_, target) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "redirect_uri")?;
     authorize::policy(&target)

@@ -1,0 +1,147 @@
+//! Second factors: added, shown and taken away.
+//!
+//! A sign-in with a factor has two steps ([`challenge`]); what was shown in the first travels sealed through the browser, so any node
+//! takes the second. What is added is offered first, sealed too, and becomes a factor only with a right code ([`enrol`]).
+//!
+//! Invariants: a secret is shown once, and kept sealed with the cluster's base key; a code is tried only after its tries were counted,
+//! and is spent by the command that begins the session; what changes factors needs a session that has just begun.
+
+pub(super) mod backup_code;
+pub(super) mod challenge;
+pub(super) mod enrol;
+pub(super) mod metrics;
+pub(crate) mod policy;
+#[cfg(test)]
+mod tests;
+pub(super) mod totp;
+
+use twinmcp_storage::accounts::{self, FactorCommand, Method, WhichFactor, factors};
+use twinmcp_storage::clock::Timestamp;
+use twinmcp_storage::command::Outcome;
+use twinmcp_storage::ids::AccountId;
+
+pub use self::policy::Required;
+use super::letters;
+use super::sign_in::SignedIn;
+use super::{Accounts, AccountsError};
+
+/// How second factors are dealt with.
+#[derive(Debug, Clone)]
+pub struct MfaConfig {
+    /// Who has to have one.
+    pub required: Required,
+    /// What the service is called in an authenticator app.
+    pub issuer: String,
+    /// How long after a sign-in factors may be changed, in milliseconds.
+    pub fresh_ms: u64,
+}
+
+impl Default for MfaConfig {
+    fn default() -> Self {
+        Self { required: Required::default(), issuer: "TwinMCP".to_owned(), fresh_ms: 600_000 }
+    }
+}
+
+/// A kind of factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Factor {
+    /// An authenticator app.
+    Totp,
+    /// A backup code.
+    BackupCode,
+}
+
+impl Factor {
+    /// Its name in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Totp => "totp",
+            Self::BackupCode => "backup_code",
+        }
+    }
+}
+
+/// What somebody is told about their factors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FactorsView {
+    /// Whether the policy asks for one.
+    pub is_required: bool,
+    /// The authenticator app: when it was added, and when it was last used.
+    pub totp: Option<(Timestamp, Timestamp)>,
+    /// Backup codes that are left.
+    pub backup_codes_left: usize,
+    /// When they were made.
+    pub backup_codes_made_at: Option<Timestamp>,
+}
+
+impl Accounts {
+    /// What an account has besides a password.
+    pub fn factors(&self, account: &AccountId) -> Result<FactorsView, AccountsError> {
+        let factors = factors(self.cluster.reader(), account)?;
+        Ok(FactorsView {
+            is_required: self.needs_factor(account)?,
+            totp: factors.totp.as_ref().map(|totp| (totp.added_at, totp.used_at)),
+            backup_codes_left: factors.backup_codes.len(),
+            backup_codes_made_at: factors.backup_codes_made_at,
+        })
+    }
+
+    /// Whether the policy asks a second factor of an account.
+    pub fn needs_factor(&self, account: &AccountId) -> Result<bool, AccountsError> {
+        Ok(self.policy.asks(account)?)
+    }
+
+    /// Whether somebody who has shown this has shown less than the policy asks of them.
+    pub fn lacks_factor(&self, account: &AccountId, methods: &[Method]) -> Result<bool, AccountsError> {
+        Ok(!Method::are_two_factors(methods) && self.needs_factor(account)?)
+    }
+
+    /// Removes the authenticator app.
+    ///
+    /// # Errors
+    /// [`AccountsError::NotFresh`], [`AccountsError::FactorRequired`], [`AccountsError::NoFactor`].
+    #[tracing::instrument(name = "accounts.remove_factor", skip_all)]
+    pub async fn remove_totp(&self, signed_in: &SignedIn) -> Result<(), AccountsError> {
+        self.fresh(signed_in)?;
+        if self.needs_factor(&signed_in.account)? {
+            return Err(AccountsError::FactorRequired);
+        }
+        let person = accounts::person(self.cluster.reader(), &signed_in.account)?;
+        let person = person.ok_or(AccountsError::NotFound)?;
+        let (account, generation) = (person.account.clone(), person.generation);
+        let remove = FactorCommand::Remove { account, generation, which: WhichFactor::Totp };
+        self.change_factors(remove).await?;
+        self.tell(person.email, letters::factors_changed(&self.config.public_url));
+        Ok(())
+    }
+
+    /// Removes every factor of somebody and ends their sessions, as an operator.
+    ///
+    /// # Errors
+    /// [`AccountsError::NoFactor`].
+    #[tracing::instrument(name = "accounts.reset_factors", skip_all)]
+    pub async fn reset_factors(&self, account: &AccountId) -> Result<(), AccountsError> {
+        let person = accounts::person(self.cluster.reader(), account)?.ok_or(AccountsError::NotFound)?;
+        self.change_factors(FactorCommand::Reset { account: account.clone() }).await?;
+        self.tell(person.email, letters::factors_changed(&self.config.public_url));
+        Ok(())
+    }
+
+    /// Refuses who signed in too long ago to change what opens the account.
+    pub(super) fn fresh(&self, signed_in: &SignedIn) -> Result<(), AccountsError> {
+        let fresh_ms = self.config.mfa.fresh_ms;
+        if self.clock.now().millis_since(signed_in.signed_in_at) <= fresh_ms {
+            return Ok(());
+        }
+        Err(AccountsError::NotFresh { max_age_s: fresh_ms / 1_000 })
+    }
+
+    pub(super) async fn change_factors(&self, command: FactorCommand) -> Result<(), AccountsError> {
+        match self.change(accounts::Command::Factor(command)).await? {
+            Outcome::Done => Ok(()),
+            Outcome::NotFound => Err(AccountsError::NoFactor),
+            Outcome::AlreadyExists => Err(AccountsError::FactorThere),
+            _ => Err(AccountsError::Changed),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Second factors on one node: what time and tampering do to tickets, which no test from outside can wait for.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use twinmcp_storage::accounts::{Method, Who};
+
+use super::challenge::{Pending, SIGN_INS};
+use super::enrol::{OFFERS, Offer};
+use super::*;
+use crate::accounts::{
+    ChallengeAnswer, NewPerson, NewSession, PersonMade, SignInRequest, SignInStep, SignedIn,
+};
+use crate::tests::World;
+
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+const EMAIL: &str = "ada@example.org";
+const PASSWORD: &str = "correct horse battery";
+
+/// A node, and Ada's session at it.
+struct Story {
+    world: World,
+    session: SignedIn,
+}
+
+impl Story {
+    async fn begin() -> Self {
+        let world = World::new().await;
+        let new =
+            NewPerson { email: EMAIL, name: "", password: Some(PASSWORD), is_operator: false, send: false };
+        let made = world.actors.accounts.add_person(new).await.unwrap();
+        assert!(matches!(made, PersonMade::Person(_)));
+        let SignInStep::Session(new) = step(&world.actors.accounts).await else {
+            panic!("no second factor was added")
+        };
+        let session = world.actors.accounts.signed_in(new.secret.reveal()).unwrap().unwrap();
+        Self { world, session }
+    }
+
+    fn people(&self) -> &Accounts {
+        &self.world.actors.accounts
+    }
+
+    fn offer(&self, ticket: &str) -> Offer {
+        self.people().vault.read_ticket(OFFERS, ticket).unwrap().unwrap()
+    }
+
+    /// The code of the step that is `steps` after this one.
+    fn code(&self, offer: &Offer, steps: u64) -> String {
+        offer.secret.code_at(self.people().clock.now().plus_millis(steps * 30_000))
+    }
+
+    /// Adds an app with the code of this step.
+    async fn enrol(&self) -> (Offer, Vec<String>) {
+        let people = self.people();
+        let shown = people.offer_totp(&self.session).await.unwrap();
+        let offer = self.offer(&shown.ticket);
+        let code = self.code(&offer, 0);
+        let added = people.confirm_totp(&self.session, &shown.ticket, &code, HERE).await.unwrap();
+        (offer, added.backup_codes.unwrap())
+    }
+
+    async fn challenge(&self) -> String {
+        match step(self.people()).await {
+            SignInStep::Challenge(challenge) => challenge.ticket,
+            SignInStep::Session(_) => panic!("a second factor was added"),
+        }
+    }
+
+    async fn answer(&self, ticket: &str, factor: Factor, code: &str) -> Result<NewSession, AccountsError> {
+        let answer =
+            ChallengeAnswer { ticket, factor, code, address: HERE, client: "test/1", replaces: None };
+        self.people().answer_challenge(answer).await
+    }
+}
+
+async fn step(people: &Accounts) -> SignInStep {
+    let request =
+        SignInRequest { email: EMAIL, password: PASSWORD, address: HERE, client: "test/1", replaces: None };
+    people.sign_in(request).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_104_an_offer_is_good_for_who_asked_in_time_once_and_needs_a_fresh_sign_in() {
+    let story = Story::begin().await;
+    let people = story.people();
+    let long_ago = Timestamp::from_millis(story.session.signed_in_at.as_millis() - 600_001);
+    let stale = SignedIn { signed_in_at: long_ago, ..story.session.clone() };
+    assert!(matches!(people.offer_totp(&stale).await, Err(AccountsError::NotFresh { max_age_s: 600 })));
+
+    let shown = people.offer_totp(&story.session).await.unwrap();
+    let offer = story.offer(&shown.ticket);
+    let code = story.code(&offer, 0);
+    let resealed = |change: &dyn Fn(&mut Offer)| {
+        let mut changed = story.offer(&shown.ticket);
+        change(&mut changed);
+        people.vault.ticket(OFFERS, &changed, &*people.entropy).unwrap()
+    };
+    let (late, other) = (
+        resealed(&|offer| offer.expires_at = people.clock.now()),
+        resealed(&|offer| offer.session = "ses_00000000000000000000000000".parse().unwrap()),
+    );
+    let challenge = people.vault.ticket(SIGN_INS, &offer, &*people.entropy).unwrap();
+    for ticket in ["", "x", &shown.ticket[1..], &late, &other, &challenge] {
+        let refused = people.confirm_totp(&story.session, ticket, &code, HERE).await;
+        assert!(matches!(refused, Err(AccountsError::OfferRefused)), "{ticket}");
+    }
+    let wrong = people.confirm_totp(&story.session, &shown.ticket, &story.code(&offer, 5), HERE).await;
+    assert!(matches!(wrong, Err(AccountsError::WrongCode)));
+    assert!(people.factors(&story.session.account).unwrap().totp.is_none(), "nothing was confirmed");
+    people.confirm_totp(&story.session, &shown.ticket, &code, HERE).await.unwrap();
+    let again = people.confirm_totp(&story.session, &shown.ticket, &story.code(&offer, 1), HERE).await;
+    assert!(matches!(again, Err(AccountsError::Changed)), "the offer was made before");
+    assert!(matches!(people.offer_totp(&story.session).await, Err(AccountsError::FactorThere)));
+    assert!(matches!(people.remove_totp(&stale).await, Err(AccountsError::NotFresh { .. })));
+    assert!(matches!(people.make_backup_codes(&stale).await, Err(AccountsError::NotFresh { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_106_a_ticket_is_good_for_its_person_as_they_were_and_in_time() {
+    let story = Story::begin().await;
+    let people = story.people();
+    let (offer, codes) = story.enrol().await;
+    let ticket = story.challenge().await;
+    let resealed = |change: &dyn Fn(&mut Pending)| {
+        let mut pending: Pending = people.vault.read_ticket(SIGN_INS, &ticket).unwrap().unwrap();
+        change(&mut pending);
+        people.vault.ticket(SIGN_INS, &pending, &*people.entropy).unwrap()
+    };
+    let late = resealed(&|pending| pending.expires_at = people.clock.now());
+    let changed = resealed(&|pending| pending.generation -= 1);
+    let offered = people.vault.ticket(OFFERS, &offer, &*people.entropy).unwrap();
+    for ticket in ["", "x", &ticket[1..], &late, &changed, &offered] {
+        let refused = story.answer(ticket, Factor::Totp, &story.code(&offer, 1)).await;
+        assert!(matches!(refused, Err(AccountsError::SignInExpired)), "{ticket}");
+    }
+    assert_eq!(people.challenged(&ticket).unwrap(), [Factor::Totp, Factor::BackupCode]);
+    let new = story.answer(&ticket, Factor::Totp, &story.code(&offer, 1)).await.unwrap();
+    assert_eq!(new.session.methods, [Method::Password, Method::OneTimeCode]);
+    let again = story.answer(&ticket, Factor::Totp, &story.code(&offer, 1)).await;
+    assert!(matches!(again, Err(AccountsError::WrongCode)), "the step was used");
+    story.answer(&ticket, Factor::BackupCode, &codes[7].to_uppercase()).await.unwrap();
+    let again = story.answer(&ticket, Factor::BackupCode, &codes[7]).await;
+    assert!(matches!(again, Err(AccountsError::WrongCode)), "the code was used");
+    assert_eq!(people.factors(&story.session.account).unwrap().backup_codes_left, 9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_103_after_ten_wrong_codes_the_right_one_is_refused_too() {
+    let story = Story::begin().await;
+    let (offer, codes) = story.enrol().await;
+    let ticket = story.challenge().await;
+    for wrong in 0..10 {
+        let factor = if wrong % 2 == 0 { Factor::Totp } else { Factor::BackupCode };
+        let refused = story.answer(&ticket, factor, &story.code(&offer, 100)).await;
+        assert!(matches!(refused, Err(AccountsError::WrongCode)), "{wrong}");
+    }
+    for (factor, code) in [(Factor::Totp, story.code(&offer, 1)), (Factor::BackupCode, codes[0].clone())] {
+        let locked = story.answer(&ticket, factor, &code).await;
+        assert!(matches!(locked, Err(AccountsError::Locked { .. })), "{factor:?}");
+    }
+    let who = Who::factor(&story.session.account);
+    let agreed = accounts::tries(story.people().cluster.reader(), &who).unwrap().unwrap();
+    assert_eq!(agreed.count, 10, "every node knows");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_to_have_a_factor_lacks_it_until_they_have_shown_two() {
+    let story = Story::begin().await;
+    let account = &story.session.account;
+    for (required, asks) in
+        [(Required::Nobody, false), (Required::Operators, false), (Required::Everybody, true)]
+    {
+        let policy = policy::FactorPolicy::new(story.world.cluster.clone(), required);
+        assert_eq!(policy.asks(account).unwrap(), asks, "{required:?}");
+    }
+    story.people().manage_person(account, None, Some(true)).await.unwrap();
+    let policy = policy::FactorPolicy::new(story.world.cluster.clone(), Required::Operators);
+    assert!(policy.asks(account).unwrap(), "an operator now");
+}

@@ -1,0 +1,89 @@
+//! `/signin/factor`: the second step of a sign-in. What was shown in the first is in a cookie that nobody but the cluster can read.
+
+use askama::Template;
+use poem::http::{HeaderValue, header};
+use poem::{Request, Response};
+use twinmcp_actors::accounts::{AccountsError, ChallengeAnswer, Factor};
+
+use super::super::parameter;
+use super::sign_in::{policy, with_return};
+use super::{Failed, Form, Frame, People, cookie, see_other, with_form};
+use crate::api::ApiError;
+use crate::http::{address_of, session};
+
+#[derive(Template)]
+#[template(path = "people/factor.html")]
+struct FactorPage {
+    frame: Frame,
+    return_to: String,
+    has_totp: bool,
+    has_backup_codes: bool,
+    /// Whether a backup code was shown and was wrong.
+    backup_failed: bool,
+}
+
+pub(super) async fn show(people: People, request: Request) -> Result<Response, ApiError> {
+    let return_to = session::local_path(parameter(&request, "return_to").as_deref());
+    render(&people, &request, return_to, None)
+}
+
+pub(super) async fn submit(people: People, mut request: Request) -> Result<Response, ApiError> {
+    let form = Form::read(&mut request).await?;
+    let return_to = session::local_path(Some(form.field("return_to")));
+    let factor = match form.field("factor") {
+        "backup_code" => Factor::BackupCode,
+        _ => Factor::Totp,
+    };
+    let Some(ticket) = session::pending(request.headers()) else {
+        return Ok(see_other(&with_return("/signin", &return_to), None));
+    };
+    let answer = ChallengeAnswer {
+        ticket,
+        factor,
+        code: form.field("code"),
+        address: address_of(&request),
+        client: request.header("user-agent").unwrap_or_default(),
+        replaces: session::secret(request.headers()),
+    };
+    match people.accounts.answer_challenge(answer).await {
+        Ok(new) => {
+            let mut response = see_other(&return_to, Some(cookie(&people, &new.secret)));
+            if let Ok(cookie) = HeaderValue::try_from(session::waited()) {
+                response.headers_mut().append(header::SET_COOKIE, cookie);
+            }
+            Ok(response)
+        }
+        Err(AccountsError::SignInExpired) => Ok(see_other(&with_return("/signin", &return_to), None)),
+        Err(error) => {
+            let failed = Failed::of(error)?;
+            render(&people, &request, return_to, Some((failed, factor)))
+        }
+    }
+}
+
+fn render(
+    people: &People,
+    request: &Request,
+    return_to: String,
+    failed: Option<(Failed, Factor)>,
+) -> Result<Response, ApiError> {
+    let ticket = session::pending(request.headers()).unwrap_or_default();
+    let factors = match people.accounts.challenged(ticket) {
+        Ok(factors) => factors,
+        Err(AccountsError::SignInExpired) => return Ok(see_other(&with_return("/signin", &return_to), None)),
+        Err(error) => return Err(error.into()),
+    };
+    let policy = policy(&return_to);
+    let (failed, at) = failed.map_or((None, None), |(failed, factor)| (Some(failed), Some(factor)));
+    let mut response = with_form(people, request, failed, |frame| FactorPage {
+        frame,
+        return_to,
+        has_totp: factors.contains(&Factor::Totp),
+        has_backup_codes: factors.contains(&Factor::BackupCode),
+        backup_failed: at == Some(Factor::BackupCode),
+    })?;
+    if let Some(policy) = policy {
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    Ok(response)
+}
