@@ -156,6 +156,14 @@ fn read(id: &str, body: &[u8]) -> Result<Client, Refused> {
     Ok(client)
 }
 
+/// Reads a document: see [`crate::fuzzing::client_metadata`].
+#[cfg(fuzzing)]
+pub(super) fn fuzz_read(id: &str, body: &[u8]) {
+    if let (Ok(()), Ok(client)) = (check_url(id), read(id, body)) {
+        assert_eq!((client.id.as_str(), client.is_confidential()), (id, false));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
