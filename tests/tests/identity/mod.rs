@@ -2,6 +2,7 @@
 
 mod app;
 mod authenticator;
+mod crates;
 mod mfa;
 mod mfa_cluster;
 mod oauth;
