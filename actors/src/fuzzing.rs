@@ -22,6 +22,36 @@ pub fn key(text: &str) {
     fuzz_key(text);
 }
 
+/// Reads text as an access token, and as the claims of one that is signed.
+pub fn access_token(text: &str) {
+    crate::oauth::fuzz::access_token(text);
+}
+
+/// Reads text as a proof of a key, and as head and claims of one that is signed, a line each.
+pub fn dpop_proof(text: &str) {
+    crate::oauth::fuzz::dpop_proof(text);
+}
+
+/// Reads bytes as what a client says of itself.
+pub fn client_metadata(data: &[u8]) {
+    crate::oauth::fuzz::client_metadata(data);
+}
+
+/// Reads two lines as a redirect URI that is registered and one that is asked for.
+pub fn redirect_uri(text: &str) {
+    crate::oauth::fuzz::redirect_uri(text);
+}
+
+/// Reads two lines as the header and the form of a request for tokens.
+pub fn token_form(text: &str) {
+    crate::oauth::fuzz::token_form(text);
+}
+
+/// Reads text as the query of an authorization request.
+pub fn authorize_query(text: &str) {
+    crate::oauth::fuzz::authorize_query(text);
+}
+
 /// Reads bytes as the answer of an embedding service.
 pub fn embeddings(data: &[u8]) {
     fuzz_answer(data);

@@ -14,6 +14,7 @@ mod documents;
 mod gossip;
 mod locks;
 mod node;
+mod oauth;
 mod stored;
 mod web;
 
@@ -58,6 +59,12 @@ const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("log_entry", stored::log_entry),
     ("gossip_datagram", gossip::datagram),
     ("gossip_member", gossip::member),
+    ("access_token", oauth::access_token),
+    ("dpop_proof", oauth::dpop_proof),
+    ("client_metadata", oauth::client_metadata),
+    ("redirect_uri", oauth::redirect_uri),
+    ("token_form", oauth::token_form),
+    ("authorize_query", oauth::authorize_query),
     ("ids", node::ids),
     ("http_headers", node::headers),
     ("mcp_call", node::mcp_call),

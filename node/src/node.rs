@@ -481,6 +481,8 @@ fn limits(config: &Config) -> Limits {
         anonymous_burst: config.limits.anonymous_burst,
         key_per_minute: config.limits.key_per_minute,
         key_burst: config.limits.key_burst,
+        oauth_per_minute: config.limits.oauth_per_minute,
+        oauth_burst: config.limits.oauth_burst,
     })
 }
 

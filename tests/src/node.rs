@@ -37,10 +37,11 @@ pub struct NodeSetup {
 impl Default for NodeSetup {
     /// Limits of requests so high that no test meets them by accident, and nothing to index.
     fn default() -> Self {
-        let keys = ["ANONYMOUS_PER_MINUTE", "ANONYMOUS_BURST", "KEY_PER_MINUTE", "KEY_BURST"];
+        let classes = ["ANONYMOUS", "KEY", "OAUTH"];
+        let keys = classes.iter().flat_map(|class| [format!("{class}_PER_MINUTE"), format!("{class}_BURST")]);
         let variables = keys.map(|key| (format!("TWINMCP__LIMITS__{key}"), "1000000".to_owned()));
         Self {
-            variables: variables.into(),
+            variables: variables.collect(),
             project: None,
             data_dir: None,
             under: Vec::new(),

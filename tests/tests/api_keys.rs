@@ -38,7 +38,7 @@ async fn a_key_opens_what_its_scopes_say_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_revoked_or_expired_key_is_refused_at_once_and_never_taken_for_anonymous() {
+async fn case_116_a_revoked_or_expired_key_is_refused_at_once_and_never_taken_for_anonymous() {
     let node = TestNode::empty().await;
     let owner = node.client();
     let (id, secret) = owner.create_key(&["docs:read"]).await;
@@ -108,7 +108,7 @@ async fn where_anonymous_reading_is_off_every_reader_needs_a_key() {
 }
 
 #[tokio::test]
-async fn a_secret_is_shown_once_and_never_listed_logged_measured_or_written_down() {
+async fn case_116_a_secret_is_shown_once_and_never_listed_logged_measured_or_written_down() {
     let node = NodeSetup::default().with("telemetry", "log", "trace").start().await;
     let owner = node.client();
     let made = owner.post("/api/keys", &json!({ "name": "mine", "scopes": ["docs:read"] })).await.expect(201);

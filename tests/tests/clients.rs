@@ -8,6 +8,7 @@ mod conformance;
 mod context7;
 mod inspector;
 mod oauth;
+mod openid;
 mod schemathesis;
 mod sdk;
 

@@ -102,3 +102,44 @@ async fn an_upload_over_the_limit_is_refused_and_leaves_nothing_behind() {
     assert_eq!(refused.code(), "body_too_large");
     assert_eq!(node.files("uploads"), Vec::<std::path::PathBuf>::new(), "what was refused is still on disk");
 }
+
+#[tokio::test]
+async fn machines_behind_one_address_get_tokens_beside_what_it_asks_without_a_key() {
+    let setup = NodeSetup::default()
+        .with("limits", "anonymous_burst", 2)
+        .with("limits", "anonymous_per_minute", 1)
+        .with("limits", "oauth_burst", 4)
+        .with("limits", "oauth_per_minute", 1);
+    let node = setup.start().await;
+    let metadata =
+        json!({ "client_name": "build", "grant_types": ["client_credentials"], "scope": "docs:read" });
+    let made = node.client().post("/api/clients", &metadata).await.expect(201).json();
+    let (id, secret) = (made["client_id"].as_str().unwrap(), made["client_secret"].as_str().unwrap());
+    let anonymous = node.client().anonymous();
+    let form = |path: &str| {
+        let request = anonymous.request(Method::POST, path).basic_auth(id, Some(secret));
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        anonymous.answer(request.body("grant_type=client_credentials&token=x"))
+    };
+    while anonymous.get("/api/libraries").await.status != 429 {}
+
+    let given = form("/api/oauth/token").await.expect(200);
+    assert_eq!((number(&given, "ratelimit-limit"), number(&given, "ratelimit-remaining")), (4, 3));
+    form("/api/oauth/introspect").await.expect(200);
+    form("/api/oauth/revoke").await.expect(200);
+    // A wrong secret counts like a right one.
+    let wrong = anonymous.request(Method::POST, "/api/oauth/token").basic_auth(id, Some("wrong"));
+    let wrong = wrong.header("content-type", "application/x-www-form-urlencoded");
+    anonymous.answer(wrong.body("grant_type=client_credentials")).await.expect(401);
+    let refused = form("/api/oauth/token").await.expect(429);
+    assert_eq!(
+        (refused.code(), refused.header("cache-control")),
+        ("rate_limit_exceeded".to_owned(), "no-store")
+    );
+    assert!((1..=60).contains(&number(&refused, "retry-after")), "{refused:?}");
+
+    // What anybody may have kept without credentials counts with the rest.
+    let metadata = json!({ "client_name": "x", "redirect_uris": ["https://app.example/cb"] });
+    anonymous.post("/api/oauth/register", &metadata).await.expect(429);
+    form("/api/oauth/device_authorization").await.expect(429);
+}

@@ -1,5 +1,6 @@
 //! The project's own commands: `cargo xtask <command>`.
 
+mod cases;
 mod faults;
 mod fuzz;
 mod previous;
@@ -16,7 +17,7 @@ cargo xtask check             everything that must pass: format, lints, dependen
 cargo xtask check --coverage  the same, and the tests must run 80 % of the lines (needs cargo-llvm-cov)
 cargo xtask fix               formats the code and writes openapi/twinmcp.json
 cargo xtask faults            the long form of the tests that kill nodes, spoil disks and simulate clusters: hundreds of rounds
-cargo xtask tidy              only the dependency rules
+cargo xtask tidy              only the dependency rules, and that every row of docs/negative-cases.md is tested or says why not
 cargo xtask openapi           writes openapi/twinmcp.json
 cargo xtask previous          builds the oldest build that this one runs beside, for TWINMCP_PREVIOUS
 cargo xtask fuzz [--seconds N] [TARGET]
@@ -88,7 +89,9 @@ fn openapi() -> Result<(), String> {
 
 fn tidy() -> Result<(), String> {
     run::say("== dependency rules");
-    let problems = tidy::check(&root())?;
+    let mut problems = tidy::check(&root())?;
+    run::say("== rows of negative cases");
+    problems.extend(cases::check(&root())?);
     if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
 }
 

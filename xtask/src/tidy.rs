@@ -78,10 +78,13 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("totp-rs", &["actors"]),
     ("qrcode", &["node"]),
     ("lettre", &["actors"]),
-    // Signing and verifying of tokens.
-    ("aws-lc-rs", &["actors"]),
+    // Signing and verifying of tokens; and bare signatures, beside which the harness measures them.
+    ("aws-lc-rs", &["actors", "tests"]),
     ("jsonwebtoken", &["actors"]),
     ("quick_cache", &["actors"]),
+    // What a program that signs people in is written with: other people's clients of ours.
+    ("oauth2", &["tests"]),
+    ("openidconnect", &["tests"]),
     // The bucket of bundles, and the store that it is in tests.
     ("object_store", &["actors"]),
     ("s3s", &["tests"]),

@@ -156,6 +156,14 @@ fn read(id: &str, body: &[u8]) -> Result<Client, Refused> {
     Ok(client)
 }
 
+/// Reads a document: see [`crate::fuzzing::client_metadata`].
+#[cfg(fuzzing)]
+pub(super) fn fuzz_read(id: &str, body: &[u8]) {
+    if let (Ok(()), Ok(client)) = (check_url(id), read(id, body)) {
+        assert_eq!((client.id.as_str(), client.is_confidential()), (id, false));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -165,7 +173,7 @@ mod tests {
     const ID: &str = "https://app.example/client.json";
 
     #[test]
-    fn there_is_one_spelling_of_a_clients_url() {
+    fn case_070_there_is_one_spelling_of_a_clients_url() {
         assert!(check_url(ID).is_ok());
         for id in [
             "https://app.example",
@@ -185,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_describes_the_client_that_it_is_the_document_of() {
+    fn case_070_a_document_describes_the_client_that_it_is_the_document_of() {
         let document = json!({
             "client_id": ID,
             "client_name": "App",

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_is_good_once_on_the_node_whose_nonce_it_carries() {
+    fn case_062_and_063_a_proof_is_good_once_on_the_node_whose_nonce_it_carries() {
         let (one, other) = (Proofs::new(&SystemEntropy).unwrap(), Proofs::new(&SystemEntropy).unwrap());
         let client = Client::new();
         let proof = client.proof(&client.head(), &claims(&one.nonce(NOW)));
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_of_something_else_is_refused() {
+    fn case_061_a_proof_of_something_else_is_refused() {
         let proofs = Proofs::new(&SystemEntropy).unwrap();
         let client = Client::new();
         let nonce = proofs.nonce(NOW);

@@ -19,6 +19,8 @@ mod document;
 mod dpop;
 mod error;
 mod flow;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod introspect;
 mod issue;
 mod keys;

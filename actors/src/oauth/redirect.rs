@@ -50,10 +50,11 @@ pub(super) fn check(uri: &str) -> Result<Target, Refused> {
     if url.fragment().is_some() {
         return refused("has a fragment");
     }
-    if !url.username().is_empty() || url.password().is_some() {
+    if !url.username().is_empty() || url.password().is_some() || authority(uri).contains('@') {
         return refused("names a user");
     }
     match url.scheme() {
+        "https" if !uri.starts_with("https://") => refused("does not begin with https://"),
         "https" if has_dot_segments(uri) => refused("has dot segments"),
         "https" => Ok(Target::Web),
         "http" if loopback(uri).is_some() => Ok(Target::Loopback),
@@ -61,6 +62,12 @@ pub(super) fn check(uri: &str) -> Result<Target, Refused> {
         scheme if DANGEROUS_SCHEMES.contains(&scheme) => refused("has a scheme that is not allowed"),
         _ => Ok(Target::Program),
     }
+}
+
+/// What stands between `//` and the path.
+fn authority(uri: &str) -> &str {
+    let rest = uri.split_once(':').and_then(|(_, rest)| rest.strip_prefix("//")).unwrap_or_default();
+    rest.split(['/', '?']).next().unwrap_or_default()
 }
 
 fn has_dot_segments(uri: &str) -> bool {
@@ -143,6 +150,13 @@ mod tests {
             ("https://app.example/cb#f", None),
             ("https://*.example/cb", None),
             ("https://user@app.example/cb", None),
+            // An empty user is one, too: with parameters added this would be no URI any more (found by fuzzing).
+            ("tp://@", None),
+            ("https://@app.example/cb", None),
+            ("com.example.app:/cb?by=a://b@c", Some(Target::Program)),
+            // Browsers read these against the page that they are on.
+            ("https:app.example/cb", None),
+            ("https:/app.example/cb", None),
             ("https://app.example/a/../cb", None),
             ("https://app.example/a/%2e%2E/cb", None),
             ("https://app.example\\@evil.example/", None),

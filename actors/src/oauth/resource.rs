@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_for_what_was_allowed_and_good_only_there() {
+    fn case_038_to_040_a_token_is_for_what_was_allowed_and_good_only_there() {
         let resources = Resources::new("https://node.example");
         let (whole, mcp) = (texts(&["https://node.example"]), texts(&["https://node.example/mcp"]));
         assert_eq!(resources.granted(&[], &mcp).unwrap(), mcp);
@@ -121,5 +121,7 @@ mod tests {
         assert!(resources.is_for(&mcp, "/mcp") && !resources.is_for(&mcp, "/api/keys"));
         assert!(resources.is_for(&whole, "/mcp") && resources.is_for(&whole, "/api/keys"));
         assert!(!resources.is_for(&[], "/mcp"));
+        let others = texts(&["https://other.example", "https://node.example.evil.example/mcp"]);
+        assert!(!resources.is_for(&others, "/mcp") && resources.is_for(&[others, mcp].concat(), "/mcp"));
     }
 }

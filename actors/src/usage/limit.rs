@@ -24,11 +24,22 @@ pub struct LimitsConfig {
     pub key_per_minute: u32,
     /// Requests at once with one key.
     pub key_burst: u32,
+    /// Requests a minute from one address to where programs show credentials of their own.
+    pub oauth_per_minute: u32,
+    /// Such requests at once from one address.
+    pub oauth_burst: u32,
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { anonymous_per_minute: 60, anonymous_burst: 30, key_per_minute: 6_000, key_burst: 1_000 }
+        Self {
+            anonymous_per_minute: 60,
+            anonymous_burst: 30,
+            key_per_minute: 6_000,
+            key_burst: 1_000,
+            oauth_per_minute: 6_000,
+            oauth_burst: 1_000,
+        }
     }
 }
 
@@ -39,6 +50,8 @@ pub enum LimitKey {
     Address(IpAddr),
     /// The holder of a key, by its id, or of a token, by its client and whose name it is used in.
     Key(String),
+    /// Programs that get tokens or ask what one is worth, by their address: many of them may share one.
+    Oauth(IpAddr),
 }
 
 /// What a caller may still do.
@@ -63,6 +76,7 @@ pub struct Limits {
     clock: DefaultClock,
     addresses: Option<Class<IpAddr>>,
     keys: Class<String>,
+    oauth: Class<IpAddr>,
 }
 
 struct Class<K: std::hash::Hash + Eq + Clone> {
@@ -78,7 +92,7 @@ const CALLERS_MAX: usize = 100_000;
 const LENGTH_CHECKED_EVERY: u32 = 4_096;
 
 impl Limits {
-    /// Limits as configured; a key always gets at least one request a minute.
+    /// Limits as configured; a key, and an address at the authorization server, always gets at least one request a minute.
     pub fn new(config: &LimitsConfig) -> Self {
         let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
         let anonymous = NonZeroU32::new(config.anonymous_per_minute);
@@ -86,6 +100,7 @@ impl Limits {
             clock: DefaultClock::default(),
             addresses: anonymous.map(|rate| Class::new(rate, at_least_one(config.anonymous_burst))),
             keys: Class::new(at_least_one(config.key_per_minute), at_least_one(config.key_burst)),
+            oauth: Class::new(at_least_one(config.oauth_per_minute), at_least_one(config.oauth_burst)),
         }
     }
 
@@ -93,6 +108,7 @@ impl Limits {
     pub fn check(&self, who: &LimitKey) -> Decision {
         match (who, &self.addresses) {
             (LimitKey::Key(id), _) => self.keys.check(&self.clock, id),
+            (LimitKey::Oauth(address), _) => self.oauth.check(&self.clock, &network_of(*address)),
             (LimitKey::Address(address), Some(addresses)) => {
                 addresses.check(&self.clock, &network_of(*address))
             }
@@ -159,6 +175,8 @@ mod tests {
             anonymous_burst: 3,
             key_per_minute: 60,
             key_burst: 5,
+            oauth_per_minute: 60,
+            oauth_burst: 4,
         })
     }
 
@@ -177,6 +195,17 @@ mod tests {
         let wait = refused.retry_after.unwrap();
         assert!(wait > Duration::from_secs(50) && wait <= Duration::from_secs(60), "{wait:?}");
         assert!(limits.check(&address("192.0.2.2")).allowed, "another address has its own count");
+    }
+
+    #[test]
+    fn what_an_address_asks_the_authorization_server_is_counted_apart() {
+        let limits = limits(1);
+        let who = "192.0.2.1".parse().unwrap();
+        while limits.check(&LimitKey::Address(who)).allowed {}
+        let left: Vec<_> = (0..4).map(|_| limits.check(&LimitKey::Oauth(who)).remaining).collect();
+        assert_eq!(left, [3, 2, 1, 0]);
+        assert!(!limits.check(&LimitKey::Oauth(who)).allowed);
+        assert!(limits.check(&LimitKey::Oauth("192.0.2.2".parse().unwrap())).allowed);
     }
 
     #[test]

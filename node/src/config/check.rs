@@ -337,6 +337,8 @@ impl Config {
             ("anonymous_burst", self.limits.anonymous_burst),
             ("key_per_minute", self.limits.key_per_minute),
             ("key_burst", self.limits.key_burst),
+            ("oauth_per_minute", self.limits.oauth_per_minute),
+            ("oauth_burst", self.limits.oauth_burst),
         ] {
             require((1..=100_000_000).contains(&value), "limits", key, "must be 1 to 100000000");
         }

@@ -290,6 +290,11 @@ section! {
         key_per_minute: u32 = 6_000,
         /// Requests one key may make at once after a pause.
         key_burst: u32 = 1_000,
+        /// Requests a minute from one address to where programs show credentials of their own (tokens, introspection, revocation,
+        /// pushed requests): many machines may be behind it.
+        oauth_per_minute: u32 = 6_000,
+        /// Such requests one address may make at once after a pause.
+        oauth_burst: u32 = 1_000,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Cross-origin requests: what pages of allowed origins may send and read.
 //!
-//! Which origins those are is decided in [`super::origin`]; a request that came this far is allowed.
+//! Which origins those are is decided in [`super::origin`]; a request that came this far is allowed. No answer lets a page send
+//! cookies along, and none that is for a person to see may be read by one.
 
 use poem::Response;
 use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -10,10 +11,17 @@ const METHODS: &str = "GET, POST, PATCH, DELETE, OPTIONS";
 const REQUEST_HEADERS: &str = "Content-Type, Accept, Authorization, MCP-Session-Id, MCP-Protocol-Version, \
     Mcp-Method, Mcp-Name, X-API-Key, Context7-API-Key, X-Context7-API-Key, X-Context7-Source, \
     X-Context7-Server-Version, X-Context7-Client-IDE, X-Context7-Client-Version, X-Context7-Transport, \
-    X-Context7-Plugin, Last-Event-ID, traceparent, tracestate";
+    X-Context7-Plugin, DPoP, Last-Event-ID, traceparent, tracestate";
 const RESPONSE_HEADERS: &str = "X-Request-Id, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, \
-    WWW-Authenticate, MCP-Protocol-Version, X-TwinMCP-Version, X-TwinMCP-Indexed-At";
+    WWW-Authenticate, DPoP-Nonce, MCP-Protocol-Version, X-TwinMCP-Version, X-TwinMCP-Indexed-At";
 const PREFLIGHT_MAX_AGE_S: &str = "86400";
+
+/// Whether programs in pages of allowed origins may read what is answered at `path`: what is for programs. A browser is sent to
+/// the others, and never reads them for somebody (RFC 9700, 2.6).
+pub(super) fn may_be_read(path: &str) -> bool {
+    let for_programs = path.starts_with("/api/") || path.starts_with("/.well-known/");
+    (for_programs && path != "/api/oauth/authorize") || matches!(path, "/mcp" | "/llms.txt")
+}
 
 /// Whether a browser asks before it sends the real request.
 pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {

@@ -195,7 +195,7 @@ impl<E: Endpoint> Front<E> {
         let mut decision = None;
         if class.limited {
             self.metrics.client(request.headers());
-            match self.count(&rate::counted(caller.as_ref(), address)) {
+            match self.count(&rate::counted(request.uri().path(), caller.as_ref(), address)) {
                 Ok(counted) => decision = Some(counted),
                 Err((error, counted)) => {
                     return Outcome { result: Err(error), decision: Some(counted) };
@@ -293,6 +293,7 @@ impl<E: Endpoint> Front<E> {
         let scope = match who {
             LimitKey::Address(_) => "address",
             LimitKey::Key(_) => "key",
+            LimitKey::Oauth(_) => "oauth",
         };
         self.metrics.decided(scope, decision.allowed);
         if decision.allowed {
@@ -452,7 +453,7 @@ impl<E: Endpoint> Endpoint for Front<E> {
         if let Some(decision) = &decision {
             rate::tell(&mut response, decision, self.config.clock.now());
         }
-        if let Some(origin) = origin.filter(|_| !foreign) {
+        if let Some(origin) = origin.filter(|_| !foreign && cors::may_be_read(&path)) {
             cors::allow(&mut response, &origin);
         }
         if let Ok(id) = HeaderValue::from_str(&id) {

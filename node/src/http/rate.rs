@@ -10,10 +10,21 @@ use twinmcp_storage::clock::Timestamp;
 use super::caller::Caller;
 use crate::api::ApiError;
 
+/// Where programs come with credentials of their own, which are looked at only after the request was counted: tokens and what they are
+/// worth. Not where anybody may have something kept without any: registrations and device codes count like other anonymous requests.
+const OAUTH: &[&str] = &[
+    "/api/oauth/token",
+    "/api/oauth/device/token",
+    "/api/oauth/introspect",
+    "/api/oauth/revoke",
+    "/api/oauth/par",
+];
+
 /// Who a request is counted for.
-pub(super) fn counted(caller: Option<&Caller>, address: IpAddr) -> LimitKey {
+pub(super) fn counted(path: &str, caller: Option<&Caller>, address: IpAddr) -> LimitKey {
     match caller {
         Some(caller) => LimitKey::Key(caller.id()),
+        None if OAUTH.contains(&path) => LimitKey::Oauth(address),
         None => LimitKey::Address(address),
     }
 }
@@ -26,12 +37,17 @@ pub(super) fn refusal(who: &LimitKey, decision: &Decision) -> ApiError {
             "This address has made too many requests without an API key. \
              Try again in {seconds} s, or send a key: it has a higher limit of its own."
         ),
+        LimitKey::Oauth(_) => {
+            format!(
+                "This address has asked for too many tokens, or about too many. Try again in {seconds} s."
+            )
+        }
         LimitKey::Key(_) => {
             format!("This API key has made too many requests. Try again in {seconds} s.")
         }
     };
     let limited_by = match who {
-        LimitKey::Address(_) => "address",
+        LimitKey::Address(_) | LimitKey::Oauth(_) => "address",
         LimitKey::Key(_) => "api_key",
     };
     ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message)

@@ -117,7 +117,7 @@ async fn errors_have_the_shape_of_their_path() {
 #[tokio::test]
 async fn limits_are_told_on_every_answer_and_refusals_say_whose_limit_it_was() {
     let limits =
-        LimitsConfig { anonymous_per_minute: 1, anonymous_burst: 1, key_per_minute: 60, key_burst: 2 };
+        LimitsConfig { anonymous_per_minute: 1, anonymous_burst: 1, key_burst: 2, ..LimitsConfig::default() };
     let client = client_with(config(HttpConfig::default(), limits));
     let first = client.get("/api/v2/context").send().await;
     first.assert_status_is_ok();

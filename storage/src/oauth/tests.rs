@@ -125,7 +125,7 @@ fn a_code_makes_one_grant_and_its_second_use_ends_that() {
 }
 
 #[test]
-fn a_code_that_is_shown_wrongly_is_burnt() {
+fn case_005_and_006_and_017_a_code_that_is_shown_wrongly_is_burnt() {
     let changes: [fn(&mut Shown); 4] = [
         |shown| shown.client = "other".to_owned(),
         |shown| shown.redirect_uri = Some("https://app.example/cb/".to_owned()),
@@ -154,7 +154,7 @@ fn a_code_that_is_shown_wrongly_is_burnt() {
 }
 
 #[test]
-fn a_code_is_good_for_its_time_by_the_clock_of_the_log() {
+fn case_004_a_code_is_good_for_its_time_by_the_clock_of_the_log() {
     let mut world = World::new();
     world.issue("code");
     world.wait(60_000);
@@ -224,7 +224,7 @@ fn another_clients_refresh_token_ends_the_family() {
 }
 
 #[test]
-fn refresh_tokens_end_unused_and_in_any_case() {
+fn case_036_refresh_tokens_end_unused_and_in_any_case() {
     let mut world = World::new();
     world.issue("code");
     world.redeem("code", shown("web"), 1);
@@ -399,4 +399,46 @@ fn a_grant_ends_with_its_session_unless_it_goes_on_without_the_person() {
     grant::end_with_sessions(&mut transaction, world.now, &account(), |session| session == "here").unwrap();
     world.engine.commit(transaction.finish().0, Durability::Synced).unwrap();
     assert_eq!([1, 2, 3].map(|number| world.is_revoked(number)), [true, false, false]);
+}
+
+#[test]
+fn case_072_clients_that_registered_themselves_are_bounded_and_go_unused() {
+    let mut world = World::new();
+    let create = |number: u64| {
+        Command::Client(client::Command::Create(client::Client {
+            id: format!("client_{number}"),
+            name: "x".to_owned(),
+            owner: client::Owner::Itself { registration_token: SecretHash::of("t"), used_at: None },
+            authentication: client::Authentication::None,
+            redirect_uris: vec!["https://app.example/cb".to_owned()],
+            post_logout_redirect_uris: Vec::new(),
+            grants: vec![client::GrantType::AuthorizationCode],
+            scopes: vec![Scope::DocsRead],
+            token_format: client::TokenFormat::Jwt,
+            algorithm: None,
+            uri: None,
+            trusted: false,
+            created_at: Timestamp::from_millis(0),
+        }))
+    };
+    let kept = |world: &World| {
+        (0..1_200)
+            .filter(|number| client::get(&world.engine, &format!("client_{number}")).unwrap().is_some())
+            .count()
+    };
+    for number in 0..1_000 {
+        assert_eq!(world.apply(&create(number)), Outcome::Done);
+    }
+    // One was allowed something meanwhile, so it stays.
+    let mut transaction = Transaction::new(&world.engine);
+    client::used(&mut transaction, world.now, "client_7").unwrap();
+    world.engine.commit(transaction.finish().0, Durability::Synced).unwrap();
+    world.wait(23 * 3600 * 1000);
+    world.apply(&create(1_000));
+    assert_eq!(kept(&world), 1_001, "a day is not over");
+    world.wait(2 * 3600 * 1000);
+    for number in 1_001..1_150 {
+        world.apply(&create(number));
+    }
+    assert_eq!(kept(&world), 151, "those that are used, and new ones");
 }

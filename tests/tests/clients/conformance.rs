@@ -9,7 +9,7 @@ mod inputs;
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use twinmcp::{Config, Node};
 use twinmcp_tests::{Finished, TestNode, run};
 
@@ -133,4 +133,31 @@ async fn the_whole_suite_of_the_newest_revision_passes_behind_a_nodes_front() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_suite_of_the_revision_before_passes_but_for_what_needs_sessions() {
     Box::pin(whole("2025-11-25")).await;
+}
+
+/// The authorization server's own scenarios, with a person who opens what the suite asks for.
+#[tokio::test]
+async fn a_node_passes_the_conformance_scenarios_of_an_authorization_server() {
+    let clients = Clients::installed();
+    let node = TestNode::empty().await;
+    let (email, password) = ("ada@example.org", "correct horse battery");
+    let person = json!({ "email": email, "name": "Ada", "password": password });
+    node.client().post("/api/accounts", &person).await.expect(201);
+    let metadata = json!({
+        "client_name": "Suite", "redirect_uris": ["http://127.0.0.1/callback"], "token_endpoint_auth_method": "none",
+    });
+    let client = node.client().anonymous().post("/api/oauth/register", &metadata).await.expect(201).json();
+    for revision in ["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"] {
+        let asked = json!({
+            "suite": clients.module("@modelcontextprotocol/conformance/dist/index.js"),
+            "issuer": node.url(), "resource": format!("{}/mcp", node.url()), "client_id": client["client_id"],
+            "email": email, "password": password, "revision": revision,
+        });
+        let told = clients.script("conformance_authorization.mjs", &asked).await;
+        assert_eq!((&told["code"], &told["opened"]), (&json!(0), &json!(true)), "{told}");
+        let checks = told["checks"].as_array().unwrap();
+        let statuses: Vec<_> = checks.iter().map(|check| (&check["id"], &check["status"])).collect();
+        assert!(checks.len() >= 2 && statuses.iter().all(|(_, status)| *status == "SUCCESS"), "{told}");
+        assert!(statuses.iter().any(|(id, _)| *id == "authorization-code-grant"), "{told}");
+    }
 }

@@ -2,10 +2,13 @@
 
 mod app;
 mod authenticator;
+mod crates;
+mod front;
 mod mfa;
 mod mfa_cluster;
 mod oauth;
 mod oauth_cluster;
+mod oauth_faults;
 mod people;
 mod people_pages;
 

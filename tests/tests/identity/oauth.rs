@@ -490,7 +490,7 @@ async fn case_074_a_registration_is_opened_by_its_token_alone() {
 }
 
 #[tokio::test]
-async fn case_075_and_077_to_085_a_question_is_answered_by_whoever_was_asked() {
+async fn case_075_and_077_and_078_and_081_to_085_a_question_is_answered_by_whoever_was_asked() {
     let node = TestNode::empty().await;
     let app = App::public(&node).await;
     let mut browser = signed_in(&node, "ada@example.org").await;

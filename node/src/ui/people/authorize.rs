@@ -30,6 +30,8 @@ struct ConsentPage {
     target: String,
     /// Whether that is this machine, where any program may listen.
     is_local: bool,
+    /// The host that the client says it belongs to, where the person is sent to another one (RFC 7591, 5).
+    other_host: Option<String>,
     scopes: Vec<&'static str>,
     resources: Vec<String>,
     ticket: String,
@@ -95,14 +97,18 @@ fn ask(people: &People, request: &Request, question: Question) -> Result<Respons
     let place = target.as_ref().and_then(|url| url.host_str().filter(|_| is_web || is_local));
     let place = place.map_or_else(|| question.redirect_uri.clone(), str::to_owned);
     let policy = policy(&question.redirect_uri);
+    let publisher = host(&question.client_id);
+    let claimed = publisher.clone().or_else(|| question.client_uri.as_deref().and_then(host));
+    let other_host = claimed.filter(|claimed| is_web && *claimed != place);
     let page = |frame| ConsentPage {
         frame,
         email,
         client_name: question.client_name,
-        publisher: Url::parse(&question.client_id).ok().and_then(|url| url.host_str().map(str::to_owned)),
+        publisher,
         client_uri: question.client_uri,
         target: place,
         is_local,
+        other_host,
         scopes: question.scopes.iter().map(|scope| meaning(*scope)).collect(),
         resources: question.resources,
         ticket: question.ticket,
@@ -112,6 +118,10 @@ fn ask(people: &People, request: &Request, question: Question) -> Result<Respons
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     Ok(response)
+}
+
+fn host(url: &str) -> Option<String> {
+    Url::parse(url).ok()?.host_str().map(str::to_owned)
 }
 
 /// The policy of a form whose answer leads on to a client: browsers hold `form-action` against every redirect that follows (CSP
