@@ -8,6 +8,9 @@ mod oauth;
 mod oauth_cluster;
 mod people;
 mod people_pages;
+mod session;
+mod teams;
+mod teams_pages;
 
 use std::collections::BTreeMap;
 
@@ -62,6 +65,11 @@ impl Browser {
 
     async fn post(&mut self, path: &str, body: &Value) -> Answer {
         let request = self.request(Method::POST, path).json(body);
+        self.send(request).await
+    }
+
+    async fn patch(&mut self, path: &str, body: &Value) -> Answer {
+        let request = self.request(Method::PATCH, path).json(body);
         self.send(request).await
     }
 
