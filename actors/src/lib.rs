@@ -1,6 +1,6 @@
 //! Live state and decisions: what a node does between a request and the agreed state.
 //!
-//! One handle a noun, each `Clone` and cheap: [`Accounts`], [`ApiKeys`], [`Libraries`], [`Catalogue`], [`Jobs`],
+//! One handle a noun, each `Clone` and cheap: [`Accounts`], [`Teams`], [`ApiKeys`], [`Libraries`], [`Catalogue`], [`Jobs`],
 //! [`Search`], [`Mending`], [`Distribution`], [`Oauth`]. Behind a handle that changes things stands a supervised actor; reads pass no mailbox.
 //!
 //! Invariants: `ractor` is named in this crate only; an error that belongs to a caller travels in the
@@ -26,6 +26,7 @@ mod seal;
 pub mod search;
 mod slot;
 pub mod supervisor;
+pub mod teams;
 pub mod upgrade;
 pub mod usage;
 
@@ -50,6 +51,7 @@ pub use refresh::Refresh;
 pub use search::Search;
 pub use slot::Unanswered;
 pub use supervisor::{SupervisionConfig, Supervisor};
+pub use teams::Teams;
 pub use upgrade::{EndpointUpgrades, UpgradeConfig, Upgrades};
 pub use usage::Usage;
 
@@ -125,6 +127,8 @@ impl From<SpawnErr> for StartError {
 pub struct Actors {
     /// Who owns things.
     pub accounts: Accounts,
+    /// Who acts for an account that several share.
+    pub teams: Teams,
     /// Who may call.
     pub api_keys: ApiKeys,
     /// What is documented here.
@@ -183,6 +187,7 @@ impl Actors {
         });
         let catalogue = Catalogue::new(context.cluster.clone());
         let (accounts_child, accounts) = Accounts::child(&context, config.accounts, config.keys.clone())?;
+        let (teams_child, teams) = Teams::child(&context, &accounts);
         let (api_keys_child, api_keys) = ApiKeys::child(&context);
         let (usage_child, usage) = Usage::child(&context);
         let (libraries_child, libraries) = Libraries::child(&context);
@@ -197,6 +202,7 @@ impl Actors {
         let (endpoint_child, endpoint) = EndpointUpgrades::child(&context, &config.upgrade);
         let mut children = vec![
             accounts_child,
+            teams_child,
             api_keys_child,
             usage_child,
             libraries_child,
@@ -212,6 +218,7 @@ impl Actors {
             Supervisor::start(format!("{node}/supervisor"), children, config.supervision).await?;
         Ok(Self {
             accounts,
+            teams,
             api_keys,
             libraries,
             catalogue,

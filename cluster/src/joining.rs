@@ -331,8 +331,8 @@ impl Cluster {
                 Outcome::AlreadyExists => node += 1,
                 Outcome::NotFound => return Err(TOKEN_WRONG.to_owned()),
                 Outcome::Stale => return Err(TOKEN_SPENT.to_owned()),
-                // Nothing is burnt by joining.
-                Outcome::LimitReached | Outcome::Burnt => {
+                // Nothing is burnt or forbidden by joining.
+                Outcome::LimitReached | Outcome::Burnt | Outcome::Forbidden => {
                     return Err(format!("the cluster has had {} nodes, its most", members::NODES_MAX));
                 }
             }

@@ -29,7 +29,7 @@ use crate::accounts;
 use crate::api::{
     AccountsApi, AddApi, ApiKeysApi, AppsApi, AuthApi, CatalogueApi, ClientsApi, ClusterApi, Context7Api,
     FORMS_AT_ONCE_MAX, Health, HealthApi, JobsApi, LibrariesApi, MfaApi, OauthApi, RefreshApi, RotationsApi,
-    RouteApi, SigningKeysApi, Tools, ToolsApi, UsageApi, routes,
+    RouteApi, SigningKeysApi, TeamBelongingsApi, TeamsApi, Tools, ToolsApi, UsageApi, routes,
 };
 use crate::backroom::NodeBackroom;
 use crate::bucket;
@@ -237,6 +237,9 @@ impl Node {
         let people = ui::People {
             accounts: actors.accounts.clone(),
             oauth: actors.oauth.clone(),
+            teams: actors.teams.clone(),
+            api_keys: actors.api_keys.clone(),
+            clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
         };
         let (api_keys, accounts) = (actors.api_keys.clone(), actors.accounts.clone());
@@ -338,6 +341,7 @@ fn apis(
         embedder: StaticTable::builtin().id().to_owned(),
         upgrades: actors.upgrades.clone(),
         endpoint: actors.endpoint.clone(),
+        libraries: actors.libraries.clone(),
     };
     (
         Context7Api { tools: tools.clone() },
@@ -348,6 +352,7 @@ fn apis(
         },
         ToolsApi { tools },
         LibrariesApi {
+            teams: actors.teams.clone(),
             search: actors.search.clone(),
             libraries: actors.libraries.clone(),
             catalogue: actors.catalogue.clone(),
@@ -358,7 +363,12 @@ fn apis(
         CatalogueApi { catalogue: actors.catalogue.clone() },
         RefreshApi { refresh: actors.refresh.clone() },
         UsageApi { usage: actors.usage.clone(), clock: Arc::clone(clock) },
-        JobsApi { jobs: actors.jobs.clone(), streams: Arc::clone(streams), stop: stop.clone() },
+        JobsApi {
+            jobs: actors.jobs.clone(),
+            teams: actors.teams.clone(),
+            streams: Arc::clone(streams),
+            stop: stop.clone(),
+        },
         ApiKeysApi { api_keys: actors.api_keys.clone(), clock: Arc::clone(clock) },
         cluster_api,
         rotations_api,
@@ -372,6 +382,13 @@ fn apis(
             OauthApi { oauth: actors.oauth.clone(), accounts: actors.accounts.clone() },
             ClientsApi { oauth: actors.oauth.clone() },
             SigningKeysApi { oauth: actors.oauth.clone() },
+            TeamsApi { teams: actors.teams.clone() },
+            TeamBelongingsApi {
+                teams: actors.teams.clone(),
+                api_keys: actors.api_keys.clone(),
+                oauth: actors.oauth.clone(),
+                clock: Arc::clone(clock),
+            },
         ),
     )
 }

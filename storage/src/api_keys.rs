@@ -17,6 +17,7 @@ use crate::engine::{Keyspace, Reader, StorageError};
 use crate::ids::{AccountId, ApiKeyId};
 use crate::record::Record;
 use crate::scope::Scope;
+use crate::teams;
 use crate::transaction::{self, Change, Transaction};
 
 /// Keys one account may have, revoked ones not counted.
@@ -135,6 +136,54 @@ pub enum Command {
         /// Which key.
         id: ApiKeyId,
     },
+    /// Makes a key of a team. [`Outcome::NotFound`] for a team that `by` is not in, [`Outcome::Forbidden`] for scopes that their role does
+    /// not give ([`teams::Role::gives`]); otherwise as [`Command::Create`].
+    CreateFor {
+        /// Who makes it; the key ends with their membership.
+        by: AccountId,
+        /// The key.
+        key: NewKey,
+    },
+    /// Refuses a key of a team from now on. [`Outcome::NotFound`] for one that `by` has not made, unless they are an admin.
+    RevokeFor {
+        /// Who does it.
+        by: AccountId,
+        /// The team.
+        team: AccountId,
+        /// Which key.
+        id: ApiKeyId,
+    },
+}
+
+/// A key to be made; see [`Command::Create`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewKey {
+    /// Its id.
+    pub id: ApiKeyId,
+    /// Its owner.
+    pub account: AccountId,
+    /// What its owner calls it.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// Hash of the secret that was shown once.
+    pub secret_hash: SecretHash,
+    /// The last characters of the secret.
+    pub hint: String,
+    /// From when on it is refused, if ever.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl NewKey {
+    /// The key as it is kept.
+    fn made(&self, at: Timestamp) -> ApiKey {
+        let Self { id, account, name, scopes, secret_hash, hint, expires_at } = self.clone();
+        let mut scopes = scopes;
+        scopes.sort_unstable();
+        scopes.dedup();
+        let (created_at, revoked_at) = (at, None);
+        ApiKey { id, account, name, scopes, hint, secret_hash, created_at, expires_at, revoked_at }
+    }
 }
 
 pub(crate) fn apply(
@@ -144,23 +193,32 @@ pub(crate) fn apply(
 ) -> Result<Outcome, StorageError> {
     match command {
         Command::Create { id, account, name, scopes, secret_hash, hint, expires_at } => {
-            let mut scopes = scopes.clone();
-            scopes.sort_unstable();
-            scopes.dedup();
-            let key = ApiKey {
+            let key = NewKey {
                 id: id.clone(),
                 account: account.clone(),
                 name: name.clone(),
-                scopes,
-                hint: hint.clone(),
+                scopes: scopes.clone(),
                 secret_hash: *secret_hash,
-                created_at: at,
+                hint: hint.clone(),
                 expires_at: *expires_at,
-                revoked_at: None,
             };
-            create(transaction, at, &key)
+            create(transaction, at, &key.made(at))
         }
         Command::Revoke { account, id } => revoke(transaction, at, account, id),
+        Command::CreateFor { by, key } => {
+            if let Some(refused) = teams::may_make_key(transaction, &key.account, by, &key.scopes)? {
+                return Ok(refused);
+            }
+            let outcome = create(transaction, at, &key.made(at))?;
+            if outcome == Outcome::Done {
+                teams::key_made(transaction, &key.account, by, &key.id)?;
+            }
+            Ok(outcome)
+        }
+        Command::RevokeFor { by, team, id } => match teams::may_revoke_key(transaction, team, by, id)? {
+            Some(refused) => Ok(refused),
+            None => revoke(transaction, at, team, id),
+        },
     }
 }
 
@@ -193,7 +251,8 @@ fn create(transaction: &mut Transaction<'_>, at: Timestamp, key: &ApiKey) -> Res
     Ok(Outcome::Done)
 }
 
-fn revoke(
+/// Refuses a key from now on.
+pub(crate) fn revoke(
     transaction: &mut Transaction<'_>,
     at: Timestamp,
     account: &AccountId,
@@ -214,6 +273,34 @@ fn revoke(
     transaction.put(Keyspace::ApiKeys, id_key(account, id), &key)?;
     transaction.changed(Change::ApiKey(id.clone()));
     Ok(Outcome::Done)
+}
+
+/// Refuses what a key in force opens while its maker is kept out, or not any more: only the way from the secret to the key goes and
+/// comes back, so that checking a key costs nothing for it.
+pub(crate) fn refuse(
+    transaction: &mut Transaction<'_>,
+    account: &AccountId,
+    id: &ApiKeyId,
+    is_refused: bool,
+) -> Result<(), StorageError> {
+    let Some(key) = get(transaction, account, id)?.filter(|key| key.revoked_at.is_none()) else {
+        return Ok(());
+    };
+    let found_by = hash_key(&key.secret_hash);
+    match is_refused {
+        true => transaction.remove(Keyspace::ApiKeys, found_by),
+        false => transaction.put_bytes(Keyspace::ApiKeys, found_by, id_key(account, id)),
+    }
+    transaction.changed(Change::ApiKey(id.clone()));
+    Ok(())
+}
+
+/// The account's keys that are neither revoked nor known to have expired, oldest first.
+pub(crate) fn in_force(
+    reader: &(impl Reader + ?Sized),
+    account: &AccountId,
+) -> Result<Vec<ApiKeyId>, StorageError> {
+    Ok(ring(reader, account)?.in_force.into_iter().map(|(id, _)| id).collect())
 }
 
 /// Forgets every key of an account that is removed; none of them opens anything from now on.

@@ -11,7 +11,9 @@ use crate::engine::StorageError;
 use crate::record::Record;
 use crate::scope::Scope;
 use crate::transaction::Transaction;
-use crate::{accounts, api_keys, catalogue, jobs, libraries, members, oauth, refresh, rotation, usage};
+use crate::{
+    accounts, api_keys, catalogue, jobs, libraries, members, oauth, refresh, rotation, teams, usage,
+};
 
 /// One change, by noun. Variants are only ever added at the end: their numbers are on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +38,8 @@ pub enum Command {
     Rotation(rotation::Command),
     /// A change to clients, grants and keys of the authorization server.
     Oauth(oauth::Command),
+    /// A change to who acts for which account.
+    Teams(teams::Command),
 }
 
 impl Record for Command {
@@ -53,13 +57,19 @@ impl Command {
     pub fn since(&self) -> u32 {
         match self {
             Self::Accounts(accounts::Command::Create { .. }) => 1,
-            Self::Accounts(_) | Self::Oauth(_) => IDENTITY_VERSION,
+            Self::Accounts(_) | Self::Oauth(_) | Self::Teams(_) => IDENTITY_VERSION,
             // Scopes that the build before does not know.
             Self::ApiKeys(api_keys::Command::Create { scopes, .. })
                 if scopes.iter().any(|it| *it > Scope::Admin) =>
             {
                 IDENTITY_VERSION
             }
+            Self::ApiKeys(api_keys::Command::CreateFor { .. } | api_keys::Command::RevokeFor { .. })
+            | Self::Libraries(
+                libraries::Command::Claim { .. }
+                | libraries::Command::Show { .. }
+                | libraries::Command::Move { .. },
+            ) => IDENTITY_VERSION,
             Self::Rotation(_) => ROTATION_VERSION,
             _ => 1,
         }
@@ -78,6 +88,7 @@ impl Command {
             Self::Members(_) => "members",
             Self::Rotation(_) => "rotation",
             Self::Oauth(_) => "oauth",
+            Self::Teams(_) => "teams",
         }
     }
 }
@@ -97,6 +108,8 @@ pub enum Outcome {
     LimitReached,
     /// It was refused, and what was shown with it, for a second time or by the wrong one, is good for nothing from now on.
     Burnt,
+    /// Whoever asks for it may not.
+    Forbidden,
 }
 
 /// Applies one command to `transaction`. Pure: it reads nothing but its arguments.
@@ -119,6 +132,7 @@ pub fn apply(
         Command::Members(command) => members::apply(transaction, at, command),
         Command::Rotation(command) => rotation::apply(transaction, at, command),
         Command::Oauth(command) => oauth::apply(transaction, at, command),
+        Command::Teams(command) => teams::apply(transaction, at, command),
     }
 }
 

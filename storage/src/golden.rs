@@ -5,6 +5,7 @@
 //! the old. `TWINMCP_WRITE_FIXTURES=1` writes missing files, never changes one that is there.
 
 mod oauth;
+mod teams;
 
 use std::path::PathBuf;
 
@@ -19,7 +20,7 @@ use crate::clock::Timestamp;
 use crate::command::Command;
 use crate::ids::{AccountId, ApiKeyId, JobId, LibraryId, SessionId, Version};
 use crate::jobs::{self, Job, JobState, Revision, Source};
-use crate::libraries::{self, Built, Facts, Library, VersionManifest};
+use crate::libraries::{self, Built, Facts, Library, VersionManifest, Visibility};
 use crate::members::{self, Authority, JoinToken, Node, NodeFacts};
 use crate::record::{self, Record};
 use crate::refresh::{self, Hook, Origin, Schedule, WebhookKey};
@@ -28,8 +29,8 @@ use crate::scope::Scope;
 use crate::usage::{self, Count, Day, DayUse, Sketch, Surface, Tool};
 
 fn check<R: Record + PartialEq + std::fmt::Debug>(name: &str, value: &R) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/{name}-v{}.hex", R::FORMAT));
     let bytes = record::encode(value).unwrap();
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/{name}-v{}.hex", bytes[0]));
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     if !path.exists() && std::env::var_os("TWINMCP_WRITE_FIXTURES").is_some() {
         std::fs::write(&path, format!("{hex}\n")).unwrap();
@@ -153,18 +154,18 @@ fn records_are_written_as_they_always_were() {
         },
     );
     check("key-ring", &KeyRing { in_force: vec![(key(), Some(at())), (key(), None)], ended: [key()].into() });
-    check(
-        "library",
-        &Library {
-            id: library(),
-            owner: account(),
-            facts: facts(),
-            trust_tenths: Some(95),
-            current: Some(version()),
-            created_at: at(),
-            updated_at: at(),
-        },
-    );
+    let public = Library {
+        id: library(),
+        owner: account(),
+        facts: facts(),
+        trust_tenths: Some(95),
+        current: Some(version()),
+        created_at: at(),
+        updated_at: at(),
+        visibility: Visibility::Public,
+    };
+    check("library", &public);
+    check("library", &Library { visibility: Visibility::Private, ..public });
     let Built { bundle, bundle_bytes, pages, snippets, tokens, embedder } = built();
     check(
         "version-manifest",

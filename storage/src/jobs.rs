@@ -13,6 +13,7 @@ use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
 use crate::ids::{AccountId, JobId, LibraryId, Version};
 use crate::record::Record;
+use crate::teams::{self, Role};
 use crate::transaction::{self, Change, Transaction};
 
 /// Jobs waiting or running that one cluster holds.
@@ -191,7 +192,7 @@ pub enum Command {
     Cancel {
         /// Which job.
         id: JobId,
-        /// Whose job it must be; anybody's when absent, for operators.
+        /// Who does it: the job must be theirs, or of a team they manage; anybody's when absent, for operators.
         account: Option<AccountId>,
     },
     /// Says that a node works, and on its jobs.
@@ -249,11 +250,12 @@ pub(crate) fn apply(
             end_attempt(transaction, at, id, *attempt, JobState::Failed { message: message.clone() })
         }
         Command::Cancel { id, account } => {
-            let job = get(transaction, id)?;
-            let Some(job) = job.filter(|job| account.as_ref().is_none_or(|account| *account == job.account))
-            else {
+            let Some(job) = get(transaction, id)? else { return Ok(Outcome::NotFound) };
+            if let Some(account) = account
+                && !teams::acts_for(transaction, account, &job.account, Role::Admin)?
+            {
                 return Ok(Outcome::NotFound);
-            };
+            }
             if job.state.is_ended() {
                 return Ok(Outcome::Stale);
             }

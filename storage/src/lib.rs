@@ -1,7 +1,7 @@
 //! What TwinMCP keeps: the bottom crate, which depends on nothing of ours.
 //!
 //! Agreed state lies in an [`engine::Engine`] as versioned records, one file a noun ([`accounts`],
-//! [`api_keys`], [`libraries`], [`jobs`], [`catalogue`], [`usage`], [`refresh`], [`members`], [`oauth`]), and changes only by a [`command::Command`] that
+//! [`api_keys`], [`libraries`], [`jobs`], [`catalogue`], [`usage`], [`refresh`], [`members`], [`oauth`], [`teams`]), and changes only by a [`command::Command`] that
 //! [`command::apply`] turns into writes. Documentation lies in [`bundle`]s, one immutable file a
 //! library version.
 //!
@@ -26,5 +26,6 @@ pub mod record;
 pub mod refresh;
 pub mod rotation;
 pub mod scope;
+pub mod teams;
 pub mod transaction;
 pub mod usage;

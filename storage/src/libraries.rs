@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
+use crate::accounts;
 use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
@@ -15,6 +16,7 @@ use crate::ids::{AccountId, JobId, LibraryId, Version};
 use crate::jobs::{self, JobState};
 use crate::record::Record;
 use crate::refresh;
+use crate::teams::{self, Role};
 use crate::transaction::{self, Change, Transaction};
 
 /// Versions one library may have.
@@ -41,6 +43,16 @@ pub struct Facts {
     pub rules: Vec<String>,
 }
 
+/// Whom a library is shown to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Visibility {
+    /// Everybody who may read documentation.
+    #[default]
+    Public,
+    /// Its owner: the person, or every member of the team. To everybody else it is as if it were not there.
+    Private,
+}
+
 /// One library.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Library {
@@ -59,11 +71,89 @@ pub struct Library {
     pub created_at: Timestamp,
     /// When its facts or versions last changed.
     pub updated_at: Timestamp,
+    /// Whom it is shown to.
+    pub visibility: Visibility,
+}
+
+/// As it lies in format 1, which has no word for privacy.
+#[derive(Serialize, Deserialize)]
+struct PublicLibrary {
+    id: LibraryId,
+    owner: AccountId,
+    facts: Facts,
+    trust_tenths: Option<u8>,
+    current: Option<Version>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl From<PublicLibrary> for Library {
+    fn from(public: PublicLibrary) -> Self {
+        let PublicLibrary { id, owner, facts, trust_tenths, current, created_at, updated_at } = public;
+        let visibility = Visibility::Public;
+        Self { id, owner, facts, trust_tenths, current, created_at, updated_at, visibility }
+    }
+}
+
+impl From<Library> for PublicLibrary {
+    fn from(library: Library) -> Self {
+        let Library { id, owner, facts, trust_tenths, current, created_at, updated_at, .. } = library;
+        Self { id, owner, facts, trust_tenths, current, created_at, updated_at }
+    }
 }
 
 impl Record for Library {
     const NAME: &'static str = "library";
-    const FORMAT: u8 = 1;
+    const FORMAT: u8 = 2;
+
+    fn migrate(format: u8, body: &[u8]) -> Option<Self> {
+        if format != 1 {
+            return None;
+        }
+        postcard::from_bytes::<PublicLibrary>(body).ok().map(Self::from)
+    }
+
+    /// A public library stays in format 1: nodes of the build before read it, and a private one comes only when there are none.
+    fn to_bytes(&self) -> postcard::Result<Vec<u8>> {
+        match self.visibility {
+            Visibility::Public => postcard::to_extend(&PublicLibrary::from(self.clone()), vec![1]),
+            Visibility::Private => postcard::to_extend(self, vec![Self::FORMAT]),
+        }
+    }
+}
+
+impl Library {
+    /// One that nothing is known of yet.
+    fn new(at: Timestamp, id: &LibraryId, owner: &AccountId) -> Self {
+        Self {
+            id: id.clone(),
+            owner: owner.clone(),
+            facts: Facts::default(),
+            trust_tenths: None,
+            current: None,
+            created_at: at,
+            updated_at: at,
+            visibility: Visibility::Public,
+        }
+    }
+
+    /// Whether `viewer` may read it; whoever has no account sees what is public. What is public costs no look at anything else.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn is_shown_to(
+        &self,
+        reader: &(impl Reader + ?Sized),
+        viewer: Option<&AccountId>,
+    ) -> Result<bool, StorageError> {
+        match (self.visibility, viewer) {
+            (Visibility::Public, _) => Ok(true),
+            (Visibility::Private, None) => Ok(false),
+            (Visibility::Private, Some(viewer)) => {
+                teams::acts_for(reader, viewer, &self.owner, Role::Developer)
+            }
+        }
+    }
 }
 
 /// What was built for one version, and where it lies.
@@ -174,6 +264,35 @@ pub enum Command {
         /// The embedder its vectors come from.
         embedder: String,
     },
+    /// Makes a library before anything of it is published, so that a private one is never seen. [`Outcome::AlreadyExists`] when the name
+    /// is taken, [`Outcome::NotFound`] for an account that is not there.
+    Claim {
+        /// Its id.
+        id: LibraryId,
+        /// Who will own it.
+        owner: AccountId,
+        /// Whom it is shown to.
+        visibility: Visibility,
+    },
+    /// Shows a library to everybody, or to its owner alone. [`Outcome::NotFound`] for another account's.
+    Show {
+        /// Which library.
+        id: LibraryId,
+        /// Who does it; an operator when absent.
+        account: Option<AccountId>,
+        /// Whom it is shown to.
+        visibility: Visibility,
+    },
+    /// Gives a library to another account. [`Outcome::NotFound`] for a library of an account that `account` does not act for,
+    /// [`Outcome::Forbidden`] when they do not act for `to` either, or there is none.
+    Move {
+        /// Which library.
+        id: LibraryId,
+        /// Who does it; an operator when absent.
+        account: Option<AccountId>,
+        /// Whose it will be.
+        to: AccountId,
+    },
 }
 
 pub(crate) fn apply(
@@ -205,9 +324,10 @@ pub(crate) fn apply(
             put(transaction, &Library { updated_at: at, ..library })
         }
         Command::Remove { id, account } => {
-            if owned(transaction, id, account.as_ref())?.is_none() {
+            let Some(library) = owned(transaction, id, account.as_ref())? else {
                 return Ok(Outcome::NotFound);
-            }
+            };
+            teams::library_removed(transaction, &library.owner)?;
             for manifest in versions(transaction, id)? {
                 transaction.remove(Keyspace::Libraries, version_key(id, &manifest.version));
                 refresh::forget_version(transaction, id, &manifest.version);
@@ -231,6 +351,37 @@ pub(crate) fn apply(
             transaction.changed(Change::Library(id.clone()));
             Ok(Outcome::Done)
         }
+        Command::Claim { id, owner, visibility } => {
+            if get(transaction, id)?.is_some() {
+                return Ok(Outcome::AlreadyExists);
+            }
+            if accounts::get(transaction, owner)?.is_none() {
+                return Ok(Outcome::NotFound);
+            }
+            teams::library_added(transaction, owner)?;
+            put(transaction, &Library { visibility: *visibility, ..Library::new(at, id, owner) })
+        }
+        Command::Show { id, account, visibility } => {
+            let Some(library) = owned(transaction, id, account.as_ref())? else {
+                return Ok(Outcome::NotFound);
+            };
+            put(transaction, &Library { visibility: *visibility, updated_at: at, ..library })
+        }
+        Command::Move { id, account, to } => {
+            let Some(library) = owned(transaction, id, account.as_ref())? else {
+                return Ok(Outcome::NotFound);
+            };
+            let may = match account {
+                Some(account) => teams::acts_for(transaction, account, to, Role::Admin)?,
+                None => true,
+            };
+            if !may || accounts::get(transaction, to)?.is_none() {
+                return Ok(Outcome::Forbidden);
+            }
+            teams::library_removed(transaction, &library.owner)?;
+            teams::library_added(transaction, to)?;
+            put(transaction, &Library { owner: to.clone(), updated_at: at, ..library })
+        }
     }
 }
 
@@ -243,18 +394,12 @@ fn publish(
     built: &Built,
 ) -> Result<Outcome, StorageError> {
     let Some(job) = jobs::get(transaction, job_id)? else { return Ok(Outcome::NotFound) };
-    let library = match get(transaction, &job.library)? {
+    let known = get(transaction, &job.library)?;
+    let is_first = known.is_none();
+    let library = match known {
         Some(library) if library.owner != job.account => return Ok(Outcome::NotFound),
         Some(library) => library,
-        None => Library {
-            id: job.library.clone(),
-            owner: job.account.clone(),
-            facts: Facts::default(),
-            trust_tenths: None,
-            current: None,
-            created_at: at,
-            updated_at: at,
-        },
+        None => Library::new(at, &job.library, &job.account),
     };
     let is_new = manifest(transaction, &job.library, &job.version)?.is_none();
     if is_new && versions(transaction, &job.library)?.len() >= VERSIONS_MAX {
@@ -265,6 +410,9 @@ fn publish(
     match jobs::end_attempt(transaction, at, job_id, attempt, end)? {
         Outcome::Done => {}
         refused => return Ok(refused),
+    }
+    if is_first {
+        teams::library_added(transaction, &library.owner)?;
     }
     refresh::note(transaction, at, &job, built)?;
     let facts = merged(library.facts.clone(), facts);
@@ -357,13 +505,18 @@ fn compare_parts(one: &str, other: &str) -> Ordering {
     }
 }
 
+/// The library, if `account` may change it: an operator, its owner, or an admin of the team that owns it.
 fn owned(
     transaction: &Transaction<'_>,
     id: &LibraryId,
     account: Option<&AccountId>,
 ) -> Result<Option<Library>, StorageError> {
-    let library = get(transaction, id)?;
-    Ok(library.filter(|library| account.is_none_or(|account| *account == library.owner)))
+    let Some(library) = get(transaction, id)? else { return Ok(None) };
+    let may = match account {
+        Some(account) => teams::acts_for(transaction, account, &library.owner, Role::Admin)?,
+        None => true,
+    };
+    Ok(may.then_some(library))
 }
 
 fn put(transaction: &mut Transaction<'_>, library: &Library) -> Result<Outcome, StorageError> {

@@ -18,12 +18,17 @@ pub trait Record: Serialize + DeserializeOwned {
     fn migrate(_format: u8, _body: &[u8]) -> Option<Self> {
         None
     }
+
+    /// The bytes of it, with the format in front. A record that an earlier format can hold whole may go on being written in that, so
+    /// that the build before reads it.
+    fn to_bytes(&self) -> postcard::Result<Vec<u8>> {
+        postcard::to_extend(self, vec![Self::FORMAT])
+    }
 }
 
 /// The bytes of a record.
 pub fn encode<R: Record>(record: &R) -> Result<Vec<u8>, StorageError> {
-    postcard::to_extend(record, vec![R::FORMAT])
-        .map_err(|source| StorageError::Encode { record: R::NAME, source })
+    record.to_bytes().map_err(|source| StorageError::Encode { record: R::NAME, source })
 }
 
 /// The record in `bytes`.

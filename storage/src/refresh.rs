@@ -16,6 +16,7 @@ use crate::ids::{AccountId, LibraryId, Version};
 use crate::jobs::{Job, Source};
 use crate::libraries::{self, Built};
 use crate::record::Record;
+use crate::teams::{self, Role};
 use crate::transaction::{self, Transaction};
 
 /// Shortest time between two refreshes by schedule, in seconds.
@@ -124,8 +125,10 @@ pub(crate) fn apply(
     command: &Command,
 ) -> Result<Outcome, StorageError> {
     let (Command::Plan { library, account, .. } | Command::Hook { library, account, .. }) = command;
-    let owner = libraries::get(transaction, library)?.map(|known| known.owner);
-    if owner.is_none() || account.is_some() && *account != owner {
+    let Some(known) = libraries::get(transaction, library)? else { return Ok(Outcome::NotFound) };
+    if let Some(account) = account
+        && !teams::acts_for(transaction, account, &known.owner, Role::Admin)?
+    {
         return Ok(Outcome::NotFound);
     }
     match command {

@@ -90,6 +90,9 @@ pub enum AccountsError {
         /// How many, at least.
         count: usize,
     },
+    /// A team would be without an owner.
+    #[error("the account is the last owner of a team: make somebody else one, or delete the team first")]
+    LastOwner,
     /// A password cannot be hashed now.
     #[error(transparent)]
     Hashing(#[from] HashingError),

@@ -88,9 +88,30 @@ pub(super) fn factors_changed(service: &str) -> Letter {
     letter("Your second factors were changed", service, &body)
 }
 
+/// To somebody who is asked to join a team. Whoever asks chose its name: what could be read as a link is left out of it.
+pub(super) fn team(service: &str, link: &str, name: &str, role: &str, life_ms: u64) -> Letter {
+    let is_plain = |letter: &char| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '\'' | '&');
+    let name: String = name.chars().filter(is_plain).collect();
+    let body = format!(
+        "you are invited to the team \"{name}\" as {role}.\r\n\r\nTo see it, and join or not, open\r\n{link}\r\n\r\n\
+         You need an account with this address. The link can be used once, within {}; nothing happens without it.",
+        good_for(life_ms)
+    );
+    letter("You are invited to a team", service, &body)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_sends_links_of_their_own_by_the_name_of_a_team() {
+        let name = "Win at https://evil.example/x?y <b>now</b> & \u{e9}t\u{e9}-1";
+        let letter =
+            team("https://docs.example", "https://docs.example/join?token=1", name, "admin", 3_600_000);
+        let named = "\"Win at httpsevilexamplexy bnowb & \u{e9}t\u{e9}-1\" as admin";
+        assert!(letter.text.contains(named), "{}", letter.text);
+    }
 
     #[test]
     fn a_letter_says_how_long_its_link_is_good() {

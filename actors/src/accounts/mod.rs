@@ -77,14 +77,6 @@ impl Owner {
             Self::Operator => None,
         }
     }
-
-    /// Whether what belongs to `account` is shown to this owner.
-    pub(crate) fn may_see(&self, account: &AccountId) -> bool {
-        match self {
-            Self::Account(own) => own == account,
-            Self::Operator => true,
-        }
-    }
 }
 
 /// The way to accounts.
@@ -175,7 +167,7 @@ impl Accounts {
     }
 }
 
-fn check_name(name: &str) -> Result<(), AccountsError> {
+pub(crate) fn check_name(name: &str) -> Result<(), AccountsError> {
     let fits = !name.trim().is_empty() && name.len() <= NAME_BYTES_MAX && !name.chars().any(char::is_control);
     if fits { Ok(()) } else { Err(AccountsError::NameLength) }
 }

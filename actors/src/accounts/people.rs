@@ -9,6 +9,7 @@ use twinmcp_storage::api_keys::{self, ApiKey};
 use twinmcp_storage::command::Outcome;
 use twinmcp_storage::ids::{AccountId, LibraryId};
 use twinmcp_storage::libraries;
+use twinmcp_storage::teams::{self, Role};
 
 use super::letters;
 use super::password::Password;
@@ -42,6 +43,8 @@ pub struct AccountExport {
     pub keys: Vec<ApiKey>,
     /// Their libraries.
     pub libraries: Vec<LibraryId>,
+    /// The teams they are in, and as what.
+    pub teams: Vec<(AccountId, Role)>,
 }
 
 /// Somebody whom an operator lets in.
@@ -210,13 +213,14 @@ impl Accounts {
             sessions: self.sessions(account)?,
             keys: api_keys::list(self.cluster.reader(), account)?,
             libraries: self.libraries_of(account)?,
+            teams: teams::of(self.cluster.reader(), account)?,
         })
     }
 
-    /// Removes an account with its keys, sessions and links.
+    /// Removes an account with its keys, sessions, links and memberships.
     ///
     /// # Errors
-    /// [`AccountsError::WrongPassword`], [`AccountsError::OwnsLibraries`], [`AccountsError::Changed`].
+    /// [`AccountsError::WrongPassword`], [`AccountsError::OwnsLibraries`], [`AccountsError::LastOwner`], [`AccountsError::Changed`].
     #[instrument(name = "accounts.delete", skip_all)]
     pub async fn delete(
         &self,
@@ -236,6 +240,7 @@ impl Accounts {
         match self.change(accounts::Command::Person(command)).await? {
             Outcome::Done => Ok(()),
             Outcome::NotFound => Err(AccountsError::NotFound),
+            Outcome::LimitReached => Err(AccountsError::LastOwner),
             _ => Err(AccountsError::Changed),
         }
     }

@@ -36,6 +36,8 @@ pub struct SignedIn {
     pub methods: Vec<Method>,
     /// Whether the policy asks for more than that: then they may add a second factor, and nothing else.
     pub lacks_factor: bool,
+    /// Whether they run this service.
+    pub is_operator: bool,
 }
 
 /// Somebody who wants to sign in.
@@ -180,16 +182,16 @@ impl Accounts {
         let Some(token) = Token::parse(secret) else { return Ok(None) };
         let now = self.clock.now();
         let found = session(self.cluster.reader(), &token.hash())?.filter(|session| session.is_valid(now));
-        if let Some(session) = &found {
-            self.note_use(session, now);
-        }
         let Some(session) = found else { return Ok(None) };
+        self.note_use(&session, now);
+        let person = accounts::person(self.cluster.reader(), &session.account)?;
         Ok(Some(SignedIn {
             lacks_factor: self.lacks_factor(&session.account, &session.methods)?,
             session: session.id,
             account: session.account,
             signed_in_at: session.signed_in_at,
             methods: session.methods,
+            is_operator: person.is_some_and(|person| person.is_operator),
         }))
     }
 

@@ -130,6 +130,20 @@ impl Accounts {
         })
     }
 
+    /// Sends somebody a link to a team that they are asked to join.
+    pub(crate) fn send_team_invitation(
+        &self,
+        to: Email,
+        team: &str,
+        role: &str,
+        token: &Token,
+    ) -> Result<(), AccountsError> {
+        let service = &self.config.public_url;
+        let link = format!("{service}/join?token={}", token.reveal());
+        let letter = letters::team(service, &link, team, role, self.config.invite_life_ms);
+        self.afterwards(to, move |_, _| async move { Ok(Some(letter)) })
+    }
+
     /// Sends a letter without a link.
     pub(super) fn tell(&self, to: Email, letter: Letter) {
         // What it tells has happened; that too many letters wait is logged by nobody's fault.

@@ -34,7 +34,7 @@ impl Token {
         &self.0
     }
 
-    pub(super) fn hash(&self) -> SecretHash {
+    pub(crate) fn hash(&self) -> SecretHash {
         SecretHash::of(&self.0)
     }
 }

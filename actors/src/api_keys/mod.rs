@@ -12,7 +12,7 @@ use std::sync::Arc;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tracing::instrument;
 use twinmcp_cluster::{Cluster, ClusterError};
-use twinmcp_storage::api_keys::{self, ApiKey, KEYS_PER_ACCOUNT_MAX, NAME_BYTES_MAX};
+use twinmcp_storage::api_keys::{self, ApiKey, KEYS_PER_ACCOUNT_MAX, NAME_BYTES_MAX, NewKey};
 use twinmcp_storage::clock::{Clock, EntropyError, Timestamp};
 use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::engine::StorageError;
@@ -35,6 +35,12 @@ pub enum ApiKeysError {
         /// The id asked for.
         id: ApiKeyId,
     },
+    /// No such team, or one that whoever asks is not in.
+    #[error("there is no such team")]
+    TeamNotFound,
+    /// Their role in the team does not give these scopes.
+    #[error("your role in the team does not allow a key with these scopes")]
+    Forbidden,
     /// The account has as many keys as it may.
     #[error("an account has at most {KEYS_PER_ACCOUNT_MAX} keys in force; revoke one first")]
     LimitReached,
@@ -107,13 +113,33 @@ impl ApiKeys {
         scopes: Vec<Scope>,
         expires_at: Option<Timestamp>,
     ) -> Result<NewApiKey, ApiKeysError> {
-        if name.is_empty() || name.len() > NAME_BYTES_MAX {
+        self.make(Wanted { account: account.clone(), by: None, name: name.to_owned(), scopes, expires_at })
+            .await
+    }
+
+    /// Makes a key of a team, in which `by` has a role that gives its scopes. It ends with their membership.
+    ///
+    /// # Errors
+    /// [`ApiKeysError::TeamNotFound`], [`ApiKeysError::Forbidden`], [`ApiKeysError::LimitReached`].
+    pub async fn create_for(
+        &self,
+        by: &AccountId,
+        team: &AccountId,
+        name: &str,
+        scopes: Vec<Scope>,
+        expires_at: Option<Timestamp>,
+    ) -> Result<NewApiKey, ApiKeysError> {
+        let (account, by) = (team.clone(), Some(by.clone()));
+        self.make(Wanted { account, by, name: name.to_owned(), scopes, expires_at }).await
+    }
+
+    async fn make(&self, wanted: Wanted) -> Result<NewApiKey, ApiKeysError> {
+        if wanted.name.is_empty() || wanted.name.len() > NAME_BYTES_MAX {
             return Err(ApiKeysError::NameLength);
         }
-        if scopes.is_empty() {
+        if wanted.scopes.is_empty() {
             return Err(ApiKeysError::NoScopes);
         }
-        let wanted = Wanted { account: account.clone(), name: name.to_owned(), scopes, expires_at };
         self.slot.call(REPLY_DEADLINE, |reply| Message::Create { wanted, reply }).await?
     }
 
@@ -125,7 +151,21 @@ impl ApiKeys {
     /// Revokes a key; this node refuses it once this returns, every other within the replication bound.
     pub async fn revoke(&self, account: &AccountId, id: &ApiKeyId) -> Result<(), ApiKeysError> {
         let (account, id) = (account.clone(), id.clone());
-        self.slot.call(REPLY_DEADLINE, |reply| Message::Revoke { account, id, reply }).await?
+        self.slot.call(REPLY_DEADLINE, |reply| Message::Revoke { account, by: None, id, reply }).await?
+    }
+
+    /// Revokes a key of a team that `by` made, or any as an admin of it.
+    ///
+    /// # Errors
+    /// [`ApiKeysError::NotFound`].
+    pub async fn revoke_for(
+        &self,
+        by: &AccountId,
+        team: &AccountId,
+        id: &ApiKeyId,
+    ) -> Result<(), ApiKeysError> {
+        let (account, by, id) = (team.clone(), Some(by.clone()), id.clone());
+        self.slot.call(REPLY_DEADLINE, |reply| Message::Revoke { account, by, id, reply }).await?
     }
 
     /// The key that `secret` belongs to, if it opens anything now.
@@ -138,6 +178,8 @@ impl ApiKeys {
 
 struct Wanted {
     account: AccountId,
+    /// Who makes it for a team, whose account it is.
+    by: Option<AccountId>,
     name: String,
     scopes: Vec<Scope>,
     expires_at: Option<Timestamp>,
@@ -145,8 +187,16 @@ struct Wanted {
 
 /// One variant per thing the actor can be asked; the reply port comes last.
 enum Message {
-    Create { wanted: Wanted, reply: RpcReplyPort<Result<NewApiKey, ApiKeysError>> },
-    Revoke { account: AccountId, id: ApiKeyId, reply: RpcReplyPort<Result<(), ApiKeysError>> },
+    Create {
+        wanted: Wanted,
+        reply: RpcReplyPort<Result<NewApiKey, ApiKeysError>>,
+    },
+    Revoke {
+        account: AccountId,
+        by: Option<AccountId>,
+        id: ApiKeyId,
+        reply: RpcReplyPort<Result<(), ApiKeysError>>,
+    },
 }
 
 #[derive(Clone)]
@@ -174,8 +224,8 @@ impl Actor for ApiKeysActor {
             Message::Create { wanted, reply } => {
                 answer_when_done(reply, async move { actor.create(wanted).await })
             }
-            Message::Revoke { account, id, reply } => {
-                answer_when_done(reply, async move { actor.revoke(account, id).await })
+            Message::Revoke { account, by, id, reply } => {
+                answer_when_done(reply, async move { actor.revoke(account, by, id).await })
             }
         }
         Ok(())
@@ -188,26 +238,39 @@ impl ApiKeysActor {
         let context = &self.context;
         let secret = Secret::random(&*context.entropy)?;
         let id = ApiKeyId::random(context.clock.now(), &*context.entropy)?;
-        let account = wanted.account.clone();
-        let command = api_keys::Command::Create {
-            id: id.clone(),
-            account: wanted.account,
-            name: wanted.name,
-            scopes: wanted.scopes,
-            secret_hash: secret.hash(),
-            hint: secret.hint(),
-            expires_at: wanted.expires_at,
+        let Wanted { account, by, name, scopes, expires_at } = wanted;
+        let (secret_hash, hint) = (secret.hash(), secret.hint());
+        let key =
+            NewKey { id: id.clone(), account: account.clone(), name, scopes, secret_hash, hint, expires_at };
+        let command = match by {
+            Some(by) => api_keys::Command::CreateFor { by, key },
+            // As nodes of the build before read it.
+            None => {
+                let NewKey { id, account, name, scopes, secret_hash, hint, expires_at } = key;
+                api_keys::Command::Create { id, account, name, scopes, secret_hash, hint, expires_at }
+            }
         };
-        if context.cluster.propose(Command::ApiKeys(command)).await?.outcome == Outcome::LimitReached {
-            return Err(ApiKeysError::LimitReached);
+        match context.cluster.propose(Command::ApiKeys(command)).await?.outcome {
+            Outcome::LimitReached => return Err(ApiKeysError::LimitReached),
+            Outcome::Forbidden => return Err(ApiKeysError::Forbidden),
+            Outcome::NotFound => return Err(ApiKeysError::TeamNotFound),
+            _ => {}
         }
         let key = api_keys::get(context.cluster.reader(), &account, &id)?;
         key.map(|key| NewApiKey { key, secret }).ok_or(ApiKeysError::NotFound { id })
     }
 
     #[instrument(name = "api_keys.revoke", skip_all, fields(api_key_id = %id))]
-    async fn revoke(&self, account: AccountId, id: ApiKeyId) -> Result<(), ApiKeysError> {
-        let command = api_keys::Command::Revoke { account, id: id.clone() };
+    async fn revoke(
+        &self,
+        account: AccountId,
+        by: Option<AccountId>,
+        id: ApiKeyId,
+    ) -> Result<(), ApiKeysError> {
+        let command = match by {
+            Some(by) => api_keys::Command::RevokeFor { by, team: account, id: id.clone() },
+            None => api_keys::Command::Revoke { account, id: id.clone() },
+        };
         match self.context.cluster.propose(Command::ApiKeys(command)).await?.outcome {
             Outcome::Done => Ok(()),
             _ => Err(ApiKeysError::NotFound { id }),

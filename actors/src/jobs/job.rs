@@ -120,7 +120,7 @@ async fn run(arguments: &Arguments) -> Result<(), ActorProcessingErr> {
                 format!("`{}` has {} versions; remove one first", job.library, libraries::VERSIONS_MAX);
             fail(context, job, attempt, message).await?;
         }
-        Outcome::NotFound | Outcome::AlreadyExists | Outcome::Burnt => {
+        Outcome::NotFound | Outcome::AlreadyExists | Outcome::Burnt | Outcome::Forbidden => {
             let message = format!("`{}` belongs to another account; choose another id", job.library);
             fail(context, job, attempt, message).await?;
         }

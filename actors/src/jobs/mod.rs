@@ -268,15 +268,16 @@ impl Jobs {
 
     /// One job.
     pub fn get(&self, who: &Owner, id: &JobId) -> Result<JobView, JobsError> {
-        let job = jobs::get(self.cluster.reader(), id)?;
-        let job = job.filter(|job| who.may_see(&job.account));
+        let (job, sight) = (jobs::get(self.cluster.reader(), id)?, who.sight(self.cluster.reader())?);
+        let job = job.filter(|job| sight.sees(&job.account));
         job.map(|job| self.view(job)).ok_or_else(|| JobsError::NotFound { id: id.clone() })
     }
 
     /// Up to `limit` jobs older than the job `before`, the newest first.
     pub fn list(&self, who: &Owner, before: Option<&JobId>, limit: usize) -> Result<Vec<JobView>, JobsError> {
         let jobs = jobs::list(self.cluster.reader(), None, JOBS_MAX)?;
-        let seen = jobs.into_iter().rev().filter(|job| who.may_see(&job.account));
+        let sight = who.sight(self.cluster.reader())?;
+        let seen = jobs.into_iter().rev().filter(|job| sight.sees(&job.account));
         let older = seen.filter(|job| before.is_none_or(|before| job.id < *before));
         Ok(older.take(limit).map(|job| self.view(job)).collect())
     }

@@ -2,6 +2,9 @@
 //!
 //! [`Libraries`] is the only way in. A change becomes a replicated command and is answered once a
 //! quorum holds it; reading passes no mailbox. Versions are published by the jobs that build them.
+//!
+//! Invariant: a private library is told of to its owner, to members of the team that owns it, and to operators. Whoever else asks is
+//! answered as if it were not there.
 
 use std::sync::Arc;
 
@@ -10,10 +13,10 @@ use tracing::instrument;
 use twinmcp_cluster::{Cluster, ClusterError};
 use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::engine::{Reader, StorageError};
-use twinmcp_storage::ids::{LibraryId, Version};
+use twinmcp_storage::ids::{AccountId, LibraryId, Version};
 use twinmcp_storage::libraries::{
     self, DESCRIPTION_BYTES_MAX, Facts, LIST_ITEMS_MAX, Library, TITLE_BYTES_MAX, VersionManifest,
-    compare_versions,
+    Visibility, compare_versions,
 };
 
 use crate::accounts::Owner;
@@ -38,6 +41,15 @@ pub enum LibrariesError {
         /// The version asked for.
         version: Version,
     },
+    /// The name belongs to another library, which whoever asks may not be shown.
+    #[error("library `{id}` belongs to somebody; choose another id")]
+    Taken {
+        /// The id.
+        id: LibraryId,
+    },
+    /// No account that could own it, or none that whoever asks manages.
+    #[error("there is no such team that you manage")]
+    OwnerNotFound,
     /// A text or list over its limit.
     #[error("`{field}` is too long: at most {max} are allowed")]
     FactsTooLong {
@@ -85,19 +97,107 @@ impl Libraries {
         (child, Self { slot, cluster: context.cluster.clone() })
     }
 
-    /// The library with this id.
-    pub fn get(&self, id: &LibraryId) -> Result<Option<LibraryView>, LibrariesError> {
+    /// The library with this id, if `viewer` is shown it; nobody is shown what is public.
+    pub fn get(&self, viewer: Option<&Owner>, id: &LibraryId) -> Result<Option<LibraryView>, LibrariesError> {
         let reader = self.cluster.reader();
-        libraries::get(reader, id)?.map(|library| view(reader, library)).transpose().map_err(Into::into)
+        let Some(library) = libraries::get(reader, id)? else { return Ok(None) };
+        let is_shown = match viewer {
+            Some(Owner::Operator) => true,
+            Some(Owner::Account(account)) => library.is_shown_to(reader, Some(account))?,
+            None => library.is_shown_to(reader, None)?,
+        };
+        Ok(if is_shown { Some(view(reader, library)?) } else { None })
     }
 
-    /// Up to `limit` libraries after the library `after`, by id.
-    pub fn list(&self, after: Option<&LibraryId>, limit: usize) -> Result<Vec<LibraryView>, LibrariesError> {
+    /// Whether there is a library of this id that `viewer` is not shown.
+    pub fn hides(&self, viewer: Option<&Owner>, id: &LibraryId) -> Result<bool, LibrariesError> {
+        Ok(libraries::get(self.cluster.reader(), id)?.is_some() && self.get(viewer, id)?.is_none())
+    }
+
+    /// Up to `limit` libraries after the library `after` that `viewer` is shown, by id.
+    pub fn list(
+        &self,
+        viewer: Option<&Owner>,
+        after: Option<&LibraryId>,
+        limit: usize,
+    ) -> Result<Vec<LibraryView>, LibrariesError> {
         let reader = self.cluster.reader();
-        let libraries = libraries::list(reader, after, limit)?;
-        let views: Result<_, StorageError> =
-            libraries.into_iter().map(|library| view(reader, library)).collect();
-        Ok(views?)
+        let sight = viewer.map(|viewer| viewer.sight(reader)).transpose()?;
+        let (mut after, mut shown) = (after.cloned(), Vec::new());
+        while shown.len() < limit {
+            let wanted = limit - shown.len();
+            let page = libraries::list(reader, after.as_ref(), wanted)?;
+            let is_last = page.len() < wanted;
+            after = page.last().map(|last| last.id.clone());
+            for library in page {
+                let is_shown = library.visibility == Visibility::Public
+                    || sight.as_ref().is_some_and(|sight| sight.sees(&library.owner));
+                if is_shown {
+                    shown.push(view(reader, library)?);
+                }
+            }
+            if is_last {
+                break;
+            }
+        }
+        Ok(shown)
+    }
+
+    /// Makes a library of `account` that nothing is published of yet, so that a private one is never seen by others.
+    ///
+    /// # Errors
+    /// [`LibrariesError::Taken`], [`LibrariesError::OwnerNotFound`] for an account that `who` does not manage.
+    pub async fn claim(
+        &self,
+        who: &Owner,
+        account: &AccountId,
+        id: &LibraryId,
+        visibility: Visibility,
+    ) -> Result<LibraryView, LibrariesError> {
+        if !who.manages(self.cluster.reader(), account)? {
+            return Err(LibrariesError::OwnerNotFound);
+        }
+        let claim = libraries::Command::Claim { id: id.clone(), owner: account.clone(), visibility };
+        match self.decided(claim).await? {
+            Outcome::Done => self.changed(id),
+            Outcome::AlreadyExists => Err(LibrariesError::Taken { id: id.clone() }),
+            _ => Err(LibrariesError::OwnerNotFound),
+        }
+    }
+
+    /// Shows a library to everybody, or to its owner alone.
+    pub async fn show(
+        &self,
+        who: &Owner,
+        id: &LibraryId,
+        visibility: Visibility,
+    ) -> Result<LibraryView, LibrariesError> {
+        self.change(id, libraries::Command::Show { id: id.clone(), account: who.account(), visibility })
+            .await?;
+        self.changed(id)
+    }
+
+    /// Gives a library to another account: one's own, or that of a team one manages.
+    ///
+    /// # Errors
+    /// [`LibrariesError::NotFound`], [`LibrariesError::OwnerNotFound`].
+    pub async fn give(
+        &self,
+        who: &Owner,
+        id: &LibraryId,
+        to: &AccountId,
+    ) -> Result<LibraryView, LibrariesError> {
+        let give = libraries::Command::Move { id: id.clone(), account: who.account(), to: to.clone() };
+        match self.decided(give).await? {
+            Outcome::Done => self.changed(id),
+            Outcome::Forbidden => Err(LibrariesError::OwnerNotFound),
+            _ => Err(LibrariesError::NotFound { id: id.clone() }),
+        }
+    }
+
+    /// A library that was changed a moment ago, by somebody who may.
+    fn changed(&self, id: &LibraryId) -> Result<LibraryView, LibrariesError> {
+        self.get(Some(&Owner::Operator), id)?.ok_or_else(|| LibrariesError::NotFound { id: id.clone() })
     }
 
     /// Replaces what is told about a library, and how far it is trusted (tenths of a point, 0 to 100).
@@ -115,7 +215,7 @@ impl Libraries {
         let command =
             libraries::Command::Describe { id: id.clone(), account: owner.account(), facts, trust_tenths };
         self.change(id, command).await?;
-        self.get(id)?.ok_or_else(|| LibrariesError::NotFound { id: id.clone() })
+        self.changed(id)
     }
 
     /// Removes a library with all its versions.
@@ -133,22 +233,29 @@ impl Libraries {
     ) -> Result<(), LibrariesError> {
         let account = owner.account();
         let command = libraries::Command::RemoveVersion { id: id.clone(), version: version.clone(), account };
-        match self.change(id, command).await {
+        let changed = self.change(id, command).await;
+        if let Err(LibrariesError::NotFound { .. }) = changed {
             // Only whoever may change a library is told which of its versions is not there.
-            Err(LibrariesError::NotFound { .. })
-                if self.get(id)?.is_some_and(|view| owner.may_see(&view.library.owner)) =>
+            let reader = self.cluster.reader();
+            let known = libraries::get(reader, id)?;
+            if let Some(known) = known
+                && owner.manages(reader, &known.owner)?
             {
-                Err(LibrariesError::VersionNotFound { id: id.clone(), version: version.clone() })
+                return Err(LibrariesError::VersionNotFound { id: id.clone(), version: version.clone() });
             }
-            changed => changed,
         }
+        changed
     }
 
     async fn change(&self, id: &LibraryId, command: libraries::Command) -> Result<(), LibrariesError> {
-        match self.slot.call(REPLY_DEADLINE, |reply| Message::Change { command, reply }).await?? {
+        match self.decided(command).await? {
             Outcome::Done => Ok(()),
             _ => Err(LibrariesError::NotFound { id: id.clone() }),
         }
+    }
+
+    async fn decided(&self, command: libraries::Command) -> Result<Outcome, LibrariesError> {
+        Ok(self.slot.call(REPLY_DEADLINE, |reply| Message::Change { command, reply }).await??)
     }
 }
 

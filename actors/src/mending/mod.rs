@@ -240,8 +240,10 @@ impl MendingActor {
             Err(error) => warn!(%error, "a damaged bundle stays in place"),
         }
         let built_by = jobs::get(self.context.cluster.reader(), &manifest.job)?.ok_or(Refused::Forgotten)?;
+        // Whoever it belongs to now: it may have been given away since.
+        let known = libraries::get(self.context.cluster.reader(), &manifest.library)?;
         let submission = Submission {
-            account: built_by.account,
+            account: known.map_or(built_by.account, |known| known.owner),
             library: manifest.library.clone(),
             version: manifest.version.clone(),
             source: built_by.source,

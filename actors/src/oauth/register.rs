@@ -8,6 +8,7 @@ use twinmcp_storage::ids::AccountId;
 use twinmcp_storage::oauth;
 use twinmcp_storage::oauth::client::{self as agreed, Authentication, Client, GrantType, Owner, TokenFormat};
 use twinmcp_storage::scope::Scope;
+use twinmcp_storage::teams::{CLIENTS_MAX, Role};
 
 use super::Oauth;
 use super::access_token::scope_text;
@@ -56,11 +57,59 @@ impl Oauth {
         self.create(metadata, Owner::Account(account.clone()), may).await
     }
 
-    async fn create(&self, metadata: &Value, owner: Owner, may: &[Scope]) -> Result<Registered, OauthError> {
+    /// Makes a client of `team`, with no other scopes than those of `may` that an admin of it gives ([`Role::gives`]); it ends with the membership of `by`.
+    ///
+    /// # Errors
+    /// When its facts cannot be; `None` where `by` is not in the team.
+    pub async fn make_team_client(
+        &self,
+        by: &AccountId,
+        team: &AccountId,
+        metadata: &Value,
+        may: &[Scope],
+    ) -> Result<Option<Registered>, OauthError> {
+        let gives = |scope: &Scope| !scope.is_permission() || Role::Admin.gives(*scope);
+        let may: Vec<Scope> = may.iter().copied().filter(gives).collect();
+        let (client, secret) = self.described(metadata, Owner::Account(team.clone()), &may)?;
+        let (by, team) = (by.clone(), team.clone());
+        let create = agreed::Command::CreateFor { by, team, client: client.clone() };
+        match self.propose(oauth::Command::Client(create)).await? {
+            Outcome::Done => Ok(Some(self.shown_once(client, secret)?)),
+            Outcome::Forbidden => {
+                let description = "Your role in the team does not allow this; ask one of its admins.";
+                Err(Refused::new(ErrorCode::AccessDenied, description).into())
+            }
+            Outcome::LimitReached => {
+                let description = format!("A team has {CLIENTS_MAX} clients at most; remove one first.");
+                Err(Refused::new(ErrorCode::InvalidClientMetadata, description).into())
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The client that `metadata` describes, with its secret.
+    fn described(
+        &self,
+        metadata: &Value,
+        owner: Owner,
+        may: &[Scope],
+    ) -> Result<(Client, String), OauthError> {
         let secret = self.0.issuer.random()?;
         let id = format!("client_{}", &self.0.issuer.random()?[..22]);
         let client = read(metadata, id, owner, &secret, may)?;
         client::check(&client)?;
+        Ok((client, secret))
+    }
+
+    /// A client that was made a moment ago, with the secret that is shown this once.
+    fn shown_once(&self, client: Client, secret: String) -> Result<Registered, OauthError> {
+        let client = self.kept(&client.id)?.unwrap_or(client);
+        let secret = matches!(client.authentication, Authentication::Secret(_)).then_some(secret);
+        Ok(Registered { client, secret, registration_token: None })
+    }
+
+    async fn create(&self, metadata: &Value, owner: Owner, may: &[Scope]) -> Result<Registered, OauthError> {
+        let (client, secret) = self.described(metadata, owner, may)?;
         match self.propose(oauth::Command::Client(agreed::Command::Create(client.clone()))).await? {
             Outcome::Done => {}
             _ => {
@@ -69,9 +118,7 @@ impl Oauth {
                 return Err(Refused::new(ErrorCode::TemporarilyUnavailable, description).into());
             }
         }
-        let client = self.kept(&client.id)?.unwrap_or(client);
-        let secret = matches!(client.authentication, Authentication::Secret(_)).then_some(secret);
-        Ok(Registered { client, secret, registration_token: None })
+        self.shown_once(client, secret)
     }
 
     fn kept(&self, id: &str) -> Result<Option<Client>, OauthError> {

@@ -13,6 +13,7 @@ use twinmcp_storage::oauth::code::{self, Shown};
 use twinmcp_storage::oauth::grant::{self, Grant};
 use twinmcp_storage::oauth::signing_key::Algorithm;
 use twinmcp_storage::scope::Scope;
+use twinmcp_storage::teams;
 
 use super::access_token::{AccessToken, SignIn, Subject};
 use super::assurance::Assurance;
@@ -183,6 +184,13 @@ impl Oauth {
             let description = "A client that registered itself acts for nobody.";
             return Err(Refused::new(ErrorCode::UnauthorizedClient, description).into());
         };
+        let reader = self.0.cluster.reader();
+        let team = teams::get(reader, account)?;
+        let maker = team.as_ref().and_then(|team| team.maker_of_client(&client.id));
+        if !teams::may_act(reader, account, maker)? {
+            let description = "Whoever made this client is not let in any more.";
+            return Err(Refused::new(ErrorCode::UnauthorizedClient, description).into());
+        }
         let scopes = match params.get("scope") {
             Some(asked) => authorize::scopes(Some(asked), client)?,
             None => client.scopes.clone(),

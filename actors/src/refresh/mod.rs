@@ -183,8 +183,11 @@ impl Refresh {
         which: &Which,
     ) -> Result<JobView, RefreshError> {
         let not_found = || RefreshError::NotFound { library: library.clone() };
-        let known = libraries::get(self.cluster.reader(), library)?.filter(|known| who.may_see(&known.owner));
-        let current = known.ok_or_else(not_found)?.current;
+        let known = libraries::get(self.cluster.reader(), library)?.ok_or_else(not_found)?;
+        if !who.manages(self.cluster.reader(), &known.owner)? {
+            return Err(not_found());
+        }
+        let current = known.current;
         let origin = self.origin(library, current, which)?;
         if let Some(job) = self.open(&origin)?.pop() {
             let (library, version) = (origin.library, origin.version);
@@ -282,6 +285,9 @@ impl Refresh {
         if matches!(source, Source::Upload { .. }) {
             return Err(RefreshError::Uploaded { library, version });
         }
+        // Whoever it belongs to now: it may have been given away since.
+        let known = libraries::get(self.cluster.reader(), &library)?;
+        let account = known.map_or(account, |known| known.owner);
         Ok(self.jobs.submit(Submission { account, library, version, source, base_url }).await?)
     }
 

@@ -1,7 +1,7 @@
 //! Leafing through a version: its snippets in the order of the bundle, without a question, and what the scan said of them.
 
 use twinmcp_storage::bundle::{Bundle, Label, Labels, SnippetIndex};
-use twinmcp_storage::ids::{LibraryRef, Version};
+use twinmcp_storage::ids::{AccountId, LibraryRef, Version};
 
 use super::elsewhere::{Question, Reply, Source};
 use super::query::Reader;
@@ -25,11 +25,12 @@ impl Search {
     /// As [`Search::docs`], for the library and the version.
     pub async fn browse(
         &self,
+        viewer: Option<&AccountId>,
         library: &LibraryRef,
         from: usize,
         limit: usize,
     ) -> Result<Browsed, SearchError> {
-        let (_, manifest) = self.version(library)?;
+        let (_, manifest) = self.version(viewer, library)?;
         let from = u32::try_from(from).unwrap_or(u32::MAX);
         let limit = u32::try_from(limit.min(SNIPPETS_MAX)).unwrap_or(u32::MAX);
         let (total, snippets) = match self.source(&manifest, || Question::Browse { from, limit }).await? {
@@ -43,8 +44,12 @@ impl Search {
     ///
     /// # Errors
     /// As [`Search::docs`], for the library and the version.
-    pub async fn labels(&self, library: &LibraryRef) -> Result<Vec<(Label, u32)>, SearchError> {
-        let (_, manifest) = self.version(library)?;
+    pub async fn labels(
+        &self,
+        viewer: Option<&AccountId>,
+        library: &LibraryRef,
+    ) -> Result<Vec<(Label, u32)>, SearchError> {
+        let (_, manifest) = self.version(viewer, library)?;
         Ok(match self.source(&manifest, || Question::Labels).await? {
             Source::Here(bundle) => bundle.label_counts(),
             Source::Peer(Reply::Labels(counts)) => {

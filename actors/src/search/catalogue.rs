@@ -1,7 +1,7 @@
 //! The libraries of this cluster as `resolve` sees them: summaries and an index over them, in memory,
 //! swapped whole. An actor follows the agreed state and makes the next one.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,17 +12,19 @@ use opentelemetry::metrics::Gauge;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use twinmcp_storage::bundle::VectorGraph;
 use twinmcp_storage::engine::{Reader, StorageError};
-use twinmcp_storage::ids::LibraryId;
+use twinmcp_storage::ids::{AccountId, LibraryId};
+use twinmcp_storage::libraries::Visibility;
 use twinmcp_storage::transaction::Change;
 use twinmcp_storage::{catalogue, libraries};
 
 use super::LibraryMatch;
-use super::resolve::Catalogue;
+use super::resolve::{Catalogue, Entry};
 use super::summary::{LibrarySummary, known_entry, published_entry};
 use crate::background;
 use crate::context::Context;
 use crate::embedding::Embedder;
 use crate::supervisor::Child;
+use crate::teams::Sight;
 
 /// What `resolve` reads, shared with the actor that replaces it.
 #[derive(Clone)]
@@ -32,37 +34,80 @@ struct Known {
     /// Those that are published here. What else the index knows lies in the store, and is read for
     /// the few that are shown: a hundred thousand summaries would be most of a node's memory.
     libraries: HashMap<LibraryId, Arc<LibrarySummary>>,
+    /// What everybody may know. Private libraries are no part of it: not by a name, nor by how rare their words are.
     index: Catalogue,
+    /// The same with all private libraries, if there are any.
+    whole: Option<Catalogue>,
+    private: Private,
+}
+
+/// Libraries that are shown to their own people alone.
+#[derive(Clone, Default)]
+struct Private {
+    libraries: HashMap<LibraryId, (AccountId, Entry)>,
+    owners: HashSet<AccountId>,
+}
+
+impl Private {
+    fn new(libraries: HashMap<LibraryId, (AccountId, Entry)>) -> Self {
+        let owners = libraries.values().map(|(owner, _)| owner.clone()).collect();
+        Self { libraries, owners }
+    }
+}
+
+impl Known {
+    fn new(libraries: HashMap<LibraryId, Arc<LibrarySummary>>, private: Private, index: Catalogue) -> Known {
+        let entries = private.libraries.values().map(|(_, entry)| entry.clone());
+        let whole = (!private.owners.is_empty()).then(|| index.with_changes(entries, &[]));
+        Self { libraries, index, private, whole }
+    }
 }
 
 impl SharedCatalogue {
     pub(super) fn empty(embedder: &'static dyn Embedder) -> Self {
         let index = Catalogue::build(Vec::new(), embedder);
-        Self(Arc::new(ArcSwap::from_pointee(Known { libraries: HashMap::new(), index })))
+        Self(Arc::new(ArcSwap::from_pointee(Known::new(HashMap::new(), Private::default(), index))))
     }
 
-    /// The libraries that may be meant, best first.
+    /// The libraries that `viewer` may mean, best first.
     pub(super) fn resolve(
         &self,
         reader: &dyn Reader,
+        viewer: Option<&AccountId>,
         name: &str,
         query: &str,
         limit: usize,
     ) -> Result<Vec<LibraryMatch>, StorageError> {
         let known = self.0.load();
+        let sight = known.sight(reader, viewer)?;
+        let is_hidden = |id: &LibraryId| {
+            let private = known.private.libraries.get(id);
+            private.is_some_and(|(owner, _)| sight.as_ref().is_none_or(|sight| !sight.sees(owner)))
+        };
+        let found = match (&known.whole, &sight) {
+            (Some(whole), Some(_)) => whole.resolve_but(name, query, limit, &is_hidden),
+            _ => known.index.resolve(name, query, limit),
+        };
         let mut matches = Vec::with_capacity(limit);
-        for found in known.index.resolve(name, query, limit) {
+        for found in found {
             let library = match known.libraries.get(&found.id) {
-                Some(library) => Some(Arc::clone(library)),
-                None => {
-                    catalogue::get(reader, &found.id)?.map(|known| Arc::new(LibrarySummary::known(known)))
-                }
+                Some(library) if !is_hidden(&found.id) => Some(Arc::clone(library)),
+                _ => catalogue::get(reader, &found.id)?.map(|known| Arc::new(LibrarySummary::known(known))),
             };
             // Forgotten a moment ago: the next index does not know it either.
             let Some(library) = library else { continue };
             matches.push(LibraryMatch { library, score: found.score, reasons: found.reasons });
         }
         Ok(matches)
+    }
+}
+
+impl Known {
+    /// Whose private libraries `viewer` is shown; nothing where there are none for them.
+    fn sight(&self, reader: &dyn Reader, viewer: Option<&AccountId>) -> Result<Option<Sight>, StorageError> {
+        let Some(viewer) = viewer.filter(|_| !self.private.owners.is_empty()) else { return Ok(None) };
+        let sight = Sight::of(reader, viewer)?;
+        Ok(sight.any(&self.private.owners).then_some(sight))
     }
 }
 
@@ -170,7 +215,8 @@ impl Gauges {
         self.libraries.record(known.index.len() as u64, &[]);
         self.documents.record(libraries.clone().map(|library| u64::from(library.pages)).sum(), &[]);
         self.snippets.record(libraries.map(|library| u64::from(library.snippets)).sum(), &[]);
-        self.memory.record(known.index.memory_bytes() as u64, &[]);
+        let whole = known.whole.as_ref().map_or(0, Catalogue::changes_bytes);
+        self.memory.record((known.index.memory_bytes() + whole) as u64, &[]);
     }
 }
 
@@ -286,7 +332,8 @@ impl CatalogueActor {
     fn use_graph(&self, graph: Arc<VectorGraph>) {
         let known = self.catalogue.0.load_full();
         if let Some(index) = known.index.with_graph(graph) {
-            self.catalogue.0.store(Arc::new(Known { libraries: known.libraries.clone(), index }));
+            let (libraries, private) = (known.libraries.clone(), known.private.clone());
+            self.catalogue.0.store(Arc::new(Known::new(libraries, private, index)));
         }
     }
 }
@@ -297,7 +344,7 @@ fn no_graph(error: &(dyn std::error::Error + 'static)) {
 
 fn all_libraries(context: &Context) -> Result<Known, StorageError> {
     let view = context.cluster.view();
-    let mut found = HashMap::new();
+    let (mut found, mut private) = (HashMap::new(), HashMap::new());
     let mut entries = Vec::new();
     let mut after: Option<LibraryId> = None;
     loop {
@@ -307,7 +354,14 @@ fn all_libraries(context: &Context) -> Result<Known, StorageError> {
         for library in page {
             let summary = LibrarySummary::read(&*view, &library)?;
             let known = catalogue::get(&*view, &library.id)?;
-            entries.push(published_entry(&library, &summary, known.as_ref().map(|known| &known.entry)));
+            let entry = published_entry(&library, &summary, known.as_ref().map(|known| &known.entry));
+            match library.visibility {
+                Visibility::Public => entries.push(entry),
+                Visibility::Private => {
+                    entries.extend(known.map(|known| known_entry(known.entry)));
+                    private.insert(library.id.clone(), (library.owner.clone(), entry));
+                }
+            }
             found.insert(library.id, Arc::new(summary));
         }
     }
@@ -319,7 +373,7 @@ fn all_libraries(context: &Context) -> Result<Known, StorageError> {
         let only_known = page.into_iter().filter(|known| !found.contains_key(&known.entry.id));
         entries.extend(only_known.map(|known| known_entry(known.entry)));
     }
-    Ok(Known { libraries: found, index: Catalogue::build(entries, context.embedder) })
+    Ok(Known::new(found, Private::new(private), Catalogue::build(entries, context.embedder)))
 }
 
 fn changed_libraries(
@@ -328,25 +382,29 @@ fn changed_libraries(
     ids: BTreeSet<LibraryId>,
 ) -> Result<Known, StorageError> {
     let view = context.cluster.view();
-    let mut found = before.libraries.clone();
+    let (mut found, mut private) = (before.libraries.clone(), before.private.libraries.clone());
     let (mut entries, mut removed) = (Vec::new(), Vec::new());
     for id in ids {
         let known = catalogue::get(&*view, &id)?.map(|known| known.entry);
-        match (libraries::get(&*view, &id)?, known) {
-            (Some(library), known) => {
-                let summary = LibrarySummary::read(&*view, &library)?;
-                entries.push(published_entry(&library, &summary, known.as_ref()));
-                found.insert(id, Arc::new(summary));
-            }
-            (None, Some(known)) => {
-                found.remove(&id);
-                entries.push(known_entry(known));
-            }
-            (None, None) => {
-                found.remove(&id);
-                removed.push(id);
+        let library = libraries::get(&*view, &id)?;
+        (found.remove(&id), private.remove(&id));
+        // What everybody may know of it.
+        let mut open = known.clone().map(known_entry);
+        if let Some(library) = library {
+            let summary = LibrarySummary::read(&*view, &library)?;
+            let entry = published_entry(&library, &summary, known.as_ref());
+            found.insert(id.clone(), Arc::new(summary));
+            match library.visibility {
+                Visibility::Public => open = Some(entry),
+                Visibility::Private => {
+                    private.insert(id.clone(), (library.owner, entry));
+                }
             }
         }
+        match open {
+            Some(entry) => entries.push(entry),
+            None => removed.push(id),
+        }
     }
-    Ok(Known { libraries: found, index: before.index.with_changes(entries, &removed) })
+    Ok(Known::new(found, Private::new(private), before.index.with_changes(entries, &removed)))
 }

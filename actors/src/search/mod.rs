@@ -4,8 +4,9 @@
 //! bundle and the resolve index, all of them immutable and shared. The one actor here keeps the
 //! resolve index up to date.
 //!
-//! Invariant: a version is never silently substituted. Without one the library's current version
-//! answers, and says which it is.
+//! Invariants: a version is never silently substituted; without one the library's current version
+//! answers, and says which it is. A private library is found and answers for its own people alone; to everybody else it is
+//! one that nobody has heard of.
 
 mod browse;
 mod catalogue;
@@ -23,7 +24,7 @@ use twinmcp_cluster::Cluster;
 use twinmcp_storage::bundle::{BundleError, BundleStore, Labels, Page, Snippet, SnippetId};
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::engine::StorageError;
-use twinmcp_storage::ids::{JobId, LibraryId, LibraryRef, Version};
+use twinmcp_storage::ids::{AccountId, JobId, LibraryId, LibraryRef, Version};
 
 pub use browse::Browsed;
 pub use resolve::Reason;
@@ -51,6 +52,8 @@ pub const MATCHES_MAX: usize = 50;
 /// A question about one library.
 #[derive(Debug, Clone, Copy)]
 pub struct DocsQuery<'a> {
+    /// Who asks: private libraries answer their own people alone.
+    pub viewer: Option<&'a AccountId>,
     /// The library, and a version of it where one is asked for.
     pub library: &'a LibraryRef,
     /// The question.
@@ -215,8 +218,14 @@ impl Search {
         (child, search)
     }
 
-    /// The libraries that somebody who types `name`, and asks `query` of it, may mean; best first.
-    pub fn resolve(&self, name: &str, query: &str, limit: usize) -> Result<Vec<LibraryMatch>, SearchError> {
+    /// The libraries that `viewer`, who types `name` and asks `query` of it, may mean; best first.
+    pub fn resolve(
+        &self,
+        viewer: Option<&AccountId>,
+        name: &str,
+        query: &str,
+        limit: usize,
+    ) -> Result<Vec<LibraryMatch>, SearchError> {
         if name.trim().is_empty() {
             return Err(SearchError::EmptyQuery);
         }
@@ -225,7 +234,8 @@ impl Search {
         }
         self.activity.asked();
         let timer = self.metrics.resolve_started();
-        let matches = self.catalogue.resolve(self.cluster.reader(), name, query, limit.min(MATCHES_MAX))?;
+        let reader = self.cluster.reader();
+        let matches = self.catalogue.resolve(reader, viewer, name, query, limit.min(MATCHES_MAX))?;
         timer.done(matches.len());
         Ok(matches)
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use twinmcp_storage::bundle::{Bundle, Page, SnippetIndex};
 use twinmcp_storage::catalogue;
-use twinmcp_storage::ids::{LibraryId, LibraryRef, Version};
+use twinmcp_storage::ids::{AccountId, LibraryId, LibraryRef, Version};
 use twinmcp_storage::libraries::{self, Library, VersionManifest, compare_versions};
 
 use crate::embedding::{DocumentEmbedder, Embedder as _, StaticTable};
@@ -24,7 +24,7 @@ impl Search {
         if text.len() > QUERY_BYTES_MAX {
             return Err(SearchError::QueryLength);
         }
-        let (library, manifest) = self.version(query.library)?;
+        let (library, manifest) = self.version(query.viewer, query.library)?;
         let limits = (query.tokens_max.min(TOKENS_MAX), query.snippets_max.min(SNIPPETS_MAX));
         let source = self.source(&manifest, || asked(text, limits)).await?;
         self.activity.asked();
@@ -50,10 +50,17 @@ impl Search {
     }
 
     /// The version asked for, or the library's current one; never another.
-    pub(super) fn version(&self, asked: &LibraryRef) -> Result<(Library, VersionManifest), SearchError> {
+    pub(super) fn version(
+        &self,
+        viewer: Option<&AccountId>,
+        asked: &LibraryRef,
+    ) -> Result<(Library, VersionManifest), SearchError> {
         let reader = self.cluster.reader();
         let id = &asked.library;
         let Some(library) = libraries::get(reader, id)? else { return Err(self.not_published(id)?) };
+        if !library.is_shown_to(reader, viewer)? {
+            return Err(self.not_indexed(id)?);
+        }
         let Some(version) = asked.version.as_ref().or(library.current.as_ref()) else {
             return Err(self.not_published(id)?);
         };
@@ -79,6 +86,12 @@ impl Search {
         if let Some(job) = self.jobs.open_job_for(id) {
             return Ok(SearchError::NotFinalized { library, job });
         }
+        self.not_indexed(id)
+    }
+
+    /// As if nobody had ever indexed it.
+    fn not_indexed(&self, id: &LibraryId) -> Result<SearchError, SearchError> {
+        let library = id.clone();
         let is_known = catalogue::get(self.cluster.reader(), id)?.is_some();
         Ok(if is_known {
             SearchError::NotIndexed { library }

@@ -79,8 +79,14 @@ async fn a_budget_of_tokens_is_never_broken() {
     world.index("/acme/widget", "1.0", source).await;
     let library = "/acme/widget".parse().unwrap();
     for tokens_max in [0, 10, 150, 1_000] {
-        let query =
-            DocsQuery { library: &library, text: "widget", tokens_max, snippets_max: 10, marks: |_| 0 };
+        let query = DocsQuery {
+            viewer: None,
+            library: &library,
+            text: "widget",
+            tokens_max,
+            snippets_max: 10,
+            marks: |_| 0,
+        };
         match world.actors.search.docs(query).await {
             Ok(docs) => assert!(docs.tokens <= tokens_max && docs.tokens > 0),
             Err(SearchError::NoSnippets { .. }) => assert!(tokens_max < 150),
@@ -103,8 +109,14 @@ async fn what_stands_around_snippets_counts_too_and_the_first_stays() {
     world.index("/acme/widget", "1.0", world.source("v1", &pages)).await;
     let library = "/acme/widget".parse().unwrap();
     let ask = async |marks| {
-        let query =
-            DocsQuery { library: &library, text: "widget", tokens_max: 1_000, snippets_max: 10, marks };
+        let query = DocsQuery {
+            viewer: None,
+            library: &library,
+            text: "widget",
+            tokens_max: 1_000,
+            snippets_max: 10,
+            marks,
+        };
         world.actors.search.docs(query).await.unwrap()
     };
     let ids = |docs: &Docs| docs.snippets.iter().map(|found| found.id).collect::<Vec<_>>();
@@ -122,13 +134,13 @@ async fn a_published_library_can_be_resolved_and_a_removed_one_cannot() {
     let world = World::new().await;
     let source = world.source("v1", &[GUIDE]);
     world.index("/acme/widget", "1.0", source).await;
-    let resolves = |actors: &Actors| !actors.search.resolve("widget", "", 5).unwrap().is_empty();
+    let resolves = |actors: &Actors| !actors.search.resolve(None, "widget", "", 5).unwrap().is_empty();
     world.until("the library is resolved", || resolves(&world.actors)).await;
-    let matches = world.actors.search.resolve("widget", "", 5).unwrap();
+    let matches = world.actors.search.resolve(None, "widget", "", 5).unwrap();
     assert_eq!(matches[0].library.id.as_str(), "/acme/widget");
     assert!(!matches[0].reasons.is_empty(), "it says why");
     for name in ["acme", "widgte", "acme widget", "/acme/widget"] {
-        let matches = world.actors.search.resolve(name, "", 5).unwrap();
+        let matches = world.actors.search.resolve(None, name, "", 5).unwrap();
         assert_eq!(matches.first().map(|found| found.library.id.as_str()), Some("/acme/widget"), "{name}");
     }
     let id = "/acme/widget".parse().unwrap();
@@ -255,6 +267,7 @@ async fn every_actor_heals_after_a_crash_while_readers_go_on() {
     world.index("/acme/widget", "1.0", source).await;
     for actor in [
         "accounts",
+        "teams",
         "api_keys",
         "usage",
         "libraries",
@@ -278,7 +291,7 @@ async fn every_actor_heals_after_a_crash_while_readers_go_on() {
     let facts = Facts { title: "Widgets".into(), ..Facts::default() };
     world.actors.libraries.describe(Owner::Operator, &id, facts, Some(90)).await.unwrap();
     let renamed = || {
-        let matches = world.actors.search.resolve("widgets", "", 5).unwrap();
+        let matches = world.actors.search.resolve(None, "widgets", "", 5).unwrap();
         matches.first().is_some_and(|found| found.library.title == "Widgets")
     };
     world.until("the new search actor follows the state", renamed).await;

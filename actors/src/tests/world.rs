@@ -186,7 +186,14 @@ impl World {
         let library: LibraryRef = library.parse().unwrap();
         self.actors
             .search
-            .docs(DocsQuery { library: &library, text, tokens_max: 5_000, snippets_max: 10, marks: |_| 0 })
+            .docs(DocsQuery {
+                viewer: None,
+                library: &library,
+                text,
+                tokens_max: 5_000,
+                snippets_max: 10,
+                marks: |_| 0,
+            })
             .await
     }
 

@@ -98,7 +98,8 @@ impl Usage {
             return Err(UsageError::Days);
         }
         let reader = self.cluster.reader();
-        let known = libraries::get(reader, library)?.filter(|known| who.may_see(&known.owner));
+        let sight = who.sight(reader)?;
+        let known = libraries::get(reader, library)?.filter(|known| sight.sees(&known.owner));
         if known.is_none() {
             return Err(UsageError::NotFound { library: library.clone() });
         }

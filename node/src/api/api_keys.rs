@@ -6,6 +6,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use twinmcp_actors::ApiKeys;
+use twinmcp_actors::api_keys::NewApiKey;
 use twinmcp_storage::api_keys::ApiKey;
 use twinmcp_storage::clock::{Clock, Timestamp};
 use twinmcp_storage::scope::Scope;
@@ -81,6 +82,12 @@ pub(crate) struct KeyList {
     keys: Vec<KeyView>,
 }
 
+impl KeyList {
+    pub(super) fn of<'a>(keys: impl Iterator<Item = &'a ApiKey>, now: Timestamp) -> Self {
+        Self { keys: keys.map(|key| KeyView::new(key, now)).collect() }
+    }
+}
+
 impl Example for KeyList {
     fn example() -> Self {
         Self { keys: vec![KeyView::example()] }
@@ -113,6 +120,22 @@ impl Example for KeyRequest {
     }
 }
 
+impl KeyRequest {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The scopes asked for, as far as the caller has them.
+    pub(super) fn scopes(&self, caller: &Caller) -> Result<Vec<Scope>, ApiError> {
+        scopes(caller, &self.scopes)
+    }
+
+    /// When it is to end.
+    pub(super) fn expires_at(&self, clock: &dyn Clock) -> Option<Timestamp> {
+        self.expires_in_s.map(|seconds| clock.now().plus_millis(seconds.min(LIFE_S_MAX).saturating_mul(1000)))
+    }
+}
+
 /// A new key with its secret, which is shown this once.
 #[derive(Debug, Clone, Object)]
 #[oai(example)]
@@ -141,6 +164,14 @@ pub(crate) enum Created {
     ),
 }
 
+impl Created {
+    /// A key that was made a moment ago.
+    pub(super) fn new(new: &NewApiKey, now: Timestamp) -> Self {
+        let body = NewKey { key: KeyView::new(&new.key, now), secret: new.secret.reveal().to_owned() };
+        Self::Key(Json(body), "no-store".to_owned())
+    }
+}
+
 #[derive(ApiResponse)]
 pub(crate) enum Revoked {
     /// The key is refused from now on.
@@ -162,14 +193,9 @@ impl ApiKeysApi {
     #[oai(path = "/", method = "post", operation_id = "create_api_key")]
     async fn create(&self, caller: Caller, asked: JsonBody<KeyRequest>) -> Result<Created, ApiError> {
         caller.may(Scope::KeysWrite)?;
-        let scopes = scopes(&caller, &asked.scopes)?;
-        let expires_at = asked
-            .expires_in_s
-            .map(|seconds| self.clock.now().plus_millis(seconds.min(LIFE_S_MAX).saturating_mul(1000)));
+        let (scopes, expires_at) = (asked.scopes(&caller)?, asked.expires_at(&*self.clock));
         let new = self.api_keys.create(caller.account(), &asked.name, scopes, expires_at).await?;
-        let view = KeyView::new(&new.key, self.clock.now());
-        let body = NewKey { key: view, secret: new.secret.reveal().to_owned() };
-        Ok(Created::Key(Json(body), "no-store".to_owned()))
+        Ok(Created::new(&new, self.clock.now()))
     }
 
     /// Lists the keys of your account.
@@ -178,9 +204,7 @@ impl ApiKeysApi {
     #[oai(path = "/", method = "get", operation_id = "list_api_keys")]
     async fn list(&self, caller: Caller) -> Result<Json<KeyList>, ApiError> {
         caller.may(Scope::KeysWrite)?;
-        let now = self.clock.now();
-        let keys = self.api_keys.list(caller.account())?;
-        Ok(Json(KeyList { keys: keys.iter().map(|key| KeyView::new(key, now)).collect() }))
+        Ok(Json(KeyList::of(self.api_keys.list(caller.account())?.iter(), self.clock.now())))
     }
 
     /// Revokes an API key.
@@ -202,7 +226,7 @@ impl ApiKeysApi {
     }
 }
 
-fn id_example() -> String {
+pub(super) fn id_example() -> String {
     KeyView::example().id
 }
 
@@ -218,7 +242,7 @@ fn scopes(caller: &Caller, asked: &[String]) -> Result<Vec<Scope>, ApiError> {
         }
         if !caller.has(scope) {
             let message =
-                format!("Your own API key lacks the scope `{scope}`, so it cannot give it to another.");
+                format!("You lack the scope `{scope}` yourself, so you cannot give it to another key.");
             return Err(ApiError::new(StatusCode::FORBIDDEN, "insufficient_scope", message));
         }
         scopes.push(scope);

@@ -24,6 +24,12 @@ pub(crate) struct ClientList {
     clients: Vec<Value>,
 }
 
+impl ClientList {
+    pub(super) fn of(clients: impl Iterator<Item = Registered>) -> Self {
+        Self { clients: clients.map(|client| client.metadata()).collect() }
+    }
+}
+
 impl Example for ClientList {
     fn example() -> Self {
         let client = serde_json::json!({
@@ -46,6 +52,13 @@ pub(crate) enum ClientMade {
         #[oai(header = "Cache-Control")]
         String,
     ),
+}
+
+impl ClientMade {
+    /// A client that was made a moment ago.
+    pub(super) fn new(made: &Registered) -> Self {
+        Self::Client(Json(made.metadata()), "no-store".to_owned())
+    }
 }
 
 #[derive(ApiResponse)]
@@ -73,7 +86,7 @@ impl ClientsApi {
         let may: Vec<Scope> =
             Scope::ALL.iter().copied().filter(|scope| !scope.is_permission() || caller.has(*scope)).collect();
         let made = self.oauth.make_client(caller.account(), &metadata.0, &may).await?;
-        Ok(ClientMade::Client(Json(made.metadata()), "no-store".to_owned()))
+        Ok(ClientMade::new(&made))
     }
 
     /// Lists your clients.
@@ -86,7 +99,7 @@ impl ClientsApi {
         let clients = self.oauth.clients_of(account)?;
         let shown =
             clients.into_iter().map(|client| Registered { client, secret: None, registration_token: None });
-        Ok(Json(ClientList { clients: shown.map(|client| client.metadata()).collect() }))
+        Ok(Json(ClientList::of(shown)))
     }
 
     /// Removes a client.
@@ -110,6 +123,6 @@ impl ClientsApi {
     }
 }
 
-fn example_id() -> String {
+pub(super) fn example_id() -> String {
     "client_4bWdN1YpS0qfQmXzT7aJ2w".to_owned()
 }

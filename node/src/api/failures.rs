@@ -88,6 +88,8 @@ impl From<ApiKeysError> for ApiError {
     fn from(error: ApiKeysError) -> Self {
         match error {
             ApiKeysError::NotFound { .. } => Self::not_found("api_key_not_found", told(&error)),
+            ApiKeysError::TeamNotFound => Self::not_found("team_not_found", told(&error)),
+            ApiKeysError::Forbidden => Self::new(StatusCode::FORBIDDEN, "role_insufficient", told(&error)),
             ApiKeysError::LimitReached => {
                 Self::new(StatusCode::CONFLICT, "api_key_limit_reached", told(&error))
             }
@@ -105,6 +107,8 @@ impl From<LibrariesError> for ApiError {
         match error {
             LibrariesError::NotFound { .. } => Self::not_found("library_not_found", told(&error)),
             LibrariesError::VersionNotFound { .. } => Self::not_found("tag_not_found", told(&error)),
+            LibrariesError::Taken { .. } => Self::new(StatusCode::CONFLICT, "library_taken", told(&error)),
+            LibrariesError::OwnerNotFound => Self::not_found("team_not_found", told(&error)),
             LibrariesError::FactsTooLong { .. } | LibrariesError::TrustRange => {
                 Self::bad_request(told(&error))
             }

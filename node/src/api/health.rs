@@ -8,8 +8,10 @@ use poem_openapi::payload::{Json, PlainText};
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use twinmcp_actors::supervisor::ActorState;
-use twinmcp_actors::{Distribution, EndpointUpgrades, Mending, Supervisor, Upgrades};
+use twinmcp_actors::upgrade::UpgradeStatus;
+use twinmcp_actors::{Distribution, EndpointUpgrades, Libraries, Mending, Supervisor, Upgrades};
 use twinmcp_cluster::Cluster;
+use twinmcp_storage::ids::LibraryId;
 use twinmcp_storage::scope::Scope;
 
 use super::Tag;
@@ -34,6 +36,7 @@ pub(crate) struct Health {
     pub(crate) embedder: String,
     pub(crate) upgrades: Upgrades,
     pub(crate) endpoint: Option<EndpointUpgrades>,
+    pub(crate) libraries: Libraries,
 }
 
 impl Health {
@@ -56,11 +59,25 @@ impl Health {
     fn notices(&self) -> Vec<String> {
         let mut notices: Vec<_> = self.distribution.bucket_warning().into_iter().collect();
         match self.mending.losses() {
-            Ok(losses) => notices.extend(losses.iter().take(NOTICES_MAX).map(ToString::to_string)),
+            Ok(losses) => notices.extend(losses.iter().take(NOTICES_MAX).map(|loss| {
+                let is_open = self.is_open(&loss.library);
+                if is_open { loss.to_string() } else { "the index of a private library is lost".to_owned() }
+            })),
             Err(error) => notices.push(error.to_string()),
         }
         notices.truncate(NOTICES_MAX);
         notices
+    }
+
+    /// Whether everybody may know of a library; anybody reads this record.
+    fn is_open(&self, library: &LibraryId) -> bool {
+        self.libraries.hides(None, library).is_ok_and(|hides| !hides)
+    }
+
+    /// The status, without the name of a private library.
+    fn told(&self, mut status: UpgradeStatus) -> UpgradeStatus {
+        status.current = status.current.filter(|current| self.is_open(&current.library));
+        status
     }
 }
 
@@ -226,8 +243,11 @@ impl HealthApi {
             region: health.region.clone(),
             search_mode: "words+vectors".to_owned(),
             embedder: health.embedder.clone(),
-            upgrade: health.upgrades.status().into(),
-            embeddings: health.endpoint.as_ref().map(EmbeddingsRecord::from),
+            upgrade: health.told(health.upgrades.status()).into(),
+            embeddings: health
+                .endpoint
+                .as_ref()
+                .map(|endpoint| EmbeddingsRecord::new(endpoint, health.told(endpoint.status()))),
             cluster: ClusterRecord {
                 id: status.cluster_id.to_string(),
                 role: format!("{:?}", status.role).to_lowercase(),

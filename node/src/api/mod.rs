@@ -26,6 +26,7 @@ mod rotations;
 mod route;
 mod search;
 mod signing_keys;
+mod teams;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -61,6 +62,7 @@ pub(crate) use self::rotations::RotationsApi;
 pub(crate) use self::route::RouteApi;
 pub(crate) use self::search::{Context7Api, ToolsApi};
 pub(crate) use self::signing_keys::SigningKeysApi;
+pub(crate) use self::teams::{TeamBelongingsApi, TeamsApi};
 pub(crate) use self::tools::Tools;
 pub(crate) use self::usage::UsageApi;
 pub(crate) use self::well_known::resource_metadata_path;
@@ -84,6 +86,8 @@ pub(crate) enum Tag {
     Oauth,
     /// People: sign-up, sign-in, sessions, and who is let in.
     People,
+    /// Accounts that several people share.
+    Teams,
     /// Who takes part, and the operators' verbs.
     Cluster,
     /// How the node is.
@@ -91,7 +95,17 @@ pub(crate) enum Tag {
 }
 
 /// Endpoints about who somebody is, and what they are allowed.
-pub(crate) type IdentityApis = (AuthApi, MfaApi, AccountsApi, AppsApi, OauthApi, ClientsApi, SigningKeysApi);
+pub(crate) type IdentityApis = (
+    AuthApi,
+    MfaApi,
+    AccountsApi,
+    AppsApi,
+    OauthApi,
+    ClientsApi,
+    SigningKeysApi,
+    TeamsApi,
+    TeamBelongingsApi,
+);
 
 /// Every endpoint of the document.
 pub(crate) type Apis = (

@@ -1,6 +1,7 @@
 //! The document against the code, and a whole node against the document.
 
 mod readiness;
+mod scopes;
 mod strangers;
 mod trace;
 

@@ -7,7 +7,6 @@ use opentelemetry::{KeyValue, global};
 use poem::http::StatusCode;
 use twinmcp_actors::mending::{Loss, Remedy};
 use twinmcp_actors::search::{Docs, DocsQuery, LibraryMatch, SearchError};
-use twinmcp_actors::usage::Asker;
 use twinmcp_actors::{Search, Usage};
 use twinmcp_storage::ids::LibraryRef;
 use twinmcp_storage::usage::Tool;
@@ -15,6 +14,7 @@ use twinmcp_storage::usage::Tool;
 use super::answer;
 use super::error::ApiError;
 use crate::config::SearchConfig;
+use crate::http::Reader;
 
 /// Longest text of any argument, in characters, as in Context7's documents.
 pub(crate) const ARGUMENT_CHARS_MAX: usize = 500;
@@ -43,14 +43,14 @@ impl Tools {
         &self,
         name: &str,
         query: &str,
-        asker: &Asker,
+        reader: &Reader,
     ) -> Result<Vec<LibraryMatch>, ApiError> {
         let name = argument("libraryName", "Library name", name)?;
         at_most("query", query)?;
-        let matches = self.search.resolve(name, query.trim(), self.limits.libraries_max)?;
+        let matches = self.search.resolve(reader.viewer(), name, query.trim(), self.limits.libraries_max)?;
         // What is not indexed has no owner to be told.
         if let Some(best) = matches.first().filter(|best| best.library.current.is_some()) {
-            self.usage.count(&best.library.id, Tool::Resolve, asker);
+            self.usage.count(&best.library.id, Tool::Resolve, &reader.asker);
         }
         Ok(matches)
     }
@@ -61,7 +61,7 @@ impl Tools {
         id: &str,
         query: &str,
         tokens: Option<u32>,
-        asker: &Asker,
+        reader: &Reader,
     ) -> Result<Docs, ApiError> {
         let id = argument("libraryId", "Library id", id)?;
         let query = argument("query", "Query", query)?;
@@ -75,10 +75,16 @@ impl Tools {
         }
         let tokens_max = tokens.unwrap_or(self.limits.tokens_default).min(self.limits.tokens_max);
         let snippets_max = self.limits.snippets_max;
-        let asked =
-            DocsQuery { library: &library, text: query, tokens_max, snippets_max, marks: answer::marks };
+        let asked = DocsQuery {
+            viewer: reader.viewer(),
+            library: &library,
+            text: query,
+            tokens_max,
+            snippets_max,
+            marks: answer::marks,
+        };
         let docs = self.search.docs(asked).await?;
-        self.usage.count(&docs.library, Tool::Query, asker);
+        self.usage.count(&docs.library, Tool::Query, &reader.asker);
         self.tokens.record(u64::from(docs.tokens), &[KeyValue::new("tool", "query-docs")]);
         Ok(docs)
     }

@@ -85,14 +85,14 @@ pub(crate) struct EmbeddingsRecord {
     upgrade: UpgradeRecord,
 }
 
-impl From<&EndpointUpgrades> for EmbeddingsRecord {
-    fn from(endpoint: &EndpointUpgrades) -> Self {
+impl EmbeddingsRecord {
+    pub(super) fn new(endpoint: &EndpointUpgrades, status: UpgradeStatus) -> Self {
         let health = endpoint.health();
         Self {
             id: health.id,
             status: if health.trouble.is_none() { "ok" } else { "failing" }.to_owned(),
             reason: health.trouble,
-            upgrade: endpoint.status().into(),
+            upgrade: status.into(),
         }
     }
 }

@@ -251,7 +251,7 @@ async fn index(actors: &Actors, owner: &Account, crates: Crates) -> Result<(), C
 fn is_known(actors: &Actors, owner: &Account, package: &PackageSource) -> Option<bool> {
     let id: LibraryId = package.library_id().parse().ok()?;
     let version: Version = package.version.parse().ok()?;
-    let view = actors.libraries.get(&id).ok().flatten();
+    let view = actors.libraries.get(Some(&Owner::Operator), &id).ok().flatten();
     let published = view.is_some_and(|view| view.versions.iter().any(|manifest| manifest.version == version));
     let jobs = actors.jobs.list(&Owner::Account(owner.id.clone()), None, OPEN_JOBS_SEEN).unwrap_or_default();
     let is_open =

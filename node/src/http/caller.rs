@@ -1,7 +1,7 @@
 //! Who a request comes from, and what they may do: the one place that decides.
 //!
-//! The front puts an [`Identity`] into every request; endpoints ask for a [`Caller`] when they need
-//! a key or an access token and for a [`Reader`] when documentation may be read without one.
+//! The front puts an [`Identity`] into every request; endpoints ask for a [`Caller`] when they need a key, an access token or
+//! a session and for a [`Reader`] when documentation may be read without one.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use poem::http::StatusCode;
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
-use twinmcp_actors::accounts::Owner;
+use twinmcp_actors::accounts::{Owner, SignedIn};
 use twinmcp_actors::oauth::AccessToken;
 use twinmcp_actors::usage::Asker;
 use twinmcp_storage::api_keys::ApiKey;
 use twinmcp_storage::ids::AccountId;
 use twinmcp_storage::scope::Scope;
 
-use super::asker;
+use super::{asker, session};
 use crate::api::ApiError;
 
 /// What the front found out about a request's sender.
@@ -24,13 +24,64 @@ use crate::api::ApiError;
 pub(crate) struct Identity {
     /// Absent for an anonymous request.
     pub(crate) caller: Option<Caller>,
+    /// Why somebody's cookie, which came with it, makes nobody its caller.
+    pub(crate) withheld: Option<Withheld>,
     /// Whether documentation may be read without a key.
     pub(crate) anonymous_reads: bool,
     /// Who asks, for usage.
     pub(crate) asker: Asker,
 }
 
-/// Somebody with a key or a token.
+/// What a session may do: everything of its person's, and nothing of the service's.
+const PERSONS: &[Scope] = &[
+    Scope::DocsRead,
+    Scope::Chat,
+    Scope::LibrariesWrite,
+    Scope::JobsWrite,
+    Scope::KeysWrite,
+    Scope::Account,
+    Scope::AnalyticsRead,
+];
+
+/// What the session of an operator may do.
+const OPERATORS: &[Scope] = &[
+    Scope::DocsRead,
+    Scope::Chat,
+    Scope::LibrariesWrite,
+    Scope::JobsWrite,
+    Scope::KeysWrite,
+    Scope::Account,
+    Scope::AnalyticsRead,
+    Scope::MetricsRead,
+    Scope::Admin,
+];
+
+/// Why a session is no caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Withheld {
+    /// A page of another site has sent what is to be changed.
+    Foreign,
+    /// The person still has to add a second factor.
+    LacksFactor,
+}
+
+impl Withheld {
+    pub(super) fn of(request: &Request, signed_in: &SignedIn) -> Option<Self> {
+        match session::is_meant(request) {
+            false => Some(Self::Foreign),
+            true => signed_in.lacks_factor.then_some(Self::LacksFactor),
+        }
+    }
+
+    fn refusal(self) -> ApiError {
+        match self {
+            Self::Foreign => session::cross_site(),
+            Self::LacksFactor => session::lacks_factor(),
+        }
+    }
+}
+
+/// Somebody with a key or a token, or who is signed in.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     shown: Shown,
@@ -41,6 +92,7 @@ pub(crate) struct Caller {
 enum Shown {
     Key(Arc<ApiKey>),
     Token(Arc<AccessToken>),
+    Session(Arc<SignedIn>),
 }
 
 impl Caller {
@@ -53,18 +105,24 @@ impl Caller {
         Self { shown: Shown::Token(token) }
     }
 
-    /// What tells this caller from others, for limits and usage: the key's id, or client and account.
+    /// Who is signed in.
+    pub(crate) fn with_session(signed_in: SignedIn) -> Self {
+        Self { shown: Shown::Session(Arc::new(signed_in)) }
+    }
+
+    /// What tells this caller from others, for limits and usage: the key's id, client and account, or the account.
     pub(crate) fn id(&self) -> String {
         match &self.shown {
             Shown::Key(key) => key.id.to_string(),
             Shown::Token(token) => format!("{} {}", token.client, token.account()),
+            Shown::Session(signed_in) => signed_in.account.to_string(),
         }
     }
 
     /// The access token that was shown, if it was one.
     pub(crate) fn token(&self) -> Option<&AccessToken> {
         match &self.shown {
-            Shown::Key(_) => None,
+            Shown::Key(_) | Shown::Session(_) => None,
             Shown::Token(token) => Some(token),
         }
     }
@@ -74,6 +132,7 @@ impl Caller {
         match &self.shown {
             Shown::Key(key) => &key.account,
             Shown::Token(token) => token.account(),
+            Shown::Session(signed_in) => &signed_in.account,
         }
     }
 
@@ -82,11 +141,13 @@ impl Caller {
         if self.has(Scope::Admin) { Owner::Operator } else { Owner::Account(self.account().clone()) }
     }
 
-    /// What the caller may do, as the key or the token says it.
+    /// What the caller may do, as the key or the token says it, or as people may.
     pub(crate) fn scopes(&self) -> &[Scope] {
         match &self.shown {
             Shown::Key(key) => &key.scopes,
             Shown::Token(token) => &token.scopes,
+            Shown::Session(signed_in) if signed_in.is_operator => OPERATORS,
+            Shown::Session(_) => PERSONS,
         }
     }
 
@@ -94,7 +155,7 @@ impl Caller {
         self.scopes().contains(&scope) || self.scopes().contains(&Scope::Admin)
     }
 
-    /// Refuses a caller whose key or token lacks `scope`.
+    /// Refuses a caller who lacks `scope`.
     pub(crate) fn may(&self, scope: Scope) -> Result<(), ApiError> {
         if self.has(scope) {
             return Ok(());
@@ -102,11 +163,14 @@ impl Caller {
         self.lacks(scope)
     }
 
-    /// The refusal of a caller whose key or token lacks `scope`.
+    /// The refusal of a caller who lacks `scope`.
     pub(crate) fn lacks<T>(&self, scope: Scope) -> Result<T, ApiError> {
         let message = match self.shown {
             Shown::Key(_) => format!("This API key lacks the scope `{scope}`; use a key that has it."),
             Shown::Token(_) => format!("This access token lacks the scope `{scope}`; ask the person for it."),
+            Shown::Session(_) => {
+                format!("Your session does not have the scope `{scope}`; ask somebody who runs this service.")
+            }
         };
         Err(ApiError::new(StatusCode::FORBIDDEN, "insufficient_scope", message).with("scope", scope.as_str()))
     }
@@ -117,14 +181,37 @@ impl Caller {
 pub(crate) struct Reader {
     /// Who reads, for usage.
     pub(crate) asker: Asker,
+    /// Who reads, where that is known.
+    caller: Option<Caller>,
+}
+
+impl Reader {
+    /// In whose name documentation is read: private libraries answer their own people, operators or not.
+    pub(crate) fn viewer(&self) -> Option<&AccountId> {
+        self.caller.as_ref().map(Caller::account)
+    }
+
+    /// Whose libraries are listed: operators manage everybody's.
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        self.caller.as_ref().map(Caller::owner)
+    }
+
+    /// The same reader, counted as `asker`.
+    pub(crate) fn counted_as(self, asker: Asker) -> Self {
+        Self { asker, ..self }
+    }
 }
 
 impl Identity {
-    /// The caller, who must have a key or a token.
+    /// The caller, who must have a key or a token, or be signed in.
     pub(crate) fn require(&self) -> Result<Caller, ApiError> {
         self.caller.clone().ok_or_else(|| {
+            if let Some(withheld) = self.withheld {
+                return withheld.refusal();
+            }
             let message = "An API key or an access token is needed: send `Authorization: Bearer …`. Somebody with a key makes \
-                           one with `twinmcp admin key create`; a client that signs people in gets a token.";
+                           one with `twinmcp admin key create`, who is signed in at `/settings/keys`; a client that signs \
+                           people in gets a token.";
             ApiError::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
         })
     }
@@ -134,7 +221,7 @@ impl Identity {
         if self.caller.is_some() || !self.anonymous_reads {
             self.require()?.may(Scope::DocsRead)?;
         }
-        Ok(Reader { asker: self.asker })
+        Ok(Reader { asker: self.asker, caller: self.caller.clone() })
     }
 
     /// As the front left it; a request that did not come through the front has no rights at all.
@@ -144,12 +231,12 @@ impl Identity {
 
     /// Somebody without any rights.
     pub(crate) fn nobody() -> Self {
-        Self { caller: None, anonymous_reads: false, asker: asker::nobody() }
+        Self { caller: None, withheld: None, anonymous_reads: false, asker: asker::nobody() }
     }
 }
 
 /// Names of the ways to send a key, as the document states them.
-const SCHEMES: &[&str] = &["bearer", "api_key"];
+const SCHEMES: &[&str] = &["bearer", "api_key", session::SCHEME];
 
 fn register_schemes(registry: &mut Registry) {
     let scheme = MetaSecurityScheme {
@@ -179,6 +266,7 @@ fn register_schemes(registry: &mut Registry) {
         openid_connect_url: None,
     };
     registry.create_security_scheme("api_key", scheme);
+    session::register_scheme(registry);
 }
 
 macro_rules! extractor {
@@ -255,6 +343,32 @@ pub(crate) mod tests {
         ] {
             let verdict = identity(scopes, anonymous_reads).reader();
             assert_eq!(verdict.err().map(|error| error.code()), code, "{scopes:?} {anonymous_reads}");
+        }
+    }
+
+    #[test]
+    fn a_session_may_what_its_person_may_and_an_operators_everything() {
+        for is_operator in [false, true] {
+            let now = Timestamp::from_millis(1);
+            let caller = Caller::with_session(SignedIn {
+                session: twinmcp_storage::ids::SessionId::random(now, &SystemEntropy).unwrap(),
+                account: AccountId::random(now, &SystemEntropy).unwrap(),
+                signed_in_at: now,
+                methods: Vec::new(),
+                lacks_factor: false,
+                is_operator,
+            });
+            for scope in Scope::ALL.iter().filter(|scope| scope.is_permission()) {
+                let is_services = matches!(scope, Scope::Admin | Scope::MetricsRead);
+                assert_eq!(caller.may(*scope).is_ok(), is_operator || !is_services, "{scope}");
+                assert_eq!(caller.scopes().contains(scope), is_operator || !is_services, "{scope}");
+            }
+        }
+        for (withheld, code) in
+            [(Withheld::Foreign, "cross_site"), (Withheld::LacksFactor, "second_factor_required")]
+        {
+            let withheld = Identity { withheld: Some(withheld), ..Identity::nobody() };
+            assert_eq!(withheld.require().unwrap_err().code(), code);
         }
     }
 

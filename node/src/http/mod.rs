@@ -4,7 +4,8 @@
 //! host and origin, a place among the requests in progress, the caller, the rate limit, the body,
 //! a deadline; then the shape of errors, headers, metrics and the log line.
 //!
-//! Invariant: a key that is sent but not valid is answered 401, never served as anonymous.
+//! Invariants: a key that is sent but not valid is answered 401, never served as anonymous; a cookie that a page of another
+//! site has sent along with a change makes nobody a caller.
 
 mod asker;
 mod caller;
@@ -39,6 +40,7 @@ use twinmcp_actors::usage::{Decision, LimitKey, Limits};
 use twinmcp_storage::api_keys::ApiKey;
 use twinmcp_storage::clock::{Clock, Entropy};
 
+use self::caller::Withheld;
 #[cfg(test)]
 pub(crate) use self::caller::tests::key as test_key;
 pub(crate) use self::caller::{Caller, Identity, Reader};
@@ -148,6 +150,23 @@ impl From<ApiError> for Outcome {
     }
 }
 
+/// Who has sent a request.
+struct Sender {
+    caller: Option<Caller>,
+    withheld: Option<Withheld>,
+    signed_in: Option<SignedIn>,
+}
+
+impl Sender {
+    /// A key or a token goes before the cookie, which says nothing where clients show their own credentials.
+    fn of(request: &Request, class: Class, shown: Option<Caller>, signed_in: Option<SignedIn>) -> Self {
+        let withheld = signed_in.as_ref().and_then(|signed_in| Withheld::of(request, signed_in));
+        let by_cookie = signed_in.as_ref().filter(|_| !class.own_credentials && withheld.is_none());
+        let caller = shown.or_else(|| by_cookie.cloned().map(Caller::with_session));
+        Self { caller, withheld, signed_in }
+    }
+}
+
 impl<E: Endpoint> Front<E> {
     pub(crate) fn new(inner: E, config: FrontConfig) -> Self {
         Self {
@@ -192,17 +211,23 @@ impl<E: Endpoint> Front<E> {
                 };
             }
         };
+        // Only a request with the cookie costs a look.
+        let signed_in = match session::secret(request.headers()).map(&self.config.signed_in).transpose() {
+            Ok(signed_in) => signed_in.flatten(),
+            Err(error) => return ApiError::from(error).into(),
+        };
+        let sender = Sender::of(&request, class, caller, signed_in);
         let mut decision = None;
         if class.limited {
             self.metrics.client(request.headers());
-            match self.count(&rate::counted(request.uri().path(), caller.as_ref(), address)) {
+            match self.count(&rate::counted(request.uri().path(), sender.caller.as_ref(), address)) {
                 Ok(counted) => decision = Some(counted),
                 Err((error, counted)) => {
                     return Outcome { result: Err(error), decision: Some(counted) };
                 }
             }
         }
-        Outcome { result: self.forward(request, class, caller).await, decision }
+        Outcome { result: self.forward(request, class, sender).await, decision }
     }
 
     /// Refuses what hyper has read but is longer than anybody needs.
@@ -308,14 +333,12 @@ impl<E: Endpoint> Front<E> {
         &self,
         mut request: Request,
         class: Class,
-        caller: Option<Caller>,
+        Sender { caller, withheld, signed_in }: Sender,
     ) -> Result<Response, ApiError> {
         let http = &self.config.http;
         let asker = asker::of(request.uri().path(), request.headers(), caller.as_ref(), address_of(&request));
-        let identity = Identity { caller, anonymous_reads: self.config.anonymous_reads, asker };
-        request.extensions_mut().insert(identity);
-        // Only a request with the cookie costs a look.
-        let signed_in = session::secret(request.headers()).map(&self.config.signed_in).transpose()?.flatten();
+        let anonymous_reads = self.config.anonymous_reads;
+        request.extensions_mut().insert(Identity { caller, withheld, anonymous_reads, asker });
         if let Some(signed_in) = signed_in {
             Session::put(&mut request, signed_in);
         }

@@ -43,7 +43,9 @@ pub(super) fn refusal(who: &LimitKey, decision: &Decision) -> ApiError {
             )
         }
         LimitKey::Key(_) => {
-            format!("This API key has made too many requests. Try again in {seconds} s.")
+            format!(
+                "Too many requests were made with this API key, or by this account. Try again in {seconds} s."
+            )
         }
     };
     let limited_by = match who {

@@ -70,11 +70,25 @@ pub(crate) fn end() -> String {
 /// # Errors
 /// 403 `cross_site`.
 pub(crate) fn same_site(request: &Request) -> Result<(), ApiError> {
-    if comes_from_here(request) {
-        return Ok(());
-    }
+    if comes_from_here(request) { Ok(()) } else { Err(cross_site()) }
+}
+
+/// The refusal of what a page of another site has sent.
+pub(super) fn cross_site() -> ApiError {
     let message = "This was sent by a page of another site. Open the page of this service and do it there.";
-    Err(ApiError::new(StatusCode::FORBIDDEN, "cross_site", message))
+    ApiError::new(StatusCode::FORBIDDEN, "cross_site", message)
+}
+
+/// The refusal of somebody who still has to add a second factor.
+pub(super) fn lacks_factor() -> ApiError {
+    let message =
+        "This service asks for a second factor. Add one first, at `/mfa` or by `POST /api/auth/mfa/totp`.";
+    ApiError::new(StatusCode::FORBIDDEN, "second_factor_required", message)
+}
+
+/// Whether a request with the cookie may do what it asks: it changes nothing, or was sent from here.
+pub(super) fn is_meant(request: &Request) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD) || comes_from_here(request)
 }
 
 fn comes_from_here(request: &Request) -> bool {
@@ -98,7 +112,28 @@ fn comes_from_here(request: &Request) -> bool {
     is_same("https") || is_same("http")
 }
 
-/// Somebody who is signed in, for endpoints of the API.
+/// The cookie's name among the ways to show who one is, as the document states them.
+pub(super) const SCHEME: &str = "session";
+
+/// States the cookie in the document.
+pub(super) fn register_scheme(registry: &mut Registry) {
+    let scheme = MetaSecurityScheme {
+        ty: "apiKey",
+        description: Some(
+            "The cookie of a person who is signed in. What changes something is taken from pages of this service, and from \
+             programs, never from another site's page.",
+        ),
+        name: Some(SESSION_COOKIE),
+        key_in: Some("cookie"),
+        scheme: None,
+        bearer_format: None,
+        flows: None,
+        openid_connect_url: None,
+    };
+    registry.create_security_scheme(SCHEME, scheme);
+}
+
+/// Somebody who is signed in, for endpoints of the API that are theirs alone: no key and no token opens them.
 #[derive(Debug, Clone)]
 pub(crate) struct Session(pub(crate) SignedIn);
 
@@ -120,18 +155,14 @@ impl Session {
     /// Somebody who is signed in and, should the request change something, sent it from here.
     fn require(request: &Request) -> Result<Self, ApiError> {
         if let Some(Limited(_)) = request.extensions().get() {
-            let message = "This service asks for a second factor. Add one first, at `/mfa` or by `POST /api/auth/mfa/totp`.";
-            return Err(ApiError::new(StatusCode::FORBIDDEN, "second_factor_required", message));
+            return Err(lacks_factor());
         }
         let signed_in = Self::of(request).cloned().ok_or_else(|| {
             let message =
                 "Sign in first, at `/signin` or by `POST /api/auth/sign-in`; the session's cookie is needed.";
             ApiError::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
         })?;
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            same_site(request)?;
-        }
-        Ok(Self(signed_in))
+        if is_meant(request) { Ok(Self(signed_in)) } else { Err(cross_site()) }
     }
 }
 
@@ -154,10 +185,7 @@ impl Enrolling {
         let Some(Limited(signed_in)) = request.extensions().get::<Limited>() else {
             return Session::require(request).map(|Session(signed_in)| Self(signed_in));
         };
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            same_site(request)?;
-        }
-        Ok(Self(signed_in.clone()))
+        if is_meant(request) { Ok(Self(signed_in.clone())) } else { Err(cross_site()) }
     }
 }
 
@@ -173,7 +201,7 @@ macro_rules! extractor {
             }
 
             fn security_schemes() -> Vec<&'static str> {
-                vec!["session"]
+                vec![SCHEME]
             }
 
             async fn from_request(
@@ -189,20 +217,6 @@ macro_rules! extractor {
 
 extractor!(Session);
 extractor!(Enrolling);
-
-fn register_scheme(registry: &mut Registry) {
-    let scheme = MetaSecurityScheme {
-        ty: "apiKey",
-        description: Some("The cookie of a person who is signed in."),
-        name: Some(SESSION_COOKIE),
-        key_in: Some("cookie"),
-        scheme: None,
-        bearer_format: None,
-        flows: None,
-        openid_connect_url: None,
-    };
-    registry.create_security_scheme("session", scheme);
-}
 
 /// What a page's forms are bound to: the session, else a cookie set with the page.
 pub(crate) struct FormBinding {

@@ -20,11 +20,13 @@ impl Local {
     }
 
     async fn answer(&self, call: Call, extensions: &Extensions) -> Result<String, ApiError> {
-        let asker = asker(identity(extensions).reader()?.asker, extensions);
+        let reader = identity(extensions).reader()?;
+        let asker = asker(reader.asker, extensions);
+        let reader = reader.counted_as(asker);
         match call {
-            Call::Resolve { name, query } => Ok(libraries_text(&self.tools.resolve(&name, &query, &asker)?)),
+            Call::Resolve { name, query } => Ok(libraries_text(&self.tools.resolve(&name, &query, &reader)?)),
             Call::Query { library, query, tokens } => {
-                Ok(docs_text(&self.tools.docs(&library, &query, tokens, &asker).await?))
+                Ok(docs_text(&self.tools.docs(&library, &query, tokens, &reader).await?))
             }
         }
     }

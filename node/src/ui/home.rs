@@ -7,6 +7,7 @@ use poem::{Request, Response};
 use super::card::Card;
 use super::{Pages, html};
 use crate::api::ApiError;
+use crate::http::Identity;
 
 /// Libraries shown before there is a link to all of them.
 const LIBRARIES_MAX: usize = 12;
@@ -23,7 +24,8 @@ struct Home {
 }
 
 pub(super) async fn show(pages: Pages, request: Request) -> Result<Response, ApiError> {
-    let views = pages.libraries.list(None, LIBRARIES_MAX + 1)?;
+    let viewer = Identity::of(request.extensions()).reader()?.owner();
+    let views = pages.libraries.list(viewer.as_ref(), None, LIBRARIES_MAX + 1)?;
     let page = Home {
         name: "",
         focus: true,

@@ -3,12 +3,11 @@
 use askama::Template;
 use poem::http::StatusCode;
 use poem::{Request, Response};
-use twinmcp_actors::usage::Asker;
 
 use super::card::Card;
 use super::{Pages, html, parameter};
 use crate::api::ApiError;
-use crate::http::Identity;
+use crate::http::{Identity, Reader};
 
 /// Libraries a page.
 const PAGE_ITEMS_MAX: usize = 50;
@@ -28,13 +27,13 @@ pub(super) async fn show(pages: Pages, request: Request) -> Result<Response, Api
     let listing = if name.is_empty() {
         by_id(&pages, &request)?
     } else {
-        matching(&pages, name, &Identity::of(request.extensions()).asker)?
+        matching(&pages, name, &Identity::of(request.extensions()).reader()?)?
     };
     html(StatusCode::OK, &listing)
 }
 
-fn matching(pages: &Pages, name: String, asker: &Asker) -> Result<Listing, ApiError> {
-    let matches = pages.tools.resolve(&name, "", asker)?;
+fn matching(pages: &Pages, name: String, reader: &Reader) -> Result<Listing, ApiError> {
+    let matches = pages.tools.resolve(&name, "", reader)?;
     Ok(Listing { name, focus: false, libraries: matches.iter().map(Card::from).collect(), next: None })
 }
 
@@ -42,7 +41,8 @@ fn by_id(pages: &Pages, request: &Request) -> Result<Listing, ApiError> {
     let after = parameter(request, "after").map(|after| after.parse()).transpose();
     let after =
         after.map_err(|error| ApiError::bad_request(format!("`after` is no library id: {error}.")))?;
-    let views = pages.libraries.list(after.as_ref(), PAGE_ITEMS_MAX + 1)?;
+    let viewer = Identity::of(request.extensions()).reader()?.owner();
+    let views = pages.libraries.list(viewer.as_ref(), after.as_ref(), PAGE_ITEMS_MAX + 1)?;
     let last = views.get(PAGE_ITEMS_MAX - 1).filter(|_| views.len() > PAGE_ITEMS_MAX);
     Ok(Listing {
         name: String::new(),

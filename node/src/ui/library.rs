@@ -8,17 +8,16 @@ use poem::http::{StatusCode, header};
 use poem::{Request, Response};
 use twinmcp_actors::libraries::LibraryView;
 use twinmcp_actors::search::FoundSnippet;
-use twinmcp_actors::usage::Asker;
 use twinmcp_storage::ids::{LibraryId, LibraryRef, Version};
 use twinmcp_storage::jobs::Source;
-use twinmcp_storage::libraries::VersionManifest;
+use twinmcp_storage::libraries::{VersionManifest, Visibility};
 
 use super::card::{self, Card};
 use super::live::{self, JobLine};
 use super::snippet::{Shown, ShownSnippet};
 use super::{Pages, grouped, html, parameter};
 use crate::api::ApiError;
-use crate::http::Identity;
+use crate::http::{Identity, Reader};
 
 /// Snippets a page when leafing through them.
 const BROWSE_ITEMS_MAX: usize = 20;
@@ -78,16 +77,21 @@ pub(super) async fn show(pages: Pages, request: Request) -> Result<Response, Api
     let path = request.path_params::<String>().unwrap_or_default();
     let missing = || ApiError::not_found("library_not_found", format!("No library `/{path}` is known here."));
     let id: LibraryId = format!("/{path}").parse().map_err(|_| missing())?;
-    if request.header(header::ACCEPT).is_some_and(|accept| accept.contains("text/event-stream")) {
-        return live::follow(pages, id);
+    let reader = Identity::of(request.extensions()).reader()?;
+    let viewer = reader.owner();
+    if pages.libraries.hides(viewer.as_ref(), &id)? {
+        let refusal = pages.tools.docs(id.as_str(), id.name(), None, &reader).await;
+        return Err(refusal.err().unwrap_or_else(missing));
     }
-    let view = pages.libraries.get(&id)?;
+    let view = pages.libraries.get(viewer.as_ref(), &id)?;
     let jobs = live::lines(&pages, &id);
-    let asker = Identity::of(request.extensions()).asker;
     if view.is_none() && jobs.is_empty() {
         // One that is known by name only is told from one that is not known at all.
-        let refusal = pages.tools.docs(id.as_str(), id.name(), None, &asker).await;
+        let refusal = pages.tools.docs(id.as_str(), id.name(), None, &reader).await;
         return Err(refusal.err().unwrap_or_else(missing));
+    }
+    if request.header(header::ACCEPT).is_some_and(|accept| accept.contains("text/event-stream")) {
+        return live::follow(pages, id);
     }
     let version = parameter(&request, "version").and_then(|version| version.parse().ok());
     let version: Option<Version> = version.or_else(|| view.as_ref()?.library.current.clone());
@@ -97,9 +101,9 @@ pub(super) async fn show(pages: Pages, request: Request) -> Result<Response, Api
 
     let (mut answer, mut previous, mut next) = (Answer::None, None, None);
     if !question.is_empty() {
-        answer = ask(&pages, &asked, &question, &asker).await?;
+        answer = ask(&pages, &asked, &question, &reader).await?;
     } else if let Some(from) = from {
-        let browsed = pages.search.browse(&asked, from, BROWSE_ITEMS_MAX).await?;
+        let browsed = pages.search.browse(reader.viewer(), &asked, from, BROWSE_ITEMS_MAX).await?;
         let link = |from: usize| format!("{}?version={}&from={from}", card::href(&id), browsed.version);
         let shown = browsed.snippets.len();
         previous = (from > 0).then(|| link(from.saturating_sub(BROWSE_ITEMS_MAX)));
@@ -115,7 +119,7 @@ pub(super) async fn show(pages: Pages, request: Request) -> Result<Response, Api
     }
     let live = jobs.iter().any(|job| job.is_open);
     let mut library = heading(&id, view.as_ref());
-    library.facts.extend(labelled(&pages, &asked).await);
+    library.facts.extend(labelled(&pages, &reader, &asked).await);
     let page = LibraryPage {
         library,
         versions: versions(&pages, view.as_ref(), version.as_ref()),
@@ -134,8 +138,8 @@ pub(super) async fn show(pages: Pages, request: Request) -> Result<Response, Api
 }
 
 /// What the documentation says. That it says nothing, or not yet, belongs on the page; that the node failed does not.
-async fn ask(pages: &Pages, asked: &LibraryRef, question: &str, asker: &Asker) -> Result<Answer, ApiError> {
-    match pages.tools.docs(&asked.to_string(), question, None, asker).await {
+async fn ask(pages: &Pages, asked: &LibraryRef, question: &str, reader: &Reader) -> Result<Answer, ApiError> {
+    match pages.tools.docs(&asked.to_string(), question, None, reader).await {
         Ok(docs) => Ok(Answer::Snippets {
             heading: format!("{} in {}", card::counted(docs.snippets.len(), "passage"), docs.version),
             snippets: shown_snippets(&docs.snippets),
@@ -163,6 +167,9 @@ fn heading(id: &LibraryId, view: Option<&LibraryView>) -> Heading {
         };
     };
     let Card { id, title, description, mut facts, .. } = Card::from(view);
+    if view.library.visibility == Visibility::Private {
+        facts.push("private".to_owned());
+    }
     if let Some(tenths) = view.library.trust_tenths {
         facts.push(format!("trust {}.{} of 10", tenths / 10, tenths % 10));
     }
@@ -171,8 +178,9 @@ fn heading(id: &LibraryId, view: Option<&LibraryView>) -> Heading {
 }
 
 /// What the scan found suspicious in the version that is shown, in one line; nothing when that is nothing.
-async fn labelled(pages: &Pages, asked: &LibraryRef) -> Option<String> {
-    let counts = pages.search.labels(asked).await.ok().filter(|counts| !counts.is_empty())?;
+async fn labelled(pages: &Pages, reader: &Reader, asked: &LibraryRef) -> Option<String> {
+    let counts =
+        pages.search.labels(reader.viewer(), asked).await.ok().filter(|counts| !counts.is_empty())?;
     let counts: Vec<_> = counts.iter().map(|(label, count)| format!("{} {count}", label.name())).collect();
     Some(format!("passages labelled by the scan: {}", counts.join(", ")))
 }

@@ -6,11 +6,13 @@ use poem::{IntoResponse, Request, Response};
 
 use super::{Pages, protect};
 use crate::api::ApiError;
+use crate::http::Identity;
 
 /// Libraries listed; `resolve-library-id` finds the others.
 const LIBRARIES_MAX: usize = 500;
 
-pub(super) async fn show(pages: Pages, _: Request) -> Result<Response, ApiError> {
+pub(super) async fn show(pages: Pages, request: Request) -> Result<Response, ApiError> {
+    let viewer = Identity::of(request.extensions()).reader()?.owner();
     let mut text = String::from(
         "# TwinMCP\n\n\
          > Library documentation in exact versions. Ask it over the Model Context Protocol at `/mcp` (tools \
@@ -18,7 +20,7 @@ pub(super) async fn show(pages: Pages, _: Request) -> Result<Response, ApiError>
          - [API](/api/openapi.json): every endpoint, as OpenAPI 3.0\n\n\
          ## Libraries\n\n",
     );
-    for view in pages.libraries.list(None, LIBRARIES_MAX)? {
+    for view in pages.libraries.list(viewer.as_ref(), None, LIBRARIES_MAX)? {
         let library = view.library;
         let facts = &library.facts;
         let link = format!("- [{}](/libraries{})", one_line(&facts.title), library.id);

@@ -5,7 +5,7 @@
 //!
 //! Invariants: text of documentation reaches a page escaped, or through [`markdown`], which makes no tag that
 //! runs, loads or frames anything; and every page forbids the same to the browser ([`POLICY`]). Pages show
-//! nothing that an anonymous caller could not read over the API, but for [`people`], who see their own.
+//! nothing that whoever looks could not read over the API, and [`people`] their own.
 
 mod assets;
 mod card;

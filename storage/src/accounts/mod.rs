@@ -1,7 +1,7 @@
-//! Accounts: the people and machines that own keys, libraries and jobs.
+//! Accounts: the people, teams and machines that own keys, libraries and jobs.
 //!
-//! A machine is an [`Account`] and its keys. Somebody who signs in is a [`Person`] beside it, with
-//! [`Session`]s, [`Factors`], [`Link`]s sent by mail, and [`Tries`] of passwords; each has a file of its own.
+//! A team is an [`Account`] that people act for ([`crate::teams`]). A machine is an [`Account`] and its keys. Somebody who signs in is a
+//! [`Person`] beside it, with [`Session`]s, [`Factors`], [`Link`]s sent by mail, and [`Tries`] of passwords; each has a file of its own.
 //!
 //! Key layout, in [`Keyspace::Accounts`]: `a/<account>` -> [`Account`]; `p/<account>` -> [`Person`];
 //! `e/<e-mail>` -> the account that has it; `f/<account>` -> [`Factors`]; `s/<hash>` -> [`Session`]; `r/<account>` -> [`Ring`], which sessions the
@@ -105,8 +105,23 @@ pub(crate) fn apply(
     }
 }
 
-fn put(transaction: &mut Transaction<'_>, account: &Account) -> Result<(), StorageError> {
+pub(crate) fn put(transaction: &mut Transaction<'_>, account: &Account) -> Result<(), StorageError> {
     transaction.put(Keyspace::Accounts, key(&account.id), account)
+}
+
+/// Changes what people call an account.
+pub(crate) fn rename(
+    transaction: &mut Transaction<'_>,
+    id: &AccountId,
+    name: &str,
+) -> Result<Outcome, StorageError> {
+    let Some(account) = get(transaction, id)? else { return Ok(Outcome::NotFound) };
+    put(transaction, &Account { name: name.to_owned(), ..account })?;
+    Ok(Outcome::Done)
+}
+
+pub(crate) fn remove(transaction: &mut Transaction<'_>, id: &AccountId) {
+    transaction.remove(Keyspace::Accounts, key(id));
 }
 
 fn key(id: &AccountId) -> Vec<u8> {

@@ -17,6 +17,7 @@ use crate::engine::{Keyspace, Reader, StorageError};
 use crate::ids::{AccountId, SessionId};
 use crate::oauth::grant;
 use crate::record::Record;
+use crate::teams;
 use crate::transaction::{self, Transaction};
 
 /// What is kept of a password: algorithm, figures, salt and hash as one text (PHC string format).
@@ -107,7 +108,8 @@ pub enum Command {
         /// The session that goes on.
         keep: Option<SessionId>,
     },
-    /// Lets somebody in, or not any more, which ends their sessions; and makes them an operator or takes that away. [`Outcome::NotFound`].
+    /// Lets somebody in, or not any more, which ends their sessions and refuses their keys, those they made for teams too, for as long
+    /// as they are kept out; and makes them an operator or takes that away. [`Outcome::NotFound`].
     Manage {
         /// Whom.
         account: AccountId,
@@ -116,7 +118,8 @@ pub enum Command {
         /// Whether they run this service; as it was when absent.
         is_operator: Option<bool>,
     },
-    /// Removes a person and the account with its keys, sessions and links. [`Outcome::NotFound`], [`Outcome::Stale`] as above.
+    /// Removes a person and the account with its keys, sessions, links and memberships. [`Outcome::NotFound`], [`Outcome::Stale`] as
+    /// above, [`Outcome::LimitReached`] for the last owner of a team.
     Remove {
         /// Whom.
         account: AccountId,
@@ -132,13 +135,11 @@ pub(super) fn apply(
 ) -> Result<Outcome, StorageError> {
     match command {
         Command::Add(added) => add(transaction, at, added),
-        Command::Rename { account, name } => match super::get(transaction, account)? {
-            Some(record) => {
-                super::put(transaction, &Account { name: name.clone(), ..record })?;
-                Ok(Outcome::Done)
-            }
-            None => Ok(Outcome::NotFound),
-        },
+        // A team's name is its admins' to change.
+        Command::Rename { account, .. } if teams::get(transaction, account)?.is_some() => {
+            Ok(Outcome::NotFound)
+        }
+        Command::Rename { account, name } => super::rename(transaction, account, name),
         Command::SetPassword { account, generation, password, keep } => match person(transaction, account)? {
             None => Ok(Outcome::NotFound),
             Some(person) if person.generation != *generation => Ok(Outcome::Stale),
@@ -152,6 +153,7 @@ pub(super) fn apply(
                     sessions::end_all(transaction, at, account, None)?;
                     grant::revoke_all(transaction, at, account, None)?;
                 }
+                refuse_keys(transaction, account, *is_disabled)?;
                 renew(transaction, &mut person)?;
             }
             if person.is_operator && *is_operator == Some(false) {
@@ -165,7 +167,9 @@ pub(super) fn apply(
         Command::Remove { account, generation } => match person(transaction, account)? {
             None => Ok(Outcome::NotFound),
             Some(person) if person.generation != *generation => Ok(Outcome::Stale),
+            Some(_) if teams::is_last_owner_somewhere(transaction, account)? => Ok(Outcome::LimitReached),
             Some(person) => {
+                teams::leave_all(transaction, at, account)?;
                 sessions::end_all(transaction, at, account, None)?;
                 grant::revoke_all(transaction, at, account, None)?;
                 links::forget_all(transaction, account)?;
@@ -173,11 +177,24 @@ pub(super) fn apply(
                 factors::forget(transaction, account);
                 transaction.remove(Keyspace::Accounts, email_key(&person.email));
                 transaction.remove(Keyspace::Accounts, key(account));
-                transaction.remove(Keyspace::Accounts, super::key(account));
+                super::remove(transaction, account);
                 Ok(Outcome::Done)
             }
         },
     }
+}
+
+/// Refuses what keys of somebody open, or not any more; also of those they made for teams.
+fn refuse_keys(
+    transaction: &mut Transaction<'_>,
+    account: &AccountId,
+    is_refused: bool,
+) -> Result<(), StorageError> {
+    let own = api_keys::in_force(transaction, account)?.into_iter().map(|id| (account.clone(), id));
+    for (account, id) in own.chain(teams::keys_made_by(transaction, account)?) {
+        api_keys::refuse(transaction, &account, &id, is_refused)?;
+    }
+    Ok(())
 }
 
 /// Adds a person; also for a link that was used.
@@ -187,7 +204,8 @@ pub(super) fn add(
     added: &PersonAdded,
 ) -> Result<Outcome, StorageError> {
     let taken = transaction.get(Keyspace::Accounts, &email_key(&added.email))?.is_some();
-    if taken || person(transaction, &added.account)?.is_some() {
+    let is_team = teams::get(transaction, &added.account)?.is_some();
+    if taken || is_team || person(transaction, &added.account)?.is_some() {
         return Ok(Outcome::AlreadyExists);
     }
     if super::get(transaction, &added.account)?.is_none() {

@@ -74,6 +74,8 @@ keyspaces! {
     Requests = "requests",
     /// Clients, signing keys, codes, grants and their refresh tokens, what was revoked.
     Oauth = "oauth",
+    /// Who acts for which team, and who is asked to.
+    Teams = "teams",
     /// Raft log entries, by group and index.
     Log = "log",
     /// Raft vote, committed and purged positions, snapshot description.
@@ -96,6 +98,7 @@ impl Keyspace {
         Self::Members,
         Self::Requests,
         Self::Oauth,
+        Self::Teams,
     ];
     /// What consensus itself keeps, in a database of its own so that a flush of the state never
     /// stalls the log (journal rotation syncs inside the writer's lock).

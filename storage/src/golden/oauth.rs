@@ -148,6 +148,9 @@ fn commands_are_written_as_they_always_were() {
     check("client-create", client(client::Command::Create(public.clone())));
     check("client-change", client(client::Command::Change(public)));
     check("client-remove", client(client::Command::Remove { id: "client_x".into() }));
+    let of_team = the_client(Owner::Account(account()), Authentication::None);
+    let create = client::Command::CreateFor { by: account(), team: account(), client: of_team };
+    check("client-create-for", client(create));
     let add = signing_key::Command::Add {
         after: Some("j".into()),
         kid: "k".into(),

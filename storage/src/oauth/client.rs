@@ -14,6 +14,7 @@ use crate::engine::{Keyspace, Reader, StorageError};
 use crate::ids::AccountId;
 use crate::record::Record;
 use crate::scope::Scope;
+use crate::teams;
 use crate::transaction::{self, Transaction};
 
 /// Longest id of a client, in bytes; one may be a URL.
@@ -155,6 +156,16 @@ pub enum Command {
         /// Which.
         id: String,
     },
+    /// Makes a client of a team, whose account is its owner. [`Outcome::NotFound`] for a team that `by` is not in,
+    /// [`Outcome::Forbidden`] for who is no admin of it, [`Outcome::LimitReached`] with [`teams::CLIENTS_MAX`] clients.
+    CreateFor {
+        /// Who makes it; the client ends with their membership.
+        by: AccountId,
+        /// The team.
+        team: AccountId,
+        /// The client.
+        client: Client,
+    },
 }
 
 pub(super) fn apply(
@@ -186,9 +197,31 @@ pub(super) fn apply(
         Command::Remove { id } => {
             let Some(client) = get(transaction, id)? else { return Ok(Outcome::NotFound) };
             remove(transaction, &client)?;
+            if let Owner::Account(owner) = &client.owner {
+                teams::client_removed(transaction, owner, &client)?;
+            }
+        }
+        Command::CreateFor { by, team, client } => {
+            if let Some(refused) = teams::may_make_client(transaction, team, by)? {
+                return Ok(refused);
+            }
+            let client = Client { owner: Owner::Account(team.clone()), ..client.clone() };
+            let id = client.id.clone();
+            match apply(transaction, at, &Command::Create(client))? {
+                Outcome::Done => teams::client_made(transaction, team, by, &id)?,
+                refused => return Ok(refused),
+            }
         }
     }
     Ok(Outcome::Done)
+}
+
+/// Removes a client of a team whose maker has left, or that is deleted; the team is its own to write.
+pub(crate) fn forget(transaction: &mut Transaction<'_>, id: &str) -> Result<(), StorageError> {
+    match get(transaction, id)? {
+        Some(client) => remove(transaction, &client),
+        None => Ok(()),
+    }
 }
 
 fn remove(transaction: &mut Transaction<'_>, client: &Client) -> Result<(), StorageError> {

@@ -252,6 +252,77 @@ story("a program without a browser is allowed something by its code", async (pag
   check((await poll()).status() === 200, "no tokens");
 });
 
+for (const [how, options] of [["", {}], [" without JavaScript", withoutJavaScript]]) {
+  story(`a key is made, shown once and revoked${how}`, async (page) => {
+    await signedIn(page, "one@example.org");
+    await page.getByRole("link", { name: "API keys" }).click();
+    await page.getByLabel("What you call it").fill(`editor${how}`);
+    await page.getByLabel("start and cancel your index jobs").check();
+    await page.getByLabel("It ends").selectOption("in 30 days");
+    await page.getByRole("button", { name: "Make the key" }).click();
+    await page.getByText("nobody can show it again").waitFor();
+    const secret = (await page.locator(".secret").innerText()).trim();
+    const asking = async () => (await page.request.get(`${url}/api/jobs`, { headers: { authorization: `Bearer ${secret}` } })).status();
+    check((await asking()) === 200, `${await asking()}`);
+    await page.getByRole("link", { name: "Back to the keys" }).click();
+    check(!(await page.content()).includes(secret), "the secret is shown again");
+    await page.getByRole("button", { name: `Revoke editor${how} ending in` }).click();
+    await page.getByText("opens nothing any more").waitFor();
+    check((await asking()) === 401, `${await asking()}`);
+  }, options);
+}
+
+/** A team of somebody who is signed in on `page`. */
+async function makeTeam(page, name) {
+  await page.goto(`${url}/settings/teams`);
+  await page.getByLabel("Its name").fill(name);
+  await page.getByRole("button", { name: "Make the team" }).click();
+  await page.getByRole("heading", { name }).waitFor();
+}
+
+async function invite(page, email, before = "") {
+  await page.getByLabel("E-mail address").fill(email);
+  await page.getByLabel("Role", { exact: true }).selectOption("developer");
+  await page.getByRole("button", { name: "Send the invitation" }).click();
+  await page.getByText("A letter with a link is on its way").waitFor();
+  return link(email, "You are invited to a team", before);
+}
+
+let invitation = "";
+let looked = 0;
+for (const [how, options] of [["", {}], [" without JavaScript", withoutJavaScript]]) {
+  story(`somebody joins a team by a letter, and is taken out again${how}`, async (page) => {
+    await signedIn(page, "one@example.org");
+    await makeTeam(page, `Kiln works${how}`);
+    invitation = await invite(page, "two@example.org", invitation);
+    const other = await page.context().browser().newContext(options);
+    const elsewhere = await other.newPage();
+    await elsewhere.goto(invitation);
+    check((await text(elsewhere)).includes("two@example.org"), await text(elsewhere));
+    await elsewhere.getByRole("link", { name: "Sign in to join" }).click();
+    await signIn(elsewhere, "two@example.org", "another good password");
+    await elsewhere.getByRole("button", { name: "Join the team" }).click();
+    await elsewhere.getByText("You are in the team.").waitFor();
+    check((await text(elsewhere)).includes("You are developer"), await text(elsewhere));
+    await page.reload();
+    await page.getByLabel("Role of Ada").last().selectOption("admin");
+    await page.getByRole("button", { name: "Change the role of Ada" }).last().click();
+    await page.waitForURL("**done=role");
+    await elsewhere.reload();
+    check((await text(elsewhere)).includes("You are admin"), await text(elsewhere));
+    await page.getByRole("button", { name: "Remove Ada" }).click();
+    await page.waitForURL("**done=remove");
+    const gone = await elsewhere.goto(page.url().split("?")[0]);
+    check(gone.status() === 404, `${gone.status()}`);
+    await other.close();
+    await page.getByRole("button", { name: "Leave the team" }).click();
+    check((await text(page, "[role=alert]")).includes("needs an owner"), await text(page));
+    await page.getByText("Delete the team").first().click();
+    await page.getByRole("button", { name: "Delete the team" }).click();
+    await page.getByText("The team is deleted").waitFor();
+  }, options);
+}
+
 const settings = async (page) => {
   await page.goto(`${url}/signin?return_to=/settings`);
   await signIn(page, "one@example.org");
@@ -269,6 +340,39 @@ looks([
   ["reset", (page) => page.goto(`${url}/reset`)],
   ["link", async (page) => page.goto(asked.invite)],
   ["settings", settings],
+  ["keys", async (page) => {
+    await settings(page);
+    await page.goto(`${url}/settings/keys`);
+    await page.getByLabel("What you call it").fill("editor");
+    await page.getByRole("button", { name: "Make the key" }).click();
+    await page.getByRole("link", { name: "Back to the keys" }).click();
+    await page.getByRole("button", { name: "Revoke editor" }).first().waitFor();
+  }],
+  ["key", async (page) => {
+    await settings(page);
+    await page.goto(`${url}/settings/keys`);
+    await page.getByLabel("What you call it").fill("shown once");
+    await page.getByRole("button", { name: "Make the key" }).click();
+    await page.getByText("nobody can show it again").waitFor();
+  }],
+  ["teams", async (page) => {
+    await settings(page);
+    await page.goto(`${url}/settings/teams`);
+  }],
+  ["team", async (page) => {
+    await settings(page);
+    await makeTeam(page, `Looks ${(looked += 1)}`);
+    await page.getByLabel("E-mail address").fill(`nobody${looked}@example.org`);
+    await page.getByRole("button", { name: "Send the invitation" }).click();
+    await page.getByText("A letter with a link is on its way").waitFor();
+    await page.getByText("Make a key").click();
+  }],
+  ["join", async (page) => {
+    await settings(page);
+    await makeTeam(page, `Looks ${(looked += 1)}`);
+    await page.goto(await invite(page, `nobody${looked}@example.org`));
+    await page.getByRole("heading", { name: /Join/ }).waitFor();
+  }],
   ["consent", async (page) => {
     await page.goto((await program(page, "Probe")).way);
     await signIn(page, "one@example.org");

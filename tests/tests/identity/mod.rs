@@ -11,6 +11,9 @@ mod oauth_cluster;
 mod oauth_faults;
 mod people;
 mod people_pages;
+mod session;
+mod teams;
+mod teams_pages;
 
 use std::collections::BTreeMap;
 
@@ -65,6 +68,11 @@ impl Browser {
 
     async fn post(&mut self, path: &str, body: &Value) -> Answer {
         let request = self.request(Method::POST, path).json(body);
+        self.send(request).await
+    }
+
+    async fn patch(&mut self, path: &str, body: &Value) -> Answer {
+        let request = self.request(Method::PATCH, path).json(body);
         self.send(request).await
     }
 

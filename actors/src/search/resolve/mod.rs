@@ -199,6 +199,11 @@ impl Catalogue {
         self.base.bytes() + self.changes.bytes() + self.hidden.len() * size_of::<u64>() + graph
     }
 
+    /// Heap bytes of what [`with_changes`](Self::with_changes) does not share, about.
+    pub fn changes_bytes(&self) -> usize {
+        self.changes.bytes() + self.hidden.len() * size_of::<u64>()
+    }
+
     /// The libraries that may be meant by `name`, the likeliest first, at most `limit` and
     /// [`MATCHES_MAX`]; `query`, what shall be asked of the library, helps to choose among them.
     ///
@@ -206,12 +211,28 @@ impl Catalogue {
     /// Takes a fraction of a millisecond among 100,000 entries when a library is named, and one to two
     /// when it is described; allocates in proportion to the catalogue (12 bytes an entry) for that time.
     pub fn resolve(&self, name: &str, query: &str, limit: usize) -> Vec<Match> {
+        self.resolve_but(name, query, limit, &|_| false)
+    }
+
+    /// As [`resolve`](Self::resolve), without the libraries that `is_hidden`; their words count all the same where it is told how rare
+    /// a word is.
+    pub fn resolve_but(
+        &self,
+        name: &str,
+        query: &str,
+        limit: usize,
+        is_hidden: &dyn Fn(&LibraryId) -> bool,
+    ) -> Vec<Match> {
         let ask = Ask::new(name, query);
         let segments = [&*self.base, &self.changes];
         let rarity = Rarity::of(&ask, &segments);
         let mut gathered = segments.map(|segment| Gathered::new(segment, &ask, &rarity));
         let question = self.embedder.embed_query(&ask.meaning);
-        let mut candidates = self.candidates(&gathered, question.as_deref());
+        let among = |mut candidates: Vec<Candidate>| {
+            candidates.retain(|candidate| !is_hidden(segments[candidate.segment].id(candidate.entry)));
+            candidates
+        };
+        let mut candidates = among(self.candidates(&gathered, question.as_deref()));
         let namedness = rank::namedness(&ask, &segments, &candidates);
         if namedness < 1.0
             && let Some(question) = &question
@@ -220,7 +241,7 @@ impl Catalogue {
             for (gathered, graph) in gathered.iter_mut().zip(graphs) {
                 gathered.add_nearest(question, graph);
             }
-            candidates = self.candidates(&gathered, Some(question));
+            candidates = among(self.candidates(&gathered, Some(question)));
         }
         let ranked = rank::rank(&ask, &segments, &candidates, namedness, limit.min(MATCHES_MAX));
         let found = |(at, score): (usize, f32)| {

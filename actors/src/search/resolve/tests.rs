@@ -417,3 +417,18 @@ proptest! {
         prop_assert_eq!(&CATALOGUE.resolve(&name, &query, limit), &matches);
     }
 }
+
+#[test]
+fn what_is_hidden_is_not_found_by_any_way_and_takes_nobodys_place() {
+    let hidden: LibraryId = "/npm/react".parse().unwrap();
+    let without = |name: &str, query: &str| catalogue().resolve_but(name, query, 3, &|id| *id == hidden);
+    for (name, query) in [("react", ""), ("raect", ""), ("user interfaces", "components"), ("/npm/react", "")]
+    {
+        assert!(ids(&catalogue().resolve(name, query, 100)).contains(&"/npm/react"), "{name} | {query}");
+        let found = without(name, query);
+        assert!(!ids(&found).contains(&"/npm/react") && found.len() <= 3, "{name} | {query}");
+    }
+    let all = catalogue().resolve("react", "", 100);
+    let others = ids(&all).into_iter().filter(|id| *id != "/npm/react").take(3).collect::<Vec<_>>();
+    assert_eq!(ids(&without("react", "")).len(), others.len());
+}

@@ -1,6 +1,7 @@
 //! Random commands of every noun, over few ids, so that they meet.
 
 mod oauth;
+mod teams;
 
 use proptest::prelude::*;
 use twinmcp_storage::api_keys::SecretHash;
@@ -28,6 +29,7 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
         member_command().prop_map(Command::Members),
         rotation_command().prop_map(Command::Rotation),
         oauth::command().prop_map(Command::Oauth),
+        teams::command(),
     ]
     .prop_filter("every noun is covered", noun_is_covered)
 }
@@ -43,7 +45,8 @@ fn noun_is_covered(command: &Command) -> bool {
         | Command::Refresh(_)
         | Command::Members(_)
         | Command::Rotation(_)
-        | Command::Oauth(_) => true,
+        | Command::Oauth(_)
+        | Command::Teams(_) => true,
     }
 }
 

@@ -10,7 +10,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use tokio::sync::Semaphore;
 use twinmcp_actors::jobs::{JobsError, Submission};
-use twinmcp_actors::{Jobs, Libraries};
+use twinmcp_actors::{Jobs, Libraries, Owner};
 use twinmcp_storage::ids::{LibraryId, Version};
 use twinmcp_storage::jobs::{Revision, Source};
 use twinmcp_storage::scope::Scope;
@@ -167,7 +167,7 @@ impl AddApi {
 
     /// Adds a repository of GitLab, on gitlab.com or a host of your own.
     ///
-    /// As for GitHub.
+    /// As for GitHub. Needs `jobs:write`.
     #[oai(path = "/repo/gitlab", method = "post", operation_id = "context7_add_gitlab")]
     async fn gitlab(&self, caller: Caller, asked: JsonBody<AddRepo>) -> Result<Json<Added>, Context7Error> {
         self.repo(&caller, &asked, None).await
@@ -175,7 +175,7 @@ impl AddApi {
 
     /// Adds a repository of Bitbucket, on bitbucket.org or a host of your own.
     ///
-    /// As for GitHub.
+    /// As for GitHub. Needs `jobs:write`.
     #[oai(path = "/repo/bitbucket", method = "post", operation_id = "context7_add_bitbucket")]
     async fn bitbucket(
         &self,
@@ -187,7 +187,7 @@ impl AddApi {
 
     /// Adds a git repository of any host.
     ///
-    /// As for GitHub.
+    /// As for GitHub. Needs `jobs:write`.
     #[oai(path = "/repo/git", method = "post", operation_id = "context7_add_git")]
     async fn git(&self, caller: Caller, asked: JsonBody<AddRepo>) -> Result<Json<Added>, Context7Error> {
         self.repo(&caller, &asked, None).await
@@ -329,7 +329,8 @@ impl AddApi {
                 format!("Library {library} is here already. `POST /api/v1/refresh` has it read again.");
             ApiError::new(StatusCode::CONFLICT, "duplicate_repo", message)
         };
-        let is_here = self.libraries.get(&library)?.is_some();
+        // A name is taken whoever is shown what has it.
+        let is_here = self.libraries.get(Some(&Owner::Operator), &library)?.is_some();
         if (is_here && !force) || self.jobs.is_open(&library) {
             return Err(duplicate());
         }

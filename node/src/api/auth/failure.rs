@@ -36,6 +36,7 @@ impl From<AccountsError> for ApiError {
             AccountsError::OwnsLibraries { count } => {
                 refused(StatusCode::CONFLICT, "owns_libraries").with("libraries", count)
             }
+            AccountsError::LastOwner => refused(StatusCode::CONFLICT, "last_owner"),
             AccountsError::NotFound => refused(StatusCode::NOT_FOUND, "account_not_found"),
             AccountsError::Locked { retry_after_s } => {
                 refused(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts").retry_after(retry_after_s)

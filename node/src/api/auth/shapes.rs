@@ -320,6 +320,24 @@ pub(crate) struct ExportRecord {
     keys: Vec<ExportedKey>,
     /// Ids of their libraries, at most 1,000.
     libraries: Vec<String>,
+    /// The teams they are in.
+    teams: Vec<ExportedTeam>,
+}
+
+/// A team that somebody is in.
+#[derive(Debug, Clone, Object)]
+#[oai(example)]
+pub(crate) struct ExportedTeam {
+    /// The team's account.
+    id: String,
+    /// What they are in it.
+    role: String,
+}
+
+impl Example for ExportedTeam {
+    fn example() -> Self {
+        Self { id: "acct_01jdcq0vz3k8w6m5r2t9y4x7ab".to_owned(), role: "developer".to_owned() }
+    }
 }
 
 impl From<&AccountExport> for ExportRecord {
@@ -336,6 +354,11 @@ impl From<&AccountExport> for ExportRecord {
             sessions: export.sessions.iter().map(|session| SessionRecord::new(session, false)).collect(),
             keys: export.keys.iter().map(key).collect(),
             libraries: export.libraries.iter().map(ToString::to_string).collect(),
+            teams: export
+                .teams
+                .iter()
+                .map(|(id, role)| ExportedTeam { id: id.to_string(), role: role.as_str().to_owned() })
+                .collect(),
         }
     }
 }
@@ -347,6 +370,7 @@ impl Example for ExportRecord {
             sessions: vec![SessionRecord::example()],
             keys: vec![ExportedKey::example()],
             libraries: vec!["/acme/widget".to_owned()],
+            teams: vec![ExportedTeam::example()],
         }
     }
 }

@@ -15,8 +15,8 @@ use poem_openapi::types::ToJSON;
 use poem_openapi::{ApiResponse, OpenApi};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
-use twinmcp_actors::Jobs;
 use twinmcp_actors::jobs::{JobView, Submission};
+use twinmcp_actors::{Jobs, Teams};
 use twinmcp_storage::ids::JobId;
 use twinmcp_storage::scope::Scope;
 
@@ -26,6 +26,7 @@ use super::Tag;
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::failures::invalid_id;
+use super::teams::acting;
 use crate::http::Caller;
 
 /// Jobs of one answer, at most.
@@ -52,6 +53,7 @@ pub(crate) enum Started {
 /// `/api/jobs`.
 pub(crate) struct JobsApi {
     pub(crate) jobs: Jobs,
+    pub(crate) teams: Teams,
     /// Event streams that may be open at once.
     pub(crate) streams: Arc<Semaphore>,
     /// Ends the streams when the node stops; clients come again after the restart.
@@ -66,9 +68,17 @@ impl JobsApi {
     /// The node keeps it for a day, for jobs of the same account; another node of the cluster gets a copy before the answer,
     /// so that a job of it goes on without this one. Needs `jobs:write`.
     #[oai(path = "/uploads", method = "post", operation_id = "upload_archive")]
-    async fn upload(&self, caller: Caller, archive: Binary<Body>) -> Result<Uploaded, ApiError> {
+    async fn upload(
+        &self,
+        caller: Caller,
+        /// The team that the archive is for, one that you manage; yourself when absent.
+        #[oai(example = "team_example", validator(max_length = 100))]
+        team: Query<Option<String>>,
+        archive: Binary<Body>,
+    ) -> Result<Uploaded, ApiError> {
         caller.may(Scope::JobsWrite)?;
-        let mut writer = self.jobs.uploads().begin(caller.account()).await?;
+        let account = acting(&self.teams, &caller, team.as_deref())?;
+        let mut writer = self.jobs.uploads().begin(&account).await?;
         let mut pieces = std::pin::pin!(archive.0.into_bytes_stream());
         while let Some(piece) = pieces.next().await {
             let piece = piece.map_err(|error| {
@@ -77,7 +87,7 @@ impl JobsApi {
             writer.write(piece).await?;
         }
         let upload = writer.finish().await?;
-        self.jobs.secure(caller.account(), &upload).await;
+        self.jobs.secure(&account, &upload).await;
         Ok(Uploaded::Archive(Json(upload.into())))
     }
 
@@ -85,12 +95,13 @@ impl JobsApi {
     ///
     /// Its documentation is an archive that was sent, a folder of the node, a web site or a git repository; web sites
     /// are read as their `robots.txt` allows. It runs on the node as soon as a worker is free. The version answers once the job is done, all of it at once.
-    /// Needs `jobs:write`; a library belongs to whoever indexed it first.
+    /// Needs `jobs:write`; a library belongs to whoever indexed it first, or to their `team`. A private one is made with
+    /// `POST /api/libraries` before.
     #[oai(path = "/", method = "post", operation_id = "start_job")]
     async fn start(&self, caller: Caller, asked: JsonBody<JobRequest>) -> Result<Started, ApiError> {
         caller.may(Scope::JobsWrite)?;
         let submission = Submission {
-            account: caller.account().clone(),
+            account: acting(&self.teams, &caller, asked.team.as_deref())?,
             library: asked.library.parse().map_err(|error| invalid_id(&error))?,
             version: asked.version()?.parse().map_err(|error| invalid_id(&error))?,
             source: asked.source()?,
@@ -102,7 +113,7 @@ impl JobsApi {
 
     /// Lists jobs, the newest first.
     ///
-    /// Your account's, or everybody's with `admin`; up to 100 a page.
+    /// Those of your account and your teams, or everybody's with `admin`; up to 100 a page.
     #[oai(path = "/", method = "get", operation_id = "list_jobs")]
     async fn list(
         &self,
@@ -125,7 +136,7 @@ impl JobsApi {
 
     /// Shows one job.
     ///
-    /// Another account's job answers like one that is not there.
+    /// Another account's job answers like one that is not there. Any key of the account will do.
     #[oai(path = "/:id", method = "get", operation_id = "get_job")]
     async fn get(
         &self,
@@ -154,7 +165,7 @@ impl JobsApi {
 
     /// Follows a job.
     ///
-    /// Server-sent events named `progress`, each the whole job; the stream ends after the event of an ended job.
+    /// Server-sent events named `progress`, each the whole job; the stream ends after the event of an ended job. Any key of the account will do.
     #[oai(path = "/:id/events", method = "get", operation_id = "follow_job")]
     async fn events(
         &self,
@@ -206,6 +217,10 @@ fn follow(receiver: watch::Receiver<JobView>, permit: OwnedSemaphorePermit) -> B
 
 fn parse(text: &str) -> Result<JobId, ApiError> {
     text.parse().map_err(|error| invalid_id(&error))
+}
+
+fn team_example() -> Option<String> {
+    Some("acct_01jdcq0vz3k8w6m5r2t9y4x7ab".to_owned())
 }
 
 fn before_example() -> Option<String> {

@@ -273,6 +273,9 @@ pub(crate) struct JobRequest {
     /// Where the pages are published, so that snippets can link to them; a web site knows that itself.
     #[oai(default, validator(max_length = 2000))]
     pub(super) base_url: Option<String>,
+    /// The team whose library it is, one that you manage; yourself when absent. An archive must have been sent for the same team.
+    #[oai(default, validator(max_length = 100))]
+    pub(super) team: Option<String>,
 }
 
 impl Example for JobRequest {
@@ -285,6 +288,7 @@ impl Example for JobRequest {
             website: None,
             git: None,
             base_url: Some("https://docs.python.org/3.12/".to_owned()),
+            team: None,
         }
     }
 }

@@ -7,15 +7,19 @@ use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
 use twinmcp_actors::catalogue::CatalogueError;
 use twinmcp_actors::libraries::{LibrariesError, LibraryView};
-use twinmcp_actors::{Catalogue, EndpointUpgrades, Libraries, Refresh, Search, Upgrades};
+use twinmcp_actors::{Catalogue, EndpointUpgrades, Libraries, Owner, Refresh, Search, Teams, Upgrades};
 use twinmcp_storage::ids::{LibraryId, LibraryRef};
 use twinmcp_storage::scope::Scope;
 
-use self::shapes::{LibraryChange, LibraryPage, LibraryRecord, every_words, seconds, source_words, tenths};
+use self::shapes::{
+    LibraryChange, LibraryClaim, LibraryPage, LibraryRecord, every_words, seconds, source_words, tenths,
+    visibility,
+};
 use super::Tag;
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::failures::invalid_id;
+use super::teams::{acting, parse as parse_account};
 use super::upgrade::Vectors;
 use crate::http::{Caller, Reader};
 
@@ -29,8 +33,16 @@ pub(crate) enum Removed {
     Done,
 }
 
+#[derive(ApiResponse)]
+pub(crate) enum Claimed {
+    /// The library was made; nothing of it is indexed yet.
+    #[oai(status = 201)]
+    Library(Json<LibraryRecord>),
+}
+
 /// `/api/libraries`.
 pub(crate) struct LibrariesApi {
+    pub(crate) teams: Teams,
     pub(crate) search: Search,
     pub(crate) libraries: Libraries,
     pub(crate) upgrades: Upgrades,
@@ -41,13 +53,26 @@ pub(crate) struct LibrariesApi {
 
 #[OpenApi(prefix_path = "/api/libraries", tag = "Tag::Libraries")]
 impl LibrariesApi {
+    /// Makes a library before anything of it is indexed.
+    ///
+    /// So that a private one is never seen by others: index into it afterwards. Needs `libraries:write`; 409 `library_taken` for a name
+    /// that somebody has.
+    #[oai(path = "/", method = "post", operation_id = "claim_library")]
+    async fn claim(&self, caller: Caller, asked: JsonBody<LibraryClaim>) -> Result<Claimed, ApiError> {
+        caller.may(Scope::LibrariesWrite)?;
+        let (id, visibility) = (parse(&asked.id)?, visibility(&asked.visibility)?);
+        let account = acting(&self.teams, &caller, asked.team.as_deref())?;
+        let view = self.libraries.claim(&caller.owner(), &account, &id, visibility).await?;
+        Ok(Claimed::Library(Json(self.whole(&view).await?)))
+    }
+
     /// Lists libraries by id.
     ///
-    /// Up to 100 a page; `next` of one page is `after` of the next.
+    /// Up to 100 a page; `next` of one page is `after` of the next. Private ones are listed for their own people alone.
     #[oai(path = "/", method = "get", operation_id = "list_libraries")]
     async fn list(
         &self,
-        _reader: Reader,
+        reader: Reader,
         /// Only libraries after this id.
         #[oai(example = "after_example")]
         after: Query<Option<String>>,
@@ -58,7 +83,7 @@ impl LibrariesApi {
         let after = after.0.as_deref().map(parse).transpose()?;
         let limit = limit.0.map_or(PAGE_ITEMS_MAX, |limit| limit as usize).min(PAGE_ITEMS_MAX);
         // One more than shown tells whether there is a next page.
-        let views = self.libraries.list(after.as_ref(), limit + 1)?;
+        let views = self.libraries.list(reader.owner().as_ref(), after.as_ref(), limit + 1)?;
         let vectors = self.vectors();
         let shown = views.iter().take(limit).map(|view| LibraryRecord::of(view, &vectors));
         let libraries: Vec<LibraryRecord> = shown.collect();
@@ -74,7 +99,7 @@ impl LibrariesApi {
     #[oai(path = "/:org/:name", method = "get", operation_id = "get_library")]
     async fn get(
         &self,
-        _reader: Reader,
+        reader: Reader,
         /// First part of the id.
         #[oai(example = "org_example")]
         org: Path<String>,
@@ -83,7 +108,8 @@ impl LibrariesApi {
         name: Path<String>,
     ) -> Result<Json<LibraryRecord>, ApiError> {
         let id = id(&org, &name)?;
-        match (self.libraries.get(&id)?, self.catalogue.get(&id)?) {
+        let viewer = reader.owner();
+        match (self.libraries.get(viewer.as_ref(), &id)?, self.catalogue.get(&id)?) {
             (Some(view), _) => Ok(Json(self.whole(&view).await?)),
             (None, Some(known)) => Ok(Json(LibraryRecord::of_known(&known))),
             (None, None) => Err(missing(&id)),
@@ -92,7 +118,7 @@ impl LibrariesApi {
 
     /// Changes what is told about a library.
     ///
-    /// Absent fields stay as they are. Needs `libraries:write` and a library of your own, or `admin`;
+    /// Absent fields stay as they are. Needs `libraries:write` and a library of your own or of a team that you manage, or `admin`;
     /// `trust` needs `admin`.
     #[oai(path = "/:org/:name", method = "patch", operation_id = "update_library")]
     async fn update(
@@ -111,8 +137,11 @@ impl LibrariesApi {
             caller.may(Scope::Admin)?;
         }
         let id = id(&org, &name)?;
-        let known = self.found(&id)?.library;
+        let who = caller.owner();
+        let known = self.found(&who, &id)?.library;
         let change = change.0;
+        let visibility = change.visibility.as_deref().map(visibility).transpose()?;
+        let owner = change.owner.as_deref().map(parse_account).transpose()?;
         let every_s = change.refresh_every.as_deref().map(seconds).transpose()?;
         let mut facts = known.facts;
         facts.title = change.title.unwrap_or(facts.title);
@@ -124,9 +153,15 @@ impl LibrariesApi {
             Some(trust) => Some(tenths(trust)?),
             None => known.trust_tenths,
         };
-        let view = self.libraries.describe(caller.owner(), &id, facts, trust_tenths).await?;
+        let mut view = self.libraries.describe(who.clone(), &id, facts, trust_tenths).await?;
         if let Some(every_s) = every_s {
-            self.refresh.plan(&caller.owner(), &id, every_s).await?;
+            self.refresh.plan(&who, &id, every_s).await?;
+        }
+        if let Some(visibility) = visibility {
+            view = self.libraries.show(&who, &id, visibility).await?;
+        }
+        if let Some(owner) = owner {
+            view = self.libraries.give(&who, &id, &owner).await?;
         }
         Ok(Json(self.whole(&view).await?))
     }
@@ -190,8 +225,8 @@ impl LibrariesApi {
         Vectors::of(&self.upgrades, self.endpoint.as_ref())
     }
 
-    fn found(&self, id: &LibraryId) -> Result<LibraryView, ApiError> {
-        self.libraries.get(id)?.ok_or_else(|| missing(id))
+    fn found(&self, who: &Owner, id: &LibraryId) -> Result<LibraryView, ApiError> {
+        self.libraries.get(Some(who), id)?.ok_or_else(|| missing(id))
     }
 
     /// A library with all that is known of it.
@@ -209,7 +244,7 @@ impl LibrariesApi {
         if view.library.current.is_some() {
             let current = LibraryRef { library: id.clone(), version: None };
             // A bundle that cannot be read is told by questions; the rest of the record is right all the same.
-            let counts = self.search.labels(&current).await.ok();
+            let counts = self.search.labels(Some(&view.library.owner), &current).await.ok();
             record.labelled = counts.map(|counts| {
                 counts.into_iter().map(|(label, snippets)| (label.name().to_owned(), snippets)).collect()
             });

@@ -8,7 +8,7 @@ use poem_openapi::types::Example;
 use twinmcp_actors::libraries::LibraryView;
 use twinmcp_storage::catalogue::Known;
 use twinmcp_storage::jobs::{Revision, Source};
-use twinmcp_storage::libraries::VersionManifest;
+use twinmcp_storage::libraries::{VersionManifest, Visibility};
 
 use super::super::error::ApiError;
 use super::super::upgrade::Vectors;
@@ -124,6 +124,11 @@ pub(crate) struct LibraryRecord {
     /// How many snippets of the current version the scan for text aimed at models labelled, for each label; not in lists.
     #[oai(skip_serializing_if_is_none)]
     pub(super) labelled: Option<BTreeMap<String, u32>>,
+    /// `public`, or `private`: shown to its owner alone, a person or the members of a team.
+    pub(super) visibility: String,
+    /// Whose it is, an account; of a private library.
+    #[oai(skip_serializing_if_is_none)]
+    pub(super) owner: Option<String>,
     /// When it was made, RFC 3339.
     pub(super) created_at: String,
     /// When it last changed, RFC 3339.
@@ -149,6 +154,8 @@ impl LibraryRecord {
             known_versions: None,
             refresh_every: None,
             labelled: None,
+            visibility: words(Visibility::Public).to_owned(),
+            owner: None,
             created_at: known.updated_at.to_string(),
             updated_at: known.updated_at.to_string(),
         };
@@ -182,6 +189,8 @@ impl LibraryRecord {
             known_versions: None,
             refresh_every: None,
             labelled: None,
+            visibility: words(library.visibility).to_owned(),
+            owner: (library.visibility == Visibility::Private).then(|| library.owner.to_string()),
             created_at: library.created_at.to_string(),
             updated_at: library.updated_at.to_string(),
         }
@@ -205,6 +214,8 @@ impl Example for LibraryRecord {
             known_versions: Some(vec!["v3.14".to_owned(), "v3.12".to_owned()]),
             refresh_every: Some("7d".to_owned()),
             labelled: Some(BTreeMap::from([("hidden_text".to_owned(), 2)])),
+            visibility: "public".to_owned(),
+            owner: None,
             created_at: "2026-11-20T08:00:00.000Z".to_owned(),
             updated_at: "2026-11-23T12:46:10.123Z".to_owned(),
         }
@@ -253,6 +264,49 @@ pub(crate) struct LibraryChange {
     /// How often its source is to be read again: `1h` to `365d`, or `never`.
     #[oai(default, validator(max_length = 10))]
     pub(super) refresh_every: Option<String>,
+    /// `public`, or `private`: shown to its owner alone.
+    #[oai(default, validator(max_length = 10))]
+    pub(super) visibility: Option<String>,
+    /// The account it is given to: your own, or a team's that you manage.
+    #[oai(default, validator(max_length = 100))]
+    pub(super) owner: Option<String>,
+}
+
+/// A library to be made before anything of it is indexed.
+#[derive(Debug, Object)]
+#[oai(example)]
+pub(crate) struct LibraryClaim {
+    /// Its id: `/org/name`.
+    #[oai(validator(min_length = 1, max_length = 240))]
+    pub(super) id: String,
+    /// The team that owns it, one that you manage; yourself when absent.
+    #[oai(default, validator(max_length = 100))]
+    pub(super) team: Option<String>,
+    /// `public`, or `private`: shown to its owner alone.
+    #[oai(validator(max_length = 10))]
+    pub(super) visibility: String,
+}
+
+impl Example for LibraryClaim {
+    fn example() -> Self {
+        let team = Some("acct_01jdcq0vz3k8w6m5r2t9y4x7ab".to_owned());
+        Self { id: "/acme/internal".to_owned(), team, visibility: "private".to_owned() }
+    }
+}
+
+const fn words(visibility: Visibility) -> &'static str {
+    match visibility {
+        Visibility::Public => "public",
+        Visibility::Private => "private",
+    }
+}
+
+/// The visibility of this name.
+pub(super) fn visibility(text: &str) -> Result<Visibility, ApiError> {
+    let known = [Visibility::Public, Visibility::Private].into_iter().find(|known| words(*known) == text);
+    known.ok_or_else(|| {
+        ApiError::bad_request("`visibility` must be `public` or `private`.").with("field", "visibility")
+    })
 }
 
 impl Example for LibraryChange {
@@ -265,6 +319,8 @@ impl Example for LibraryChange {
             rules: None,
             trust: Some(9.0),
             refresh_every: Some("7d".to_owned()),
+            visibility: None,
+            owner: None,
         }
     }
 }

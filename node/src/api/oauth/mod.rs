@@ -199,7 +199,7 @@ impl OauthApi {
 
     /// Tells who signed in.
     ///
-    /// The same as `GET`.
+    /// The same as `GET`: needs `openid`.
     #[oai(path = "/userinfo", method = "post", operation_id = "oauth_userinfo_post")]
     async fn userinfo_post(&self, caller: Caller) -> Result<UserInfo, ApiError> {
         self.tell_who(&caller)

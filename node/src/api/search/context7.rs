@@ -359,7 +359,7 @@ impl Context7Api {
     ) -> Result<Json<Context7Search>, Context7Error> {
         check_flag(fast.0.as_deref())?;
         let name = library_name.0.unwrap_or_default();
-        let matches = self.tools.resolve(&name, query.0.as_deref().unwrap_or_default(), &reader.asker)?;
+        let matches = self.tools.resolve(&name, query.0.as_deref().unwrap_or_default(), &reader)?;
         let results = matches.iter().map(|found| Context7Library::from(&*found.library)).collect();
         Ok(Json(Context7Search { results, search_filter_applied: false }))
     }
@@ -396,7 +396,7 @@ impl Context7Api {
             Some(_) => return Err(ApiError::bad_request("`type` must be `txt` or `json`.").into()),
         };
         let (id, query) = (library_id.0.unwrap_or_default(), query.0.unwrap_or_default());
-        let docs = self.tools.docs(&id, &query, tokens.0, &reader.asker).await?;
+        let docs = self.tools.docs(&id, &query, tokens.0, &reader).await?;
         let content = if as_json {
             DocsContent::Json(Json(Context7Docs::from(&docs)))
         } else {

@@ -312,7 +312,7 @@ impl ToolsApi {
         reader: Reader,
         asked: JsonBody<ResolveRequest>,
     ) -> Result<Json<Resolved>, ApiError> {
-        let matches = self.tools.resolve(&asked.library_name, &asked.query, &reader.asker)?;
+        let matches = self.tools.resolve(&asked.library_name, &asked.query, &reader)?;
         let text = answer::libraries_text(&matches);
         Ok(Json(Resolved { libraries: matches.iter().map(ResolvedLibrary::from).collect(), text }))
     }
@@ -322,7 +322,7 @@ impl ToolsApi {
     /// The tool `query-docs` as typed JSON: passages in rank order, with scores, links and anchors.
     #[oai(path = "/query-docs", method = "post", operation_id = "query_docs")]
     async fn query(&self, reader: Reader, asked: JsonBody<QueryRequest>) -> Result<Json<Answer>, ApiError> {
-        let docs = self.tools.docs(&asked.library_id, &asked.query, asked.tokens, &reader.asker).await?;
+        let docs = self.tools.docs(&asked.library_id, &asked.query, asked.tokens, &reader).await?;
         let text = answer::docs_text(&docs);
         Ok(Json(Answer {
             library_id: docs.library.to_string(),

@@ -4,16 +4,24 @@ use std::collections::BTreeSet;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use twinmcp_actors::accounts::{NewPerson, PersonMade};
 use twinmcp_storage::scope::Scope;
 
 use super::{TestNode, document, operations};
 
 /// Every scope but that of operators, who act on everybody's things.
-const SCOPES: [Scope; 5] =
-    [Scope::DocsRead, Scope::LibrariesWrite, Scope::JobsWrite, Scope::KeysWrite, Scope::MetricsRead];
+const SCOPES: [Scope; 7] = [
+    Scope::DocsRead,
+    Scope::LibrariesWrite,
+    Scope::JobsWrite,
+    Scope::KeysWrite,
+    Scope::MetricsRead,
+    Scope::Account,
+    Scope::AnalyticsRead,
+];
 
-/// Operations on a path that names something, which everybody may read, or whoever shows the webhook's own secret.
-const OPEN: &[&str] = &["get_library", "call_webhook"];
+/// Operations on a path that names something, which whoever shows the webhook's own secret may call.
+const OPEN: &[&str] = &["call_webhook"];
 
 /// Operations on nodes of the cluster, which belong to nobody but operators.
 const OPERATORS: &[&str] = &[
@@ -33,11 +41,17 @@ const REGISTRATIONS: &[&str] =
 /// Operations of people who are signed in, which a key does not open; what one sees of another is a story of its own.
 const PEOPLE: &[&str] = &["end_session"];
 
-/// Makes an account with a key, as the command line and `quickstart` do: the key's id and its secret.
+/// Makes a person with a key: the key's id and its secret.
 async fn account(node: &TestNode, name: &str) -> (String, String) {
     let actors = node.node.actors();
-    let account = actors.accounts.create(name).await.unwrap();
-    let key = actors.api_keys.create(&account.id, name, SCOPES.to_vec(), None).await.unwrap();
+    let email = format!("{name}@example.org");
+    let password = Some("correct horse battery");
+    let new = NewPerson { email: &email, name, password, is_operator: false, send: false };
+    let PersonMade::Person(made) = actors.accounts.add_person(new).await.unwrap() else {
+        panic!("a person with a password is made at once")
+    };
+    let account = &made.person.account;
+    let key = actors.api_keys.create(account, name, SCOPES.to_vec(), None).await.unwrap();
     (key.key.id.to_string(), key.secret.reveal().to_owned())
 }
 
@@ -71,6 +85,10 @@ struct Things {
     key: String,
     upload: String,
     client: String,
+    team: String,
+    member: String,
+    team_key: String,
+    team_client: String,
 }
 
 impl Things {
@@ -80,12 +98,14 @@ impl Things {
 
     /// Every call that names one of them: operation, method, path, body.
     fn calls(&self) -> Vec<(&'static str, Method, String, Option<Value>)> {
-        let Self { org, name, version, job, key, upload, client } = self;
+        let Self { org, name, version, job, key, upload, client, .. } = self;
         let library = format!("/api/libraries/{org}/{name}");
         let upload = json!({
             "library": "/mine/own", "version": "1", "upload": { "hash": upload, "name": "docs.tar" },
         });
-        vec![
+        let mut calls = self.team_calls();
+        calls.extend([
+            ("get_library", Method::GET, library.clone(), None),
             ("get_job", Method::GET, format!("/api/jobs/{job}"), None),
             ("follow_job", Method::GET, format!("/api/jobs/{job}/events"), None),
             ("cancel_job", Method::POST, format!("/api/jobs/{job}/cancel"), None),
@@ -110,6 +130,49 @@ impl Things {
                 Some(json!({ "libraryName": self.library() })),
             ),
             ("start_job", Method::POST, "/api/jobs".to_owned(), Some(upload)),
+        ]);
+        calls
+    }
+
+    /// Those of the team.
+    fn team_calls(&self) -> Vec<(&'static str, Method, String, Option<Value>)> {
+        let Self { team, member, team_key, team_client, .. } = self;
+        let path = format!("/api/teams/{team}");
+        let member = format!("{path}/members/{member}");
+        let (keys, clients) = (format!("{path}/keys"), format!("{path}/clients"));
+        let invitation = json!({ "email": "bob@example.org", "role": "owner" });
+        let machine =
+            json!({ "client_name": "m", "grant_types": ["client_credentials"], "scope": "docs:read" });
+        let claim = json!({ "id": "/mine/own", "team": team, "visibility": "private" });
+        let git = json!({ "url": "https://git.example/a.git", "tag": "v1" });
+        let index = json!({ "library": "/mine/own", "team": team, "git": git });
+        vec![
+            ("get_team", Method::GET, path.clone(), None),
+            ("rename_team", Method::PATCH, path.clone(), Some(json!({ "name": "Mine now" }))),
+            ("invite_to_team", Method::POST, format!("{path}/invitations"), Some(invitation)),
+            (
+                "withdraw_invitation",
+                Method::DELETE,
+                format!("{path}/invitations?email=carol%40example.org"),
+                None,
+            ),
+            ("change_team_role", Method::PATCH, member.clone(), Some(json!({ "role": "developer" }))),
+            ("remove_team_member", Method::DELETE, member, None),
+            ("list_team_keys", Method::GET, keys.clone(), None),
+            (
+                "create_team_key",
+                Method::POST,
+                keys.clone(),
+                Some(json!({ "name": "mine", "scopes": ["docs:read"] })),
+            ),
+            ("revoke_team_key", Method::DELETE, format!("{keys}/{team_key}"), None),
+            ("list_team_clients", Method::GET, clients.clone(), None),
+            ("create_team_client", Method::POST, clients.clone(), Some(machine)),
+            ("remove_team_client", Method::DELETE, format!("{clients}/{team_client}"), None),
+            ("claim_library", Method::POST, "/api/libraries".to_owned(), Some(claim)),
+            ("start_job of a team", Method::POST, "/api/jobs".to_owned(), Some(index)),
+            ("upload_archive", Method::POST, format!("/api/jobs/uploads?team={team}"), None),
+            ("delete_team", Method::DELETE, path, None),
         ]
     }
 
@@ -120,6 +183,10 @@ impl Things {
             (&self.key, &other.key),
             (&self.upload, &other.upload),
             (&self.client, &other.client),
+            (&self.team, &other.team),
+            (&self.member, &other.member),
+            (&self.team_key, &other.team_key),
+            (&self.team_client, &other.team_client),
             (&self.library(), &other.library()),
         ];
         pairs.iter().fold(text.to_owned(), |text, (from, to)| text.replace(*from, to))
@@ -127,12 +194,15 @@ impl Things {
 }
 
 #[tokio::test]
-async fn what_belongs_to_another_account_answers_like_what_is_not_there() {
+async fn case_116_what_belongs_to_another_account_or_team_answers_like_what_is_not_there() {
     let mut node = TestNode::start().await;
     let operator = node.key.clone();
     let (alice_key_id, alice) = account(&node, "alice").await;
     let (_, bob) = account(&node, "bob").await;
     node.key.clone_from(&alice);
+    let claim = json!({ "id": "/acme/frob", "visibility": "private" });
+    let claimed = node.owner(Method::POST, "/api/libraries", Some(claim)).await;
+    assert_eq!(claimed.0, StatusCode::CREATED, "{}", claimed.1);
     node.index("/acme/frob", "1.2.0").await;
     let hook = node.owner(Method::POST, "/api/libraries/acme/frob/webhook", None).await;
     assert_eq!(hook.0, StatusCode::CREATED, "{}", hook.1);
@@ -141,16 +211,36 @@ async fn what_belongs_to_another_account_answers_like_what_is_not_there() {
     let jobs = node.owner(Method::GET, "/api/jobs", None).await.1;
     let machine =
         json!({ "client_name": "build", "grant_types": ["client_credentials"], "scope": "docs:read" });
-    let (status, made) = ask(&node, &alice, &Method::POST, "/api/clients", Some(&machine)).await;
-    assert_eq!(status, StatusCode::CREATED, "{made}");
+    let (status, client) = ask(&node, &alice, &Method::POST, "/api/clients", Some(&machine)).await;
+    assert_eq!(status, StatusCode::CREATED, "{client}");
+    let (status, team) =
+        ask(&node, &alice, &Method::POST, "/api/teams", Some(&json!({ "name": "Frobs" }))).await;
+    assert_eq!(status, StatusCode::CREATED, "{team}");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let team_path = format!("/api/teams/{}", text(&team["id"]));
+    let mut made = Vec::new();
+    for (path, asked) in [
+        ("keys", json!({ "name": "build", "scopes": ["docs:read"] })),
+        ("clients", machine),
+        ("invitations", json!({ "email": "carol@example.org", "role": "admin" })),
+    ] {
+        let (status, told) =
+            ask(&node, &alice, &Method::POST, &format!("{team_path}/{path}"), Some(&asked)).await;
+        assert!(status.is_success(), "{told}");
+        made.push(told);
+    }
     let alices = Things {
+        team: text(&team["id"]),
+        member: text(&team["members"][0]["account"]),
+        team_key: text(&made[0]["key"]["id"]),
+        team_client: text(&made[1]["client_id"]),
         org: "acme",
         name: "frob",
         version: "1.2.0",
         job: jobs["jobs"][0]["id"].as_str().unwrap().to_owned(),
         key: alice_key_id,
         upload: upload["hash"].as_str().unwrap().to_owned(),
-        client: made["client_id"].as_str().unwrap().to_owned(),
+        client: text(&client["client_id"]),
     };
     let nobodys = Things {
         org: "acme",
@@ -160,6 +250,10 @@ async fn what_belongs_to_another_account_answers_like_what_is_not_there() {
         key: format!("key_{}", "0".repeat(26)),
         upload: "0".repeat(64),
         client: format!("client_{}", "0".repeat(22)),
+        team: format!("acct_{}", "0".repeat(26)),
+        member: format!("acct_{}", "1".repeat(26)),
+        team_key: format!("key_{}", "1".repeat(26)),
+        team_client: format!("client_{}", "1".repeat(22)),
     };
 
     // Every operation whose path names something is among the calls.
@@ -201,10 +295,20 @@ async fn what_belongs_to_another_account_answers_like_what_is_not_there() {
     }
 
     // Lists show one's own, and nothing of what was tried was done.
-    for (path, list) in [("/api/jobs", "jobs"), ("/api/keys", "keys")] {
+    for (path, list) in [("/api/jobs", "jobs"), ("/api/keys", "keys"), ("/api/teams", "teams")] {
         let (_, bobs) = ask(&node, &bob, &Method::GET, path, None).await;
         let ids: Vec<_> = bobs[list].as_array().unwrap().iter().map(|it| it["id"].clone()).collect();
-        assert!(!ids.contains(&json!(alices.job)) && !ids.contains(&json!(alices.key)), "{path}: {bobs}");
+        let hidden = [&alices.job, &alices.key, &alices.team];
+        assert!(!hidden.iter().any(|hidden| ids.contains(&json!(hidden))), "{path}: {bobs}");
+    }
+    let (_, libraries) = ask(&node, &bob, &Method::GET, "/api/libraries", None).await;
+    assert_eq!(libraries["libraries"], json!([]));
+    let (_, team) = ask(&node, &alice, &Method::GET, &team_path, None).await;
+    let is_as_it_was = team["name"] == "Frobs" && team["members"][0]["role"] == "owner";
+    assert!(is_as_it_was && team["invitations"].as_array().is_some_and(|open| open.len() == 1), "{team}");
+    for (path, list) in [("keys", "keys"), ("clients", "clients")] {
+        let (_, told) = ask(&node, &alice, &Method::GET, &format!("{team_path}/{path}"), None).await;
+        assert_eq!(told[list].as_array().map(Vec::len), Some(1), "{told}");
     }
     assert_eq!(node.owner(Method::GET, &format!("/api/jobs/{}", alices.job), None).await.0, StatusCode::OK);
     let (status, library) = node.owner(Method::GET, "/api/libraries/acme/frob", None).await;

@@ -7,11 +7,15 @@
 pub(crate) mod authorize;
 mod device;
 mod factor;
+mod join;
+mod keys;
 mod link;
 mod mfa;
 mod settings;
 mod sign_in;
 mod sign_up;
+mod team;
+mod teams;
 
 use std::sync::Arc;
 
@@ -19,21 +23,24 @@ use askama::Template;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route, get, post};
 use twinmcp_actors::accounts::Token;
-use twinmcp_actors::{Accounts, Oauth};
-use twinmcp_storage::clock::{Entropy, Timestamp};
+use twinmcp_actors::{Accounts, ApiKeys, Oauth, Teams};
+use twinmcp_storage::clock::{Clock, Entropy, Timestamp};
 
 use super::html;
 use crate::api::ApiError;
 use crate::http::session::{self, FORM_FIELD, FormBinding};
 
 /// Fields of one form.
-const FIELDS_MAX: usize = 20;
+const FIELDS_MAX: usize = 24;
 
 /// What the pages of people need.
 #[derive(Clone)]
 pub(crate) struct People {
     pub(crate) accounts: Accounts,
     pub(crate) oauth: Oauth,
+    pub(crate) teams: Teams,
+    pub(crate) api_keys: ApiKeys,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
 }
 
@@ -53,6 +60,12 @@ pub(super) fn routes(route: Route, people: &People) -> Route {
         .at("/consent", post(page(people, authorize::answer)))
         .at("/device", get(page(people, device::show)).post(page(people, device::decide)))
         .at("/settings", get(page(people, settings::show)))
+        .at("/settings/keys", get(page(people, keys::show)).post(page(people, keys::make)))
+        .at("/settings/keys/revoke", post(page(people, keys::revoke)))
+        .at("/settings/teams", get(page(people, teams::show)).post(page(people, teams::make)))
+        .at("/settings/teams/:id", get(page(people, team::show)))
+        .at("/settings/teams/:id/:what", post(page(people, team::change)))
+        .at("/join", get(page(people, join::show)).post(page(people, join::submit)))
         .at("/settings/:what", post(page(people, settings::change)))
 }
 
@@ -99,7 +112,12 @@ impl Form {
 
     /// A field; the first where it stands twice, nothing where it is not.
     fn field(&self, name: &str) -> &str {
-        self.0.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value)
+        self.fields(name).next().unwrap_or_default()
+    }
+
+    /// A field that may stand several times.
+    fn fields(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 }
 

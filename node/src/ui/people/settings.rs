@@ -16,6 +16,7 @@ use crate::http::{Session, address_of, session};
 #[template(path = "people/settings.html")]
 struct SettingsPage {
     frame: Frame,
+    here: &'static str,
     /// Which form failed.
     failed_at: String,
     done: Option<&'static str>,
@@ -175,6 +176,7 @@ fn render(
     let (failed, failed_at) = failed.map_or((None, String::new()), |(failed, at)| (Some(failed), at));
     with_form(people, request, failed, |frame| SettingsPage {
         frame,
+        here: "account",
         failed_at,
         done,
         name: view.name,
