@@ -81,6 +81,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     // Signing and verifying of tokens.
     ("aws-lc-rs", &["actors"]),
     ("jsonwebtoken", &["actors"]),
+    // Signing in at other providers.
+    ("oauth2", &["actors"]),
     ("quick_cache", &["actors"]),
     // The bucket of bundles, and the store that it is in tests.
     ("object_store", &["actors"]),

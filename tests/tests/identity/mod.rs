@@ -2,12 +2,15 @@
 
 mod app;
 mod authenticator;
+mod client_keys;
+mod logout;
 mod mfa;
 mod mfa_cluster;
 mod oauth;
 mod oauth_cluster;
 mod people;
 mod people_pages;
+mod signer;
 
 use std::collections::BTreeMap;
 
