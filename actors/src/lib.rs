@@ -17,6 +17,7 @@ pub mod embedding;
 pub mod fuzzing;
 pub mod ingest;
 pub mod jobs;
+mod jose;
 pub mod libraries;
 pub mod mending;
 pub mod oauth;
@@ -212,6 +213,7 @@ impl Actors {
             mending_child,
             distribution_child,
             oauth_child,
+            oauth.teller(&context),
         ];
         children.extend(upgrade_child.into_iter().chain(endpoint_child));
         let supervisor =

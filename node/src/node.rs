@@ -256,8 +256,8 @@ impl Node {
             readiness: Arc::clone(&readiness),
             in_flight,
         };
-        let endpoint =
-            Front::new(routes(apis, mcp, ui::authorize_endpoint(&people), ui::routes(pages, &people)), front);
+        let for_clients = (ui::authorize_endpoint(&people), ui::end_session_endpoint(&people));
+        let endpoint = Front::new(routes(apis, mcp, for_clients, ui::routes(pages, &people)), front);
         let connections_max = files::connections(config.http.connections_max);
         let server = Server::new(listener, endpoint, &config.http, connections_max, stop.clone())
             .map_err(|source| listen_error(address, source))?;

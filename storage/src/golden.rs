@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use crate::accounts::{
     self, Account, FactorCommand, Factors, Link, LinkCommand, Links, Method, PasswordHash, Person,
     PersonAdded, PersonCommand, Proof, Purpose, Renewal, Ring, Session, SessionCommand, SignIn, Totp, Tries,
-    TryCommand, Which, WhichFactor, Who,
+    TryCommand, UpstreamCommand, Which, WhichFactor, Who,
 };
 use crate::api_keys::{self, ApiKey, KeyRing, SecretHash};
 use crate::catalogue::{self, Entry, Known};
@@ -282,9 +282,16 @@ fn people_are_written_as_they_always_were() {
             seen_at: at(),
             idle_ms: 1_000,
             expires_at: at(),
-            methods: vec![Method::Password, Method::OneTimeCode, Method::HardwareKey, Method::Sms],
+            methods: vec![
+                Method::Password,
+                Method::OneTimeCode,
+                Method::HardwareKey,
+                Method::Sms,
+                Method::Upstream,
+            ],
             client: "Mozilla/5.0".into(),
             address: "192.0.2.1".into(),
+            upstream: Some(upstream_session()),
         },
     );
     check("ring-of-sessions", &Ring { sessions: vec![(session(), secret())] });
@@ -341,6 +348,7 @@ fn people_are_written_as_they_always_were() {
         who: Who::email(&email),
         rehashed: Some(password()),
         proof: Some(Proof::Totp { step: 59_000_000 }),
+        upstream: Some(upstream_session()),
     };
     check("command-accounts-session-begin", &sessions(SessionCommand::Begin(Box::new(sign_in))));
     check("command-accounts-session-seen", &sessions(SessionCommand::Seen { secret_hash: secret() }));
@@ -365,6 +373,46 @@ fn people_are_written_as_they_always_were() {
         lock_ms_max: 3_600_000,
     };
     check("command-accounts-try-failed", &Command::Accounts(accounts::Command::Try(failed)));
+}
+
+fn subject() -> accounts::Subject {
+    accounts::Subject { issuer: "https://id.example".into(), subject: "ada-17".into() }
+}
+
+fn upstream_session() -> accounts::UpstreamSession {
+    accounts::UpstreamSession { subject: subject(), session: Some("there-1".into()) }
+}
+
+#[test]
+fn identities_elsewhere_are_written_as_they_always_were() {
+    check(
+        "identity",
+        &accounts::Identity { subject: subject(), account: account(), name: "ada".into(), linked_at: at() },
+    );
+    check("identities", &accounts::Identities(vec!["4b".into()]));
+    let upstream = |command| Command::Accounts(accounts::Command::Upstream(command));
+    let link =
+        UpstreamCommand::Link { subject: subject(), name: "ada".into(), account: account(), generation: 3 };
+    check("command-accounts-upstream-link", &upstream(link));
+    let added = PersonAdded {
+        account: account(),
+        name: "Ada".into(),
+        email: "ada@example.org".parse().unwrap(),
+        password: None,
+        is_operator: false,
+        is_verified: true,
+    };
+    let join = UpstreamCommand::Join { subject: subject(), name: "ada".into(), added };
+    check("command-accounts-upstream-join", &upstream(join));
+    let unlink = UpstreamCommand::Unlink { account: account(), id: "4b".into() };
+    check("command-accounts-upstream-unlink", &upstream(unlink));
+    let log_out = UpstreamCommand::LogOut {
+        issuer: "https://id.example".into(),
+        token: "jti".into(),
+        subject: Some("ada-17".into()),
+        session: None,
+    };
+    check("command-accounts-upstream-log-out", &upstream(log_out));
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub enum Change {
     Catalogue,
     /// A key that signs tokens was added, or is not believed any more.
     SigningKeys,
+    /// Clients are to be told that a session has ended.
+    Logouts,
     /// A rotation of the cluster's key or of its authority has moved on.
     Secrets,
     /// The whole state was replaced by a snapshot.

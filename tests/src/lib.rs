@@ -23,6 +23,7 @@ mod raw;
 mod regions;
 mod relay;
 mod resolver;
+pub mod service;
 pub mod site;
 mod wait;
 

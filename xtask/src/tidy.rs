@@ -81,9 +81,9 @@ const OWNERS: &[(&str, &[&str])] = &[
     // Signing and verifying of tokens; and bare signatures, beside which the harness measures them.
     ("aws-lc-rs", &["actors", "tests"]),
     ("jsonwebtoken", &["actors"]),
+    // Signing in at other providers; and other people's clients of ours.
+    ("oauth2", &["actors", "tests"]),
     ("quick_cache", &["actors"]),
-    // What a program that signs people in is written with: other people's clients of ours.
-    ("oauth2", &["tests"]),
     ("openidconnect", &["tests"]),
     // The bucket of bundles, and the store that it is in tests.
     ("object_store", &["actors"]),

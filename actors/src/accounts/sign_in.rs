@@ -170,6 +170,7 @@ impl Accounts {
             who: Who::email(&arrival.person.email),
             rehashed: arrival.rehashed,
             proof: arrival.proof,
+            upstream: None,
         };
         let outcome =
             self.change(accounts::Command::Session(SessionCommand::Begin(Box::new(sign_in)))).await?;

@@ -242,7 +242,8 @@ const fn seconds(seconds: u64) -> Timestamp {
     Timestamp::from_millis(seconds.saturating_mul(1000))
 }
 
-fn library_name(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
+/// The algorithm as the library that verifies calls it.
+pub(super) fn library_name(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
     match algorithm {
         Algorithm::Rs256 => jsonwebtoken::Algorithm::RS256,
         Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,

@@ -8,6 +8,7 @@ use twinmcp_storage::oauth::client::{
 };
 use twinmcp_storage::scope::Scope;
 
+use super::assertion::{self, ASSERTION_TYPE};
 use super::error::{ErrorCode, Refused};
 use super::params::Params;
 use super::redirect;
@@ -19,19 +20,34 @@ pub(super) enum Shown {
     Name(String),
     /// A secret.
     Secret { id: String, secret: String },
+    /// Something it signed.
+    Assertion { id: String, text: String },
 }
 
 impl Shown {
     pub(super) fn id(&self) -> &str {
         match self {
-            Self::Name(id) | Self::Secret { id, .. } => id,
+            Self::Name(id) | Self::Secret { id, .. } | Self::Assertion { id, .. } => id,
         }
     }
 
-    /// What a request shows, in the header `Authorization` or in its body, and in one of them only (RFC 6749, 2.3.1).
+    /// What a request shows, in the header `Authorization` or in its body, and in one way only (RFC 6749, 2.3.1; RFC 7521, 4.2).
     pub(super) fn of(params: &Params, authorization: Option<&str>) -> Result<Self, Refused> {
         let named = params.get("client_id");
         let in_body = params.get("client_secret");
+        if let Some(text) = params.get("client_assertion") {
+            if authorization.is_some() || in_body.is_some() {
+                return Err(Refused::request("Send an assertion or the client's secret, not both."));
+            }
+            if params.need("client_assertion_type")? != ASSERTION_TYPE {
+                return Err(Refused::request(format!("'client_assertion_type' must be {ASSERTION_TYPE}.")));
+            }
+            let id = assertion::subject(text).ok_or_else(Refused::client)?;
+            if named.is_some_and(|named| named != id) {
+                return Err(Refused::request("The assertion and 'client_id' name two clients."));
+            }
+            return Ok(Self::Assertion { id, text: text.to_owned() });
+        }
         match (authorization, in_body) {
             (Some(_), Some(_)) => {
                 Err(Refused::request("Send the client's secret in the header or in the body, not in both."))
@@ -62,7 +78,8 @@ impl Shown {
                 false
             }
             (Self::Name(_), Some(Authentication::None)) => true,
-            (Self::Name(_), _) => false,
+            // An assertion is not compared but taken: see `assertion`.
+            (Self::Name(_) | Self::Assertion { .. }, _) => false,
         }
     }
 }

@@ -28,6 +28,7 @@ fn ctx7() -> Client {
         algorithm: None,
         uri: None,
         trusted: false,
+        backchannel_logout: None,
         created_at: Timestamp::default(),
     }
 }
@@ -52,6 +53,11 @@ impl Oauth {
     ) -> Result<Arc<Client>, OauthError> {
         let shown = Shown::of(params, authorization)?;
         let client = self.client(shown.id()).await?;
+        if let Shown::Assertion { text, .. } = &shown {
+            let client = client.ok_or_else(Refused::client)?;
+            self.take_assertion(&client, text).await?;
+            return Ok(client);
+        }
         if !shown.fits(client.as_deref()) {
             return Err(Refused::client().into());
         }

@@ -12,6 +12,7 @@ use twinmcp_storage::clock::{Clock, Timestamp};
 use twinmcp_storage::oauth::client::{Client, ID_BYTES_MAX, Owner};
 
 use super::client::{self, PERSONAL_SCOPES};
+use super::credentials;
 use super::error::{ErrorCode, Refused};
 use super::register;
 use crate::outbound::{self, Outbound, Request, StatusCode, header};
@@ -97,7 +98,9 @@ impl Documents {
             return Err(refused(id, "is not said to be JSON"));
         }
         let body = response.body.read().await.map_err(failed)?;
-        read(id, &body)
+        let client = read(id, &body)?;
+        credentials::check_reachable(&client, &self.outbound)?;
+        Ok(client)
     }
 }
 
@@ -143,14 +146,16 @@ fn read(id: &str, body: &[u8]) -> Result<Client, Refused> {
         return Err(refused(id, "holds a secret, which everybody can read"));
     }
     let method = metadata["token_endpoint_auth_method"].as_str().unwrap_or("none");
-    if method != "none" {
+    // A shared secret has nobody to share it with (draft-ietf-oauth-client-id-metadata-document, 4.1).
+    if !matches!(method, "none" | "private_key_jwt") {
         return Err(refused(
             id,
-            format!("asks for the authentication method '{method}'; it may ask for none"),
+            format!("asks for the authentication method '{method}'; it may ask for none or private_key_jwt"),
         ));
     }
+    let method = method.to_owned();
     let mut metadata = metadata;
-    metadata["token_endpoint_auth_method"] = "none".into();
+    metadata["token_endpoint_auth_method"] = method.into();
     let client = register::read(&metadata, id.to_owned(), Owner::Publisher, "", PERSONAL_SCOPES)?;
     client::check(&client)?;
     Ok(client)
@@ -211,6 +216,8 @@ mod tests {
             ("client_id", json!(7)),
             ("client_secret", json!("s")),
             ("token_endpoint_auth_method", json!("client_secret_basic")),
+            ("token_endpoint_auth_method", json!("client_secret_jwt")),
+            ("token_endpoint_auth_method", json!("private_key_jwt")),
             ("redirect_uris", json!(["javascript:alert(1)"])),
             ("redirect_uris", json!([])),
             ("redirect_uris", json!("https://app.example/cb")),

@@ -110,7 +110,8 @@ impl Oauth {
             None => None,
         };
         let remembered = remembered.map(|consent| consent.scopes).unwrap_or_default();
-        match authorize::next((&asked, &manner), &client, person, &remembered, self.now()) {
+        let step = authorize::next((&asked, &manner), &client, person, &remembered, self.now());
+        match step.and_then(|step| self.for_hinted(&params, &client, person, step)) {
             Err(refused) => Ok(Authorization::Redirect(self.refusal(
                 &asked.redirect_uri,
                 asked.state.as_deref(),

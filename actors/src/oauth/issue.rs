@@ -132,6 +132,16 @@ impl Issuer {
         self.open(|sealers| &sealers.refresh, kept)
     }
 
+    /// A client's secret, sealed: what is signed with it is verified with the secret itself.
+    pub(super) fn keep_client_secret(&self, secret: &str) -> Result<Vec<u8>, OauthError> {
+        self.seal(|sealers| &sealers.client, &secret)
+    }
+
+    /// What [`Self::keep_client_secret`] kept.
+    pub(super) fn kept_client_secret(&self, kept: &[u8]) -> Option<String> {
+        self.open(|sealers| &sealers.client, kept)
+    }
+
     /// What a person is asked, sealed, so that their browser can carry it and nobody can change it.
     pub(super) fn ticket(&self, content: &impl Serialize) -> Result<String, OauthError> {
         Ok(URL_SAFE_NO_PAD.encode(self.seal(|sealers| &sealers.ticket, content)?))

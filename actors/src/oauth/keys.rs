@@ -25,6 +25,8 @@ pub(super) struct Signer {
     access_head: String,
     /// That of an ID token.
     id_head: String,
+    /// That of a logout token.
+    logout_head: String,
 }
 
 /// What is signed.
@@ -32,8 +34,10 @@ pub(super) struct Signer {
 pub(super) enum Purpose {
     /// An access token (RFC 9068, 2.1).
     Access,
-    /// An ID token, or a token that tells of a sign-out.
+    /// An ID token.
     Id,
+    /// What tells a client of a sign-out (OpenID Connect Back-Channel Logout, 2.4).
+    Logout,
 }
 
 impl Signer {
@@ -42,7 +46,13 @@ impl Signer {
             let head = json!({ "alg": key.algorithm.as_str(), "typ": typ, "kid": key.kid });
             URL_SAFE_NO_PAD.encode(head.to_string())
         };
-        Self { signs_from: key.signs_from, private, access_head: head(ACCESS_TYPE), id_head: head("JWT") }
+        Self {
+            signs_from: key.signs_from,
+            private,
+            access_head: head(ACCESS_TYPE),
+            id_head: head(ID_TYPE),
+            logout_head: head(LOGOUT_TYPE),
+        }
     }
 
     /// A signed token with these claims, in compact form (RFC 7515, 3.1).
@@ -50,6 +60,7 @@ impl Signer {
         let head = match purpose {
             Purpose::Access => &self.access_head,
             Purpose::Id => &self.id_head,
+            Purpose::Logout => &self.logout_head,
         };
         let mut token = String::with_capacity(head.len() + claims.len() * 4 / 3 + 360);
         token.push_str(head);
@@ -64,6 +75,10 @@ impl Signer {
 
 /// What the head of an access token says it is (RFC 9068, 2.1).
 pub(super) const ACCESS_TYPE: &str = "at+jwt";
+/// That of an ID token.
+pub(super) const ID_TYPE: &str = "JWT";
+/// That of a logout token.
+const LOGOUT_TYPE: &str = "logout+jwt";
 
 /// A key that verifies.
 pub(super) struct Verifier {
@@ -79,6 +94,8 @@ pub(super) struct Sealers {
     pub(super) ticket: Sealer,
     /// Private keys.
     pub(super) signing: Sealer,
+    /// Secrets that clients sign with.
+    pub(super) client: Sealer,
 }
 
 impl Sealers {
@@ -88,6 +105,7 @@ impl Sealers {
             refresh: Sealer::new(base, "twinmcp 2026-11 refresh tokens"),
             ticket: Sealer::new(base, "twinmcp 2026-11 questions to a person"),
             signing: Sealer::new(base, "twinmcp 2026-11 keys that sign tokens"),
+            client: Sealer::new(base, "twinmcp 2026-11 secrets that clients sign with"),
         }
     }
 }

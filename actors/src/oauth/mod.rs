@@ -10,17 +10,22 @@
 mod access_token;
 mod admit;
 mod apps;
+mod assertion;
 mod assurance;
 mod authorize;
+mod backchannel;
 mod client;
 mod clients;
+mod credentials;
 mod device;
 mod document;
 mod dpop;
+mod end_session;
 mod error;
 mod flow;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
+mod hint;
 mod introspect;
 mod issue;
 mod keys;
@@ -57,6 +62,7 @@ pub use self::assurance::Assurance;
 pub use self::authorize::Person;
 pub use self::device::{DeviceCodes, DeviceQuestion};
 pub use self::dpop::{ProofError, Proven};
+pub use self::end_session::{EndSession, SignOutQuestion};
 pub use self::error::{ErrorCode, OauthError, Refused};
 pub use self::flow::{Authorization, Question};
 pub use self::introspect::Introspection;
@@ -76,6 +82,8 @@ use self::keys::{Keys, Sealers};
 use self::signing_key::PrivateKey;
 use crate::accounts::FactorPolicy;
 use crate::context::Context;
+use crate::jose::KeySets;
+use crate::outbound::Outbound;
 use crate::supervisor::Child;
 
 /// How often the signing keys are looked through, at most and at least: far more often than one is due.
@@ -160,6 +168,9 @@ struct Inner {
     entropy: Arc<dyn Entropy>,
     issuer: Issuer,
     documents: Documents,
+    outbound: Outbound,
+    /// Keys that clients keep at an address.
+    key_sets: KeySets,
     pace: Pace,
     proofs: Proofs,
     policy: FactorPolicy,
@@ -181,6 +192,8 @@ impl Oauth {
             entropy: Arc::clone(&context.entropy),
             issuer: Issuer::new(Arc::clone(&context.entropy)),
             documents: Documents::new(context.outbound.clone(), Arc::clone(&context.clock)),
+            outbound: context.outbound.clone(),
+            key_sets: KeySets::new(context.outbound.clone(), Arc::clone(&context.clock)),
             pace: Pace::new(),
             proofs: Proofs::new(&*context.entropy)?,
             policy,

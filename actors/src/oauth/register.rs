@@ -14,6 +14,7 @@ use super::Oauth;
 use super::access_token::scope_text;
 use super::client::{self, PERSONAL_SCOPES, USUAL_SCOPES};
 use super::clients::{self, GRANT_TYPES};
+use super::credentials;
 use super::error::{ErrorCode, OauthError, Refused};
 
 /// A client as it is told of: its facts, and what is shown once.
@@ -96,16 +97,20 @@ impl Oauth {
     ) -> Result<(Client, String), OauthError> {
         let secret = self.0.issuer.random()?;
         let id = format!("client_{}", &self.0.issuer.random()?[..22]);
-        let client = read(metadata, id, owner, &secret, may)?;
-        client::check(&client)?;
+        let mut client = read(metadata, id, owner, &secret, may)?;
+        self.check(&client)?;
+        if let Authentication::SecretJwt { sealed } = &mut client.authentication {
+            *sealed = self.0.issuer.keep_client_secret(&secret)?;
+        }
         Ok((client, secret))
     }
 
     /// A client that was made a moment ago, with the secret that is shown this once.
     fn shown_once(&self, client: Client, secret: String) -> Result<Registered, OauthError> {
         let client = self.kept(&client.id)?.unwrap_or(client);
-        let secret = matches!(client.authentication, Authentication::Secret(_)).then_some(secret);
-        Ok(Registered { client, secret, registration_token: None })
+        let has_secret =
+            matches!(client.authentication, Authentication::Secret(_) | Authentication::SecretJwt { .. });
+        Ok(Registered { client, secret: has_secret.then_some(secret), registration_token: None })
     }
 
     async fn create(&self, metadata: &Value, owner: Owner, may: &[Scope]) -> Result<Registered, OauthError> {
@@ -119,6 +124,11 @@ impl Oauth {
             }
         }
         self.shown_once(client, secret)
+    }
+
+    fn check(&self, client: &Client) -> Result<(), Refused> {
+        client::check(client)?;
+        credentials::check_reachable(client, &self.0.outbound)
     }
 
     fn kept(&self, id: &str) -> Result<Option<Client>, OauthError> {
@@ -153,12 +163,17 @@ impl Oauth {
     ) -> Result<Registered, OauthError> {
         let Registered { client: before, .. } = self.registration(id, token)?;
         let client = read(metadata, before.id.clone(), before.owner.clone(), "", PERSONAL_SCOPES)?;
-        if client.is_confidential() != before.is_confidential() {
+        if std::mem::discriminant(&client.authentication) != std::mem::discriminant(&before.authentication) {
             let description = "'token_endpoint_auth_method' stays as it is: register again.";
             return Err(Refused::new(ErrorCode::InvalidClientMetadata, description).into());
         }
-        let client = Client { authentication: before.authentication, ..client };
-        client::check(&client)?;
+        // Keys may be changed by whoever has the registration's token; a secret is never sent by its client.
+        let authentication = match client.authentication {
+            keys @ Authentication::PrivateKeyJwt(_) => keys,
+            _ => before.authentication,
+        };
+        let client = Client { authentication, ..client };
+        self.check(&client)?;
         self.propose(oauth::Command::Client(agreed::Command::Change(client))).await?;
         self.registration(id, token)
     }
@@ -204,11 +219,6 @@ impl Registered {
     /// The client's facts as RFC 7591, 3.2.1 names them.
     pub fn metadata(&self) -> Value {
         let client = &self.client;
-        let method = match &client.authentication {
-            Authentication::None => "none",
-            Authentication::Secret(_) => "client_secret_basic",
-            Authentication::PrivateKeyJwt { .. } => "private_key_jwt",
-        };
         let grants: Vec<&str> = client.grants.iter().map(|grant| clients::name(*grant)).collect();
         let mut metadata = json!({
             "client_id": client.id,
@@ -217,9 +227,9 @@ impl Registered {
             "redirect_uris": client.redirect_uris,
             "grant_types": grants,
             "response_types": if client.grants.contains(&GrantType::AuthorizationCode) { vec!["code"] } else { vec![] },
-            "token_endpoint_auth_method": method,
             "scope": scope_text(&client.scopes),
         });
+        credentials::write(client, &mut metadata);
         if !client.post_logout_redirect_uris.is_empty() {
             metadata["post_logout_redirect_uris"] = json!(client.post_logout_redirect_uris);
         }
@@ -257,17 +267,7 @@ pub(super) fn read(
     {
         return Err(invalid("'response_types' may have 'code' only."));
     }
-    let authentication = match text(metadata, "token_endpoint_auth_method")?.as_deref() {
-        None | Some("client_secret_basic" | "client_secret_post") => {
-            Authentication::Secret(SecretHash::of(secret))
-        }
-        Some("none") => Authentication::None,
-        Some(_) => {
-            return Err(invalid(
-                "'token_endpoint_auth_method' is none, client_secret_basic or client_secret_post.",
-            ));
-        }
-    };
+    let authentication = credentials::read(metadata, secret)?;
     let redirect_uris = texts(metadata, "redirect_uris")?.unwrap_or_default();
     let fallback = || format!("client {}", id.get(7..13).unwrap_or_default());
     Ok(Client {
@@ -292,6 +292,7 @@ pub(super) fn read(
         },
         uri: text(metadata, "client_uri")?,
         trusted: false,
+        backchannel_logout: credentials::backchannel(metadata)?,
         created_at: Timestamp::default(),
         id,
     })

@@ -269,7 +269,7 @@ impl Oauth {
     }
 
     /// What a client's tokens are signed with.
-    fn algorithm(&self, client: &Client) -> Algorithm {
+    pub(super) fn algorithm(&self, client: &Client) -> Algorithm {
         let known = &self.0.config.algorithms;
         let usual = known.first().copied().unwrap_or(Algorithm::Rs256);
         client.algorithm.filter(|algorithm| known.contains(algorithm)).unwrap_or(usual)

@@ -182,7 +182,10 @@ impl Pending {
             }
             (_, Change::Everything | Change::Catalogue) => *self = Self::Everything,
             (Self::Everything, Change::Library(_))
-            | (_, Change::ApiKey(_) | Change::Job(_) | Change::SigningKeys | Change::Secrets) => {}
+            | (
+                _,
+                Change::ApiKey(_) | Change::Job(_) | Change::SigningKeys | Change::Logouts | Change::Secrets,
+            ) => {}
         }
     }
 }

@@ -55,7 +55,10 @@ impl Shape {
         let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
         let is_for_people = accept.is_some_and(|accept| accept.contains("text/html"));
         // Where people are sent by clients there is a browser, whatever it says.
-        if path == crate::ui::AUTHORIZE || is_for_people && !path.starts_with("/api/") && path != "/mcp" {
+        if path == crate::ui::AUTHORIZE
+            || path == crate::ui::END_SESSION
+            || is_for_people && !path.starts_with("/api/") && path != "/mcp"
+        {
             Self::Page
         } else if path == "/mcp" {
             Self::JsonRpc

@@ -158,7 +158,7 @@ fn service(apis: Option<Apis>) -> OpenApiService<Described, ()> {
 pub(crate) fn routes(
     apis: Apis,
     mcp: impl Endpoint + 'static,
-    authorize: impl Endpoint + 'static,
+    (authorize, end_session): (impl Endpoint + 'static, impl Endpoint + 'static),
     pages: Route,
 ) -> Route {
     let (.., (_, _, _, _, OauthApi { oauth, .. }, ..)) = &apis;
@@ -168,6 +168,7 @@ pub(crate) fn routes(
     well_known::add(Route::new(), &oauth)
         .at("/mcp", mcp)
         .at(crate::ui::AUTHORIZE, authorize)
+        .at(crate::ui::END_SESSION, end_session)
         .at("/api/openapi.json", fixed("application/json", document))
         .at("/api/docs", fixed("text/html; charset=utf-8", page))
         .nest_no_strip("/api", service(Some(apis)))

@@ -53,8 +53,10 @@ fn server_metadata(oauth: &Oauth) -> Value {
     let issuer = oauth.issuer();
     let at = |path: &str| format!("{issuer}{path}");
     let algorithms: Vec<&str> = oauth.algorithms().iter().map(|algorithm| algorithm.as_str()).collect();
-    let methods = ["none", "client_secret_basic", "client_secret_post"];
-    let with_credentials = &methods[1..];
+    let with_credentials =
+        ["client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt"];
+    let methods = [&["none"][..], &with_credentials[..]].concat();
+    let assertions = ["RS256", "PS256", "ES256", "EdDSA", "HS256"];
     let mut metadata = json!({
         "issuer": issuer,
         "authorization_endpoint": at("/api/oauth/authorize"),
@@ -64,6 +66,7 @@ fn server_metadata(oauth: &Oauth) -> Value {
         "device_authorization_endpoint": at("/api/oauth/device_authorization"),
         "pushed_authorization_request_endpoint": at("/api/oauth/par"),
         "userinfo_endpoint": at("/api/oauth/userinfo"),
+        "end_session_endpoint": at(crate::ui::END_SESSION),
         "jwks_uri": at("/.well-known/jwks.json"),
         "service_documentation": at("/api/docs"),
         "scopes_supported": scopes(),
@@ -72,8 +75,13 @@ fn server_metadata(oauth: &Oauth) -> Value {
         "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials", "urn:ietf:params:oauth:grant-type:device_code"],
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": methods,
+        "token_endpoint_auth_signing_alg_values_supported": assertions,
         "introspection_endpoint_auth_methods_supported": with_credentials,
+        "introspection_endpoint_auth_signing_alg_values_supported": assertions,
         "revocation_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_signing_alg_values_supported": assertions,
+        "backchannel_logout_supported": true,
+        "backchannel_logout_session_supported": true,
         "authorization_response_iss_parameter_supported": true,
         "client_id_metadata_document_supported": true,
         "dpop_signing_alg_values_supported": ["ES256", "EdDSA", "RS256", "PS256"],

@@ -185,6 +185,8 @@ impl<E: Endpoint> Front<E> {
         let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
         if !class.probe
             && let Err(foreign) = self.allowed.check(authority.as_deref(), request.headers())
+            // Whose form it is does not matter there: see `ui::end_session_endpoint`.
+            && !(matches!(foreign, Foreign::Origin) && request.uri().path() == crate::ui::END_SESSION)
         {
             return self.refuse_foreign(foreign).into();
         }

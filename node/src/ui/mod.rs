@@ -33,7 +33,8 @@ use crate::http::Identity;
 pub(crate) use self::assets::is_asset;
 pub(crate) use self::people::People;
 pub(crate) use self::people::authorize::AUTHORIZE;
-pub(crate) use self::people::authorize_endpoint;
+pub(crate) use self::people::end_session::END_SESSION;
+pub(crate) use self::people::{authorize_endpoint, end_session_endpoint};
 
 /// The build, at the foot of every page.
 const VERSION: &str = env!("CARGO_PKG_VERSION");

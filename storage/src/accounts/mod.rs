@@ -6,7 +6,7 @@
 //! Key layout, in [`Keyspace::Accounts`]: `a/<account>` -> [`Account`]; `p/<account>` -> [`Person`];
 //! `e/<e-mail>` -> the account that has it; `f/<account>` -> [`Factors`]; `s/<hash>` -> [`Session`]; `r/<account>` -> [`Ring`], which sessions the
 //! account has; `l/<hash>` -> [`Link`]; `n/<account or e-mail>` -> [`Links`], which links were made for it;
-//! `t/<who>` -> [`Tries`]; `q/<name>` and `q/<name>/<number>` -> what is forgotten first (`shelf`).
+//! `t/<who>` -> [`Tries`]; `up/`, `ul/`, `us/`, `uj/`: identities at other providers (`upstream`); `q/<name>` and `q/<name>/<number>` -> what is forgotten first (`shelf`).
 
 mod email;
 mod factors;
@@ -17,6 +17,7 @@ mod shelf;
 #[cfg(test)]
 mod tests;
 mod tries;
+mod upstream;
 
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +43,10 @@ pub use self::sessions::{
 #[cfg(test)]
 pub(crate) use self::shelf::Shelf;
 pub use self::tries::{Command as TryCommand, TRIES_MAX, Tries, Who, tries};
+pub use self::upstream::{
+    Command as UpstreamCommand, IDENTITIES_EACH_MAX, Identities, Identity, SUBJECT_BYTES_MAX, Subject,
+    UpstreamSession, identities, identity,
+};
 
 /// Longest name of an account, in bytes.
 pub const NAME_BYTES_MAX: usize = 200;
@@ -82,6 +87,8 @@ pub enum Command {
     Try(TryCommand),
     /// A change to what somebody shows beside the password.
     Factor(FactorCommand),
+    /// A change to identities at other providers.
+    Upstream(UpstreamCommand),
 }
 
 pub(crate) fn apply(
@@ -102,6 +109,7 @@ pub(crate) fn apply(
         Command::Link(command) => links::apply(transaction, at, command),
         Command::Try(command) => tries::apply(transaction, at, command),
         Command::Factor(command) => factors::apply(transaction, at, command),
+        Command::Upstream(command) => upstream::apply(transaction, at, command),
     }
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::email::Email;
-use super::{Account, factors, links, sessions};
+use super::{Account, factors, links, sessions, upstream};
 use crate::api_keys;
 use crate::clock::Timestamp;
 use crate::command::Outcome;
@@ -173,6 +173,7 @@ pub(super) fn apply(
                 sessions::end_all(transaction, at, account, None)?;
                 grant::revoke_all(transaction, at, account, None)?;
                 links::forget_all(transaction, account)?;
+                upstream::unlink_all(transaction, account)?;
                 api_keys::remove_all(transaction, account)?;
                 factors::forget(transaction, account);
                 transaction.remove(Keyspace::Accounts, email_key(&person.email));

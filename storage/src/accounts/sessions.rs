@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 use super::factors::{self, Proof, Renewal};
 use super::people::{self, PasswordHash, person};
 use super::tries::{self, Who};
+use super::upstream::{self, UpstreamSession};
 use crate::api_keys::SecretHash;
 use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
 use crate::ids::{AccountId, SessionId};
-use crate::oauth::grant;
+use crate::oauth::{grant, logout};
 use crate::record::Record;
 use crate::transaction::{self, Transaction};
 
@@ -28,6 +29,8 @@ pub enum Method {
     HardwareKey,
     /// A code that came as a text message.
     Sms,
+    /// What another provider says.
+    Upstream,
 }
 
 impl Method {
@@ -38,12 +41,14 @@ impl Method {
             Self::OneTimeCode => "otp",
             Self::HardwareKey => "hwk",
             Self::Sms => "sms",
+            // Not in RFC 8176, which has none for it; other providers call it so.
+            Self::Upstream => "fed",
         }
     }
 
     /// Whether these are two factors of different kinds: something known, and something had.
     pub fn are_two_factors(methods: &[Self]) -> bool {
-        let is_known = |method: &Self| matches!(method, Self::Password);
+        let is_known = |method: &Self| matches!(method, Self::Password | Self::Upstream);
         methods.iter().any(is_known) && methods.iter().any(|method| !is_known(method))
     }
 
@@ -77,6 +82,8 @@ pub struct Session {
     pub client: String,
     /// The address they came from.
     pub address: String,
+    /// The session at another provider that it came of.
+    pub upstream: Option<UpstreamSession>,
 }
 
 impl Record for Session {
@@ -131,6 +138,8 @@ pub struct SignIn {
     pub rehashed: Option<PasswordHash>,
     /// What they have shown beside it; needed of whoever has a factor.
     pub proof: Option<Proof>,
+    /// The session at another provider that it comes of.
+    pub upstream: Option<UpstreamSession>,
 }
 
 /// Which sessions of an account.
@@ -229,8 +238,9 @@ fn begin(
     let mut ring = ring(transaction, &sign_in.account)?;
     ring.sessions.retain(|(other, _)| *other != id);
     while ring.sessions.len() >= SESSIONS_PER_ACCOUNT_MAX {
-        let (_, hash) = ring.sessions.remove(0);
+        let (id, hash) = ring.sessions.remove(0);
         transaction.remove(Keyspace::Accounts, key(&hash));
+        logout::session_ended(transaction, at, &sign_in.account, id.as_str())?;
     }
     ring.sessions.push((id.clone(), sign_in.secret_hash));
     transaction.put(Keyspace::Accounts, ring_key(&sign_in.account), &ring)?;
@@ -245,10 +255,14 @@ fn begin(
         methods: sign_in.methods.clone(),
         client: sign_in.client.clone(),
         address: sign_in.address.clone(),
+        upstream: sign_in.upstream.clone(),
     };
     transaction.put(Keyspace::Accounts, key(&sign_in.secret_hash), &session)?;
     tries::forget(transaction, &sign_in.who)?;
     tries::forget(transaction, &factor)?;
+    if let Some(upstream) = &sign_in.upstream {
+        upstream::began(transaction, upstream, &sign_in.account)?;
+    }
     if let Some(password) = &sign_in.rehashed {
         people::rehash(transaction, person, password.clone())?;
     }
@@ -299,7 +313,7 @@ pub(super) fn end_all(
 }
 
 /// Ends the sessions that `is_one` picks, with what clients were allowed in them; how many those were.
-fn end(
+pub(super) fn end(
     transaction: &mut Transaction<'_>,
     at: Timestamp,
     account: &AccountId,
@@ -310,8 +324,9 @@ fn end(
     if ended.is_empty() {
         return Ok(0);
     }
-    for (_, hash) in &ended {
+    for (id, hash) in &ended {
         transaction.remove(Keyspace::Accounts, key(hash));
+        logout::session_ended(transaction, at, account, id.as_str())?;
     }
     let is_ended = |session: &str| ended.iter().any(|(id, _)| id.as_str() == session);
     grant::end_with_sessions(transaction, at, account, is_ended)?;

@@ -58,6 +58,7 @@ impl World {
             who: who(),
             rehashed: None,
             proof: None,
+            upstream: None,
         };
         change(&mut sign_in);
         self.apply(&Command::Session(SessionCommand::Begin(Box::new(sign_in))))
@@ -344,4 +345,97 @@ fn what_strangers_can_make_without_end_is_bounded() {
         world.begin(1, "a");
     }
     assert_eq!(world.engine.scan(Keyspace::Accounts, b"q/tries/", None, 10).unwrap().len(), 4);
+}
+
+fn subject(name: &str) -> Subject {
+    Subject { issuer: "https://id.example".into(), subject: name.into() }
+}
+
+fn joined(name: &str, number: u8, address: &str) -> Command {
+    Command::Upstream(UpstreamCommand::Join {
+        subject: subject(name),
+        name: name.into(),
+        added: PersonAdded {
+            account: account(number),
+            name: "Ada".into(),
+            email: email(address),
+            password: None,
+            is_operator: false,
+            is_verified: true,
+        },
+    })
+}
+
+fn linked(name: &str, number: u8, generation: u32) -> Command {
+    let (subject, name) = (subject(name), name.into());
+    Command::Upstream(UpstreamCommand::Link { subject, name, account: account(number), generation })
+}
+
+fn unlinked(name: &str, number: u8) -> Command {
+    let id = subject(name).id();
+    Command::Upstream(UpstreamCommand::Unlink { account: account(number), id })
+}
+
+#[test]
+fn an_identity_opens_one_account_and_the_last_way_in_stays() {
+    let mut world = World::new();
+    assert_eq!(world.add(1, "ada@example.org"), Outcome::Done);
+    assert_eq!(world.apply(&linked("ada", 1, 7)), Outcome::Stale, "decided for another generation");
+    assert_eq!(world.apply(&linked("ada", 9, 0)), Outcome::NotFound);
+    assert_eq!(world.apply(&linked("ada", 1, 0)), Outcome::Done);
+    assert_eq!(world.apply(&linked("ada", 1, 0)), Outcome::AlreadyExists);
+    assert_eq!(world.apply(&joined("ada", 2, "eve@example.org")), Outcome::AlreadyExists);
+    assert_eq!(
+        world.apply(&joined("eve", 2, "ada@example.org")),
+        Outcome::AlreadyExists,
+        "the e-mail is taken"
+    );
+    assert!(identity(&world.engine, &subject("eve")).unwrap().is_none());
+    assert_eq!(world.apply(&joined("eve", 2, "eve@example.org")), Outcome::Done);
+    assert_eq!(identity(&world.engine, &subject("eve")).unwrap().unwrap().account, account(2));
+    // Who signs in nowhere else keeps the one way in.
+    assert_eq!(world.apply(&unlinked("eve", 2)), Outcome::Stale);
+    assert_eq!(world.apply(&unlinked("eve", 1)), Outcome::NotFound, "another account's");
+    assert_eq!(world.apply(&linked("eve-too", 2, 0)), Outcome::Done);
+    assert_eq!(world.apply(&unlinked("eve", 2)), Outcome::Done);
+    assert_eq!(world.apply(&unlinked("ada", 1)), Outcome::Done, "there is a password");
+    for number in 0..IDENTITIES_EACH_MAX {
+        assert_eq!(world.apply(&linked(&format!("ada-{number}"), 1, 0)), Outcome::Done);
+    }
+    assert_eq!(world.apply(&linked("one more", 1, 0)), Outcome::LimitReached);
+    let remove = PersonCommand::Remove { account: account(1), generation: 0 };
+    assert_eq!(world.apply(&Command::Person(remove)), Outcome::Done);
+    assert!(identity(&world.engine, &subject("ada-0")).unwrap().is_none(), "it goes with its account");
+}
+
+#[test]
+fn case_092_a_logout_token_ends_the_sessions_it_names_once() {
+    let mut world = World::new();
+    assert_eq!(world.apply(&joined("ada", 1, "ada@example.org")), Outcome::Done);
+    let mut began = |secret: &str, session: Option<&str>| {
+        let upstream = UpstreamSession { subject: subject("ada"), session: session.map(str::to_owned) };
+        world.begin_as(1, secret, |sign_in| sign_in.upstream = Some(upstream));
+    };
+    began("one", Some("there-1"));
+    began("two", Some("there-2"));
+    began("three", None);
+    world.begin(1, "by password");
+    let out = |token: &str, subject: Option<&str>, session: Option<&str>| {
+        Command::Upstream(UpstreamCommand::LogOut {
+            issuer: "https://id.example".into(),
+            token: token.into(),
+            subject: subject.map(str::to_owned),
+            session: session.map(str::to_owned),
+        })
+    };
+    assert_eq!(world.apply(&out("t1", None, Some("there-1"))), Outcome::Done);
+    assert!(world.session("one").is_none() && world.session("two").is_some());
+    assert_eq!(world.apply(&out("t1", Some("ada"), None)), Outcome::AlreadyExists, "the token was used");
+    assert!(world.session("two").is_some());
+    assert_eq!(world.apply(&out("t2", Some("eve"), Some("there-2"))), Outcome::Done);
+    assert_eq!(world.apply(&out("t3", None, Some("nowhere"))), Outcome::Done);
+    assert!(world.session("two").is_some(), "somebody else's sign-out");
+    assert_eq!(world.apply(&out("t4", Some("ada"), None)), Outcome::Done);
+    assert!(world.session("two").is_none() && world.session("three").is_none());
+    assert!(world.session("by password").is_some(), "it came of no provider");
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::email::Email;
 use super::shelf;
+use super::upstream::Subject;
 use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
@@ -34,6 +35,11 @@ impl Who {
     /// Whoever shows a second factor of this account, which only happens after the password was right.
     pub fn factor(account: &AccountId) -> Self {
         Self(blake3::derive_key("twinmcp 2026-11 tries of a second factor", account.as_str().as_bytes()))
+    }
+
+    /// Whoever another provider says it is: of them no tries are counted, since there is nothing to guess.
+    pub fn elsewhere(subject: &Subject) -> Self {
+        Self(blake3::derive_key("twinmcp 2026-11 tries of an identity elsewhere", subject.id().as_bytes()))
     }
 
     /// Whoever comes from this network, as text.

@@ -4,11 +4,13 @@ use super::{account, at, check};
 use crate::api_keys::SecretHash;
 use crate::command::Command;
 use crate::ids::GrantId;
-use crate::oauth::client::{Authentication, Client, GrantType, Owner, TokenFormat};
+use crate::oauth::client::{Authentication, BackchannelLogout, Client, GrantType, Keys, Owner, TokenFormat};
 use crate::oauth::code::{Binding, Code, Shown, State};
 use crate::oauth::grant::{Allowed, Grant, Grants, Limits, Previous, Refresh};
 use crate::oauth::signing_key::{Algorithm, SigningKey};
-use crate::oauth::{self, base_key, client, code, consent, device, grant, pushed, signing_key};
+use crate::oauth::{
+    self, assertion, base_key, client, code, consent, device, grant, logout, pushed, signing_key,
+};
 use crate::scope::Scope;
 
 const LIMITS: Limits = Limits { access_ms: 1, idle_ms: 2, absolute_ms: 300 };
@@ -61,6 +63,10 @@ fn the_client(owner: Owner, authentication: Authentication) -> Client {
         algorithm: Some(Algorithm::EdDsa),
         uri: Some("https://app.example".into()),
         trusted: true,
+        backchannel_logout: Some(BackchannelLogout {
+            uri: "https://app.example/out".into(),
+            session_required: true,
+        }),
         created_at: at(),
     }
 }
@@ -71,8 +77,25 @@ fn records_are_written_as_they_always_were() {
     let itself = Owner::Itself { registration_token: hash(), used_at: Some(at()) };
     check("oauth-client-registered", &the_client(itself, Authentication::Secret(hash())));
     check("oauth-client-public", &the_client(Owner::Account(account()), Authentication::None));
-    let jwks = Authentication::PrivateKeyJwt { jwks: "{}".into() };
-    check("oauth-client-keys", &the_client(Owner::Publisher, jwks));
+    let keys = Authentication::PrivateKeyJwt;
+    check("oauth-client-keys", &the_client(Owner::Publisher, keys(Keys::Set("{}".into()))));
+    check(
+        "oauth-client-secret-jwt",
+        &the_client(Owner::Publisher, Authentication::SecretJwt { sealed: vec![7; 40] }),
+    );
+    let uri = Keys::Uri("https://app.example/jwks".into());
+    check("oauth-client-keys-uri", &the_client(Owner::Publisher, keys(uri)));
+    check(
+        "oauth-notice",
+        &logout::Notice {
+            client: "client_x".into(),
+            account: account(),
+            session: "ses_01hzy3k8w0abcdefghjkmnpqrs".into(),
+            ended_at: at(),
+            tries: 2,
+            due_at: at(),
+        },
+    );
     check(
         "oauth-signing-key",
         &SigningKey {
@@ -222,4 +245,12 @@ fn commands_are_written_as_they_always_were() {
     check("device-redeem", oauth::Command::Device(redeem));
     let make = base_key::Command::Make { sealed: vec![6], sealed_with: [1; 8] };
     check("base-key-make", oauth::Command::BaseKey(make));
+    let used = assertion::Command::Use { hash: [9; 32], ttl_ms: 600_000 };
+    check("assertion-use", oauth::Command::Assertion(used));
+    let told = logout::Command::Told {
+        session: "ses_01hzy3k8w0abcdefghjkmnpqrs".into(),
+        client: "client_x".into(),
+        again_after_ms: Some(1_000),
+    };
+    check("logout-told", oauth::Command::Logout(told));
 }

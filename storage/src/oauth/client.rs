@@ -56,11 +56,31 @@ pub enum Authentication {
     None,
     /// A secret, in a header or in the body.
     Secret(SecretHash),
-    /// A signature by one of its keys, a JWK set (RFC 7523, 2.2).
-    PrivateKeyJwt {
-        /// The public keys, a JWK set (RFC 7517, 5).
-        jwks: String,
+    /// A signature by one of its keys (RFC 7523, 2.2).
+    PrivateKeyJwt(Keys),
+    /// A code made with a secret that both sides know (RFC 7523, 2.2; OpenID Connect Core, 9).
+    SecretJwt {
+        /// The secret, sealed.
+        sealed: Vec<u8>,
     },
+}
+
+/// Where a client's public keys are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Keys {
+    /// Here: a JWK set (RFC 7517, 5), at most [`JWKS_BYTES_MAX`].
+    Set(String),
+    /// At this address, which the client keeps up to date: `jwks_uri`.
+    Uri(String),
+}
+
+/// How a client is told that a session has ended (OpenID Back-Channel Logout, 2.2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackchannelLogout {
+    /// Where: `backchannel_logout_uri`.
+    pub uri: String,
+    /// Whether it needs to know which session it was.
+    pub session_required: bool,
 }
 
 /// What kind of access token a client gets.
@@ -118,6 +138,8 @@ pub struct Client {
     pub uri: Option<String>,
     /// People are not asked whether they allow it: it is the operators' own.
     pub trusted: bool,
+    /// How it is told that a session has ended, if it wants to know.
+    pub backchannel_logout: Option<BackchannelLogout>,
     /// When it was made.
     pub created_at: Timestamp,
 }

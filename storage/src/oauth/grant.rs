@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::expiry;
+use super::{expiry, logout};
 use crate::api_keys::SecretHash;
 use crate::clock::Timestamp;
 use crate::command::Outcome;
@@ -269,6 +269,9 @@ pub(super) fn make(
     grants.0.push(id.clone());
     transaction.put(Keyspace::Oauth, account_key(&allowed.account), &grants)?;
     transaction.put(Keyspace::Oauth, key(id), &grant)?;
+    if let Some(session) = &allowed.session {
+        logout::joined(transaction, at, session, client)?;
+    }
     expiry::note(transaction, at, grant.expires_at(), &key(id))
 }
 

@@ -12,11 +12,14 @@
 //! - `d/<hash>` -> [`device::Device`]; `u/<user code>` -> its hash
 //! - `f/<id>` -> [`grant::Grant`]; `a/<account>` -> [`grant::Grants`]; `r/<id>` -> nothing, of what was revoked
 //! - `w/<account>/<hash of client>` -> [`consent::Consent`]
+//! - `j/<hash>` -> nothing, of an `assertion` that was used
+//! - `y/<session>/<client>` -> nothing; `o/<session>/<client>` -> [`logout::Notice`]
 //! - `x/<time><key>`, `z`: see `expiry`
 //!
 //! Invariant: no code, token or secret is here, only hashes of 256 random bits; the base key is sealed with the cluster's key,
 //! private keys with one made from the base key.
 
+pub mod assertion;
 pub mod base_key;
 pub mod client;
 pub mod code;
@@ -24,6 +27,7 @@ pub mod consent;
 pub mod device;
 mod expiry;
 pub mod grant;
+pub mod logout;
 pub mod pushed;
 pub mod signing_key;
 #[cfg(test)]
@@ -55,6 +59,10 @@ pub enum Command {
     Device(device::Command),
     /// To the key that secrets are made from.
     BaseKey(base_key::Command),
+    /// To assertions that clients have shown.
+    Assertion(assertion::Command),
+    /// To what clients are told of sign-outs.
+    Logout(logout::Command),
 }
 
 pub(crate) fn apply(
@@ -71,5 +79,7 @@ pub(crate) fn apply(
         Command::Pushed(command) => pushed::apply(transaction, at, command),
         Command::Device(command) => device::apply(transaction, at, command),
         Command::BaseKey(command) => base_key::apply(transaction, command),
+        Command::Assertion(command) => assertion::apply(transaction, at, command),
+        Command::Logout(command) => logout::apply(transaction, at, command),
     }
 }

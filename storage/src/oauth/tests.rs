@@ -418,6 +418,7 @@ fn case_072_clients_that_registered_themselves_are_bounded_and_go_unused() {
             algorithm: None,
             uri: None,
             trusted: false,
+            backchannel_logout: None,
             created_at: Timestamp::from_millis(0),
         }))
     };
@@ -441,4 +442,68 @@ fn case_072_clients_that_registered_themselves_are_bounded_and_go_unused() {
         world.apply(&create(number));
     }
     assert_eq!(kept(&world), 151, "those that are used, and new ones");
+}
+
+#[test]
+fn an_assertion_is_good_once() {
+    let mut world = World::new();
+    let used = |byte| Command::Assertion(assertion::Command::Use { hash: [byte; 32], ttl_ms: 60_000 });
+    assert_eq!(world.apply(&used(1)), Outcome::Done);
+    assert_eq!(world.apply(&used(1)), Outcome::AlreadyExists);
+    assert_eq!(world.apply(&used(2)), Outcome::Done);
+    // What could not be taken any more is forgotten with the next ones.
+    world.wait(120_000);
+    let before = world.keys();
+    assert_eq!(world.apply(&used(3)), Outcome::Done);
+    assert!(world.keys() < before + 2, "{} keys", world.keys());
+}
+
+#[test]
+fn the_end_of_a_session_is_told_to_the_clients_that_took_part_and_want_to_know() {
+    let mut world = World::new();
+    let client = |id: &str, wants: bool| client::Client {
+        id: id.into(),
+        name: id.into(),
+        owner: client::Owner::Account(account()),
+        authentication: client::Authentication::None,
+        redirect_uris: vec!["https://app.example/cb".into()],
+        post_logout_redirect_uris: Vec::new(),
+        grants: vec![client::GrantType::AuthorizationCode],
+        scopes: vec![Scope::OpenId],
+        token_format: client::TokenFormat::Jwt,
+        algorithm: None,
+        uri: None,
+        trusted: false,
+        backchannel_logout: wants.then(|| client::BackchannelLogout {
+            uri: "https://app.example/out".into(),
+            session_required: true,
+        }),
+        created_at: Timestamp::default(),
+    };
+    for (id, wants) in [("web", true), ("quiet", false)] {
+        world.apply(&Command::Client(client::Command::Create(client(id, wants))));
+        let engine = &world.engine;
+        let mut transaction = Transaction::new(engine);
+        logout::joined(&mut transaction, world.now, "ses_1", id).unwrap();
+        world.engine.commit(transaction.finish().0, Durability::Synced).unwrap();
+    }
+    let mut transaction = Transaction::new(&world.engine);
+    logout::session_ended(&mut transaction, world.now, &account(), "ses_10").unwrap();
+    assert!(transaction.finish().0.is_empty(), "another session's end is told to nobody");
+    let mut transaction = Transaction::new(&world.engine);
+    logout::session_ended(&mut transaction, world.now, &account(), "ses_1").unwrap();
+    let (batch, changes) = transaction.finish();
+    assert_eq!(changes, [crate::transaction::Change::Logouts]);
+    world.engine.commit(batch, Durability::Synced).unwrap();
+    let notices = logout::notices(&world.engine, 10).unwrap();
+    assert_eq!(notices.iter().map(|notice| notice.client.as_str()).collect::<Vec<_>>(), ["web"]);
+    let told = |again_after_ms| {
+        let (session, client) = ("ses_1".to_owned(), "web".to_owned());
+        Command::Logout(logout::Command::Told { session, client, again_after_ms })
+    };
+    assert_eq!(world.apply(&told(Some(5_000))), Outcome::Done);
+    let notice = logout::notices(&world.engine, 10).unwrap().remove(0);
+    assert_eq!((notice.tries, notice.due_at), (1, world.now.plus_millis(5_000)));
+    assert_eq!(world.apply(&told(None)), Outcome::Done);
+    assert_eq!(world.apply(&told(None)), Outcome::NotFound);
 }

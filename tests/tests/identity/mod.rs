@@ -2,8 +2,10 @@
 
 mod app;
 mod authenticator;
+mod client_keys;
 mod crates;
 mod front;
+mod logout;
 mod mfa;
 mod mfa_cluster;
 mod oauth;
@@ -12,6 +14,7 @@ mod oauth_faults;
 mod people;
 mod people_pages;
 mod session;
+mod signer;
 mod teams;
 mod teams_pages;
 

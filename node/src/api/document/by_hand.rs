@@ -91,6 +91,7 @@ pub(super) fn paths() -> Vec<(&'static str, Value)> {
     } });
     let mut paths = vec![("/mcp", mcp), ("/api/openapi.json", document), ("/api/docs", page)];
     paths.push((crate::ui::AUTHORIZE, authorize()));
+    paths.push((crate::ui::END_SESSION, end_session()));
     let well_known = [
         (
             "/.well-known/oauth-authorization-server",
@@ -136,18 +137,72 @@ pub(super) fn paths() -> Vec<(&'static str, Value)> {
     paths
 }
 
-/// Where clients send people.
-fn authorize() -> Value {
-    let page = |description: &str| {
-        let content = json!({ "text/html": { "schema": { "type": "string" }, "example": "<html>…</html>" } });
-        json!({ "description": description, "content": content })
-    };
-    let parameter = |name: &str, required: bool, description: &str, example: &str| {
+fn page(description: &str) -> Value {
+    let content = json!({ "text/html": { "schema": { "type": "string" }, "example": "<html>…</html>" } });
+    json!({ "description": description, "content": content })
+}
+
+fn parameter(name: &str, required: bool, description: &str, example: &str) -> Value {
+    json!({
+        "name": name, "in": "query", "required": required, "description": description,
+        "schema": { "type": "string", "example": example }
+    })
+}
+
+/// Where clients send people to sign out.
+fn end_session() -> Value {
+    let method = |operation: &str, description: &str| {
         json!({
-            "name": name, "in": "query", "required": required, "description": description,
-            "schema": { "type": "string", "example": example }
+            "tags": ["OAuth 2.0"],
+            "operationId": operation,
+            "summary": "Signs a person out because a client asks for it.",
+            "description": description,
+            "responses": {
+                "200": page("The question, or that nobody is signed in any more."),
+                "303": { "description": "On, or back to the client.", "headers": { "Location": { "schema": { "type": "string" }, "description": "Where." } } },
+                "400": page("The hint is none of this service, or the address is none of the client's."),
+                "403": page("The host is not allowed."),
+                "414": page("The URL is longer than the limit."),
+                "429": page("The limit of requests is reached."),
+                "431": page("The headers are larger than the limit."),
+                "500": page("The node failed."),
+                "503": page("The node cannot do this now."),
+                "504": page("The request took longer than the limit.")
+            }
         })
     };
+    let mut get = method(
+        "oauth_logout",
+        "For browsers (OpenID Connect RP-Initiated Logout). With an ID token of the browser's own session it ends at once, otherwise the \
+         person is asked. Clients with a `backchannel_logout_uri` are told.",
+    );
+    get["parameters"] = json!([
+        parameter("id_token_hint", false, "The ID token that the client was given.", "eyJ…"),
+        parameter("client_id", false, "The client, where there is no hint.", "client_4bWdN1YpS0qfQmXzT7aJ2w"),
+        parameter(
+            "post_logout_redirect_uri",
+            false,
+            "Where the person is sent afterwards, as it is registered.",
+            "https://app.example/bye"
+        ),
+        parameter("state", false, "Comes back as it is.", "af0ifjsldkj")
+    ]);
+    let mut post =
+        method("oauth_logout_form", "The same for forms of other sites, which are led on to `GET`.");
+    let text = |example: &str| json!({ "type": "string", "example": example });
+    let schema = json!({ "type": "object", "properties": {
+        "id_token_hint": text("eyJ…"),
+        "client_id": text("client_4bWdN1YpS0qfQmXzT7aJ2w"),
+        "post_logout_redirect_uri": text("https://app.example/bye"),
+        "state": text("af0ifjsldkj"),
+    } });
+    post["requestBody"] =
+        json!({ "required": true, "content": { "application/x-www-form-urlencoded": { "schema": schema } } });
+    json!({ "get": get, "post": post })
+}
+
+/// Where clients send people.
+fn authorize() -> Value {
     json!({ "get": {
         "tags": ["OAuth 2.0"],
         "operationId": "oauth_authorize",
@@ -164,6 +219,7 @@ fn authorize() -> Value {
             parameter("scope", false, "What the client wants to do; `docs:read` when absent.", "docs:read"),
             parameter("resource", false, "Where (RFC 8707); may stand several times.", "https://docs.example/mcp"),
             parameter("state", false, "Comes back as it is.", "af0ifjsldkj"),
+            parameter("id_token_hint", false, "An ID token of whoever is meant; nobody else gets a code.", "eyJ…"),
             parameter("request_uri", false, "A request that was sent ahead (RFC 9126), in place of the others.", "urn:ietf:params:oauth:request_uri:…")
         ],
         "responses": {

@@ -22,9 +22,15 @@ pub(super) trait Fields: Send + Sync + 'static {
 }
 
 /// Fields in which a client shows who it is; `Authorization: Basic` does as well.
-pub(super) const CREDENTIALS: [Field; 2] = [
+pub(super) const CREDENTIALS: [Field; 4] = [
     ("client_id", "The client, unless it is in `Authorization`.", "client_4bWdN1YpS0qfQmXzT7aJ2w"),
     ("client_secret", "Its secret, unless it is in `Authorization`, or it has none.", "…"),
+    ("client_assertion", "What the client signed, in place of a secret (RFC 7523).", "…"),
+    (
+        "client_assertion_type",
+        "`urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, with `client_assertion`.",
+        "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+    ),
 ];
 
 /// A form that is not read yet.

@@ -22,10 +22,24 @@ const MEMBERS: &[(&str, bool, &str)] = &[
         "`authorization_code`, `refresh_token`, `client_credentials`, or that of RFC 8628.",
     ),
     ("response_types", true, "`code`."),
-    ("token_endpoint_auth_method", false, "`none`, `client_secret_basic` or `client_secret_post`."),
+    (
+        "token_endpoint_auth_method",
+        false,
+        "`none`, `client_secret_basic`, `client_secret_post`, `client_secret_jwt` or `private_key_jwt`.",
+    ),
+    (
+        "jwks_uri",
+        false,
+        "Where its public keys are (RFC 7517), for `private_key_jwt`; or `jwks`, the keys themselves.",
+    ),
     ("scope", false, "What it may be given at most."),
     ("client_uri", false, "Its home page, https."),
     ("post_logout_redirect_uris", true, "Where people may be sent after they signed out."),
+    (
+        "backchannel_logout_uri",
+        false,
+        "Where it hears that a session has ended (OpenID Connect Back-Channel Logout).",
+    ),
     ("access_token_format", false, "`jwt` or `opaque`."),
     (
         "id_token_signed_response_alg",

@@ -38,6 +38,8 @@ impl Fields for TokenForm {
     const OPTIONAL: &'static [Field] = &[
         CREDENTIALS[0],
         CREDENTIALS[1],
+        CREDENTIALS[2],
+        CREDENTIALS[3],
         ("code", "The code that the person's browser brought.", "…"),
         ("code_verifier", "What `code_challenge` was made from (RFC 7636).", "…"),
         (
@@ -63,6 +65,8 @@ impl Fields for IntrospectForm {
     const OPTIONAL: &'static [Field] = &[
         CREDENTIALS[0],
         CREDENTIALS[1],
+        CREDENTIALS[2],
+        CREDENTIALS[3],
         ("token_type_hint", "Not needed: a token says what it is.", "access_token"),
     ];
 }
@@ -74,6 +78,8 @@ impl Fields for DeviceForm {
     const OPTIONAL: &'static [Field] = &[
         CREDENTIALS[0],
         CREDENTIALS[1],
+        CREDENTIALS[2],
+        CREDENTIALS[3],
         ("scope", "What the token is to be for; `docs:read` when absent.", "docs:read"),
         (
             "resource",
@@ -99,6 +105,8 @@ impl Fields for PushForm {
     const OPTIONAL: &'static [Field] = &[
         CREDENTIALS[0],
         CREDENTIALS[1],
+        CREDENTIALS[2],
+        CREDENTIALS[3],
         ("redirect_uri", "Where the person is sent back to.", "https://app.example/cb"),
         ("scope", "What the client wants to do.", "docs:read"),
         ("state", "Comes back as it is.", "…"),

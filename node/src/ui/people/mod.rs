@@ -6,6 +6,7 @@
 
 pub(crate) mod authorize;
 mod device;
+pub(crate) mod end_session;
 mod factor;
 mod join;
 mod keys;
@@ -54,6 +55,7 @@ pub(super) fn routes(route: Route, people: &People) -> Route {
         .at("/mfa/totp/remove", post(page(people, mfa::remove_totp)))
         .at("/mfa/codes", post(page(people, mfa::make_codes)))
         .at("/signout", post(page(people, sign_in::leave)))
+        .at("/signout/answer", post(page(people, end_session::answer)))
         .at("/signup", get(page(people, sign_up::show)).post(page(people, sign_up::submit)))
         .at("/verify", get(page(people, link::show)).post(page(people, link::submit)))
         .at("/reset", get(page(people, link::show_reset)).post(page(people, link::submit_reset)))
@@ -72,6 +74,11 @@ pub(super) fn routes(route: Route, people: &People) -> Route {
 /// Where clients send people; it lies among the endpoints of the API.
 pub(crate) fn authorize_endpoint(people: &People) -> impl Endpoint + use<> {
     get(page(people, authorize::show))
+}
+
+/// Where clients send people to sign out; it lies among the endpoints of the API too.
+pub(crate) fn end_session_endpoint(people: &People) -> impl Endpoint + use<> {
+    get(page(people, end_session::show)).post(page(people, end_session::bring))
 }
 
 fn page<F>(people: &People, show: fn(People, Request) -> F) -> impl Endpoint + use<F>

@@ -85,6 +85,7 @@ fn client((id, registered): (String, bool)) -> Client {
         algorithm: None,
         uri: None,
         trusted: false,
+        backchannel_logout: None,
         created_at: Timestamp::default(),
     }
 }
