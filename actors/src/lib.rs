@@ -1,6 +1,6 @@
 //! Live state and decisions: what a node does between a request and the agreed state.
 //!
-//! One handle a noun, each `Clone` and cheap: [`Accounts`], [`Teams`], [`ApiKeys`], [`Libraries`], [`Catalogue`], [`Jobs`],
+//! One handle a noun, each `Clone` and cheap: [`Accounts`], [`Teams`], [`ApiKeys`], [`Audit`], [`Libraries`], [`Catalogue`], [`Jobs`],
 //! [`Search`], [`Mending`], [`Distribution`], [`Oauth`]. Behind a handle that changes things stands a supervised actor; reads pass no mailbox.
 //!
 //! Invariants: `ractor` is named in this crate only; an error that belongs to a caller travels in the
@@ -8,6 +8,7 @@
 
 pub mod accounts;
 pub mod api_keys;
+pub mod audit;
 mod background;
 pub mod catalogue;
 mod context;
@@ -42,6 +43,7 @@ use twinmcp_storage::clock::{Clock, Entropy, EntropyError};
 
 pub use accounts::{Accounts, AccountsConfig, Owner};
 pub use api_keys::ApiKeys;
+pub use audit::Audit;
 pub use catalogue::Catalogue;
 pub use distribution::{BucketConfig, BucketError, BucketKey, BundlesConfig, Distribution};
 pub use jobs::{Jobs, JobsConfig};
@@ -132,6 +134,8 @@ pub struct Actors {
     pub teams: Teams,
     /// Who may call.
     pub api_keys: ApiKeys,
+    /// What happened.
+    pub audit: Audit,
     /// What is documented here.
     pub libraries: Libraries,
     /// What is known by name.
@@ -187,6 +191,7 @@ impl Actors {
             entropy,
         });
         let catalogue = Catalogue::new(context.cluster.clone());
+        let audit = Audit::new(context.cluster.clone());
         let (accounts_child, accounts) = Accounts::child(&context, config.accounts, config.keys.clone())?;
         let (teams_child, teams) = Teams::child(&context, &accounts);
         let (api_keys_child, api_keys) = ApiKeys::child(&context);
@@ -222,6 +227,7 @@ impl Actors {
             accounts,
             teams,
             api_keys,
+            audit,
             libraries,
             catalogue,
             jobs,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use twinmcp_storage::audit::Keep;
+
 use crate::error::ClusterError;
 use crate::peer::Patience;
 use crate::status::{GroupId, NodeId};
@@ -57,6 +59,8 @@ pub struct ClusterConfig {
     /// Notices one subscriber of [`Cluster::changes`](crate::Cluster::changes) may leave unread
     /// before it is told that everything may have changed.
     pub changes_max: usize,
+    /// How much of the audit log is kept.
+    pub audit_keep: Keep,
 }
 
 impl Default for ClusterConfig {
@@ -84,6 +88,7 @@ impl Default for ClusterConfig {
             snapshot_every_entries: 5_000,
             snapshot_keep_entries: 1_000,
             changes_max: 1024,
+            audit_keep: Keep::default(),
         }
     }
 }

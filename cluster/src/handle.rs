@@ -221,7 +221,7 @@ impl Cluster {
         command: Command,
         deadline: Duration,
     ) -> Result<Applied, ClusterError> {
-        self.inner.consensus.propose(&command, deadline).await
+        self.inner.consensus.propose(command, deadline).await
     }
 
     /// Returns once this node has applied all that any node had answered for when it was called: what is read then is

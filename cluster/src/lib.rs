@@ -10,6 +10,7 @@
 //! engine and a snapshot hold on disk; an entry this build cannot read stops it, and is never skipped.
 
 mod authority;
+mod behalf;
 mod bundles;
 mod changes;
 mod config;
@@ -39,6 +40,7 @@ mod voters;
 pub use authority::{
     AuthorityError, CLUSTER_KEY_BYTES, CertificateAuthority, ClusterKey, Credentials, RouteSigner,
 };
+pub use behalf::Behalf;
 pub use bundles::{BundleBytes, KEPT_MAX, KeptAnswer, KeptQuestion};
 pub use changes::Changes;
 pub use config::ClusterConfig;

@@ -27,9 +27,9 @@ use twinmcp_storage::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 
 use crate::accounts;
 use crate::api::{
-    AccountsApi, AddApi, ApiKeysApi, AppsApi, AuthApi, CatalogueApi, ClientsApi, ClusterApi, Context7Api,
-    FORMS_AT_ONCE_MAX, Health, HealthApi, JobsApi, LibrariesApi, MfaApi, OauthApi, RefreshApi, RotationsApi,
-    RouteApi, SigningKeysApi, TeamBelongingsApi, TeamsApi, Tools, ToolsApi, UsageApi, routes,
+    AccountsApi, AddApi, ApiKeysApi, AppsApi, AuditApi, AuthApi, CatalogueApi, ClientsApi, ClusterApi,
+    Context7Api, FORMS_AT_ONCE_MAX, Health, HealthApi, JobsApi, LibrariesApi, MfaApi, OauthApi, RefreshApi,
+    RotationsApi, RouteApi, SigningKeysApi, TeamBelongingsApi, TeamsApi, Tools, ToolsApi, UsageApi, routes,
 };
 use crate::backroom::NodeBackroom;
 use crate::bucket;
@@ -190,6 +190,7 @@ impl Node {
         }
         let cluster_api = ClusterApi {
             cluster: cluster.clone(),
+            audit: actors.audit.clone(),
             backroom: Arc::new(backroom()),
             readiness: Arc::clone(&readiness),
             name: config.node.name.clone(),
@@ -240,6 +241,7 @@ impl Node {
             teams: actors.teams.clone(),
             api_keys: actors.api_keys.clone(),
             clock: Arc::clone(&clock),
+            audit: actors.audit.clone(),
             entropy: Arc::clone(&entropy),
         };
         let (api_keys, accounts) = (actors.api_keys.clone(), actors.accounts.clone());
@@ -389,6 +391,7 @@ fn apis(
                 oauth: actors.oauth.clone(),
                 clock: Arc::clone(clock),
             },
+            AuditApi { audit: actors.audit.clone() },
         ),
     )
 }

@@ -11,12 +11,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::{Action, Event, Kind};
 use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
 use crate::ids::{AccountId, ApiKeyId};
 use crate::record::Record;
-use crate::scope::Scope;
+use crate::scope::{self, Scope};
 use crate::teams;
 use crate::transaction::{self, Change, Transaction};
 
@@ -248,6 +249,8 @@ fn create(transaction: &mut Transaction<'_>, at: Timestamp, key: &ApiKey) -> Res
     transaction.put_bytes(Keyspace::ApiKeys, hash_key(&key.secret_hash), stored_under.clone());
     transaction.put(Keyspace::ApiKeys, stored_under, key)?;
     transaction.changed(Change::ApiKey(key.id.clone()));
+    let made = Event::new(Action::KeyMade, Kind::ApiKey, &key.id).of(account);
+    transaction.note(made.with("scopes", scope::join(&key.scopes)));
     Ok(Outcome::Done)
 }
 
@@ -272,6 +275,7 @@ pub(crate) fn revoke(
     transaction.remove(Keyspace::ApiKeys, hash_key(&key.secret_hash));
     transaction.put(Keyspace::ApiKeys, id_key(account, id), &key)?;
     transaction.changed(Change::ApiKey(id.clone()));
+    transaction.note(Event::new(Action::KeyRevoked, Kind::ApiKey, id).of(account));
     Ok(Outcome::Done)
 }
 

@@ -2,6 +2,7 @@
 //! decides what they say.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,67 @@ impl fmt::Display for Timestamp {
             millis_of_day % 1000
         )
     }
+}
+
+/// Text that is no moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is no day and no moment in UTC, as `2026-11-23` or `2026-11-23T12:46:10Z`")]
+pub struct InvalidTimestamp;
+
+impl FromStr for Timestamp {
+    type Err = InvalidTimestamp;
+
+    /// A day (its first moment), or RFC 3339 in UTC, with up to three digits of a second or none; from 1970 to 9999.
+    fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
+        let (date, time) = match text.split_once('T') {
+            Some((date, time)) => (date, time.strip_suffix('Z').ok_or(InvalidTimestamp)?),
+            None => (text, "00:00:00"),
+        };
+        let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+        let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
+        let [hour, minute, second] = numbers(time, ':', [2, 2, 2])?;
+        let digits = fraction.len();
+        if digits > 3 {
+            return Err(InvalidTimestamp);
+        }
+        let [fraction] = numbers(fraction, '.', [digits])?;
+        let millis = [1000, 100, 10, 1][digits] * fraction;
+        let days = days_from_civil(year, month, day).ok_or(InvalidTimestamp)?;
+        if hour > 23 || minute > 59 || second > 59 {
+            return Err(InvalidTimestamp);
+        }
+        Ok(Self(days * 86_400_000 + ((hour * 60 + minute) * 60 + second) * 1000 + millis))
+    }
+}
+
+/// The numbers between `separator`, each of exactly so many digits.
+fn numbers<const N: usize>(
+    text: &str,
+    separator: char,
+    digits: [usize; N],
+) -> Result<[u64; N], InvalidTimestamp> {
+    let mut parts = text.split(separator);
+    let mut found = [0; N];
+    for (number, digits) in found.iter_mut().zip(digits) {
+        let part = parts.next().ok_or(InvalidTimestamp)?;
+        if part.len() != digits || !part.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(InvalidTimestamp);
+        }
+        *number = part.parse().map_err(|_| InvalidTimestamp)?;
+    }
+    parts.next().map_or(Ok(found), |_| Err(InvalidTimestamp))
+}
+
+/// The way back of [`civil_from_days`]; `None` for a day that there is not, or before 1970.
+fn days_from_civil(year: u64, month: u64, day: u64) -> Option<u64> {
+    let shifted_year = year.checked_sub(u64::from(month <= 2))?;
+    let era = shifted_year / 400;
+    let year_of_era = shifted_year % 400;
+    let shifted_month = if month > 2 { month.checked_sub(3)? } else { month + 9 };
+    let day_of_year = (153 * shifted_month + 2) / 5 + day.checked_sub(1)?;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = (era * 146_097 + day_of_era).checked_sub(719_468)?;
+    (civil_from_days(days) == (year, month, day)).then_some(days)
 }
 
 /// Days since 1970-01-01 as year, month and day of the proleptic Gregorian calendar
@@ -151,6 +213,38 @@ mod tests {
             (4_102_444_800_000, "2100-01-01T00:00:00.000Z"),
         ] {
             assert_eq!(Timestamp::from_millis(millis).to_string(), text);
+        }
+    }
+    #[test]
+    fn a_moment_is_read_as_it_is_written() {
+        for millis in [0, 951_782_399_999, 951_782_400_000, 1_795_437_970_123, 4_102_444_800_000] {
+            let written = Timestamp::from_millis(millis);
+            assert_eq!(written.to_string().parse(), Ok(written));
+        }
+        let read = |text: &str| text.parse::<Timestamp>().map(|at| at.to_string()).ok();
+        assert_eq!(read("2026-11-23").as_deref(), Some("2026-11-23T00:00:00.000Z"));
+        assert_eq!(read("2026-11-23T12:46:10Z").as_deref(), Some("2026-11-23T12:46:10.000Z"));
+        assert_eq!(read("2026-11-23T12:46:10.5Z").as_deref(), Some("2026-11-23T12:46:10.500Z"));
+        for wrong in [
+            "",
+            "yesterday",
+            "2026-02-29",
+            "2026-13-01",
+            "2026-00-10",
+            "2026-01-00",
+            "1969-12-31",
+            "0000-01-01",
+            "2026-1-1",
+            "+026-11-23",
+            "2026-11-23T24:00:00Z",
+            "2026-11-23T12:60:00Z",
+            "2026-11-23T12:46:10",
+            "2026-11-23T12:46:10+01:00",
+            "2026-11-23T12:46:10.Z",
+            "2026-11-23T12:46:10.1234Z",
+            "2026-11-23-01",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong}");
         }
     }
 }

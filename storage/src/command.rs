@@ -12,7 +12,7 @@ use crate::record::Record;
 use crate::scope::Scope;
 use crate::transaction::Transaction;
 use crate::{
-    accounts, api_keys, catalogue, jobs, libraries, members, oauth, refresh, rotation, teams, usage,
+    accounts, api_keys, audit, catalogue, jobs, libraries, members, oauth, refresh, rotation, teams, usage,
 };
 
 /// One change, by noun. Variants are only ever added at the end: their numbers are on disk.
@@ -40,6 +40,10 @@ pub enum Command {
     Oauth(oauth::Command),
     /// A change to who acts for which account.
     Teams(teams::Command),
+    /// Any of these, with who is behind it.
+    Audited(Box<audit::Audited>),
+    /// A change to the audit log alone.
+    Audit(audit::Command),
 }
 
 impl Record for Command {
@@ -49,6 +53,8 @@ impl Record for Command {
 
 /// Since this version of a cluster there are people, and programs that they allow something.
 const IDENTITY_VERSION: u32 = 3;
+/// Since this version there is an audit log.
+pub const AUDIT_VERSION: u32 = 3;
 /// Since this version what is secret can be replaced.
 const ROTATION_VERSION: u32 = 3;
 
@@ -71,6 +77,8 @@ impl Command {
                 | libraries::Command::Move { .. },
             ) => IDENTITY_VERSION,
             Self::Rotation(_) => ROTATION_VERSION,
+            Self::Audited(audited) => audited.command.since().max(AUDIT_VERSION),
+            Self::Audit(_) => AUDIT_VERSION,
             _ => 1,
         }
     }
@@ -89,6 +97,29 @@ impl Command {
             Self::Rotation(_) => "rotation",
             Self::Oauth(_) => "oauth",
             Self::Teams(_) => "teams",
+            Self::Audited(audited) => audited.command.noun(),
+            Self::Audit(_) => "audit",
+        }
+    }
+
+    /// Whether it may do something that the audit log tells, so that who is behind it travels with it.
+    pub fn is_audited(&self) -> bool {
+        match self {
+            Self::Accounts(command) => {
+                !matches!(command, accounts::Command::Session(accounts::SessionCommand::Seen { .. }))
+            }
+            Self::Libraries(command) => matches!(
+                command,
+                libraries::Command::Remove { .. }
+                    | libraries::Command::RemoveVersion { .. }
+                    | libraries::Command::Show { .. }
+                    | libraries::Command::Move { .. }
+            ),
+            Self::Members(command) => !matches!(command, members::Command::Describe { .. }),
+            Self::ApiKeys(_) | Self::Rotation(_) | Self::Oauth(_) | Self::Teams(_) | Self::Audit(_) => true,
+            Self::Jobs(_) | Self::Catalogue(_) | Self::Usage(_) | Self::Refresh(_) | Self::Audited(_) => {
+                false
+            }
         }
     }
 }
@@ -133,6 +164,8 @@ pub fn apply(
         Command::Rotation(command) => rotation::apply(transaction, at, command),
         Command::Oauth(command) => oauth::apply(transaction, at, command),
         Command::Teams(command) => teams::apply(transaction, at, command),
+        Command::Audited(audited) => audit::attributed(transaction, at, audited),
+        Command::Audit(command) => Ok(audit::apply(transaction, command)),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::accounts::{
     TryCommand, UpstreamCommand, Which, WhichFactor, Who,
 };
 use crate::api_keys::{self, ApiKey, KeyRing, SecretHash};
+use crate::audit;
 use crate::catalogue::{self, Entry, Known};
 use crate::clock::Timestamp;
 use crate::command::Command;
@@ -367,6 +368,7 @@ fn people_are_written_as_they_always_were() {
     check("command-accounts-link-use", &Command::Accounts(accounts::Command::Link(used)));
     let failed = TryCommand::Failed {
         who: Who::network("192.0.2.1"),
+        tried: accounts::Tried::Network("192.0.2.1".into()),
         count: 2,
         lock_after: 10,
         lock_ms: 60_000,
@@ -442,6 +444,40 @@ fn second_factors_are_written_as_they_always_were() {
     let which = WhichFactor::Totp;
     check("remove-totp", FactorCommand::Remove { account: account(), generation: 3, which });
     check("reset", FactorCommand::Reset { account: account() });
+}
+
+#[test]
+fn the_audit_log_is_written_as_it_always_was() {
+    check("audit-line", &audit::Line { at: at(), text: "{}".into() });
+    let head = audit::Head {
+        first: 3,
+        first_at: at(),
+        anchor: [1; 32],
+        last: 900,
+        hash: [2; 32],
+        noise_hour: 498_732,
+        noise_told: 120,
+        untold: 7,
+    };
+    check("audit-head", &head);
+    let event = audit::Event::new(audit::Action::AccountExported, audit::Kind::Account, account());
+    let note =
+        Command::Audit(audit::Command::Note(event.of(&account()).with("bytes", 12).times(2).refused()));
+    check("command-audit-note", &note);
+    let keep = audit::Keep { entries_max: 100_000, age_ms_max: 34_560_000_000 };
+    let address = Some(std::net::IpAddr::from([192, 0, 2, 1]));
+    let client = audit::Actor::Client { id: "ctx7".into(), account: Some(account()) };
+    for (name, actor) in [
+        ("nobody", audit::Actor::Nobody),
+        ("person", audit::Actor::Person(account())),
+        ("key", audit::Actor::Key { id: key(), account: account() }),
+        ("client", client),
+        ("node", audit::Actor::Node(3)),
+    ] {
+        let by = audit::By { actor, address, request: Some("0af7651916cd43dd8448eb211c80319c".into()) };
+        let audited = audit::Audited { command: note.clone(), by, node: 3, keep };
+        check(&format!("command-audited-{name}"), &Command::Audited(Box::new(audited)));
+    }
 }
 
 #[test]

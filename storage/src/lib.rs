@@ -10,6 +10,7 @@
 
 pub mod accounts;
 pub mod api_keys;
+pub mod audit;
 pub mod bundle;
 pub mod catalogue;
 pub mod clock;

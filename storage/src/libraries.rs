@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 
 use crate::accounts;
+use crate::audit::{Action, Event, Kind};
 use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
@@ -320,6 +321,8 @@ pub(crate) fn apply(
             }
             transaction.remove(Keyspace::Libraries, version_key(id, version));
             refresh::forget_version(transaction, id, version);
+            let removed = Event::new(Action::VersionRemoved, Kind::Library, id).of(&library.owner);
+            transaction.note(removed.with("version", version));
             library.current = greatest(versions(transaction, id)?);
             put(transaction, &Library { updated_at: at, ..library })
         }
@@ -328,6 +331,7 @@ pub(crate) fn apply(
                 return Ok(Outcome::NotFound);
             };
             teams::library_removed(transaction, &library.owner)?;
+            transaction.note(Event::new(Action::LibraryRemoved, Kind::Library, id).of(&library.owner));
             for manifest in versions(transaction, id)? {
                 transaction.remove(Keyspace::Libraries, version_key(id, &manifest.version));
                 refresh::forget_version(transaction, id, &manifest.version);
@@ -365,6 +369,12 @@ pub(crate) fn apply(
             let Some(library) = owned(transaction, id, account.as_ref())? else {
                 return Ok(Outcome::NotFound);
             };
+            let whom = match visibility {
+                Visibility::Public => "everybody",
+                Visibility::Private => "owner",
+            };
+            let shown = Event::new(Action::LibraryShown, Kind::Library, id).of(&library.owner);
+            transaction.note(shown.with("to", whom));
             put(transaction, &Library { visibility: *visibility, updated_at: at, ..library })
         }
         Command::Move { id, account, to } => {
@@ -380,6 +390,8 @@ pub(crate) fn apply(
             }
             teams::library_removed(transaction, &library.owner)?;
             teams::library_added(transaction, to)?;
+            let moved = Event::new(Action::LibraryMoved, Kind::Library, id).of(to);
+            transaction.note(moved.with("from", &library.owner));
             put(transaction, &Library { owner: to.clone(), updated_at: at, ..library })
         }
     }

@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::{Action, Event, Kind};
 use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
@@ -179,6 +180,7 @@ pub(crate) fn apply(
             let expires_at = at.plus_millis((*life_ms).min(TOKEN_LIFE_MS_MAX));
             let token = JoinToken { id: *id, secret_hash: *secret_hash, expires_at, used_by: None };
             transaction.put(Keyspace::Members, token_key(*id), &token)?;
+            transaction.note(Event::new(Action::JoinTokenMade, Kind::JoinToken, token_name(*id)));
             Ok(Outcome::Done)
         }
         Command::Join { token, secret_hash, node, facts } => {
@@ -195,13 +197,18 @@ pub(crate) fn apply(
         Command::Remove { node: id } => match node(transaction, *id)? {
             None => Ok(Outcome::NotFound),
             Some(node) if node.removed_at.is_some() => Ok(Outcome::Stale),
-            Some(node) => put(transaction, &Node { removed_at: Some(at), ..node }),
+            Some(node) => {
+                transaction.note(noted(Action::MemberRemoved, &node.facts, *id));
+                put(transaction, &Node { removed_at: Some(at), ..node })
+            }
         },
         Command::Renew { token, secret_hash, node: id } => {
             let is_member = node(transaction, *id)?.is_some_and(|node| node.removed_at.is_none());
             match unspent(transaction, at, (*token, secret_hash))? {
                 Ok(_) if !is_member => Ok(Outcome::NotFound),
                 Ok(token) => {
+                    let renewed = Event::new(Action::MemberRenewed, Kind::Member, id);
+                    transaction.note(renewed.with("join_token", token_name(token.id)));
                     spend(transaction, token, *id)?;
                     Ok(Outcome::Done)
                 }
@@ -256,6 +263,8 @@ fn join(
     if nodes(transaction)?.len() >= NODES_MAX {
         return Ok(Outcome::LimitReached);
     }
+    let joined = noted(Action::MemberJoined, facts, id);
+    transaction.note(joined.with("join_token", token_name(token.id)));
     spend(transaction, token, id)?;
     put(transaction, &Node { id, facts: facts.clone(), joined_at: at, removed_at: None })
 }
@@ -263,6 +272,15 @@ fn join(
 fn put(transaction: &mut Transaction<'_>, node: &Node) -> Result<Outcome, StorageError> {
     transaction.put(Keyspace::Members, node_key(node.id), node)?;
     Ok(Outcome::Done)
+}
+
+fn noted(action: Action, facts: &NodeFacts, id: u64) -> Event {
+    Event::new(action, Kind::Member, id).with("name", &facts.name)
+}
+
+/// The public part of a token, which `cluster tokens` lists it by.
+fn token_name(id: [u8; 8]) -> String {
+    format!("{:016x}", u64::from_be_bytes(id))
 }
 
 fn node_key(id: u64) -> Vec<u8> {

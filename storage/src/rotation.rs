@@ -12,6 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::{Action, Event, Kind};
 use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
@@ -200,6 +201,7 @@ pub(crate) fn apply(
             let names = KeyNames { in_force: *in_force, other: Some(*next) };
             transaction.put(Keyspace::Members, NAMES_KEY.to_vec(), &names)?;
             let begun = Rotation { confirmed: vec![*node], ..begun(*after, at) };
+            transaction.note(noted(Action::RotationBegun, Subject::Key));
             put(transaction, Subject::Key, &begun)
         }
         Command::BeginAuthority { after, certificate, sealed_key } => {
@@ -213,6 +215,7 @@ pub(crate) fn apply(
             let (certificate, sealed_key) = (certificate.clone(), sealed_key.clone());
             let next = Authority { certificate, sealed_key, made_at: at };
             transaction.put(Keyspace::Members, NEXT_AUTHORITY_KEY.to_vec(), &next)?;
+            transaction.note(noted(Action::RotationBegun, Subject::Authority));
             put(transaction, Subject::Authority, &begun(*after, at))
         }
         Command::Confirm { subject, number, step, node } => {
@@ -229,6 +232,9 @@ pub(crate) fn apply(
                 return Ok(Outcome::Stale);
             }
             nodes.iter().for_each(|node| insert(&mut rotation.left_behind, *node));
+            let names: Vec<_> = nodes.iter().map(ToString::to_string).collect();
+            let left = noted(Action::RotationLeftBehind, *subject);
+            transaction.note(left.with("nodes", names.join(" ")));
             put(transaction, *subject, &rotation)
         }
         Command::UseKey { number, sealed_authority, webhook_keys, sealed_base, endorsement } => {
@@ -263,10 +269,19 @@ pub(crate) fn apply(
                     transaction.remove(Keyspace::Members, NEXT_AUTHORITY_KEY.to_vec());
                 }
             }
+            transaction.note(noted(Action::RotationEnded, *subject));
             let number = rotation.number;
             put(transaction, *subject, &Rotation { number, ..Rotation::default() })
         }
     }
+}
+
+fn noted(action: Action, subject: Subject) -> Event {
+    let secret = match subject {
+        Subject::Key => "cluster_key",
+        Subject::Authority => "authority",
+    };
+    Event::new(action, Kind::Secret, secret)
 }
 
 fn begun(after: u64, at: Timestamp) -> Rotation {

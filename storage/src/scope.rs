@@ -73,6 +73,11 @@ impl Scope {
     }
 }
 
+/// Scopes as they are told together (RFC 6749, 3.3): `docs:read chat`.
+pub fn join(scopes: &[Scope]) -> String {
+    scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" ")
+}
+
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

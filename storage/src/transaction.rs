@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::audit::Event;
 use crate::engine::{Batch, Keyspace, Pair, Reader, StorageError};
 use crate::ids::{ApiKeyId, JobId, LibraryId};
 use crate::record::{self, Record};
@@ -32,12 +33,13 @@ pub struct Transaction<'a> {
     base: &'a dyn Reader,
     writes: BTreeMap<(Keyspace, Vec<u8>), Option<Vec<u8>>>,
     changes: Vec<Change>,
+    noted: Vec<Event>,
 }
 
 impl<'a> Transaction<'a> {
     /// A transaction that sees `base` and has written nothing.
     pub fn new(base: &'a dyn Reader) -> Self {
-        Self { base, writes: BTreeMap::new(), changes: Vec::new() }
+        Self { base, writes: BTreeMap::new(), changes: Vec::new(), noted: Vec::new() }
     }
 
     /// Sets `key` to the bytes of `record`.
@@ -61,6 +63,15 @@ impl<'a> Transaction<'a> {
         if !self.changes.contains(&change) {
             self.changes.push(change);
         }
+    }
+
+    /// Notes what was done, for the audit log: it is written down with who is behind the command, unless that is refused.
+    pub fn note(&mut self, event: Event) {
+        self.noted.push(event);
+    }
+
+    pub(crate) fn take_noted(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.noted)
     }
 
     /// Everything written, in key order, and what it changed.

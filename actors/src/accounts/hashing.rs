@@ -3,11 +3,17 @@
 //! A hash costs 20 ms of one core and 19 MiB, so whoever may ask for one without a limit may stop the node.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use opentelemetry::global;
+use opentelemetry::metrics::Histogram;
 use tokio::sync::Semaphore;
 use twinmcp_storage::accounts::PasswordHash;
 
 use super::password::{Compared, Password};
+
+/// Bounds of the duration histogram, in seconds.
+const DURATION_BOUNDS_S: &[f64] = &[0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0];
 
 /// Why a password was not hashed.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +36,8 @@ pub(super) struct Hashing {
     admitted: Arc<Semaphore>,
     /// Those whose turn it is.
     working: Arc<Semaphore>,
+    /// How long one takes once it is its turn.
+    durations: Histogram<f64>,
 }
 
 impl Hashing {
@@ -40,6 +48,12 @@ impl Hashing {
         Self {
             admitted: Arc::new(Semaphore::new(threads.saturating_add(waiting_max))),
             working: Arc::new(Semaphore::new(threads)),
+            durations: global::meter("twinmcp")
+                .f64_histogram("twinmcp.accounts.password_hash.duration")
+                .with_unit("s")
+                .with_description("How long it takes to hash or compare a password once it is its turn.")
+                .with_boundaries(DURATION_BOUNDS_S.to_vec())
+                .build(),
         }
     }
 
@@ -64,9 +78,13 @@ impl Hashing {
         let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| HashingError::Full)?;
         let working = Arc::clone(&self.working).acquire_owned().await.map_err(|_| HashingError::Full)?;
         // The places are held by the thread: a caller that goes away does not make room before there is any.
+        let durations = self.durations.clone();
         let work = move || {
             let _held = (admitted, working);
-            work()
+            let began = Instant::now();
+            let worked = work();
+            durations.record(began.elapsed().as_secs_f64(), &[]);
+            worked
         };
         tokio::task::spawn_blocking(work).await.map_err(HashingError::Interrupted)
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use opentelemetry::metrics::Counter;
 use opentelemetry::{KeyValue, global};
+use twinmcp_storage::accounts::Tried;
 
 use super::AccountsError;
 use super::SignInStep;
@@ -13,7 +14,8 @@ use super::hashing::HashingError;
 pub(super) struct Metrics(Arc<Instruments>);
 
 struct Instruments {
-    sign_ins: Counter<u64>,
+    logins: Counter<u64>,
+    lockouts: Counter<u64>,
     letters: Counter<u64>,
 }
 
@@ -21,9 +23,15 @@ impl Metrics {
     pub(super) fn new() -> Self {
         let meter = global::meter("twinmcp");
         Self(Arc::new(Instruments {
-            sign_ins: meter
-                .u64_counter("twinmcp.accounts.sign_ins")
-                .with_description("Passwords that were shown to sign in, by what became of it.")
+            logins: meter
+                .u64_counter("twinmcp.accounts.login_attempts")
+                .with_description("Attempts to sign in, by what was shown and what became of it.")
+                .build(),
+            lockouts: meter
+                .u64_counter("twinmcp.accounts.lockouts")
+                .with_description(
+                    "Locks after too many wrong passwords that this node reported, by what is locked.",
+                )
                 .build(),
             letters: meter
                 .u64_counter("twinmcp.accounts.letters")
@@ -32,7 +40,8 @@ impl Metrics {
         }))
     }
 
-    pub(super) fn signed_in(&self, result: &Result<SignInStep, AccountsError>) {
+    /// Somebody tried to sign in with `method`, a word of a closed list.
+    pub(super) fn signed_in(&self, method: &'static str, result: &Result<SignInStep, AccountsError>) {
         let outcome = match result {
             Ok(SignInStep::Session(_)) => "ok",
             Ok(SignInStep::Challenge(_)) => "challenged",
@@ -42,7 +51,16 @@ impl Metrics {
             Err(AccountsError::Email(_) | AccountsError::Password(_)) => "malformed",
             Err(_) => "failed",
         };
-        self.0.sign_ins.add(1, &[KeyValue::new("outcome", outcome)]);
+        self.0.logins.add(1, &[KeyValue::new("method", method), KeyValue::new("outcome", outcome)]);
+    }
+
+    /// What somebody tried is locked now: an e-mail's name, or a network.
+    pub(super) fn locked_out(&self, tried: &Tried) {
+        let reason = match tried {
+            Tried::Account(_) | Tried::Nobody => "name",
+            Tried::Network(_) => "network",
+        };
+        self.0.lockouts.add(1, &[KeyValue::new("reason", reason)]);
     }
 
     pub(super) fn letter(&self, is_sent: bool) {

@@ -7,6 +7,7 @@
 //! (`hashing`); whether somebody exists is told by no answer, and by no work that an answer waits for; links in
 //! letters begin with the configured address, whatever a request says it was sent to.
 
+mod census;
 mod config;
 mod error;
 mod factors;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tracing::instrument;
-use twinmcp_cluster::{Cluster, ClusterKeys};
+use twinmcp_cluster::{Behalf, Cluster, ClusterKeys};
 use twinmcp_storage::accounts::{self, Account, Email, NAME_BYTES_MAX};
 use twinmcp_storage::clock::{Clock, Entropy};
 use twinmcp_storage::command::{Command, Outcome};
@@ -48,6 +49,7 @@ pub use self::sign_up::{LinkUse, OpenLink};
 pub use self::token::Token;
 pub use twinmcp_storage::accounts::Method;
 
+use self::census::Census;
 use self::factors::metrics::FactorMetrics;
 pub(crate) use self::factors::policy::FactorPolicy;
 use self::guard::Guard;
@@ -55,6 +57,7 @@ use self::hashing::Hashing;
 use self::metrics::Metrics;
 use self::post::Post;
 use self::sign_up::Letterbox;
+use crate::audit::Audit;
 use crate::context::Context;
 use crate::seal::Vault;
 use crate::slot::{REPLY_DEADLINE, Slot, Unanswered, answer_when_done};
@@ -84,6 +87,7 @@ impl Owner {
 pub struct Accounts {
     slot: Slot<Message>,
     cluster: Cluster,
+    audit: Audit,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     config: Arc<AccountsConfig>,
@@ -95,6 +99,8 @@ pub struct Accounts {
     policy: FactorPolicy,
     metrics: Metrics,
     factor_metrics: FactorMetrics,
+    /// Tells how many are signed in for as long as it is held.
+    _census: Arc<Census>,
 }
 
 impl Accounts {
@@ -115,9 +121,11 @@ impl Accounts {
         let post = Post::new(&config.mail, Arc::clone(&clock), Arc::clone(&entropy), metrics.clone())?;
         let hashing = Hashing::new(config.hash_threads, config.hashes_waiting_max);
         let policy = FactorPolicy::new(context.cluster.clone(), config.mfa.required);
+        let census = Census::start(context.cluster.clone(), Arc::clone(&clock));
         let accounts = Self {
             slot,
             cluster: context.cluster.clone(),
+            audit: Audit::new(context.cluster.clone()),
             clock,
             entropy,
             config: Arc::new(config),
@@ -129,6 +137,7 @@ impl Accounts {
             policy,
             metrics,
             factor_metrics: FactorMetrics::new(),
+            _census: census,
         };
         Ok((child, accounts))
     }
@@ -163,7 +172,8 @@ impl Accounts {
     }
 
     async fn change(&self, command: accounts::Command) -> Result<Outcome, AccountsError> {
-        self.slot.call(REPLY_DEADLINE, |reply| Message::Change { command, reply }).await?
+        let behalf = Behalf::current();
+        self.slot.call(REPLY_DEADLINE, |reply| Message::Change { command, behalf, reply }).await?
     }
 }
 
@@ -183,7 +193,7 @@ fn email(text: &str) -> Result<Email, AccountsError> {
 }
 
 enum Message {
-    Change { command: accounts::Command, reply: RpcReplyPort<Result<Outcome, AccountsError>> },
+    Change { command: accounts::Command, behalf: Behalf, reply: RpcReplyPort<Result<Outcome, AccountsError>> },
 }
 
 #[derive(Clone)]
@@ -208,8 +218,8 @@ impl Actor for AccountsActor {
     ) -> Result<(), ActorProcessingErr> {
         let actor = self.clone();
         match message {
-            Message::Change { command, reply } => {
-                answer_when_done(reply, async move { actor.change(command).await })
+            Message::Change { command, behalf, reply } => {
+                answer_when_done(reply, behalf.scope(async move { actor.change(command).await }))
             }
         }
         Ok(())

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tracing::instrument;
 use twinmcp_storage::accounts::{self, Account, Person, PersonAdded, PersonCommand, Purpose, Session};
 use twinmcp_storage::api_keys::{self, ApiKey};
+use twinmcp_storage::audit::{Action, Event, Kind};
 use twinmcp_storage::command::Outcome;
 use twinmcp_storage::ids::{AccountId, LibraryId};
 use twinmcp_storage::libraries;
@@ -207,14 +208,20 @@ impl Accounts {
     }
 
     /// Everything that is kept of somebody, secrets aside.
-    pub fn export(&self, account: &AccountId) -> Result<AccountExport, AccountsError> {
-        Ok(AccountExport {
+    ///
+    /// # Errors
+    /// [`AccountsError::NotFound`], [`AccountsError::Replicate`]: it is handed out once the audit log says so.
+    #[instrument(name = "accounts.export", skip_all)]
+    pub async fn export(&self, account: &AccountId) -> Result<AccountExport, AccountsError> {
+        let export = AccountExport {
             view: self.person(account)?.ok_or(AccountsError::NotFound)?,
             sessions: self.sessions(account)?,
             keys: api_keys::list(self.cluster.reader(), account)?,
             libraries: self.libraries_of(account)?,
             teams: teams::of(self.cluster.reader(), account)?,
-        })
+        };
+        self.audit.note(Event::new(Action::AccountExported, Kind::Account, account)).await?;
+        Ok(export)
     }
 
     /// Removes an account with its keys, sessions, links and memberships.

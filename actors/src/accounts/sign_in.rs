@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tracing::instrument;
 use twinmcp_storage::accounts::{
-    self, Method, PasswordHash, Person, Proof, Session, SessionCommand, SignIn, TryCommand, Which, Who,
-    factors, session, sessions, tries,
+    self, Method, PasswordHash, Person, Proof, Session, SessionCommand, SignIn, Tried, TryCommand, Which,
+    Who, factors, session, sessions, tries,
 };
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::command::Outcome;
@@ -100,7 +100,7 @@ impl Accounts {
     #[instrument(name = "accounts.sign_in", skip_all)]
     pub async fn sign_in(&self, asked: SignInRequest<'_>) -> Result<SignInStep, AccountsError> {
         let result = self.try_sign_in(asked).await;
-        self.metrics.signed_in(&result);
+        self.metrics.signed_in("password", &result);
         result
     }
 
@@ -112,8 +112,9 @@ impl Accounts {
         let person = person.filter(|person| person.disabled_at.is_none());
         let kept = person.as_ref().and_then(|person| person.password.clone());
         let compared = self.hashing.compare(Arc::clone(&password), kept).await?;
+        let account = person.as_ref().map(|person| person.account.clone());
         let (Some(person), Compared::Right | Compared::RightButWeak) = (person, compared) else {
-            self.failed(&attempts).await?;
+            self.failed(&attempts, account, asked.address).await?;
             return Err(AccountsError::WrongCredentials);
         };
         let rehashed = match compared {
@@ -232,7 +233,7 @@ impl Accounts {
         match self.hashing.compare(password, person.password.clone()).await? {
             Compared::Right | Compared::RightButWeak => Ok(person),
             Compared::Wrong => {
-                self.failed(&attempts).await?;
+                self.failed(&attempts, Some(person.account), address).await?;
                 Err(AccountsError::WrongPassword)
             }
         }
@@ -255,18 +256,36 @@ impl Accounts {
     }
 
     /// Counts a wrong password or code, and reports the count when it is due.
-    pub(super) async fn failed(&self, attempts: &Attempts) -> Result<(), AccountsError> {
-        for attempt in &attempts.0 {
+    pub(super) async fn failed(
+        &self,
+        attempts: &Attempts,
+        account: Option<AccountId>,
+        address: IpAddr,
+    ) -> Result<(), AccountsError> {
+        let tried = [account.map_or(Tried::Nobody, Tried::Account), Tried::Network(network(address))];
+        for (attempt, tried) in attempts.0.iter().zip(tried) {
             let agreed = tries(self.cluster.reader(), &attempt.who)?;
             let count = attempt.failed(agreed, self.clock.now());
             if count == 0 {
                 continue;
             }
             let Allowance { lock_after, lock_ms, lock_ms_max } = attempt.allowance;
-            let failed = TryCommand::Failed { who: attempt.who, count, lock_after, lock_ms, lock_ms_max };
+            let failed = TryCommand::Failed {
+                who: attempt.who,
+                tried: tried.clone(),
+                count,
+                lock_after,
+                lock_ms,
+                lock_ms_max,
+            };
+            let locked_before = agreed.and_then(|tries| tries.locked_until);
             if let Err(error) = self.change(accounts::Command::Try(failed)).await {
                 attempt.unreported(count);
                 return Err(error);
+            }
+            let locked = tries(self.cluster.reader(), &attempt.who)?.and_then(|tries| tries.locked_until);
+            if locked > locked_before {
+                self.metrics.locked_out(&tried);
             }
         }
         Ok(())

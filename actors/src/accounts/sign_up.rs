@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::instrument;
+use twinmcp_cluster::Behalf;
 use twinmcp_storage::accounts::{self, Email, LinkCommand, Purpose, link};
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::command::Outcome;
@@ -226,7 +227,7 @@ impl Accounts {
         let place = places.try_acquire_owned().map_err(|_| AccountsError::TooManyLetters)?;
         let takes = self.letterbox.takes(&email, self.clock.now());
         let accounts = self.clone();
-        tokio::spawn(async move {
+        tokio::spawn(Behalf::current().scope(async move {
             let _place = place;
             if !takes {
                 return;
@@ -236,7 +237,7 @@ impl Accounts {
                 Ok(None) => {}
                 Err(error) => tracing::warn!(error = %error, "a letter was not written"),
             }
-        });
+        }));
         Ok(())
     }
 }

@@ -214,7 +214,7 @@ async fn an_account_is_exported_and_deleted_unless_it_owns_libraries() {
     let key = world.actors.api_keys.create(&ada, "mine", vec![Scope::DocsRead], None).await.unwrap();
     let session = world.sign_in("ada@example.org", PASSWORD).await.unwrap();
     let signed_in = world.signed_in(&session).unwrap();
-    let export = people.export(&ada).unwrap();
+    let export = people.export(&ada).await.unwrap();
     assert_eq!((export.sessions.len(), export.keys.len(), export.libraries.len()), (1, 1, 0));
 
     let wrong = people.delete(&signed_in, "not my password", HERE).await;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tracing::instrument;
-use twinmcp_cluster::{Cluster, ClusterError};
+use twinmcp_cluster::{Behalf, Cluster, ClusterError};
 use twinmcp_storage::api_keys::{self, ApiKey, KEYS_PER_ACCOUNT_MAX, NAME_BYTES_MAX, NewKey};
 use twinmcp_storage::clock::{Clock, EntropyError, Timestamp};
 use twinmcp_storage::command::{Command, Outcome};
@@ -140,7 +140,8 @@ impl ApiKeys {
         if wanted.scopes.is_empty() {
             return Err(ApiKeysError::NoScopes);
         }
-        self.slot.call(REPLY_DEADLINE, |reply| Message::Create { wanted, reply }).await?
+        let behalf = Behalf::current();
+        self.slot.call(REPLY_DEADLINE, |reply| Message::Create { wanted, behalf, reply }).await?
     }
 
     /// The account's keys, oldest first: all in force, and the newest of those that have ended.
@@ -151,7 +152,7 @@ impl ApiKeys {
     /// Revokes a key; this node refuses it once this returns, every other within the replication bound.
     pub async fn revoke(&self, account: &AccountId, id: &ApiKeyId) -> Result<(), ApiKeysError> {
         let (account, id) = (account.clone(), id.clone());
-        self.slot.call(REPLY_DEADLINE, |reply| Message::Revoke { account, by: None, id, reply }).await?
+        self.end(account, None, id).await
     }
 
     /// Revokes a key of a team that `by` made, or any as an admin of it.
@@ -165,7 +166,12 @@ impl ApiKeys {
         id: &ApiKeyId,
     ) -> Result<(), ApiKeysError> {
         let (account, by, id) = (team.clone(), Some(by.clone()), id.clone());
-        self.slot.call(REPLY_DEADLINE, |reply| Message::Revoke { account, by, id, reply }).await?
+        self.end(account, by, id).await
+    }
+
+    async fn end(&self, account: AccountId, by: Option<AccountId>, id: ApiKeyId) -> Result<(), ApiKeysError> {
+        let behalf = Behalf::current();
+        self.slot.call(REPLY_DEADLINE, |reply| Message::Revoke { account, by, id, behalf, reply }).await?
     }
 
     /// The key that `secret` belongs to, if it opens anything now.
@@ -189,12 +195,14 @@ struct Wanted {
 enum Message {
     Create {
         wanted: Wanted,
+        behalf: Behalf,
         reply: RpcReplyPort<Result<NewApiKey, ApiKeysError>>,
     },
     Revoke {
         account: AccountId,
         by: Option<AccountId>,
         id: ApiKeyId,
+        behalf: Behalf,
         reply: RpcReplyPort<Result<(), ApiKeysError>>,
     },
 }
@@ -221,11 +229,11 @@ impl Actor for ApiKeysActor {
     ) -> Result<(), ActorProcessingErr> {
         let actor = self.clone();
         match message {
-            Message::Create { wanted, reply } => {
-                answer_when_done(reply, async move { actor.create(wanted).await })
+            Message::Create { wanted, behalf, reply } => {
+                answer_when_done(reply, behalf.scope(async move { actor.create(wanted).await }))
             }
-            Message::Revoke { account, by, id, reply } => {
-                answer_when_done(reply, async move { actor.revoke(account, by, id).await })
+            Message::Revoke { account, by, id, behalf, reply } => {
+                answer_when_done(reply, behalf.scope(async move { actor.revoke(account, by, id).await }))
             }
         }
         Ok(())

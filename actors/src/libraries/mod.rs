@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tracing::instrument;
-use twinmcp_cluster::{Cluster, ClusterError};
+use twinmcp_cluster::{Behalf, Cluster, ClusterError};
 use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::engine::{Reader, StorageError};
 use twinmcp_storage::ids::{AccountId, LibraryId, Version};
@@ -255,7 +255,8 @@ impl Libraries {
     }
 
     async fn decided(&self, command: libraries::Command) -> Result<Outcome, LibrariesError> {
-        Ok(self.slot.call(REPLY_DEADLINE, |reply| Message::Change { command, reply }).await??)
+        let behalf = Behalf::current();
+        Ok(self.slot.call(REPLY_DEADLINE, |reply| Message::Change { command, behalf, reply }).await??)
     }
 }
 
@@ -283,7 +284,7 @@ fn view(reader: &dyn Reader, library: Library) -> Result<LibraryView, StorageErr
 }
 
 enum Message {
-    Change { command: libraries::Command, reply: RpcReplyPort<Result<Outcome, ClusterError>> },
+    Change { command: libraries::Command, behalf: Behalf, reply: RpcReplyPort<Result<Outcome, ClusterError>> },
 }
 
 #[derive(Clone)]
@@ -308,8 +309,8 @@ impl Actor for LibrariesActor {
     ) -> Result<(), ActorProcessingErr> {
         let actor = self.clone();
         match message {
-            Message::Change { command, reply } => {
-                answer_when_done(reply, async move { actor.change(command).await })
+            Message::Change { command, behalf, reply } => {
+                answer_when_done(reply, behalf.scope(async move { actor.change(command).await }))
             }
         }
         Ok(())

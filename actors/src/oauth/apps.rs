@@ -11,6 +11,7 @@ use twinmcp_storage::scope::Scope;
 
 use super::Oauth;
 use super::error::OauthError;
+use super::metrics::Taken;
 
 /// A client that somebody has allowed something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +59,10 @@ impl Oauth {
     /// When the others cannot be told.
     pub async fn withdraw(&self, account: &AccountId, client: &str) -> Result<bool, OauthError> {
         let command = consent::Command::Withdraw { account: account.clone(), client: client.to_owned() };
-        Ok(self.propose(oauth::Command::Consent(command)).await? == Outcome::Done)
+        let is_withdrawn = self.propose(oauth::Command::Consent(command)).await? == Outcome::Done;
+        if is_withdrawn {
+            self.0.metrics.revoked(Taken::Person);
+        }
+        Ok(is_withdrawn)
     }
 }

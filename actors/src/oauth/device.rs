@@ -113,6 +113,10 @@ impl Oauth {
         form: &str,
         authorization: Option<&str>,
     ) -> Result<DeviceCodes, OauthError> {
+        self.0.metrics.timed("device_authorization", self.begin_device(form, authorization)).await
+    }
+
+    async fn begin_device(&self, form: &str, authorization: Option<&str>) -> Result<DeviceCodes, OauthError> {
         let params = Params::parse(form)?;
         let client = self.authenticated(&params, authorization).await?;
         clients::may(&client, GrantType::DeviceCode)?;

@@ -79,7 +79,7 @@ impl Oauth {
     /// # Errors
     /// When the node cannot do it; what is wrong with the request is an answer.
     pub async fn authorize(&self, query: &str, person: Option<&Person>) -> Result<Authorization, OauthError> {
-        match self.try_authorize(query, person).await {
+        match self.0.metrics.timed("authorize", self.try_authorize(query, person)).await {
             Ok(done) => Ok(done),
             Err(OauthError::Refused(refused)) => Ok(Authorization::Refused(refused)),
             Err(error) => Err(error),
@@ -241,6 +241,14 @@ impl Oauth {
     /// What is wrong with it: it is checked like one that a browser brings.
     #[tracing::instrument(name = "oauth.push", skip_all)]
     pub async fn push(&self, form: &str, authorization: Option<&str>) -> Result<(String, u64), OauthError> {
+        self.0.metrics.timed("par", self.keep_pushed(form, authorization)).await
+    }
+
+    async fn keep_pushed(
+        &self,
+        form: &str,
+        authorization: Option<&str>,
+    ) -> Result<(String, u64), OauthError> {
         let params = Params::parse(form)?;
         let client = self.authenticated(&params, authorization).await?;
         if params.get("request_uri").is_some() {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use twinmcp_cluster::Behalf;
 use twinmcp_storage::api_keys::SecretHash;
+use twinmcp_storage::command::Outcome;
 use twinmcp_storage::oauth;
 use twinmcp_storage::oauth::client::Client;
 use twinmcp_storage::oauth::grant::{self, Grant};
@@ -10,6 +12,8 @@ use twinmcp_storage::scope::Scope;
 
 use super::access_token::AccessToken;
 use super::error::{OauthError, Refused};
+use super::metrics::Taken;
+use super::register::by_itself;
 use super::{Oauth, Params};
 
 /// What is told of a token.
@@ -33,6 +37,10 @@ impl Oauth {
         form: &str,
         authorization: Option<&str>,
     ) -> Result<Introspection, OauthError> {
+        self.0.metrics.timed("introspect", self.told(form, authorization)).await
+    }
+
+    async fn told(&self, form: &str, authorization: Option<&str>) -> Result<Introspection, OauthError> {
         let params = Params::parse(form)?;
         let client = self.authenticated(&params, authorization).await?;
         if !client.is_confidential() {
@@ -75,6 +83,10 @@ impl Oauth {
     /// When the client is not known, or the others cannot be told.
     #[tracing::instrument(name = "oauth.revoke", skip_all)]
     pub async fn revoke(&self, form: &str, authorization: Option<&str>) -> Result<(), OauthError> {
+        self.0.metrics.timed("revoke", self.take_back(form, authorization)).await
+    }
+
+    async fn take_back(&self, form: &str, authorization: Option<&str>) -> Result<(), OauthError> {
         let params = Params::parse(form)?;
         let client: Arc<Client> = self.authenticated(&params, authorization).await?;
         let token = params.need("token")?;
@@ -89,7 +101,10 @@ impl Oauth {
             access.map(|access| grant::Command::RevokeToken { id: access.id.clone() })
         };
         if let Some(command) = command {
-            self.propose(oauth::Command::Grant(command)).await?;
+            let behalf = Behalf::current().shown_to_be(by_itself(&client.id));
+            if behalf.scope(self.propose(oauth::Command::Grant(command))).await? == Outcome::Done {
+                self.0.metrics.revoked(Taken::Client);
+            }
         }
         Ok(())
     }

@@ -29,6 +29,7 @@ mod hint;
 mod introspect;
 mod issue;
 mod keys;
+mod metrics;
 mod params;
 mod redirect;
 mod register;
@@ -79,6 +80,7 @@ use self::document::Documents;
 use self::dpop::Proofs;
 use self::issue::Issuer;
 use self::keys::{Keys, Sealers};
+use self::metrics::{Metrics, Taken};
 use self::signing_key::PrivateKey;
 use crate::accounts::FactorPolicy;
 use crate::context::Context;
@@ -176,6 +178,7 @@ struct Inner {
     policy: FactorPolicy,
     /// Of access tokens by the hash of their text: verified, but perhaps expired or revoked since.
     verified: Cache<[u8; 32], Arc<AccessToken>>,
+    metrics: Metrics,
 }
 
 impl Oauth {
@@ -198,8 +201,10 @@ impl Oauth {
             proofs: Proofs::new(&*context.entropy)?,
             policy,
             verified: Cache::new(VERIFIED_MAX),
+            metrics: Metrics::new(),
             config,
         }));
+        metrics::tell_key_ages(&oauth.0);
         let for_actor = oauth.clone();
         let (child, _) = Child::new("oauth", &context.node, move || {
             (KeysActor { oauth: for_actor.clone(), keys: keys.clone() }, ())
@@ -246,7 +251,11 @@ impl Oauth {
     /// When there is no such key.
     pub async fn revoke_key(&self, kid: &str) -> Result<bool, OauthError> {
         let command = agreed::Command::Revoke { kid: kid.to_owned() };
-        Ok(self.propose(oauth::Command::SigningKey(command)).await? == Outcome::Done)
+        let is_revoked = self.propose(oauth::Command::SigningKey(command)).await? == Outcome::Done;
+        if is_revoked {
+            self.0.metrics.revoked(Taken::SigningKey);
+        }
+        Ok(is_revoked)
     }
 
     /// Whether somebody who has shown `methods` has shown less than the policy asks of them.

@@ -1,7 +1,9 @@
 //! Clients that register themselves (RFC 7591), look after their registration (RFC 7592), and clients that people make.
 
 use serde_json::{Map, Value, json};
+use twinmcp_cluster::Behalf;
 use twinmcp_storage::api_keys::SecretHash;
+use twinmcp_storage::audit::Actor;
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::command::Outcome;
 use twinmcp_storage::ids::AccountId;
@@ -35,6 +37,10 @@ impl Oauth {
     /// When clients may not register themselves, there are too many, or its facts cannot be.
     #[tracing::instrument(name = "oauth.register", skip_all)]
     pub async fn register(&self, metadata: &Value) -> Result<Registered, OauthError> {
+        self.0.metrics.timed("register", self.registered(metadata)).await
+    }
+
+    async fn registered(&self, metadata: &Value) -> Result<Registered, OauthError> {
         if !self.registers() {
             let description = "Clients do not register themselves here; ask an operator for one.";
             return Err(Refused::new(ErrorCode::AccessDenied, description).into());
@@ -174,7 +180,8 @@ impl Oauth {
         };
         let client = Client { authentication, ..client };
         self.check(&client)?;
-        self.propose(oauth::Command::Client(agreed::Command::Change(client))).await?;
+        let change = self.propose(oauth::Command::Client(agreed::Command::Change(client)));
+        Behalf::current().shown_to_be(by_itself(id)).scope(change).await?;
         self.registration(id, token)
     }
 
@@ -184,7 +191,8 @@ impl Oauth {
     /// As [`Self::registration`].
     pub async fn end_registration(&self, id: &str, token: &str) -> Result<(), OauthError> {
         self.registration(id, token)?;
-        self.propose(oauth::Command::Client(agreed::Command::Remove { id: id.to_owned() })).await?;
+        let remove = self.propose(oauth::Command::Client(agreed::Command::Remove { id: id.to_owned() }));
+        Behalf::current().shown_to_be(by_itself(id)).scope(remove).await?;
         Ok(())
     }
 
@@ -212,6 +220,32 @@ impl Oauth {
         }
         let command = agreed::Command::Remove { id: id.to_owned() };
         Ok(self.propose(oauth::Command::Client(command)).await? == Outcome::Done)
+    }
+
+    /// Gives a client of an account, or anybody's, another secret; the one before is refused from now on. Nothing when there is no such
+    /// client.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidClientMetadata`] for a client that has no secret; when the others cannot be told.
+    pub async fn replace_secret(
+        &self,
+        account: Option<&AccountId>,
+        id: &str,
+    ) -> Result<Option<Registered>, OauthError> {
+        let is_theirs =
+            |client: &Client| account.is_none_or(|account| client.owner == Owner::Account(account.clone()));
+        let Some(before) = self.kept(id)?.filter(is_theirs) else { return Ok(None) };
+        if !matches!(before.authentication, Authentication::Secret(_)) {
+            return Err(
+                invalid("This client does not send a secret: make another client in its place.").into()
+            );
+        }
+        let secret = self.0.issuer.random()?;
+        let client = Client { authentication: Authentication::Secret(SecretHash::of(&secret)), ..before };
+        match self.propose(oauth::Command::Client(agreed::Command::Change(client.clone()))).await? {
+            Outcome::Done => Ok(Some(Registered { client, secret: Some(secret), registration_token: None })),
+            _ => Ok(None),
+        }
     }
 }
 
@@ -243,6 +277,11 @@ impl Registered {
         }
         metadata
     }
+}
+
+/// A client that has shown who it is, for the audit log.
+pub(super) fn by_itself(id: &str) -> Actor {
+    Actor::Client { id: id.to_owned(), account: None }
 }
 
 fn invalid(description: impl Into<String>) -> Refused {

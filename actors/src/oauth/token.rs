@@ -21,6 +21,7 @@ use super::clients::{self, GRANT_TYPES};
 use super::dpop::{ProofError, Proven};
 use super::error::{ErrorCode, OauthError, Refused};
 use super::keys::Purpose;
+use super::metrics::{Call, Taken};
 use super::{Oauth, Params, authorize, millis};
 
 /// Letters of a code verifier, at least and at most (RFC 7636, 4.1).
@@ -65,6 +66,16 @@ impl Oauth {
     /// # Errors
     /// What is wrong with the request, or why the node cannot do it.
     pub async fn token(&self, request: TokenRequest<'_>) -> Result<Tokens, OauthError> {
+        let mut call = self.0.metrics.begin("token");
+        let given = self.give(request, &mut call).await;
+        if let Ok(tokens) = &given {
+            call.issued(tokens);
+        }
+        call.end(&given);
+        given
+    }
+
+    async fn give(&self, request: TokenRequest<'_>, call: &mut Call<'_>) -> Result<Tokens, OauthError> {
         let params = Params::parse(request.form)?;
         let named = params.need("grant_type")?;
         let Some(grant) = GRANT_TYPES.iter().copied().find(|grant| clients::name(*grant) == named) else {
@@ -73,6 +84,7 @@ impl Oauth {
                 format!("There is no grant type '{named}' here; there are: {}.", known.join(", "));
             return Err(Refused::new(ErrorCode::UnsupportedGrantType, description).into());
         };
+        call.about(grant);
         let client = self.authenticated(&params, request.authorization).await?;
         clients::may(&client, grant)?;
         self.0.issuer.ready(self.algorithm(&client)).await?;
@@ -123,6 +135,7 @@ impl Oauth {
             Outcome::Done => {}
             Outcome::Burnt => {
                 tracing::warn!(client_id = client.id, "an authorization code was shown twice or wrongly");
+                self.0.metrics.revoked(Taken::CodeReuse);
                 return Err(unknown().into());
             }
             _ => return Err(unknown().into()),
@@ -170,6 +183,7 @@ impl Oauth {
             }
             Outcome::Burnt => {
                 tracing::warn!(client_id = client.id, "a refresh token came back: its family has ended");
+                self.0.metrics.revoked(Taken::RefreshReuse);
                 return Err(unknown().into());
             }
             _ => return Err(unknown().into()),

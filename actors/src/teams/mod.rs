@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tracing::instrument;
-use twinmcp_cluster::Cluster;
+use twinmcp_cluster::{Behalf, Cluster};
 use twinmcp_storage::accounts::{self, Email};
 use twinmcp_storage::api_keys::{self, ApiKey};
 use twinmcp_storage::clock::{Clock, Entropy, Timestamp};
@@ -243,7 +243,8 @@ impl Teams {
     }
 
     async fn change(&self, command: teams::Command) -> Result<Outcome, TeamsError> {
-        self.slot.call(REPLY_DEADLINE, |reply| Message::Change { command, reply }).await?
+        let behalf = Behalf::current();
+        self.slot.call(REPLY_DEADLINE, |reply| Message::Change { command, behalf, reply }).await?
     }
 }
 
@@ -326,7 +327,7 @@ impl Owner {
 }
 
 enum Message {
-    Change { command: teams::Command, reply: RpcReplyPort<Result<Outcome, TeamsError>> },
+    Change { command: teams::Command, behalf: Behalf, reply: RpcReplyPort<Result<Outcome, TeamsError>> },
 }
 
 #[derive(Clone)]
@@ -351,8 +352,8 @@ impl Actor for TeamsActor {
     ) -> Result<(), ActorProcessingErr> {
         let actor = self.clone();
         match message {
-            Message::Change { command, reply } => {
-                answer_when_done(reply, async move { actor.change(command).await })
+            Message::Change { command, behalf, reply } => {
+                answer_when_done(reply, behalf.scope(async move { actor.change(command).await }))
             }
         }
         Ok(())

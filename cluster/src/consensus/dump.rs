@@ -110,6 +110,10 @@ pub(super) fn write<E: From<StorageError>>(
 ) -> Result<(), E> {
     out(&[FORMAT])?;
     for &space in Keyspace::STATE {
+        // A build of before may not know it, and can do without what is empty.
+        if state.scan(space, &[], None, 1)?.is_empty() {
+            continue;
+        }
         let name = space.name().as_bytes();
         out(&[MORE, u8::try_from(name.len()).unwrap_or(u8::MAX)])?;
         out(name)?;

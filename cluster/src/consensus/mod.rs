@@ -174,6 +174,8 @@ impl Consensus {
         };
         let proposer = Proposer {
             group: config.group_id,
+            node: config.node_id.0,
+            audit_keep: config.audit_keep,
             raft: raft.clone(),
             queue: Arc::clone(&queue),
             numbers: Arc::new(Numbers::new(config.node_id.0, opened.boot)),
@@ -209,7 +211,7 @@ impl Consensus {
 
     pub(crate) async fn propose(
         &self,
-        command: &Command,
+        command: Command,
         deadline: Duration,
     ) -> Result<Applied, ClusterError> {
         self.proposer.propose(command, deadline).await

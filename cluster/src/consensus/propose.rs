@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::Instant;
-use twinmcp_storage::command::Command;
+use twinmcp_storage::audit::{Audited, Keep};
+use twinmcp_storage::command::{AUDIT_VERSION, Command};
 use twinmcp_storage::record;
 
 use super::apply::Applier;
@@ -17,6 +18,7 @@ use super::queue::{Queue, stopped};
 use super::requests::{Numbers, Request};
 use super::start::REQUESTS_VERSION;
 use super::types::Raft;
+use crate::behalf::Behalf;
 use crate::error::ClusterError;
 use crate::handle::Applied;
 use crate::metrics::Metrics;
@@ -32,6 +34,8 @@ const PAUSE_MAX: Duration = Duration::from_millis(160);
 /// Proposes for this node.
 pub(super) struct Proposer {
     pub(super) group: GroupId,
+    pub(super) node: u64,
+    pub(super) audit_keep: Keep,
     pub(super) raft: Raft,
     pub(super) queue: Arc<Queue>,
     pub(super) numbers: Arc<Numbers>,
@@ -64,7 +68,7 @@ pub(super) fn leader(raft: &Raft) -> Leader {
 
 impl Proposer {
     /// Proposes one command and waits until it is applied here, or `deadline`.
-    pub(super) async fn propose(&self, command: &Command, deadline: Duration) -> Result<Applied> {
+    pub(super) async fn propose(&self, command: Command, deadline: Duration) -> Result<Applied> {
         let answered = self.try_propose(command, Instant::now() + deadline).await;
         if let Err(error) = &answered {
             self.metrics.refused(reason(error));
@@ -72,7 +76,7 @@ impl Proposer {
         answered
     }
 
-    async fn try_propose(&self, command: &Command, until: Instant) -> Result<Applied> {
+    async fn try_propose(&self, command: Command, until: Instant) -> Result<Applied> {
         // A node that applies nothing any more could show its caller nothing of what it changed.
         if let Some(reason) = self.health.failure() {
             return Err(ClusterError::Failed { reason: reason.to_owned() });
@@ -81,7 +85,7 @@ impl Proposer {
         if agreed < needed {
             return Err(ClusterError::TooOld { needed, agreed });
         }
-        let command = record::encode(command).map_err(ClusterError::Storage)?;
+        let command = record::encode(&self.audited(command, agreed)).map_err(ClusterError::Storage)?;
         let number = self.numbers.take();
         let mut pause = PAUSE_MIN;
         // What the caller is told when time is over: whether it may still take effect.
@@ -124,6 +128,16 @@ impl Proposer {
             }
             pause = (pause * 2).min(PAUSE_MAX);
         }
+    }
+
+    /// The command with who is behind it, once every node can read that.
+    fn audited(&self, command: Command, agreed: u32) -> Command {
+        if agreed < AUDIT_VERSION || !command.is_audited() {
+            return command;
+        }
+        let by = Behalf::current().by(self.node);
+        let (node, keep) = (self.node, self.audit_keep);
+        Command::Audited(Box::new(Audited { command, by, node, keep }))
     }
 
     /// Asks the leader, then waits until what it did can be read here too.

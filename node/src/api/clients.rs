@@ -62,6 +62,18 @@ impl ClientMade {
 }
 
 #[derive(ApiResponse)]
+pub(crate) enum SecretReplaced {
+    /// The client, with its new secret, which is shown this once.
+    #[oai(status = 200)]
+    Client(
+        Json<Value>,
+        /// Always `no-store`.
+        #[oai(header = "Cache-Control")]
+        String,
+    ),
+}
+
+#[derive(ApiResponse)]
 pub(crate) enum ClientRemoved {
     /// It gets no tokens any more; those it has live until they expire.
     #[oai(status = 204)]
@@ -102,6 +114,26 @@ impl ClientsApi {
         Ok(Json(ClientList::of(shown)))
     }
 
+    /// Replaces a client's secret.
+    ///
+    /// The answer has the new one, which is shown this once; the one before is refused from now on. One of your clients; with the scope
+    /// `admin` anybody's. 400 for a client without a secret. Needs `keys:write`.
+    #[oai(path = "/:id/secret", method = "post", operation_id = "replace_client_secret")]
+    async fn replace_secret(
+        &self,
+        caller: Caller,
+        /// The client.
+        #[oai(example = "example_id")]
+        id: Path<String>,
+    ) -> Result<SecretReplaced, ApiError> {
+        caller.may(Scope::KeysWrite)?;
+        let account = (!caller.has(Scope::Admin)).then(|| caller.account());
+        match self.oauth.replace_secret(account, &id).await? {
+            Some(client) => Ok(SecretReplaced::Client(Json(client.metadata()), "no-store".to_owned())),
+            None => Err(unknown(&id)),
+        }
+    }
+
     /// Removes a client.
     ///
     /// One of yours; with the scope `admin` anybody's. Needs `keys:write`.
@@ -118,9 +150,13 @@ impl ClientsApi {
         if self.oauth.remove_client(account, &id).await? {
             return Ok(ClientRemoved::Done);
         }
-        let message = format!("There is no client `{}` of yours.", id.0);
-        Err(ApiError::new(StatusCode::NOT_FOUND, "client_not_found", message))
+        Err(unknown(&id))
     }
+}
+
+fn unknown(id: &str) -> ApiError {
+    let message = format!("There is no client `{id}` of yours.");
+    ApiError::new(StatusCode::NOT_FOUND, "client_not_found", message)
 }
 
 pub(super) fn example_id() -> String {

@@ -12,9 +12,11 @@ use poem_openapi::payload::{Binary, Json};
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use tokio::sync::mpsc;
+use twinmcp_actors::Audit;
 use twinmcp_cluster::{
     Cluster, ClusterError, ClusterStatus, MemberStatus, NodeId, NodeReport, TokenError, VoterChoice,
 };
+use twinmcp_storage::audit::{Action, Event, Kind};
 use twinmcp_storage::clock::{Clock, Entropy};
 use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::members::{self, Node, NodeFacts};
@@ -205,6 +207,7 @@ pub(crate) enum Changed {
 /// `/api/cluster`.
 pub(crate) struct ClusterApi {
     pub(crate) cluster: Cluster,
+    pub(crate) audit: Audit,
     pub(crate) backroom: Arc<NodeBackroom>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) name: String,
@@ -278,6 +281,7 @@ impl ClusterApi {
         caller.may(Scope::Admin)?;
         let choice = if force.0 == Some(true) { VoterChoice::Forced } else { VoterChoice::Safe };
         self.cluster.promote(NodeId(id.0), choice).await?;
+        self.audit.note(Event::new(Action::MemberPromoted, Kind::Member, id.0)).await?;
         Ok(Changed::Done)
     }
 
@@ -294,6 +298,7 @@ impl ClusterApi {
     ) -> Result<Changed, ApiError> {
         caller.may(Scope::Admin)?;
         self.cluster.demote(NodeId(id.0)).await?;
+        self.audit.note(Event::new(Action::MemberDemoted, Kind::Member, id.0)).await?;
         Ok(Changed::Done)
     }
 
@@ -370,6 +375,8 @@ impl ClusterApi {
         bundles: Query<Option<bool>>,
     ) -> Result<BackupStream, ApiError> {
         caller.may(Scope::Admin)?;
+        let taken = Event::new(Action::BackupTaken, Kind::Cluster, self.cluster.status().cluster_id);
+        self.audit.note(taken).await?;
         self.cluster.linearize(LINEARIZE_DEADLINE).await?;
         let (pieces, receiver) = mpsc::channel::<io::Result<Bytes>>(BACKUP_PIECES_AHEAD);
         let cluster = self.cluster.clone();
@@ -396,6 +403,9 @@ impl ClusterApi {
     async fn upgrade(&self, caller: Caller) -> Result<Changed, ApiError> {
         caller.may(Scope::Admin)?;
         self.cluster.upgrade(REPORT_DEADLINE).await?;
+        let status = self.cluster.status();
+        let upgraded = Event::new(Action::ClusterUpgraded, Kind::Cluster, status.cluster_id);
+        self.audit.note(upgraded.with("version", status.version)).await?;
         Ok(Changed::Done)
     }
 }

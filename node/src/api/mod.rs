@@ -8,6 +8,7 @@ mod add;
 mod answer;
 mod api_keys;
 mod apps;
+pub(crate) mod audit;
 mod auth;
 mod body;
 mod catalogue;
@@ -46,6 +47,7 @@ pub(crate) use self::add::{AddApi, FORMS_AT_ONCE_MAX};
 pub(crate) use self::answer::{docs_text, libraries_text, marks};
 pub(crate) use self::api_keys::ApiKeysApi;
 pub(crate) use self::apps::AppsApi;
+pub(crate) use self::audit::AuditApi;
 pub(crate) use self::auth::{AuthApi, MfaApi};
 pub(crate) use self::catalogue::CatalogueApi;
 pub(crate) use self::clients::ClientsApi;
@@ -88,6 +90,9 @@ pub(crate) enum Tag {
     People,
     /// Accounts that several people share.
     Teams,
+    /// What happened, and who did it.
+    #[oai(rename = "Audit log")]
+    Audit,
     /// Who takes part, and the operators' verbs.
     Cluster,
     /// How the node is.
@@ -105,6 +110,7 @@ pub(crate) type IdentityApis = (
     SigningKeysApi,
     TeamsApi,
     TeamBelongingsApi,
+    AuditApi,
 );
 
 /// Every endpoint of the document.

@@ -5,9 +5,11 @@
 
 mod account;
 mod admin;
+mod audit;
 mod backup;
 mod bases;
 mod client;
+mod clients;
 mod cluster;
 mod index;
 mod library;
@@ -94,9 +96,15 @@ enum AdminCommand {
     /// Let people in, list them and keep them out
     #[command(subcommand, arg_required_else_help = true)]
     Account(account::AccountCommand),
+    /// Make, list and remove OAuth clients; replace their secrets
+    #[command(subcommand, arg_required_else_help = true)]
+    Client(clients::ClientCommand),
     /// Make, list and revoke API keys
     #[command(subcommand, arg_required_else_help = true)]
     Key(admin::KeyCommand),
+    /// Read, export and verify the audit log
+    #[command(subcommand, arg_required_else_help = true)]
+    Audit(audit::AuditCommand),
     /// Load the catalogue; list, describe and remove libraries
     #[command(subcommand, arg_required_else_help = true)]
     Library(library::LibraryCommand),
@@ -163,6 +171,8 @@ fn dispatch(command: Command) -> Result<(), CliError> {
         Command::Mcp(args) => block_on(mcp::run(args)),
         Command::Admin(AdminCommand::Account(command)) => block_on(account::account(command)),
         Command::Admin(AdminCommand::Key(command)) => block_on(admin::key(command)),
+        Command::Admin(AdminCommand::Audit(command)) => block_on(audit::audit(command)),
+        Command::Admin(AdminCommand::Client(command)) => block_on(clients::client(command)),
         Command::Admin(AdminCommand::Library(command)) => block_on(library::library(command)),
         Command::Backup(args) => block_on(backup::backup(args)),
         Command::Restore(args) => backup::restore(&args),

@@ -407,6 +407,11 @@ impl Config {
         let password = mail.user.is_empty() == mail.password_file.as_os_str().is_empty();
         require(password, "mail", "password_file", "must be set together with `mail.user`");
 
+        let audit = &self.audit;
+        let entries = (1_000..=10_000_000).contains(&audit.entries_max);
+        require(entries, "audit", "entries_max", "must be 1000 to 10000000");
+        require((1..=36_600).contains(&audit.days_max), "audit", "days_max", "must be 1 to 36600 days");
+
         let telemetry = &self.telemetry;
         let filter = tracing_subscriber::EnvFilter::try_new(&telemetry.log).is_ok();
         require(filter, "telemetry", "log", "must be a level (error, warn, info, debug, trace) or a filter");

@@ -495,8 +495,20 @@ config! {
     mail: MailConfig,
     /// Section `oauth`.
     oauth: OauthConfig,
+    /// Section `audit`.
+    audit: AuditConfig,
     /// Section `telemetry`.
     telemetry: TelemetryConfig,
+}
+
+section! {
+    /// How much of the audit log is kept. It is agreed state, so every node has all of it.
+    AuditConfig = "audit" {
+        /// Events; each takes about 400 bytes. One more lets the oldest go.
+        entries_max: u64 = 100_000,
+        /// Days after which an event goes.
+        days_max: u64 = 400,
+    }
 }
 
 section! {

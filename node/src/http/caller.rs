@@ -13,6 +13,7 @@ use twinmcp_actors::accounts::{Owner, SignedIn};
 use twinmcp_actors::oauth::AccessToken;
 use twinmcp_actors::usage::Asker;
 use twinmcp_storage::api_keys::ApiKey;
+use twinmcp_storage::audit::Actor;
 use twinmcp_storage::ids::AccountId;
 use twinmcp_storage::scope::Scope;
 
@@ -133,6 +134,17 @@ impl Caller {
             Shown::Key(key) => &key.account,
             Shown::Token(token) => token.account(),
             Shown::Session(signed_in) => &signed_in.account,
+        }
+    }
+
+    /// Who it is, for the audit log.
+    pub(crate) fn actor(&self) -> Actor {
+        match &self.shown {
+            Shown::Key(key) => Actor::Key { id: key.id.clone(), account: key.account.clone() },
+            Shown::Session(signed_in) => Actor::Person(signed_in.account.clone()),
+            Shown::Token(token) => {
+                Actor::Client { id: token.client.clone(), account: Some(token.account().clone()) }
+            }
         }
     }
 

@@ -37,7 +37,9 @@ use twinmcp_actors::accounts::{AccountsError, SignedIn};
 use twinmcp_actors::api_keys::VerifyError;
 use twinmcp_actors::oauth::{AccessToken, AdmitError, Assurance, ShownToken, looks_like_access_token};
 use twinmcp_actors::usage::{Decision, LimitKey, Limits};
+use twinmcp_cluster::Behalf;
 use twinmcp_storage::api_keys::ApiKey;
+use twinmcp_storage::audit::Actor;
 use twinmcp_storage::clock::{Clock, Entropy};
 
 use self::caller::Withheld;
@@ -178,7 +180,7 @@ impl<E: Endpoint> Front<E> {
     }
 
     /// Everything that may refuse a request, then the request itself.
-    async fn admit(&self, request: Request, class: Class) -> Outcome {
+    async fn admit(&self, request: Request, class: Class, id: &str) -> Outcome {
         if let Err(refused) = self.check_head(&request) {
             return refused.into();
         }
@@ -229,7 +231,7 @@ impl<E: Endpoint> Front<E> {
                 }
             }
         }
-        Outcome { result: self.forward(request, class, sender).await, decision }
+        Outcome { result: self.forward(request, (class, id), sender).await, decision }
     }
 
     /// Refuses what hyper has read but is longer than anybody needs.
@@ -334,16 +336,19 @@ impl<E: Endpoint> Front<E> {
     async fn forward(
         &self,
         mut request: Request,
-        class: Class,
+        (class, id): (Class, &str),
         Sender { caller, withheld, signed_in }: Sender,
     ) -> Result<Response, ApiError> {
         let http = &self.config.http;
         let asker = asker::of(request.uri().path(), request.headers(), caller.as_ref(), address_of(&request));
+        let mut actor = caller.as_ref().map(Caller::actor);
         let anonymous_reads = self.config.anonymous_reads;
         request.extensions_mut().insert(Identity { caller, withheld, anonymous_reads, asker });
         if let Some(signed_in) = signed_in {
+            actor.get_or_insert_with(|| Actor::Person(signed_in.account.clone()));
             Session::put(&mut request, signed_in);
         }
+        let behalf = Behalf::of(actor.unwrap_or(Actor::Nobody), address_of(&request), id);
         // hyper leaves the body out of an answer to HEAD.
         if request.method() == Method::HEAD {
             request.set_method(Method::GET);
@@ -361,7 +366,7 @@ impl<E: Endpoint> Front<E> {
             }
             self.inner.call(request).await.map(IntoResponse::into_response)
         };
-        let caught = AssertUnwindSafe(work).catch_unwind();
+        let caught = AssertUnwindSafe(behalf.scope(work)).catch_unwind();
         match tokio::time::timeout(Duration::from_millis(deadline_ms), caught).await {
             Ok(Ok(Ok(response))) => Ok(response),
             Ok(Ok(Err(error))) => {
@@ -451,7 +456,7 @@ impl<E: Endpoint> Endpoint for Front<E> {
         let origin = request.headers().get(header::ORIGIN).cloned();
         let is_http1 = request.version() <= Version::HTTP_11;
 
-        let Outcome { result, decision } = self.admit(request, class).instrument(span.clone()).await;
+        let Outcome { result, decision } = self.admit(request, class, &id).instrument(span.clone()).await;
         let _entered = span.enter();
         let mut error = None;
         let mut foreign = false;

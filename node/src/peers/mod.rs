@@ -21,6 +21,7 @@ use twinmcp_cluster::{
     Admission, AuthorityError, Cluster, ClusterConfig, ClusterError, ClusterId, ClusterKeys, Desk, JoinError,
     NodeId, Survivor, Trust,
 };
+use twinmcp_storage::audit::Keep;
 use twinmcp_storage::clock::{Clock, Entropy, SystemEntropy, Timestamp};
 use twinmcp_storage::engine::{Engine, Reader, StorageError};
 use twinmcp_storage::members::{self, NodeFacts};
@@ -188,6 +189,10 @@ impl Place {
             election_max_ms: cluster.election_max_ms,
             // Shorter than the longest silence of a leader would close connections that are only slow.
             silence_timeout: Duration::from_millis(2 * cluster.election_max_ms),
+            audit_keep: Keep {
+                entries_max: config.audit.entries_max,
+                age_ms_max: config.audit.days_max * 24 * 3600 * 1000,
+            },
             ..ClusterConfig::default()
         }
     }

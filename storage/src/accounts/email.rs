@@ -24,6 +24,12 @@ impl Email {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Enough of it for an operator to know whom they meant: `a***@example.org`.
+    pub fn masked(&self) -> String {
+        let (local, domain) = self.0.split_once('@').unwrap_or_default();
+        format!("{}***@{domain}", local.get(..1).unwrap_or_default())
+    }
 }
 
 impl FromStr for Email {
@@ -104,6 +110,7 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Email>().ok().as_ref().map(Email::as_str), parsed, "{text}");
         }
+        assert_eq!("ada@example.org".parse::<Email>().unwrap().masked(), "a***@example.org");
         assert!(format!("{}@example.org", "a".repeat(65)).parse::<Email>().is_err());
         assert!(format!("a@{}.org", "a.".repeat(130)).parse::<Email>().is_err());
     }

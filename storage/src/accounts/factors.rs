@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::people::{self, Person, person};
 use super::sessions::{self, Method};
 use crate::api_keys::SecretHash;
+use crate::audit::{Action, Actor};
 use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
@@ -151,6 +152,8 @@ pub(super) fn apply(
             }
             let totp = Totp { sealed: sealed.clone(), added_at: at, last_step: *step, used_at: at };
             let after = Factors { totp: Some(totp), ..before.clone() };
+            let added = people::about(Action::FactorAdded, account).with("factor", "totp");
+            transaction.note(added);
             add(transaction, at, person, (before, after), (renewal, Method::OneTimeCode), backup_codes)
         }
         Command::MakeBackupCodes { account, generation, backup_codes } => {
@@ -164,6 +167,7 @@ pub(super) fn apply(
             }
             factors.backup_codes = backup_codes.clone();
             factors.backup_codes_made_at = Some(at);
+            transaction.note(people::about(Action::BackupCodesMade, account));
             change(transaction, person, &factors)
         }
         Command::Remove { account, generation, which } => {
@@ -178,6 +182,7 @@ pub(super) fn apply(
             if !was_there {
                 return Ok(Outcome::NotFound);
             }
+            transaction.note(people::about(Action::FactorRemoved, account).with("factor", "totp"));
             change(transaction, person, &factors)
         }
         Command::Reset { account } => {
@@ -187,6 +192,7 @@ pub(super) fn apply(
             }
             sessions::end_all(transaction, at, account, None)?;
             grant::revoke_all(transaction, at, account, None)?;
+            transaction.note(people::about(Action::FactorsReset, account));
             change(transaction, person, &Factors::default())
         }
     }
@@ -263,6 +269,10 @@ pub(super) fn spend(
         },
         Some(Proof::BackupCode { hash }) => {
             let place = factors.backup_codes.iter().position(|code| code == hash);
+            if place.is_some() {
+                let used = people::about(Action::BackupCodeUsed, account);
+                transaction.note(used.by(Actor::Person(account.clone())));
+            }
             place.map(|place| factors.backup_codes.remove(place)).is_some()
         }
     };

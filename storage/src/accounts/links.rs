@@ -10,6 +10,7 @@ use super::people::{self, PasswordHash, PersonAdded, person};
 use super::shelf;
 use super::tries::{self, Who};
 use crate::api_keys::SecretHash;
+use crate::audit::{Action, Event, Kind};
 use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
@@ -156,6 +157,11 @@ fn make(
     transaction.put(Keyspace::Accounts, whose_key(&whose), &links)?;
     transaction.put(Keyspace::Accounts, key(secret_hash), &Link { purpose: purpose.clone(), expires_at })?;
     shelf::put(transaction, "links", key(secret_hash), LINKS_MAX)?;
+    if let Purpose::SignUp { email, .. } = purpose {
+        // Nobody has this address yet, so it is named as wrong passwords for it are.
+        let invited = Event::new(Action::AccountInvited, Kind::Name, Who::email(email));
+        transaction.note(invited.with("email", email.masked()));
+    }
     // What lists the links of an e-mail that nobody ever has would stay.
     if matches!(purpose, Purpose::SignUp { .. }) && links.hashes.len() == 1 {
         shelf::put(transaction, "sign-ups", whose_key(&whose), LINKS_MAX)?;
@@ -189,6 +195,7 @@ fn used(
                 // Who can read the mail has shown that it is theirs.
                 person.verified_at = person.verified_at.or(Some(at));
                 tries::forget(transaction, &Who::email(&person.email))?;
+                transaction.note(people::about(Action::PasswordReset, account));
                 people::set_password(transaction, at, person, password.clone(), None)
             }
             None => Ok(Outcome::NotFound),

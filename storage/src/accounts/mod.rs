@@ -21,6 +21,7 @@ mod upstream;
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::{Action, Event, Kind};
 use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
@@ -37,12 +38,12 @@ pub use self::people::{
     Command as PersonCommand, PasswordHash, Person, PersonAdded, by_email, people, person,
 };
 pub use self::sessions::{
-    Command as SessionCommand, Method, Ring, SESSIONS_PER_ACCOUNT_MAX, Session, SignIn, Which, session,
-    sessions,
+    Command as SessionCommand, Method, Ring, SESSIONS_PER_ACCOUNT_MAX, Session, SignIn, Which, every_session,
+    session, sessions,
 };
 #[cfg(test)]
 pub(crate) use self::shelf::Shelf;
-pub use self::tries::{Command as TryCommand, TRIES_MAX, Tries, Who, tries};
+pub use self::tries::{Command as TryCommand, TRIES_MAX, Tried, Tries, Who, tries};
 pub use self::upstream::{
     Command as UpstreamCommand, IDENTITIES_EACH_MAX, Identities, Identity, SUBJECT_BYTES_MAX, Subject,
     UpstreamSession, identities, identity,
@@ -102,6 +103,7 @@ pub(crate) fn apply(
                 return Ok(Outcome::AlreadyExists);
             }
             put(transaction, &Account { id: id.clone(), name: name.clone(), created_at: at })?;
+            transaction.note(Event::new(Action::AccountMade, Kind::Account, id));
             Ok(Outcome::Done)
         }
         Command::Person(command) => people::apply(transaction, at, command),

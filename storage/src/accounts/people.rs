@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::email::Email;
 use super::{Account, factors, links, sessions, upstream};
 use crate::api_keys;
+use crate::audit::{Action, Event, Kind};
 use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
@@ -143,11 +144,18 @@ pub(super) fn apply(
         Command::SetPassword { account, generation, password, keep } => match person(transaction, account)? {
             None => Ok(Outcome::NotFound),
             Some(person) if person.generation != *generation => Ok(Outcome::Stale),
-            Some(person) => set_password(transaction, at, person, password.clone(), keep.as_ref()),
+            Some(person) => {
+                transaction.note(about(Action::PasswordChanged, account));
+                set_password(transaction, at, person, password.clone(), keep.as_ref())
+            }
         },
         Command::Manage { account, is_disabled, is_operator } => {
             let Some(mut person) = person(transaction, account)? else { return Ok(Outcome::NotFound) };
             if let Some(is_disabled) = is_disabled {
+                if *is_disabled != person.disabled_at.is_some() {
+                    let action = if *is_disabled { Action::AccountDisabled } else { Action::AccountEnabled };
+                    transaction.note(about(action, account));
+                }
                 person.disabled_at = is_disabled.then(|| person.disabled_at.unwrap_or(at));
                 if *is_disabled {
                     sessions::end_all(transaction, at, account, None)?;
@@ -160,7 +168,13 @@ pub(super) fn apply(
                 // What an operator allowed may be what only operators may.
                 grant::revoke_all(transaction, at, account, None)?;
             }
-            person.is_operator = is_operator.unwrap_or(person.is_operator);
+            if let Some(is_operator) = is_operator
+                && *is_operator != person.is_operator
+            {
+                let action = if *is_operator { Action::OperatorMade } else { Action::OperatorUnmade };
+                transaction.note(about(action, account));
+                person.is_operator = *is_operator;
+            }
             put(transaction, &person)?;
             Ok(Outcome::Done)
         }
@@ -179,6 +193,7 @@ pub(super) fn apply(
                 transaction.remove(Keyspace::Accounts, email_key(&person.email));
                 transaction.remove(Keyspace::Accounts, key(account));
                 super::remove(transaction, account);
+                transaction.note(about(Action::AccountDeleted, account));
                 Ok(Outcome::Done)
             }
         },
@@ -225,7 +240,16 @@ pub(super) fn add(
         disabled_at: None,
     };
     put(transaction, &person)?;
+    transaction.note(about(Action::AccountMade, &added.account));
+    if added.is_operator {
+        transaction.note(about(Action::OperatorMade, &added.account));
+    }
     Ok(Outcome::Done)
+}
+
+/// Something that was done to an account.
+pub(super) fn about(action: Action, account: &AccountId) -> Event {
+    Event::new(action, Kind::Account, account)
 }
 
 /// Sets a password: every link is forgotten, and every session but `keep` ended.
@@ -264,6 +288,7 @@ pub(super) fn set_email(
     renew(transaction, &mut person)?;
     person.verified_at = Some(at);
     put(transaction, &person)?;
+    transaction.note(about(Action::EmailChanged, &person.account));
     Ok(Outcome::Done)
 }
 

@@ -7,6 +7,7 @@ use super::people::{self, PasswordHash, person};
 use super::tries::{self, Who};
 use super::upstream::{self, UpstreamSession};
 use crate::api_keys::SecretHash;
+use crate::audit::{Action, Actor, Event, Kind};
 use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
@@ -15,6 +16,8 @@ use crate::oauth::{grant, logout};
 use crate::record::Record;
 use crate::transaction::{self, Transaction};
 
+/// Sessions read from the engine at once.
+const SESSIONS_READ: usize = 256;
 /// Sessions one account may have; one more ends the oldest.
 pub const SESSIONS_PER_ACCOUNT_MAX: usize = 20;
 
@@ -235,12 +238,18 @@ fn begin(
         }
         None => sign_in.id.clone(),
     };
+    let methods: Vec<_> = sign_in.methods.iter().map(|method| method.amr()).collect();
+    let begun = Event::new(Action::SessionBegun, Kind::Session, &id).of(&sign_in.account);
+    let begun = begun.by(Actor::Person(sign_in.account.clone()));
+    transaction.note(begun.with("methods", methods.join(" ")));
     let mut ring = ring(transaction, &sign_in.account)?;
     ring.sessions.retain(|(other, _)| *other != id);
     while ring.sessions.len() >= SESSIONS_PER_ACCOUNT_MAX {
         let (id, hash) = ring.sessions.remove(0);
         transaction.remove(Keyspace::Accounts, key(&hash));
         logout::session_ended(transaction, at, &sign_in.account, id.as_str())?;
+        let ended = Event::new(Action::SessionEnded, Kind::Session, id).of(&sign_in.account);
+        transaction.note(ended.with("why", "there were too many"));
     }
     ring.sessions.push((id.clone(), sign_in.secret_hash));
     transaction.put(Keyspace::Accounts, ring_key(&sign_in.account), &ring)?;
@@ -328,6 +337,11 @@ pub(super) fn end(
         transaction.remove(Keyspace::Accounts, key(hash));
         logout::session_ended(transaction, at, account, id.as_str())?;
     }
+    let noted = match ended.as_slice() {
+        [(id, _)] => Event::new(Action::SessionEnded, Kind::Session, id).of(account),
+        all => people::about(Action::SessionEnded, account).times(all.len() as u64),
+    };
+    transaction.note(noted);
     let is_ended = |session: &str| ended.iter().any(|(id, _)| id.as_str() == session);
     grant::end_with_sessions(transaction, at, account, is_ended)?;
     if ring.sessions.is_empty() {
@@ -356,6 +370,28 @@ pub fn session(
     secret_hash: &SecretHash,
 ) -> Result<Option<Session>, StorageError> {
     transaction::get(reader, Keyspace::Accounts, &key(secret_hash))
+}
+
+/// Shows every session to `see`, also those that have expired; `limit` at most.
+pub fn every_session(
+    reader: &(impl Reader + ?Sized),
+    limit: usize,
+    mut see: impl FnMut(Session),
+) -> Result<(), StorageError> {
+    let (mut after, mut left): (Option<Vec<u8>>, usize) = (None, limit);
+    while left > 0 {
+        let count = left.min(SESSIONS_READ);
+        let read: Vec<Session> =
+            transaction::scan(reader, Keyspace::Accounts, b"s/", after.as_deref(), count)?;
+        let is_last = read.len() < count;
+        left -= read.len();
+        after = read.last().map(|session| key(&session.secret_hash));
+        read.into_iter().for_each(&mut see);
+        if is_last {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The account's sessions, oldest first, also those that have expired.

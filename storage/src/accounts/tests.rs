@@ -83,8 +83,14 @@ impl World {
     }
 
     fn failed(&mut self, count: u32) -> u64 {
-        let failed =
-            TryCommand::Failed { who: who(), count, lock_after: 10, lock_ms: 60_000, lock_ms_max: 200_000 };
+        let failed = TryCommand::Failed {
+            who: who(),
+            tried: Tried::Nobody,
+            count,
+            lock_after: 10,
+            lock_ms: 60_000,
+            lock_ms_max: 200_000,
+        };
         assert_eq!(self.apply(&Command::Try(failed)), Outcome::Done);
         tries(&self.engine, &who()).unwrap().unwrap().locked_for_ms(self.at)
     }

@@ -3,11 +3,14 @@
 //! What is counted is a name that somebody typed or an address somebody came from, never an account: an e-mail that nobody
 //! has is locked like one that somebody has, so a lock does not tell which it is.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::email::Email;
 use super::shelf;
 use super::upstream::Subject;
+use crate::audit::{Action, Event, Kind};
 use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
@@ -48,6 +51,13 @@ impl Who {
     }
 }
 
+/// Enough of it to tell it from others in the audit log.
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&blake3::Hash::from_bytes(self.0).to_hex()[..16])
+    }
+}
+
 /// Wrong tries of one name or network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tries {
@@ -71,6 +81,17 @@ impl Tries {
     }
 }
 
+/// Whose tries they were, for the audit log: nothing is counted by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Tried {
+    /// Somebody who has an account.
+    Account(AccountId),
+    /// A name that nobody has.
+    Nobody,
+    /// A network, as text.
+    Network(String),
+}
+
 /// A change to tries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
@@ -78,6 +99,8 @@ pub enum Command {
     Failed {
         /// Whose.
         who: Who,
+        /// Who that is.
+        tried: Tried,
         /// How many.
         count: u32,
         /// So many may be wrong.
@@ -94,7 +117,16 @@ pub(super) fn apply(
     at: Timestamp,
     command: &Command,
 ) -> Result<Outcome, StorageError> {
-    let Command::Failed { who, count, lock_after, lock_ms, lock_ms_max } = command;
+    let Command::Failed { who, tried, count, lock_after, lock_ms, lock_ms_max } = command;
+    let noted = |action| {
+        let event = match tried {
+            Tried::Account(account) => Event::new(action, Kind::Account, account),
+            Tried::Nobody => Event::new(action, Kind::Name, who),
+            Tried::Network(network) => Event::new(action, Kind::Network, network),
+        };
+        event.refused()
+    };
+    transaction.note(noted(Action::SignInFailed).times((*count).into()));
     let before = tries(transaction, who)?;
     if before.is_none() {
         shelf::put(transaction, "tries", key(who), TRIES_MAX)?;
@@ -108,6 +140,7 @@ pub(super) fn apply(
         let locked_ms = lock_ms.saturating_mul(1 << doublings).min(*lock_ms_max);
         let until = at.plus_millis(locked_ms);
         tries.locked_until = tries.locked_until.max(Some(until));
+        transaction.note(noted(Action::SignInLocked).with("seconds", locked_ms / 1_000));
     }
     transaction.put(Keyspace::Accounts, key(who), &tries)?;
     Ok(Outcome::Done)

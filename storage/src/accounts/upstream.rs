@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::people::{self, PersonAdded, person};
 use super::sessions::{self, Session};
 use super::shelf;
+use crate::audit::Action;
 use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
@@ -173,6 +174,8 @@ fn link(
         Identity { subject: subject.clone(), account: account.clone(), name: name.to_owned(), linked_at: at };
     transaction.put(Keyspace::Accounts, list_key(account), &theirs)?;
     transaction.put(Keyspace::Accounts, key(&subject.id()), &identity)?;
+    let linked = people::about(Action::IdentityLinked, account).with("provider", &subject.issuer);
+    transaction.note(linked.with("identity", subject.id()));
     Ok(Outcome::Done)
 }
 
@@ -185,6 +188,7 @@ fn unlink(transaction: &mut Transaction<'_>, account: &AccountId, id: &str) -> R
     if person.password.is_none() && theirs.0.len() == 1 {
         return Ok(Outcome::Stale);
     }
+    transaction.note(people::about(Action::IdentityUnlinked, account).with("identity", id));
     theirs.0.retain(|known| known != id);
     transaction.remove(Keyspace::Accounts, key(id));
     if theirs.0.is_empty() {

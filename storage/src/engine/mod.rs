@@ -76,6 +76,8 @@ keyspaces! {
     Oauth = "oauth",
     /// Who acts for which team, and who is asked to.
     Teams = "teams",
+    /// The audit log.
+    Audit = "audit",
     /// Raft log entries, by group and index.
     Log = "log",
     /// Raft vote, committed and purged positions, snapshot description.
@@ -99,6 +101,7 @@ impl Keyspace {
         Self::Requests,
         Self::Oauth,
         Self::Teams,
+        Self::Audit,
     ];
     /// What consensus itself keeps, in a database of its own so that a flush of the state never
     /// stalls the log (journal rotation syncs inside the writer's lock).

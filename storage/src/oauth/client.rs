@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::expiry;
 use super::signing_key::Algorithm;
 use crate::api_keys::SecretHash;
+use crate::audit::{Action, Event, Kind};
 use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
@@ -207,13 +208,22 @@ pub(super) fn apply(
                     return Ok(Outcome::LimitReached);
                 }
                 set_registered(transaction, registered + 1);
+                transaction.note(noted(Action::ClientRegistered, &client));
                 expiry::note(transaction, at, expires_at, &key(&client.id))?;
+            }
+            if matches!(client.owner, Owner::Account(_)) {
+                transaction.note(noted(Action::ClientMade, &client));
             }
             transaction.put(Keyspace::Oauth, key(&client.id), &client)?;
         }
         Command::Change(client) => {
             let Some(before) = get(transaction, &client.id)? else { return Ok(Outcome::NotFound) };
             let client = Client { owner: before.owner, created_at: before.created_at, ..client.clone() };
+            let action = match client.authentication == before.authentication {
+                true => Action::ClientChanged,
+                false => Action::ClientCredentialsReplaced,
+            };
+            transaction.note(noted(action, &client));
             transaction.put(Keyspace::Oauth, key(&client.id), &client)?;
         }
         Command::Remove { id } => {
@@ -222,6 +232,7 @@ pub(super) fn apply(
             if let Owner::Account(owner) = &client.owner {
                 teams::client_removed(transaction, owner, &client)?;
             }
+            transaction.note(noted(Action::ClientRemoved, &client));
         }
         Command::CreateFor { by, team, client } => {
             if let Some(refused) = teams::may_make_client(transaction, team, by)? {
@@ -238,10 +249,21 @@ pub(super) fn apply(
     Ok(Outcome::Done)
 }
 
+fn noted(action: Action, client: &Client) -> Event {
+    let event = Event::new(action, Kind::Client, &client.id).with("name", &client.name);
+    match &client.owner {
+        Owner::Account(account) => event.of(account),
+        _ => event,
+    }
+}
+
 /// Removes a client of a team whose maker has left, or that is deleted; the team is its own to write.
 pub(crate) fn forget(transaction: &mut Transaction<'_>, id: &str) -> Result<(), StorageError> {
     match get(transaction, id)? {
-        Some(client) => remove(transaction, &client),
+        Some(client) => {
+            transaction.note(noted(Action::ClientRemoved, &client));
+            remove(transaction, &client)
+        }
         None => Ok(()),
     }
 }

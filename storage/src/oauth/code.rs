@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::grant::{self, Allowed, Limits};
 use super::{client, consent, expiry, pushed};
 use crate::api_keys::SecretHash;
+use crate::audit::{Action, Actor, Event, Kind};
 use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
@@ -166,6 +167,7 @@ fn redeem(
         State::Burnt => return Ok(Outcome::NotFound),
         // Somebody has a code that was used: whoever has its tokens may be the wrong one (RFC 6749, 4.1.2).
         State::Redeemed(grant) => {
+            grant::note_end(transaction, Action::TokenReused, grant, Some(&shown.client))?;
             grant::revoke(transaction, at, grant)?;
             return Ok(Outcome::Burnt);
         }
@@ -174,6 +176,9 @@ fn redeem(
     }
     if !shown.fits(&code.binding) {
         code.state = State::Burnt;
+        let misused = Event::new(Action::CodeMisused, Kind::Client, &code.binding.client);
+        let misused = misused.of(&code.allowed.account).refused();
+        transaction.note(misused.by(Actor::Client { id: shown.client.clone(), account: None }));
         transaction.put(Keyspace::Oauth, key(hash), &code)?;
         return Ok(Outcome::Burnt);
     }

@@ -5,12 +5,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::grant;
+use crate::audit::{Action, Event, Kind};
 use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
 use crate::ids::AccountId;
 use crate::record::Record;
-use crate::scope::Scope;
+use crate::scope::{self, Scope};
 use crate::transaction::{self, Transaction};
 
 /// Consents read for a list.
@@ -58,6 +59,7 @@ pub(super) fn apply(
         return Ok(Outcome::NotFound);
     }
     transaction.remove(Keyspace::Oauth, key(account, client));
+    transaction.note(Event::new(Action::ConsentWithdrawn, Kind::Client, client).of(account));
     Ok(Outcome::Done)
 }
 
@@ -73,6 +75,10 @@ pub(super) fn give(
     let mut scopes = [&before, scopes].concat();
     scopes.sort_unstable();
     scopes.dedup();
+    if scopes != before {
+        let given = Event::new(Action::ConsentGiven, Kind::Client, client).of(account);
+        transaction.note(given.with("scopes", scope::join(&scopes)));
+    }
     let consent = Consent { account: account.clone(), client: client.to_owned(), scopes, given_at: at };
     transaction.put(Keyspace::Oauth, key(account, client), &consent)
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{expiry, logout};
 use crate::api_keys::SecretHash;
+use crate::audit::{Action, Actor, Event, Kind};
 use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
@@ -175,11 +176,13 @@ pub(super) fn apply(
             if get(transaction, id)?.is_none_or(|grant| grant.revoked_at.is_some()) {
                 return Ok(Outcome::NotFound);
             }
+            note_end(transaction, Action::GrantRevoked, id, None)?;
             revoke(transaction, at, id)?;
             Ok(Outcome::Done)
         }
         Command::RevokeToken { id } => {
             note_revoked(transaction, at, id)?;
+            transaction.note(Event::new(Action::TokenRevoked, Kind::Token, id));
             Ok(Outcome::Done)
         }
     }
@@ -210,6 +213,7 @@ fn rotate(
             return Ok(Outcome::NotFound);
         }
         if grant.client != rotation.client || is_bound_elsewhere {
+            note_end(transaction, Action::TokenReused, id, Some(rotation.client))?;
             revoke(transaction, at, id)?;
             return Ok(Outcome::Burnt);
         }
@@ -231,6 +235,7 @@ fn rotate(
         return Ok(Outcome::AlreadyExists);
     }
     // A refresh token is sealed, and the proposer has opened it: whatever comes here was good once, so two have the family.
+    note_end(transaction, Action::TokenReused, id, Some(rotation.client))?;
     revoke(transaction, at, id)?;
     Ok(Outcome::Burnt)
 }
@@ -284,6 +289,24 @@ pub(super) fn revoke(
     if let Some(account) = end(transaction, at, id)? {
         forget(transaction, &account, id)?;
     }
+    Ok(())
+}
+
+/// Notes why a grant ends that is in force; `shown_by` is who showed what ends it.
+pub(super) fn note_end(
+    transaction: &mut Transaction<'_>,
+    action: Action,
+    id: &GrantId,
+    shown_by: Option<&str>,
+) -> Result<(), StorageError> {
+    let found = get(transaction, id)?.filter(|grant| grant.revoked_at.is_none());
+    let Some(grant) = found else { return Ok(()) };
+    let mut event =
+        Event::new(action, Kind::Grant, id).of(&grant.allowed.account).with("client", grant.client);
+    if let Some(client) = shown_by {
+        event = event.refused().by(Actor::Client { id: client.to_owned(), account: None });
+    }
+    transaction.note(event);
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::{Action, Event, Kind};
 use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
@@ -141,6 +142,8 @@ pub(super) fn apply(
                 revoked_at: None,
             };
             transaction.put(Keyspace::Oauth, key(kid), &new)?;
+            let added = Event::new(Action::SigningKeyAdded, Kind::SigningKey, kid);
+            transaction.note(added.with("algorithm", algorithm));
         }
         Command::Revoke { kid } => {
             let found: Option<SigningKey> = transaction::get(transaction, Keyspace::Oauth, &key(kid))?;
@@ -149,6 +152,7 @@ pub(super) fn apply(
             };
             revoked.revoked_at = Some(at);
             transaction.put(Keyspace::Oauth, key(kid), &revoked)?;
+            transaction.note(Event::new(Action::SigningKeyRevoked, Kind::SigningKey, kid));
         }
     }
     transaction.changed(Change::SigningKeys);

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::accounts::{self, Account, Email};
 use crate::api_keys::{self, SecretHash};
+use crate::audit::{Action, Event, Kind};
 use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
@@ -131,6 +132,8 @@ pub(crate) fn apply(
             if *role > own {
                 return Ok(Outcome::Forbidden);
             }
+            let invited = noted(Action::TeamInvited, &team.id).with("email", email.masked());
+            transaction.note(invited.with("role", role.as_str()));
             let asked = Invitation {
                 email: email.clone(),
                 role: *role,
@@ -150,6 +153,8 @@ pub(crate) fn apply(
                 Some(open) if open.role > own => return Ok(Outcome::Forbidden),
                 Some(_) => forget_invitations(transaction, &mut team, |open| open.email == *email),
             }
+            let withdrawn = noted(Action::TeamInvitationWithdrawn, &team.id);
+            transaction.note(withdrawn.with("email", email.masked()));
             put(transaction, &team)?;
             Ok(Outcome::Done)
         }
@@ -170,6 +175,7 @@ pub(crate) fn apply(
             }
             let mut team = team;
             set_role(transaction, &mut team, account, *role)?;
+            transaction.note(noted(Action::TeamRoleSet, &team.id).of(account).with("role", role.as_str()));
             if *role < before {
                 lowered(transaction, at, &mut team, account, *role)?;
             }
@@ -239,6 +245,7 @@ fn make(
     };
     team.members.push(Member { account: owner.clone(), role: Role::Owner, since: at });
     set_role(transaction, &mut team, owner, Role::Owner)?;
+    transaction.note(noted(Action::TeamMade, id).of(owner));
     put(transaction, &team)?;
     Ok(Outcome::Done)
 }
@@ -255,6 +262,7 @@ fn delete(transaction: &mut Transaction<'_>, team: &Team) -> Result<Outcome, Sto
     api_keys::remove_all(transaction, &team.id)?;
     transaction.remove(Keyspace::Teams, key(&team.id));
     accounts::remove(transaction, &team.id);
+    transaction.note(noted(Action::TeamDeleted, &team.id));
     Ok(Outcome::Done)
 }
 
@@ -304,6 +312,7 @@ fn join(
     forget_invitations(transaction, &mut team, |open| open.email == asked.email);
     team.members.push(Member { account: account.clone(), role: asked.role, since: at });
     set_role(transaction, &mut team, account, asked.role)?;
+    transaction.note(noted(Action::TeamJoined, &team.id).of(account).with("role", asked.role.as_str()));
     put(transaction, &team)?;
     Ok(Outcome::Done)
 }
@@ -318,7 +327,13 @@ fn leave(
     end_of_member(transaction, at, &mut team, account)?;
     team.members.retain(|member| member.account != *account);
     forget_membership(transaction, &team.id, account)?;
+    transaction.note(noted(Action::TeamLeft, &team.id).of(account));
     put(transaction, &team)
+}
+
+/// Something that was done to a team, about the account that is named besides.
+fn noted(action: Action, team: &AccountId) -> Event {
+    Event::new(action, Kind::Team, team)
 }
 
 /// Takes somebody who is removed out of every team.

@@ -11,6 +11,7 @@ use super::Clients;
 const STORIES_MIN: usize = 50;
 const PEOPLES_STORIES_MIN: usize = 75;
 const FACTORS_STORIES_MIN: usize = 27;
+const OPERATORS_STORIES_MIN: usize = 16;
 
 /// What somebody may write into documentation that others read in a browser.
 const HOSTILE: &str = "# Hostile widget\n\nThe hostile widget <script>window.ran = 1</script> says \
@@ -120,6 +121,28 @@ async fn people_add_show_and_remove_second_factors_in_a_browser() {
         "screenshots": std::env::var("TWINMCP_SCREENSHOTS").ok(),
     });
     all_hold(&clients.script("factors.mjs", &asked).await, FACTORS_STORIES_MIN);
+}
+
+#[tokio::test]
+async fn operators_look_after_people_clients_and_the_log_in_a_browser() {
+    let clients = Clients::installed();
+    let node = TestNode::empty().await;
+    let (email, password) = ("op@example.org", "correct horse battery");
+    let operator = json!({ "email": email, "name": "Grace", "password": password, "operator": true });
+    node.client().post("/api/accounts", &operator).await.expect(201);
+    let told = clients
+        .script(
+            "admin.mjs",
+            &json!({
+                "url": node.url(),
+                "chromium": chromium(),
+                "email": email,
+                "password": password,
+                "screenshots": std::env::var("TWINMCP_SCREENSHOTS").ok(),
+            }),
+        )
+        .await;
+    all_hold(&told, OPERATORS_STORIES_MIN);
 }
 
 /// Every story that was told held, and none was lost.

@@ -1,11 +1,15 @@
 //! Who somebody is: the negative cases of `docs/identity.md`, each in a test that has its number.
 
+mod admin_pages;
 mod app;
+mod audit;
 mod authenticator;
 mod client_keys;
 mod crates;
 mod front;
+mod hygiene;
 mod logout;
+mod metrics;
 mod mfa;
 mod mfa_cluster;
 mod oauth;

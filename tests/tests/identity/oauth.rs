@@ -590,37 +590,6 @@ async fn case_110_keys_are_shown_without_their_secrets_and_revoked_at_once() {
 }
 
 #[tokio::test]
-async fn case_117_no_log_holds_what_opens_something() {
-    let node = TestNode::empty().await;
-    let (client, web) = (node.client(), App::confidential(&node).await);
-    let mut browser = signed_in(&node, "ada@example.org").await;
-    let code = web.code(&mut browser, &[("state", "the-state-of-it")]).await;
-    let tokens = Tokens::of(&web.redeem(&client, &code, &[]).await.expect(200));
-    let next = Tokens::of(&web.refresh(&client, &tokens.refresh, &[]).await.expect(200));
-    web.refresh(&client, "tmcp_rt_nonsense", &[]).await.expect(400);
-    web.redeem(&client, &code, &[]).await.expect(400);
-    browser.sign_in("ada@example.org", "a wrong password").await.expect(401);
-    let log = node.log();
-    assert!(log.contains("shown twice"), "the log tells of the attack");
-    let session = browser.session().unwrap().clone();
-    let secrets = [
-        code.as_str(),
-        &tokens.access,
-        &tokens.refresh,
-        &next.access,
-        &next.refresh,
-        web.secret.as_deref().unwrap(),
-        PASSWORD,
-        "a wrong password",
-        &session,
-        "the-state-of-it",
-    ];
-    for secret in secrets {
-        assert!(!log.contains(secret), "the log holds {secret}");
-    }
-}
-
-#[tokio::test]
 async fn an_operator_allows_what_only_operators_may_and_no_longer_than_they_are_one() {
     let node = TestNode::empty().await;
     let client = node.client();

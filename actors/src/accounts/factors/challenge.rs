@@ -112,7 +112,7 @@ impl Accounts {
         let attempts = self.admit(Who::factor(&pending.account), answer.address)?;
         let factors = factors(self.cluster.reader(), &pending.account)?;
         let Some(proof) = self.proof(&pending.account, &factors, answer)? else {
-            self.failed(&attempts).await?;
+            self.failed(&attempts, Some(pending.account.clone()), answer.address).await?;
             return Err(AccountsError::WrongCode);
         };
         let mut methods = pending.methods;
@@ -132,7 +132,7 @@ impl Accounts {
                 Ok(new)
             }
             (Outcome::Burnt, _) => {
-                self.failed(&attempts).await?;
+                self.failed(&attempts, Some(pending.account.clone()), answer.address).await?;
                 Err(AccountsError::WrongCode)
             }
             _ => Err(AccountsError::SignInExpired),

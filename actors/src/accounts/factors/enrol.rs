@@ -117,7 +117,7 @@ impl Accounts {
         let offer = offer.filter(right).ok_or(AccountsError::OfferRefused)?;
         let attempts = self.admit(Who::factor(&offer.account), address)?;
         let Some(step) = offer.secret.step_of(code, self.clock.now()) else {
-            self.failed(&attempts).await?;
+            self.failed(&attempts, Some(offer.account), address).await?;
             return Err(AccountsError::WrongCode);
         };
         let secret = Token::random(&*self.entropy)?;

@@ -3,8 +3,11 @@
 mod oauth;
 mod teams;
 
+use std::net::IpAddr;
+
 use proptest::prelude::*;
 use twinmcp_storage::api_keys::SecretHash;
+use twinmcp_storage::audit::{self, Action, Actor, Audited, By, Event, Keep, Kind};
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::command::Command;
 use twinmcp_storage::ids::{AccountId, ApiKeyId, JobId, LibraryId, Version};
@@ -30,8 +33,36 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
         rotation_command().prop_map(Command::Rotation),
         oauth::command().prop_map(Command::Oauth),
         teams::command(),
+        text().prop_map(|name| Command::Audit(audit::Command::Note(Event::new(
+            Action::AccountExported,
+            Kind::Account,
+            name
+        )))),
     ]
     .prop_filter("every noun is covered", noun_is_covered)
+    .prop_flat_map(|command| (Just(command), proptest::option::of(by()), 1..6_u64))
+    .prop_map(|(command, by, entries_max)| match by {
+        Some(by) => {
+            let keep = Keep { entries_max, age_ms_max: 50 };
+            Command::Audited(Box::new(Audited { command, by, node: 2, keep }))
+        }
+        None => command,
+    })
+}
+
+fn by() -> impl Strategy<Value = By> {
+    let actor = prop_oneof![
+        Just(Actor::Nobody),
+        account().prop_map(Actor::Person),
+        (1..4_u64).prop_map(Actor::Node),
+        (api_key(), account()).prop_map(|(id, account)| Actor::Key { id, account }),
+    ];
+    let address = proptest::option::of(any::<[u8; 4]>().prop_map(IpAddr::from));
+    (actor, address, proptest::option::of(text())).prop_map(|(actor, address, request)| By {
+        actor,
+        address,
+        request,
+    })
 }
 
 fn noun_is_covered(command: &Command) -> bool {
@@ -46,7 +77,9 @@ fn noun_is_covered(command: &Command) -> bool {
         | Command::Members(_)
         | Command::Rotation(_)
         | Command::Oauth(_)
-        | Command::Teams(_) => true,
+        | Command::Teams(_)
+        | Command::Audit(_)
+        | Command::Audited(_) => true,
     }
 }
 

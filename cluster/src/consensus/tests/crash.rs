@@ -101,8 +101,9 @@ fn check_against_log(machine: &Machine, answered: &BTreeSet<u64>) {
     let mut seen = BTreeSet::new();
     for entry in entries(machine) {
         for command in commands_of(&entry) {
-            let Command::Accounts(accounts::Command::Create { id, .. }) = command else {
-                panic!("{command:?}")
+            let Command::Audited(audited) = command else { panic!("{command:?}") };
+            let Command::Accounts(accounts::Command::Create { id, .. }) = audited.command else {
+                panic!("{audited:?}")
             };
             assert!(seen.insert(id.clone()), "{id} is in the log twice");
         }

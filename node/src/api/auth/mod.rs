@@ -256,7 +256,7 @@ impl AuthApi {
     /// Secrets aside: nobody can show them again.
     #[oai(path = "/account", method = "get", operation_id = "export_account")]
     async fn export(&self, caller: Session) -> Result<Json<ExportRecord>, ApiError> {
-        Ok(Json(ExportRecord::from(&self.accounts.export(&caller.0.account)?)))
+        Ok(Json(ExportRecord::from(&self.accounts.export(&caller.0.account).await?)))
     }
 
     /// Deletes your account.

@@ -1,9 +1,11 @@
-//! Pages of people: sign-in, sign-up, second factors, the links of letters, settings, and what programs ask of them.
+//! Pages of people: sign-in, sign-up, second factors, the links of letters, settings, what programs ask of them, and what operators see
+//! of all.
 //!
 //! Each is a form that works without JavaScript. A form that is sent is checked first
 //! ([`FormBinding`]): it was made for this browser and sent from here. What went wrong stands in the page, with
 //! the status it would have in the API; what went right ends in 303, so that a reload sends nothing again.
 
+mod admin;
 pub(crate) mod authorize;
 mod device;
 pub(crate) mod end_session;
@@ -24,7 +26,7 @@ use askama::Template;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route, get, post};
 use twinmcp_actors::accounts::Token;
-use twinmcp_actors::{Accounts, ApiKeys, Oauth, Teams};
+use twinmcp_actors::{Accounts, ApiKeys, Audit, Oauth, Teams};
 use twinmcp_storage::clock::{Clock, Entropy, Timestamp};
 
 use super::html;
@@ -42,12 +44,13 @@ pub(crate) struct People {
     pub(crate) teams: Teams,
     pub(crate) api_keys: ApiKeys,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) audit: Audit,
     pub(crate) entropy: Arc<dyn Entropy>,
 }
 
 /// Adds the pages to the others.
 pub(super) fn routes(route: Route, people: &People) -> Route {
-    route
+    admin::routes(route, people)
         .at("/signin", get(page(people, sign_in::show)).post(page(people, sign_in::submit)))
         .at("/signin/factor", get(page(people, factor::show)).post(page(people, factor::submit)))
         .at("/mfa", get(page(people, mfa::show)))

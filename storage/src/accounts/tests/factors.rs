@@ -143,7 +143,14 @@ fn case_103_wrong_codes_lock_the_factor_and_a_right_one_forgets_them() {
     let mut world = with_totp();
     let failed = |world: &mut World, count| {
         let who = Who::factor(&account(1));
-        let failed = TryCommand::Failed { who, count, lock_after: 10, lock_ms: 60_000, lock_ms_max: 200_000 };
+        let failed = TryCommand::Failed {
+            who,
+            tried: Tried::Nobody,
+            count,
+            lock_after: 10,
+            lock_ms: 60_000,
+            lock_ms_max: 200_000,
+        };
         world.apply(&Command::Try(failed));
     };
     failed(&mut world, 9);

@@ -1,0 +1,232 @@
+//! The log as commands write it, and what is found when somebody wrote in it.
+
+use std::net::IpAddr;
+
+use super::*;
+use crate::accounts::{self, Tried, TryCommand, Who};
+use crate::command::Command as Change;
+use crate::engine::{Durability, Engine as _, Keyspace, MemoryEngine, Reader};
+use crate::ids::AccountId;
+use crate::libraries;
+
+struct World {
+    engine: MemoryEngine,
+    at: Timestamp,
+    keep: Keep,
+}
+
+fn account(number: u8) -> AccountId {
+    format!("acct_01hzy3k8w0abcdefghjkmnp{number:03}").parse().unwrap()
+}
+
+impl World {
+    fn new() -> Self {
+        let engine = MemoryEngine::new(Keyspace::STATE);
+        Self { engine, at: Timestamp::from_millis(1_795_437_970_000), keep: Keep::default() }
+    }
+
+    fn apply(&mut self, command: Change) -> Outcome {
+        let by = By {
+            actor: Actor::Person(account(9)),
+            address: Some(IpAddr::from([192, 0, 2, 1])),
+            request: Some("0af7651916cd43dd8448eb211c80319c".into()),
+        };
+        let audited = Audited { command, by, node: 3, keep: self.keep };
+        self.apply_bare(&Change::Audited(Box::new(audited)))
+    }
+
+    fn apply_bare(&mut self, command: &Change) -> Outcome {
+        let mut transaction = Transaction::new(&self.engine);
+        let outcome = command::apply(&mut transaction, self.at, command).unwrap();
+        self.engine.commit(transaction.finish().0, Durability::Buffered).unwrap();
+        outcome
+    }
+
+    fn make(&mut self, number: u8) -> Outcome {
+        self.at = self.at.plus_millis(1_000);
+        self.apply(Change::Accounts(accounts::Command::Create { id: account(number), name: "Ada".into() }))
+    }
+
+    fn fail(&mut self, count: u32) {
+        let (who, tried) = (Who::network("192.0.2.1"), Tried::Network("192.0.2.1".into()));
+        let failed =
+            TryCommand::Failed { who, tried, count, lock_after: u32::MAX, lock_ms: 1, lock_ms_max: 1 };
+        self.apply(Change::Accounts(accounts::Command::Try(failed)));
+    }
+
+    fn page(&self, filter: &Filter) -> Vec<Entry> {
+        page(&self.engine, filter, None, PAGE_ITEMS_MAX).unwrap().entries
+    }
+
+    fn export(&self) -> String {
+        let view: Box<dyn Reader> = self.engine.view();
+        let pieces: Result<Vec<_>, _> = export(view).unwrap().collect();
+        String::from_utf8(pieces.unwrap().concat()).unwrap()
+    }
+}
+
+fn fault(export: &str) -> Option<(u64, Fault)> {
+    match verify(export.as_bytes()) {
+        Ok(_) => None,
+        Err(VerifyError::Fault { line, fault }) => Some((line, fault)),
+        Err(VerifyError::Read(error)) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn an_event_is_in_the_log_if_and_only_if_its_change_is() {
+    let mut world = World::new();
+    assert_eq!(world.make(1), Outcome::Done);
+    assert_eq!(world.make(1), Outcome::AlreadyExists, "refused: nothing is written");
+    let remove = libraries::Command::Remove { id: "/acme/kiln".parse().unwrap(), account: None };
+    assert_eq!(world.apply(Change::Libraries(remove)), Outcome::NotFound);
+    // Before the cluster has a log, nobody is behind a command.
+    let create = accounts::Command::Create { id: account(2), name: "Eve".into() };
+    assert_eq!(world.apply_bare(&Change::Accounts(create)), Outcome::Done);
+    let entries = world.page(&Filter::default());
+    let [made] = entries.as_slice() else { panic!("{entries:?}") };
+    assert_eq!((made.number, made.action.as_str(), made.outcome.as_str()), (1, "account.made", "done"));
+    assert_eq!(
+        made.actor,
+        Subject { kind: "person".into(), id: Some(account(9).to_string()), account: None }
+    );
+    assert_eq!(made.object.id.as_deref(), Some(account(1).as_str()));
+    assert_eq!((made.address.as_deref(), made.node), (Some("192.0.2.1"), 3));
+    assert_eq!(made.request.as_deref(), Some("0af7651916cd43dd8448eb211c80319c"));
+    assert_eq!(made.previous, "0".repeat(64));
+}
+
+#[test]
+fn what_was_changed_removed_or_put_in_is_found() {
+    let mut world = World::new();
+    assert_eq!(fault(&world.export()), None, "an empty log");
+    (1..=5).for_each(|number| assert_eq!(world.make(number), Outcome::Done));
+    let whole = world.export();
+    let verified = verify(whole.as_bytes()).unwrap();
+    assert_eq!((verified.first, verified.last), (1, 5));
+
+    let lines: Vec<&str> = whole.lines().collect();
+    let joined = |lines: &[&str]| lines.join("\n") + "\n";
+    // Each line in turn: changed, left out, doubled.
+    for at in 1..lines.len() {
+        let changed = lines[at].replace("192.0.2.1", "192.0.2.2");
+        let mut other = lines.clone();
+        other[at] = &changed;
+        assert!(fault(&joined(&other)).is_some(), "line {at} was changed");
+        let mut other = lines.clone();
+        other.remove(at);
+        assert!(fault(&joined(&other)).is_some(), "line {at} was removed");
+        let mut other = lines.clone();
+        other.insert(at, lines[at]);
+        assert!(fault(&joined(&other)).is_some(), "line {at} was put in");
+    }
+    let mut swapped = lines.clone();
+    swapped.swap(2, 3);
+    assert_eq!(fault(&joined(&swapped)), Some((3, Fault::Number)));
+    let changed = lines[2].replace("account.made", "account.gone");
+    let mut other = lines.clone();
+    other[2] = &changed;
+    assert_eq!(fault(&joined(&other)), Some((4, Fault::Chain)), "told by the line behind it");
+    let changed = lines[5].replace("account.made", "account.gone");
+    let mut other = lines.clone();
+    other[5] = &changed;
+    assert_eq!(fault(&joined(&other)), Some((6, Fault::End)));
+    assert_eq!(fault(&joined(&lines[..5])), Some((5, Fault::End)), "the end was cut off");
+    assert_eq!(fault(&joined(&lines[1..])), Some((1, Fault::Heading)));
+    assert_eq!(fault(whole.trim_end()), Some((6, Fault::Unreadable)), "cut off within a line");
+    assert_eq!(fault(""), Some((1, Fault::Heading)));
+    assert!(fault(&"x".repeat(200_000)).is_some(), "a line without an end");
+}
+
+#[test]
+fn the_oldest_go_behind_an_anchor_and_the_rest_is_still_verified() {
+    let mut world = World::new();
+    (1..=5).for_each(|number| assert_eq!(world.make(number), Outcome::Done));
+    let whole = world.export();
+    world.keep.entries_max = 3;
+    world.make(6);
+    let rest = world.export();
+    let verified = verify(rest.as_bytes()).unwrap();
+    assert_eq!((verified.first, verified.last), (4, 6), "a log catches up after its limit was lowered");
+    assert!(whole.lines().skip(4).all(|line| rest.contains(line)), "what is kept is as it was");
+    world.keep = Keep { entries_max: 1_000, age_ms_max: 10_000 };
+    world.at = world.at.plus_millis(20_000);
+    world.make(7);
+    let verified = verify(world.export().as_bytes()).unwrap();
+    assert_eq!((verified.first, verified.last), (7, 7));
+    let kept = world.engine.scan(Keyspace::Audit, b"e/", None, 100).unwrap();
+    assert_eq!(kept.len(), 1);
+}
+
+#[test]
+fn a_chain_that_was_written_anew_is_told_by_what_it_told_before() {
+    let mut world = World::new();
+    (1..=3).for_each(|number| assert_eq!(world.make(number), Outcome::Done));
+    let told = verify(world.export().as_bytes()).unwrap().hash;
+    (4..=5).for_each(|number| assert_eq!(world.make(number), Outcome::Done));
+    let whole = world.export();
+    verify_holding(whole.as_bytes(), Some(&told)).unwrap();
+    world.keep.entries_max = 3;
+    assert_eq!(world.make(6), Outcome::Done);
+    let rest = world.export();
+    assert!(!rest.contains(&format!("\"number\":{}", 3)), "that line has gone");
+    verify_holding(rest.as_bytes(), Some(&told)).unwrap();
+    // Somebody left the second event out and wrote the others so that the chain is whole.
+    let mut other = World::new();
+    [1, 3, 4, 5, 6].into_iter().for_each(|number| assert_eq!(other.make(number), Outcome::Done));
+    let anew = other.export();
+    verify(anew.as_bytes()).unwrap();
+    let Err(VerifyError::Fault { fault, .. }) = verify_holding(anew.as_bytes(), Some(&told)) else {
+        panic!("it was believed")
+    };
+    assert_eq!(fault, Fault::Forgotten);
+}
+
+#[test]
+fn a_flood_of_refused_tries_is_summed_up_and_pushes_nothing_out() {
+    let mut world = World::new();
+    world.make(1);
+    (0..1_000).for_each(|_| world.fail(2));
+    let failed = Filter { action: Some("sign_in.failed".into()), ..Filter::default() };
+    let told = head(&world.engine).unwrap().last - 1;
+    assert_eq!(told, u64::from(NOISE_PER_HOUR_MAX));
+    world.at = world.at.plus_millis(3_600_000);
+    world.fail(2);
+    let newest = &world.page(&failed)[0];
+    assert_eq!((newest.count, newest.untold), (Some(2), Some(2 * (1_000 - u64::from(NOISE_PER_HOUR_MAX)))));
+    assert_eq!(newest.object.kind, "network");
+    verify(world.export().as_bytes()).unwrap();
+}
+
+#[test]
+fn events_are_found_by_who_what_and_when() {
+    let mut world = World::new();
+    let begin = world.at;
+    (1..=9).for_each(|number| assert_eq!(world.make(number), Outcome::Done));
+    world.fail(2);
+    let found =
+        |filter: &Filter| -> Vec<u64> { world.page(filter).iter().map(|entry| entry.number).collect() };
+    let filter = Filter::default;
+    assert_eq!(found(&filter()), [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]);
+    assert_eq!(found(&Filter { action: Some("sign_in.failed".into()), ..filter() }), [10]);
+    assert_eq!(found(&Filter { action: Some("sign_in.".into()), ..filter() }), [10]);
+    assert_eq!(found(&Filter { action: Some("sign_in".into()), ..filter() }).len(), 0);
+    assert_eq!(found(&Filter { object: Some(account(4).to_string()), ..filter() }), [4]);
+    assert_eq!(found(&Filter { actor: Some(account(4).to_string()), ..filter() }).len(), 0);
+    assert_eq!(found(&Filter { actor: Some(account(9).to_string()), ..filter() }).len(), 10);
+    let at = |seconds: u64| Some(begin.plus_millis(seconds * 1_000));
+    assert_eq!(found(&Filter { since: at(3), until: at(6), ..filter() }), [5, 4, 3]);
+    assert_eq!(found(&Filter { until: at(0), ..filter() }).len(), 0);
+    assert_eq!(found(&Filter { since: at(60), ..filter() }).len(), 0);
+    let first = page(&world.engine, &filter(), None, 4).unwrap();
+    assert_eq!((first.entries.len(), first.before), (4, Some(7)));
+    let last = page(&world.engine, &filter(), Some(3), 4).unwrap();
+    assert_eq!((last.entries.len(), last.before), (2, None));
+}
+
+#[test]
+fn names_of_actions_are_told_once_and_never_change() {
+    let names: std::collections::BTreeSet<_> = Action::ALL.iter().map(|action| action.as_str()).collect();
+    assert_eq!(names.len(), Action::ALL.len());
+    assert!(names.iter().all(|name| name.split('.').count() == 2), "a noun and what became of it");
+}
