@@ -1,7 +1,7 @@
 //! Live state and decisions: what a node does between a request and the agreed state.
 //!
 //! One handle a noun, each `Clone` and cheap: [`Accounts`], [`Teams`], [`ApiKeys`], [`Audit`], [`Libraries`], [`Catalogue`], [`Jobs`],
-//! [`Search`], [`Mending`], [`Distribution`], [`Oauth`]. Behind a handle that changes things stands a supervised actor; reads pass no mailbox.
+//! [`Search`], [`Mending`], [`Distribution`], [`Oauth`], [`Upstream`]. Behind a handle that changes things stands a supervised actor; reads pass no mailbox.
 //!
 //! Invariants: `ractor` is named in this crate only; an error that belongs to a caller travels in the
 //! reply; every wait of a caller has a deadline.
@@ -30,6 +30,7 @@ mod slot;
 pub mod supervisor;
 pub mod teams;
 pub mod upgrade;
+pub mod upstream;
 pub mod usage;
 
 use std::path::PathBuf;
@@ -56,6 +57,7 @@ pub use slot::Unanswered;
 pub use supervisor::{SupervisionConfig, Supervisor};
 pub use teams::Teams;
 pub use upgrade::{EndpointUpgrades, UpgradeConfig, Upgrades};
+pub use upstream::Upstream;
 pub use usage::Usage;
 
 use context::Context;
@@ -87,6 +89,8 @@ pub struct ActorsConfig {
     pub keys: ClusterKeys,
     /// How tokens are given out.
     pub oauth: OauthConfig,
+    /// Other providers that people sign in with.
+    pub providers: Vec<upstream::Provider>,
 }
 
 /// The actors could not be started.
@@ -154,6 +158,8 @@ pub struct Actors {
     pub refresh: Refresh,
     /// Who is allowed what.
     pub oauth: Oauth,
+    /// Who somebody is elsewhere.
+    pub upstream: Upstream,
     /// What is lost on this node, and what is done about it.
     pub mending: Mending,
     /// Which bundles lie on this node.
@@ -200,6 +206,7 @@ impl Actors {
         let (jobs_child, jobs) = Jobs::child(&context, &config.jobs);
         let (oauth_child, oauth) =
             Oauth::child(&context, config.oauth, config.keys.clone(), accounts.factor_policy())?;
+        let upstream = Upstream::new(&context, config.providers, &accounts, &oauth);
         let (refresh_child, refresh) = Refresh::child(&context, &jobs, config.keys);
         let (distribution_child, distribution) = Distribution::child(&context, config.bundles)?;
         let (mending_child, mending) = Mending::child(&context, &jobs, &distribution);
@@ -237,6 +244,7 @@ impl Actors {
             usage,
             refresh,
             oauth,
+            upstream,
             mending,
             distribution,
             supervisor,

@@ -29,6 +29,7 @@ mod qr;
 mod telemetry;
 mod tls;
 mod ui;
+mod upstream;
 
 pub use accounts::PasswordFileError;
 pub use api::openapi_document;

@@ -29,7 +29,8 @@ use crate::accounts;
 use crate::api::{
     AccountsApi, AddApi, ApiKeysApi, AppsApi, AuditApi, AuthApi, CatalogueApi, ClientsApi, ClusterApi,
     Context7Api, FORMS_AT_ONCE_MAX, Health, HealthApi, JobsApi, LibrariesApi, MfaApi, OauthApi, RefreshApi,
-    RotationsApi, RouteApi, SigningKeysApi, TeamBelongingsApi, TeamsApi, Tools, ToolsApi, UsageApi, routes,
+    RotationsApi, RouteApi, SigningKeysApi, TeamBelongingsApi, TeamsApi, Tools, ToolsApi, UpstreamApi,
+    UsageApi, routes,
 };
 use crate::backroom::NodeBackroom;
 use crate::bucket;
@@ -45,6 +46,7 @@ use crate::peers::{Place, PlaceError};
 use crate::public_url;
 use crate::telemetry::{self, Readiness};
 use crate::ui;
+use crate::upstream;
 
 /// Connections wait so many to be accepted.
 const BACKLOG: u32 = 1024;
@@ -82,7 +84,7 @@ pub enum StartError {
     /// The mail relay has no password.
     #[error(transparent)]
     Mail(#[from] accounts::PasswordFileError),
-    /// The embedding service or the bucket has no key.
+    /// The embedding service, the bucket or a provider has no key.
     #[error(transparent)]
     Key(#[from] KeyError),
     /// A thread that opened something ended early.
@@ -162,6 +164,7 @@ impl Node {
                 endpoint,
                 accounts: accounts::config(&config, address)?,
                 bundles: bundles_config,
+                providers: upstream::providers(&config.upstream)?,
                 ..actors_config(&config, address, place.keys())
             },
             cluster.clone(),
@@ -242,6 +245,7 @@ impl Node {
             api_keys: actors.api_keys.clone(),
             clock: Arc::clone(&clock),
             audit: actors.audit.clone(),
+            upstream: actors.upstream.clone(),
             entropy: Arc::clone(&entropy),
         };
         let (api_keys, accounts) = (actors.api_keys.clone(), actors.accounts.clone());
@@ -392,6 +396,7 @@ fn apis(
                 clock: Arc::clone(clock),
             },
             AuditApi { audit: actors.audit.clone() },
+            UpstreamApi { upstream: actors.upstream.clone() },
         ),
     )
 }
@@ -421,6 +426,7 @@ fn actors_config(config: &Config, address: SocketAddr, keys: ClusterKeys) -> Act
         bundles: BundlesConfig::default(),
         supervision: SupervisionConfig::default(),
         oauth: oauth_config(config, address),
+        providers: Vec::new(),
         keys,
     }
 }

@@ -9,6 +9,7 @@
 
 mod census;
 mod config;
+mod elsewhere;
 mod error;
 mod factors;
 mod guard;

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tracing::instrument;
-use twinmcp_storage::accounts::{self, Account, Person, PersonAdded, PersonCommand, Purpose, Session};
+use twinmcp_storage::accounts::{
+    self, Account, Identity, Person, PersonAdded, PersonCommand, Purpose, Session,
+};
 use twinmcp_storage::api_keys::{self, ApiKey};
 use twinmcp_storage::audit::{Action, Event, Kind};
 use twinmcp_storage::command::Outcome;
@@ -46,6 +48,8 @@ pub struct AccountExport {
     pub libraries: Vec<LibraryId>,
     /// The teams they are in, and as what.
     pub teams: Vec<(AccountId, Role)>,
+    /// Who they are at other providers.
+    pub identities: Vec<Identity>,
 }
 
 /// Somebody whom an operator lets in.
@@ -219,6 +223,7 @@ impl Accounts {
             keys: api_keys::list(self.cluster.reader(), account)?,
             libraries: self.libraries_of(account)?,
             teams: teams::of(self.cluster.reader(), account)?,
+            identities: self.identities(account)?,
         };
         self.audit.note(Event::new(Action::AccountExported, Kind::Account, account)).await?;
         Ok(export)

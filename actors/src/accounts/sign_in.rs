@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use tracing::instrument;
 use twinmcp_storage::accounts::{
-    self, Method, PasswordHash, Person, Proof, Session, SessionCommand, SignIn, Tried, TryCommand, Which,
-    Who, factors, session, sessions, tries,
+    self, Method, PasswordHash, Person, Proof, Session, SessionCommand, SignIn, Tried, TryCommand,
+    UpstreamSession, Which, Who, factors, session, sessions, tries,
 };
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::command::Outcome;
 use twinmcp_storage::ids::{AccountId, SessionId};
 
-use super::factors::challenge::Challenge;
+use super::factors::challenge::{Challenge, Shown};
 use super::guard::{Allowance, Attempt};
 use super::password::{Compared, Password};
 use super::{Accounts, AccountsError, Token, email, network};
@@ -83,6 +83,8 @@ pub(super) struct Arrival<'a> {
     pub(super) rehashed: Option<PasswordHash>,
     /// What is spent for the second factor.
     pub(super) proof: Option<Proof>,
+    /// The session at another provider that it comes of.
+    pub(super) upstream: Option<UpstreamSession>,
     pub(super) address: IpAddr,
     pub(super) client: &'a str,
     pub(super) replaces: Option<&'a str>,
@@ -124,7 +126,7 @@ impl Accounts {
         let methods = vec![Method::Password];
         let needed = factors(self.cluster.reader(), &person.account)?;
         if needed.are_needed() {
-            let challenge = self.challenge(&person, methods, rehashed, &needed)?;
+            let challenge = self.challenge(&person, Shown { methods, rehashed, upstream: None }, &needed)?;
             return Ok(SignInStep::Challenge(challenge));
         }
         let arrival = Arrival {
@@ -132,6 +134,7 @@ impl Accounts {
             methods: methods.clone(),
             rehashed: rehashed.clone(),
             proof: None,
+            upstream: None,
             address: asked.address,
             client: asked.client,
             replaces: asked.replaces,
@@ -144,7 +147,11 @@ impl Accounts {
             // A factor that this node had not heard of.
             (Outcome::Burnt, _) => {
                 let needed = factors(self.cluster.reader(), &person.account)?;
-                Ok(SignInStep::Challenge(self.challenge(&person, methods, rehashed, &needed)?))
+                Ok(SignInStep::Challenge(self.challenge(
+                    &person,
+                    Shown { methods, rehashed, upstream: None },
+                    &needed,
+                )?))
             }
             // Locked, disabled or changed since it was compared.
             _ => Err(AccountsError::WrongCredentials),
@@ -168,10 +175,13 @@ impl Accounts {
             client: cut(arrival.client),
             address: arrival.address.to_string(),
             replaces: arrival.replaces.and_then(Token::parse).map(|token| token.hash()),
-            who: Who::email(&arrival.person.email),
+            who: match &arrival.upstream {
+                Some(upstream) => Who::elsewhere(&upstream.subject),
+                None => Who::email(&arrival.person.email),
+            },
             rehashed: arrival.rehashed,
             proof: arrival.proof,
-            upstream: None,
+            upstream: arrival.upstream,
         };
         let outcome =
             self.change(accounts::Command::Session(SessionCommand::Begin(Box::new(sign_in)))).await?;

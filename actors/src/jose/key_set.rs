@@ -17,7 +17,7 @@ const MODULUS_LEN_MIN: usize = 342;
 
 /// Why something is no set of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum KeySetError {
+pub enum KeySetError {
     /// It is no JWK set.
     #[error("it is no JWK set: an object with the list 'keys', of at most {KEYS_MAX}")]
     Malformed,

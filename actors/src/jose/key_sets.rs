@@ -29,7 +29,7 @@ const SETS_MAX: usize = 1_000;
 
 /// Why there is no key.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(crate) enum KeySetsError {
+pub enum KeySetsError {
     /// The set could not be fetched.
     #[error("the keys could not be fetched")]
     Fetch(#[source] Arc<OutboundError>),

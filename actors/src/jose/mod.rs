@@ -7,6 +7,7 @@
 mod key_set;
 mod key_sets;
 
+use aws_lc_rs::digest::{SHA256, SHA512, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{DecodingKey, Validation};
@@ -14,7 +15,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 pub(crate) use self::key_set::{KeySet, KeySetError};
-pub(crate) use self::key_sets::KeySets;
+pub(crate) use self::key_sets::{KeySets, KeySetsError};
 pub(crate) use jsonwebtoken::Algorithm;
 
 /// Longest token that is looked at, in bytes.
@@ -37,7 +38,7 @@ pub(crate) const SHARED_ALGORITHMS: &[(&str, Algorithm)] = &[("HS256", Algorithm
 
 /// Why a token is not looked at any further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum JwtError {
+pub enum JwtError {
     /// It is no JWT, or longer than any is.
     #[error("it is no signed JWT of a usual length")]
     Malformed,
@@ -132,6 +133,14 @@ impl Audience {
     }
 }
 
+/// `at_hash` of an access token: the left half of the hash that the algorithm signs (Core, 3.1.3.6).
+pub(crate) fn token_hash(algorithm: Algorithm, access_token: &str) -> String {
+    // Ed25519 signs by way of SHA-512 (RFC 8032, 5.1).
+    let hash = digest(if algorithm == Algorithm::EdDSA { &SHA512 } else { &SHA256 }, access_token.as_bytes());
+    let hash = hash.as_ref();
+    URL_SAFE_NO_PAD.encode(hash.get(..hash.len() / 2).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,5 +173,13 @@ mod tests {
         assert_eq!(read(&token(r#"{"alg":"RS256"}"#), SHARED_ALGORITHMS).unwrap_err(), JwtError::Algorithm);
         let fine = token(r#"{"alg":"ES256","kid":"k","jku":"https://evil.example"}"#);
         assert_eq!(read(&fine, ALGORITHMS).unwrap().kid.as_deref(), Some("k"));
+    }
+
+    #[test]
+    fn the_hash_of_a_token_is_that_of_the_standard() {
+        // OpenID Connect Core, A.3.
+        let token = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y";
+        assert_eq!(token_hash(Algorithm::RS256, token), "77QmUPtjPfzWtF2AnpK9RQ");
+        assert_eq!(token_hash(Algorithm::EdDSA, token).len(), 43);
     }
 }

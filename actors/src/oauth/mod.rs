@@ -61,6 +61,7 @@ pub use self::admit::{AdmitError, ShownToken};
 pub use self::apps::App;
 pub use self::assurance::Assurance;
 pub use self::authorize::Person;
+pub(crate) use self::backchannel::LOGOUT_EVENT;
 pub use self::device::{DeviceCodes, DeviceQuestion};
 pub use self::dpop::{ProofError, Proven};
 pub use self::end_session::{EndSession, SignOutQuestion};
@@ -261,6 +262,16 @@ impl Oauth {
     /// Whether somebody who has shown `methods` has shown less than the policy asks of them.
     fn lacks_factor(&self, account: &AccountId, methods: &[String]) -> Result<bool, StorageError> {
         Ok(Assurance::of(methods) < Assurance::Two && self.0.policy.asks(account)?)
+    }
+
+    /// What somebody takes along to another provider, sealed.
+    pub(crate) fn seal_trip(&self, trip: &impl serde::Serialize) -> Result<String, OauthError> {
+        self.0.issuer.trip(trip)
+    }
+
+    /// What [`Self::seal_trip`] sealed, on any node of the cluster.
+    pub(crate) fn read_trip<T: serde::de::DeserializeOwned>(&self, sealed: &str) -> Option<T> {
+        self.0.issuer.read_trip(sealed)
     }
 
     fn now(&self) -> Timestamp {

@@ -1,8 +1,6 @@
 //! The token endpoint: a code, a refresh token or a client's own credentials become tokens (RFC 6749, 4 to 6).
 
 use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 use twinmcp_storage::api_keys::SecretHash;
 use twinmcp_storage::command::Outcome;
@@ -15,7 +13,7 @@ use twinmcp_storage::oauth::signing_key::Algorithm;
 use twinmcp_storage::scope::Scope;
 use twinmcp_storage::teams;
 
-use super::access_token::{AccessToken, SignIn, Subject};
+use super::access_token::{AccessToken, SignIn, Subject, library_name};
 use super::assurance::Assurance;
 use super::clients::{self, GRANT_TYPES};
 use super::dpop::{ProofError, Proven};
@@ -23,6 +21,7 @@ use super::error::{ErrorCode, OauthError, Refused};
 use super::keys::Purpose;
 use super::metrics::{Call, Taken};
 use super::{Oauth, Params, authorize, millis};
+use crate::jose;
 
 /// Letters of a code verifier, at least and at most (RFC 7636, 4.1).
 const VERIFIER_LEN: std::ops::RangeInclusive<usize> = 43..=128;
@@ -297,7 +296,7 @@ impl Oauth {
         client: &Client,
         access_token: &str,
     ) -> Result<String, OauthError> {
-        let half = digest(&SHA256, access_token.as_bytes());
+        let algorithm = self.algorithm(client);
         let mut claims = json!({
             "iss": self.issuer(),
             "sub": token.sub(),
@@ -308,7 +307,7 @@ impl Oauth {
             "auth_time": grant.allowed.signed_in_at.as_secs(),
             "acr": Assurance::of(&grant.allowed.methods).as_str(),
             "amr": grant.allowed.methods,
-            "at_hash": URL_SAFE_NO_PAD.encode(half.as_ref().get(..16).unwrap_or_default()),
+            "at_hash": jose::token_hash(library_name(algorithm), access_token),
         });
         if let Some(nonce) = &grant.allowed.nonce {
             claims["nonce"] = nonce.as_str().into();
@@ -317,7 +316,6 @@ impl Oauth {
             claims["sid"] = session.as_str().into();
         }
         let claims = claims.to_string();
-        let algorithm = self.algorithm(client);
         self.0.issuer.sign(Purpose::Id, algorithm, claims.as_bytes(), token.issued_at).await
     }
 }

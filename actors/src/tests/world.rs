@@ -74,6 +74,7 @@ impl World {
         let bundles = disk.folder.path().join("bundles");
         let bundles = Arc::new(BundleStore::open_dir(bundles, 10.try_into().unwrap()).unwrap());
         let config = ActorsConfig {
+            providers: Vec::new(),
             node: node.clone(),
             data_dir: disk.folder.path().to_owned(),
             accounts: AccountsConfig { sign_up: SignUp::Open, ..AccountsConfig::default() },

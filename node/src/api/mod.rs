@@ -48,7 +48,7 @@ pub(crate) use self::answer::{docs_text, libraries_text, marks};
 pub(crate) use self::api_keys::ApiKeysApi;
 pub(crate) use self::apps::AppsApi;
 pub(crate) use self::audit::AuditApi;
-pub(crate) use self::auth::{AuthApi, MfaApi};
+pub(crate) use self::auth::{AuthApi, MfaApi, UpstreamApi};
 pub(crate) use self::catalogue::CatalogueApi;
 pub(crate) use self::clients::ClientsApi;
 pub(crate) use self::cluster::ClusterApi;
@@ -111,6 +111,7 @@ pub(crate) type IdentityApis = (
     TeamsApi,
     TeamBelongingsApi,
     AuditApi,
+    UpstreamApi,
 );
 
 /// Every endpoint of the document.

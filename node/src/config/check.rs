@@ -390,6 +390,9 @@ impl Config {
             let message = format!("must be between {min} and {max}");
             require((min..=max).contains(&seconds), "oauth", name, &message);
         }
+        if let Some(message) = super::provider::wrong(&self.upstream.providers) {
+            require(false, "upstream", "providers", &message);
+        }
         let mail = &self.mail;
         let host = mail.host.len() <= 255
             && mail.host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.:".contains(&byte));

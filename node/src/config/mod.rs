@@ -5,6 +5,7 @@
 //! stands with its default in `twinmcp.sample.toml`, which a test compares with this file.
 
 mod check;
+mod provider;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use twinmcp_storage::engine::EngineKind;
 
+pub use self::provider::{ProviderConfig, ProviderKind};
 use self::source::Source;
 pub use self::source::{Problem, Problems};
 
@@ -399,6 +401,14 @@ section! {
     }
 }
 
+section! {
+    /// Signing in at other providers.
+    UpstreamConfig = "upstream" {
+        /// Each as a `[[upstream.providers]]`, the same on all nodes of a cluster.
+        providers: Vec<ProviderConfig> = Vec::new(),
+    }
+}
+
 /// How the mail relay is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -497,6 +507,8 @@ config! {
     oauth: OauthConfig,
     /// Section `audit`.
     audit: AuditConfig,
+    /// Section `upstream`.
+    upstream: UpstreamConfig,
     /// Section `telemetry`.
     telemetry: TelemetryConfig,
 }

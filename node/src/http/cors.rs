@@ -20,7 +20,8 @@ const PREFLIGHT_MAX_AGE_S: &str = "86400";
 /// the others, and never reads them for somebody (RFC 9700, 2.6).
 pub(super) fn may_be_read(path: &str) -> bool {
     let for_programs = path.starts_with("/api/") || path.starts_with("/.well-known/");
-    (for_programs && path != "/api/oauth/authorize") || matches!(path, "/mcp" | "/llms.txt")
+    (for_programs && path != crate::ui::AUTHORIZE && path != crate::ui::END_SESSION)
+        || matches!(path, "/mcp" | "/llms.txt")
 }
 
 /// Whether a browser asks before it sends the real request.

@@ -19,6 +19,8 @@ pub(crate) const SESSION_COOKIE: &str = "__Host-twinmcp";
 const PENDING_COOKIE: &str = "__Host-twinmcp-pending";
 /// What forms are bound to before somebody signs in.
 const FORM_COOKIE: &str = "__Host-twinmcp-form";
+/// What somebody takes along to another provider.
+const TRIP_COOKIE: &str = "__Host-twinmcp-upstream";
 /// Tells tokens of forms from whatever else is made from the same secret.
 const FORM_CONTEXT: &str = "twinmcp 2026-11 token of a form";
 /// The field of a form that holds its token.
@@ -63,6 +65,21 @@ pub(crate) fn begin(secret: &Token, max_age_s: u64) -> String {
 /// `Set-Cookie` that takes a session's cookie back.
 pub(crate) fn end() -> String {
     set_cookie(SESSION_COOKIE, "", 0)
+}
+
+/// What a browser brings back from another provider, whatever it is worth.
+pub(crate) fn trip(headers: &HeaderMap) -> Option<&str> {
+    cookie(headers, TRIP_COOKIE)
+}
+
+/// `Set-Cookie` for somebody who is sent to another provider.
+pub(crate) fn begin_trip(sealed: &str, max_age_s: u64) -> String {
+    set_cookie(TRIP_COOKIE, sealed, max_age_s)
+}
+
+/// `Set-Cookie` that takes it back.
+pub(crate) fn end_trip() -> String {
+    set_cookie(TRIP_COOKIE, "", 0)
 }
 
 /// Refuses what a page of another site has sent.

@@ -17,10 +17,12 @@ mod oauth_cluster;
 mod oauth_faults;
 mod people;
 mod people_pages;
+mod provider;
 mod session;
 mod signer;
 mod teams;
 mod teams_pages;
+mod upstream;
 
 use std::collections::BTreeMap;
 

@@ -7,7 +7,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use tracing::instrument;
-use twinmcp_storage::accounts::{self, Factors, Method, PasswordHash, Person, Proof, Who, factors};
+use twinmcp_storage::accounts::{
+    self, Factors, Method, PasswordHash, Person, Proof, UpstreamSession, Who, factors,
+};
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::command::Outcome;
 use twinmcp_storage::ids::AccountId;
@@ -50,6 +52,15 @@ pub struct ChallengeAnswer<'a> {
     pub replaces: Option<&'a str>,
 }
 
+/// What was shown in the first step.
+pub(in super::super) struct Shown {
+    pub(in super::super) methods: Vec<Method>,
+    /// A stronger hash of the password.
+    pub(in super::super) rehashed: Option<PasswordHash>,
+    /// The session at another provider, for who signs in there.
+    pub(in super::super) upstream: Option<UpstreamSession>,
+}
+
 /// What is sealed in a ticket.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Pending {
@@ -57,23 +68,24 @@ pub(super) struct Pending {
     pub(super) generation: u32,
     methods: Vec<Method>,
     rehashed: Option<PasswordHash>,
+    upstream: Option<UpstreamSession>,
     pub(super) expires_at: Timestamp,
 }
 
 impl Accounts {
-    /// What to ask of somebody who has shown `methods`.
+    /// What to ask of somebody who has shown this much.
     pub(in super::super) fn challenge(
         &self,
         person: &Person,
-        methods: Vec<Method>,
-        rehashed: Option<PasswordHash>,
+        shown: Shown,
         factors: &Factors,
     ) -> Result<Challenge, AccountsError> {
         let pending = Pending {
             account: person.account.clone(),
             generation: person.generation,
-            methods,
-            rehashed,
+            methods: shown.methods,
+            rehashed: shown.rehashed,
+            upstream: shown.upstream,
             expires_at: self.clock.now().plus_millis(PENDING_MS),
         };
         Ok(Challenge {
@@ -122,6 +134,7 @@ impl Accounts {
             methods,
             rehashed: pending.rehashed,
             proof: Some(proof),
+            upstream: pending.upstream,
             address: answer.address,
             client: answer.client,
             replaces: answer.replaces,

@@ -7,6 +7,7 @@ mod failure;
 mod mfa;
 mod mfa_shapes;
 mod shapes;
+mod upstream;
 
 use poem::Request;
 use poem_openapi::param::Path;
@@ -23,6 +24,7 @@ use self::shapes::{
     ChangeEmailBody, ChangeNameBody, ChangePasswordBody, ConfirmBody, EmailBody, ExportRecord, LinkBody,
     SessionList, SessionRecord, SignInBody, SignUpBody, SignedInRecord,
 };
+pub(crate) use self::upstream::UpstreamApi;
 use super::Tag;
 use super::body::JsonBody;
 use super::error::ApiError;

@@ -308,6 +308,31 @@ impl Example for ExportedKey {
     }
 }
 
+/// Who somebody is at another provider.
+#[derive(Debug, Clone, Object)]
+#[oai(example)]
+pub(crate) struct ExportedIdentity {
+    /// The provider.
+    issuer: String,
+    /// Who they are there.
+    subject: String,
+    /// What the provider calls them.
+    name: String,
+    /// Since when it opens the account, RFC 3339.
+    linked_at: String,
+}
+
+impl Example for ExportedIdentity {
+    fn example() -> Self {
+        Self {
+            issuer: "https://id.example".to_owned(),
+            subject: "248289761001".to_owned(),
+            name: "ada".to_owned(),
+            linked_at: "2026-11-23T12:46:10.123Z".to_owned(),
+        }
+    }
+}
+
 /// Everything that is kept of an account, secrets aside.
 #[derive(Debug, Clone, Object)]
 #[oai(example)]
@@ -320,6 +345,8 @@ pub(crate) struct ExportRecord {
     keys: Vec<ExportedKey>,
     /// Ids of their libraries, at most 1,000.
     libraries: Vec<String>,
+    /// Who they are at other providers.
+    identities: Vec<ExportedIdentity>,
     /// The teams they are in.
     teams: Vec<ExportedTeam>,
 }
@@ -349,11 +376,18 @@ impl From<&AccountExport> for ExportRecord {
             created_at: key.created_at.to_string(),
             revoked_at: key.revoked_at.map(|at| at.to_string()),
         };
+        let identity = |identity: &twinmcp_storage::accounts::Identity| ExportedIdentity {
+            issuer: identity.subject.issuer.clone(),
+            subject: identity.subject.subject.clone(),
+            name: identity.name.clone(),
+            linked_at: identity.linked_at.to_string(),
+        };
         Self {
             account: PersonRecord::from(&export.view),
             sessions: export.sessions.iter().map(|session| SessionRecord::new(session, false)).collect(),
             keys: export.keys.iter().map(key).collect(),
             libraries: export.libraries.iter().map(ToString::to_string).collect(),
+            identities: export.identities.iter().map(identity).collect(),
             teams: export
                 .teams
                 .iter()
@@ -370,6 +404,7 @@ impl Example for ExportRecord {
             sessions: vec![SessionRecord::example()],
             keys: vec![ExportedKey::example()],
             libraries: vec!["/acme/widget".to_owned()],
+            identities: vec![ExportedIdentity::example()],
             teams: vec![ExportedTeam::example()],
         }
     }

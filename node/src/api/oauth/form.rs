@@ -11,10 +11,10 @@ use serde_json::json;
 use crate::api::ApiError;
 
 /// One field, as the document tells of it: name, what it is, an example.
-pub(super) type Field = (&'static str, &'static str, &'static str);
+pub(crate) type Field = (&'static str, &'static str, &'static str);
 
 /// Which fields a form has.
-pub(super) trait Fields: Send + Sync + 'static {
+pub(crate) trait Fields: Send + Sync + 'static {
     /// Those that have to be there.
     const NEEDED: &'static [Field];
     /// The others.
@@ -35,7 +35,7 @@ pub(super) const CREDENTIALS: [Field; 4] = [
 
 /// A form that is not read yet.
 pub(crate) struct Form<F> {
-    pub(super) text: String,
+    pub(crate) text: String,
     fields: PhantomData<F>,
 }
 

@@ -21,7 +21,8 @@ use self::answer::{
     DeviceAnswer, Introspected, Pushed, PushedBody, RegisteredAnswer, Removed, Revoked, TokenAnswer,
     UserInfo, device_answer, introspected, token_answer, user_info,
 };
-use self::form::{CREDENTIALS, Field, Fields, Form};
+use self::form::CREDENTIALS;
+pub(super) use self::form::{Field, Fields, Form};
 pub(super) use self::metadata::Metadata;
 use super::Tag;
 use super::error::ApiError;

@@ -20,8 +20,8 @@ const SCOPES: [Scope; 7] = [
     Scope::AnalyticsRead,
 ];
 
-/// Operations on a path that names something, which whoever shows the webhook's own secret may call.
-const OPEN: &[&str] = &["call_webhook"];
+/// Operations on a path that names something, which whoever shows the webhook's own secret, or what a provider has signed, may call.
+const OPEN: &[&str] = &["call_webhook", "upstream_logout"];
 
 /// Operations on nodes of the cluster, which belong to nobody but operators.
 const OPERATORS: &[&str] = &[

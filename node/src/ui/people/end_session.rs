@@ -10,7 +10,7 @@ use twinmcp_storage::accounts::Which;
 use super::authorize::{email, person, policy};
 use super::{Failed, Form, Frame, People, see_other, told, with_form};
 use crate::api::ApiError;
-use crate::http::{Session, session};
+use crate::http::{Enrolling, Session, session};
 
 /// The path that clients send people to.
 pub(crate) const END_SESSION: &str = "/api/oauth/logout";
@@ -33,7 +33,8 @@ pub(super) async fn show(people: People, request: Request) -> Result<Response, A
         EndSession::Refused(refused) => Err(page_of(refused)),
         EndSession::Ask(question) => ask(&people, &request, *question),
         EndSession::End { then } => leave(&people, &request, then).await,
-        EndSession::Nobody { then } => gone(then),
+        // Somebody who still lacks a second factor counts as nobody, and has a session all the same.
+        EndSession::Nobody { then } => leave(&people, &request, then).await,
     }
 }
 
@@ -59,7 +60,7 @@ pub(super) async fn answer(people: People, mut request: Request) -> Result<Respo
 
 /// Ends the session of this browser.
 async fn leave(people: &People, request: &Request, then: Option<String>) -> Result<Response, ApiError> {
-    if let Some(signed_in) = Session::of(request) {
+    if let Some(signed_in) = Enrolling::of(request) {
         let which = Which::One(signed_in.session.clone());
         // One that has ended meanwhile has ended.
         if let Err(error) = people.accounts.end_sessions(&signed_in.account, which).await {

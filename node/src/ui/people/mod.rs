@@ -19,6 +19,7 @@ mod sign_in;
 mod sign_up;
 mod team;
 mod teams;
+mod upstream;
 
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ use askama::Template;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Route, get, post};
 use twinmcp_actors::accounts::Token;
-use twinmcp_actors::{Accounts, ApiKeys, Audit, Oauth, Teams};
+use twinmcp_actors::{Accounts, ApiKeys, Audit, Oauth, Teams, Upstream};
 use twinmcp_storage::clock::{Clock, Entropy, Timestamp};
 
 use super::html;
@@ -45,6 +46,7 @@ pub(crate) struct People {
     pub(crate) api_keys: ApiKeys,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) audit: Audit,
+    pub(crate) upstream: Upstream,
     pub(crate) entropy: Arc<dyn Entropy>,
 }
 
@@ -64,6 +66,9 @@ pub(super) fn routes(route: Route, people: &People) -> Route {
         .at("/reset", get(page(people, link::show_reset)).post(page(people, link::submit_reset)))
         .at("/consent", post(page(people, authorize::answer)))
         .at("/device", get(page(people, device::show)).post(page(people, device::decide)))
+        .at("/upstream/link", get(page(people, upstream::ask)).post(page(people, upstream::answer)))
+        .at("/upstream/:provider", get(page(people, upstream::leave)))
+        .at("/upstream/:provider/callback", get(page(people, upstream::arrive)))
         .at("/settings", get(page(people, settings::show)))
         .at("/settings/keys", get(page(people, keys::show)).post(page(people, keys::make)))
         .at("/settings/keys/revoke", post(page(people, keys::revoke)))

@@ -4,11 +4,12 @@ use askama::Template;
 use poem::{Request, Response};
 use twinmcp_actors::accounts::{AccountsError, FactorsView, PASSWORD_CHARS_MIN, SignedIn};
 use twinmcp_actors::oauth::App;
-use twinmcp_storage::accounts::{Session as SessionKept, Which};
+use twinmcp_actors::upstream::Provider;
+use twinmcp_storage::accounts::{Identity, Session as SessionKept, Which};
 
 use super::super::parameter;
 use super::authorize::meaning;
-use super::{Failed, Form, Frame, People, minute, see_other, told, with_form};
+use super::{Failed, Form, Frame, People, minute, see_other, told, upstream, with_form};
 use crate::api::ApiError;
 use crate::http::{Session, address_of, session};
 
@@ -29,6 +30,9 @@ struct SettingsPage {
     factors: FactorsView,
     sessions: Vec<SessionLine>,
     apps: Vec<AppLine>,
+    identities: Vec<IdentityLine>,
+    /// Other providers, by name and by what people call them.
+    providers: Vec<(String, String)>,
     chars_min: usize,
 }
 
@@ -77,6 +81,14 @@ impl From<App> for AppLine {
     }
 }
 
+/// Who somebody is at another provider.
+struct IdentityLine {
+    id: String,
+    provider: String,
+    name: String,
+    linked: String,
+}
+
 /// What was done, by the name of its form.
 const DONE: &[(&str, &str)] = &[
     ("name", "The name was changed."),
@@ -84,6 +96,8 @@ const DONE: &[(&str, &str)] = &[
     ("password", "The password was changed, and every other session has ended."),
     ("session", "The session has ended."),
     ("app", "The program may do nothing in your name any more."),
+    ("connect", "You can sign in with it from now on."),
+    ("disconnect", "It does not open this account any more."),
 ];
 
 pub(super) async fn show(people: People, request: Request) -> Result<Response, ApiError> {
@@ -144,6 +158,12 @@ async fn act(
             // One that was taken back meanwhile was.
             people.oauth.withdraw(&signed_in.account, form.field("client_id")).await?;
         }
+        "connect" => {
+            let (provider, password) = (form.field("provider"), form.field("password"));
+            let leaving = people.upstream.leave_to_link(provider, signed_in, password, address).await?;
+            return upstream::lead_on(people, &leaving, provider).map(Some);
+        }
+        "disconnect" => people.upstream.unlink(&signed_in.account, form.field("identity")).await?,
         "delete" => {
             accounts.delete(signed_in, form.field("password"), address).await?;
             let mut response = told(
@@ -171,6 +191,14 @@ fn render(
     let sessions = people.accounts.sessions(&signed_in.account)?;
     let apps = people.oauth.apps(&signed_in.account)?;
     let factors = people.accounts.factors(&signed_in.account)?;
+    let identities = people.upstream.identities(&signed_in.account)?;
+    let identity = |(provider, identity): (String, Identity)| IdentityLine {
+        id: identity.subject.id(),
+        provider,
+        name: identity.name,
+        linked: minute(identity.linked_at),
+    };
+    let provider = |provider: &Provider| (provider.name.clone(), provider.title.clone());
     let done = parameter(request, "done");
     let done = DONE.iter().find(|(name, _)| done.as_deref() == Some(name)).map(|(_, text)| *text);
     let (failed, failed_at) = failed.map_or((None, String::new()), |(failed, at)| (Some(failed), at));
@@ -188,6 +216,8 @@ fn render(
         factors,
         sessions: sessions.iter().map(|session| SessionLine::new(session, signed_in)).collect(),
         apps: apps.into_iter().map(AppLine::from).collect(),
+        identities: identities.into_iter().map(identity).collect(),
+        providers: people.upstream.providers().iter().map(provider).collect(),
         chars_min: PASSWORD_CHARS_MIN,
     })
 }

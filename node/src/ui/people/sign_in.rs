@@ -19,6 +19,8 @@ struct SignInPage {
     email: String,
     return_to: String,
     is_open: bool,
+    /// Other providers: what people call them, and where the way there begins.
+    providers: Vec<(String, String)>,
 }
 
 pub(super) async fn show(people: People, request: Request) -> Result<Response, ApiError> {
@@ -90,7 +92,13 @@ fn render(
 ) -> Result<Response, ApiError> {
     let policy = policy(&return_to);
     let is_open = people.accounts.config().sign_up == SignUp::Open;
-    let page = |frame| SignInPage { frame, email, return_to, is_open };
+    let again = parameter(request, "again").is_some();
+    let providers = people.upstream.providers().iter().map(|provider| {
+        let path = with_return(&format!("/upstream/{}", provider.name), &return_to);
+        (provider.title.clone(), if again { format!("{path}&again=1") } else { path })
+    });
+    let providers = providers.collect();
+    let page = |frame| SignInPage { frame, email, return_to, is_open, providers };
     let mut response = with_form(people, request, failed, page)?;
     if let Some(policy) = policy {
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
