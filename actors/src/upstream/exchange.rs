@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use oauth2::basic::{
     BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
 };
 use oauth2::{
-    AuthType, AuthUrl, AuthorizationCode, Client, ClientId, ClientSecret, EndpointNotSet, EndpointSet,
-    ExtraTokenFields, HttpRequest, HttpResponse, PkceCodeVerifier, RedirectUrl, StandardRevocableToken,
-    StandardTokenResponse, TokenResponse, TokenUrl,
+    AsyncHttpClient, AuthType, AuthUrl, AuthorizationCode, Client, ClientId, ClientSecret, EndpointNotSet,
+    EndpointSet, ExtraTokenFields, HttpRequest, HttpResponse, PkceCodeVerifier, RedirectUrl,
+    StandardRevocableToken, StandardTokenResponse, TokenResponse, TokenUrl,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -89,6 +90,18 @@ pub(super) type Protocol = Client<
     EndpointSet,
 >;
 
+/// What the `oauth2` crate sends its requests by. A closure would do, if the compiler saw that its future can be sent.
+struct Guarded<'a>(&'a Upstream);
+
+impl<'c> AsyncHttpClient<'c> for Guarded<'_> {
+    type Error = ExchangeError;
+    type Future = BoxFuture<'c, Result<HttpResponse, ExchangeError>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.0.forward(request))
+    }
+}
+
 impl Upstream {
     /// Who this service is at a provider whose endpoints are these.
     pub(super) fn protocol(
@@ -117,11 +130,10 @@ impl Upstream {
         code: &str,
         verifier: &str,
     ) -> Result<Tokens, ExchangeError> {
-        let send = |request: HttpRequest| self.forward(request);
         let asked = protocol
             .exchange_code(AuthorizationCode::new(code.to_owned()))
             .set_pkce_verifier(PkceCodeVerifier::new(verifier.to_owned()));
-        asked.request_async(&send).await.map_err(|error| match error {
+        asked.request_async(&Guarded(self)).await.map_err(|error| match error {
             oauth2::RequestTokenError::Request(error) => error,
             oauth2::RequestTokenError::ServerResponse(refused) => {
                 ExchangeError::Token(refused.error().as_ref().to_owned())

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use twinmcp_storage::engine::EngineKind;
 
-pub use self::provider::{ProviderConfig, ProviderKind};
+pub(crate) use self::provider::{ProviderConfig, ProviderKind};
 use self::source::Source;
 pub use self::source::{Problem, Problems};
 
