@@ -390,7 +390,8 @@ fn changed_libraries(
     for id in ids {
         let known = catalogue::get(&*view, &id)?.map(|known| known.entry);
         let library = libraries::get(&*view, &id)?;
-        (found.remove(&id), private.remove(&id));
+        found.remove(&id);
+        private.remove(&id);
         // What everybody may know of it.
         let mut open = known.clone().map(known_entry);
         if let Some(library) = library {

@@ -30,6 +30,7 @@ const OPERATORS: &[&str] = &[
     "transfer_leader",
     "remove_node",
     "manage_account",
+    "reset_factors",
     "revoke_signing_key",
     "rotate_secret",
 ];
@@ -110,6 +111,7 @@ impl Things {
             ("follow_job", Method::GET, format!("/api/jobs/{job}/events"), None),
             ("cancel_job", Method::POST, format!("/api/jobs/{job}/cancel"), None),
             ("revoke_api_key", Method::DELETE, format!("/api/keys/{key}"), None),
+            ("replace_client_secret", Method::POST, format!("/api/clients/{client}/secret"), None),
             ("remove_client", Method::DELETE, format!("/api/clients/{client}"), None),
             ("update_library", Method::PATCH, library.clone(), Some(json!({ "title": "Mine now" }))),
             ("refresh_library", Method::POST, format!("{library}/refresh"), Some(json!({}))),
