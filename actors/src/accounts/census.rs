@@ -25,7 +25,7 @@ pub(super) struct Census {
 type Counts = BTreeMap<&'static str, u64>;
 
 /// Every kind is told, so that one that falls to nothing does not stay in a graph.
-const KINDS: [&str; 4] = ["password", "passkey", "two_factor", "other"];
+const KINDS: [&str; 5] = ["password", "passkey", "upstream", "two_factor", "other"];
 
 impl Census {
     /// Tells the gauge as long as what is returned is held.
@@ -76,6 +76,7 @@ fn kind(session: &Session) -> &'static str {
     match session.methods.as_slice() {
         [Method::Password] => "password",
         [Method::HardwareKey] => "passkey",
+        [Method::Upstream] => "upstream",
         [_, _, ..] => "two_factor",
         _ => "other",
     }

@@ -87,6 +87,16 @@ impl Accounts {
         upstream: UpstreamSession,
         visit: Visit<'_>,
     ) -> Result<SignInStep, AccountsError> {
+        let result = self.try_sign_in_from(upstream, visit).await;
+        self.metrics.signed_in("upstream", &result);
+        result
+    }
+
+    async fn try_sign_in_from(
+        &self,
+        upstream: UpstreamSession,
+        visit: Visit<'_>,
+    ) -> Result<SignInStep, AccountsError> {
         let identity = self.identity(&upstream.subject)?.ok_or(AccountsError::WrongCredentials)?;
         let person = accounts::person(self.cluster.reader(), &identity.account)?;
         let person = person.ok_or(AccountsError::WrongCredentials)?;

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use twinmcp_tests::collector::Collector;
 use twinmcp_tests::{Answer, NodeSetup, TestClient, TestNode};
 
-use super::app::{App, Tokens, VERIFIER, decide, field, parameter, post_form};
+use super::app::{App, Tokens, VERIFIER, decide, field, parameter, post_form, signed_in};
+use super::authenticator::{Authenticator, answer, confirm};
 use super::{Browser, PASSWORD, form_token, letter, link};
 
 const NEXT_PASSWORD: &str = "another good password 42";
@@ -190,13 +191,41 @@ async fn device(node: &TestNode, browser: &mut Browser, secrets: &mut Secrets) {
     app.ask(&client, "/api/oauth/token", &fields).await.expect(400);
 }
 
+/// An authenticator app and codes on paper.
+async fn factors(node: &TestNode, secrets: &mut Secrets) {
+    let email = "grace@example.org";
+    let mut browser = signed_in(node, email).await;
+    let offer = browser.post("/api/auth/mfa/totp", &json!({})).await.expect(200).json();
+    let secret = secrets.of("secret of an app", &offer, "secret");
+    secrets.note("secret of an app", &secret.replace(' ', ""));
+    secrets.of("offer", &offer, "ticket");
+    let app = Authenticator::typed(&secret);
+    confirm(&mut browser, &offer, &app.wrong()).await.expect(403);
+    let added = confirm(&mut browser, &offer, &app.now()).await.expect(200).json();
+    let codes = added["backup_codes"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let codes: Vec<_> = codes.map(|code| secrets.note("backup code", code)).collect();
+    for (factor, right, wrong) in
+        [("totp", app.next(), app.wrong()), ("backup_code", codes[0].clone(), codes[0].clone())]
+    {
+        let mut browser = Browser::at(node);
+        browser.sign_in(email, PASSWORD).await.expect(202);
+        secrets.note("sign-in under way", &browser.cookies["__Host-twinmcp-pending"]);
+        answer(&mut browser, factor, &right).await.expect(200);
+        let session = browser.session().expect("a session began").clone();
+        secrets.note("session", &session);
+        browser.sign_in(email, PASSWORD).await.expect(202);
+        answer(&mut browser, factor, &wrong).await.expect(403);
+    }
+}
+
 /// What operators and machines are given.
 async fn operators(client: &TestClient, secrets: &mut Secrets) {
     let made = client.post("/api/keys", &json!({ "name": "build", "scopes": ["docs:read"] })).await;
     let key = secrets.of("API key", &made.expect(201).json(), "secret");
     client.with_key(&key).get("/api/libraries").await.expect(200);
     client.with_key(&key).get("/api/audit").await.expect(403);
-    let wrong = secrets.note("wrong API key", &format!("{}x", &key[..key.len() - 1]));
+    let last = if key.ends_with('x') { 'y' } else { 'x' };
+    let wrong = secrets.note("wrong API key", &format!("{}{last}", &key[..key.len() - 1]));
     let refused = client.with_key(&wrong).get("/api/libraries").await.expect(401);
     secrets.are_not_in("a refusal", &refused.text);
     let header = client.anonymous().request(Method::GET, "/api/libraries").header("x-api-key", &wrong);
@@ -213,18 +242,26 @@ async fn operators(client: &TestClient, secrets: &mut Secrets) {
 async fn case_117_no_log_trace_metric_or_refusal_holds_what_opens_something() {
     let collector = Collector::start().await;
     let setup = NodeSetup::default().with("accounts", "sign_up", "open").with("telemetry", "log", "trace");
-    let mut node = setup.with("telemetry", "otlp_endpoint", collector.endpoint()).start().await;
+    let mut node = setup.with("telemetry", "otlp_endpoint", collector.endpoint()).with_peers().start().await;
     let (client, mut secrets) = (node.client(), Secrets::default());
     secrets.note("operator's key", node.key());
     let mut browser = people(&node, &mut secrets).await;
     programs(&node, &mut browser, &mut secrets).await;
     device(&node, &mut browser, &mut secrets).await;
+    factors(&node, &mut secrets).await;
     operators(&client, &mut secrets).await;
     assert!(secrets.0.len() >= 20, "a flow is missing: {:?}", secrets.0.keys());
 
     secrets.are_not_in("the metrics", &client.get("/api/metrics").await.expect(200).text);
     let audit = client.get("/api/audit/export").await.expect(200).text;
-    for action in ["token.reused", "session.begun", "client.credentials_replaced", "consent.given"] {
+    for action in [
+        "token.reused",
+        "session.begun",
+        "client.credentials_replaced",
+        "consent.given",
+        "second_factor.added",
+        "backup_code.used",
+    ] {
         assert!(audit.contains(&format!("\"action\":\"{action}\"")), "the audit log tells of {action}");
     }
     secrets.are_not_in("the audit log", &audit);
