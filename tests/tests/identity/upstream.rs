@@ -373,7 +373,7 @@ async fn one_service_signs_people_in_for_another_and_signs_them_out_there() {
     let link = invited.expect(201).json()["link"].as_str().unwrap().to_owned();
     let (_, token) = super::link(&link);
     let used = json!({ "token": token, "password": PASSWORD });
-    anonymous.post("/api/auth/verify", &used).await.expect(200);
+    anonymous.post("/api/auth/verify", &used).await.expect(204);
     let mut there = Browser::at(&home);
     there.sign_in("ada@example.org", PASSWORD).await.expect(200);
 
