@@ -156,6 +156,11 @@ impl Accounts {
         arrival: Arrival<'_>,
     ) -> Result<(Outcome, Option<NewSession>), AccountsError> {
         let secret = Token::random(&*self.entropy)?;
+        // Wrong passwords lock no passkey.
+        let who = match arrival.methods.contains(&Method::Password) {
+            true => Who::email(&arrival.person.email),
+            false => Who::factor(&arrival.person.account),
+        };
         let sign_in = SignIn {
             account: arrival.person.account.clone(),
             generation: arrival.person.generation,
@@ -167,7 +172,7 @@ impl Accounts {
             client: cut(arrival.client),
             address: arrival.address.to_string(),
             replaces: arrival.replaces.and_then(Token::parse).map(|token| token.hash()),
-            who: Who::email(&arrival.person.email),
+            who,
             rehashed: arrival.rehashed,
             proof: arrival.proof,
             upstream: None,

@@ -46,7 +46,7 @@ pub(crate) use self::add::{AddApi, FORMS_AT_ONCE_MAX};
 pub(crate) use self::answer::{docs_text, libraries_text, marks};
 pub(crate) use self::api_keys::ApiKeysApi;
 pub(crate) use self::apps::AppsApi;
-pub(crate) use self::auth::{AuthApi, MfaApi};
+pub(crate) use self::auth::{AuthApi, MfaApi, PasskeysApi};
 pub(crate) use self::catalogue::CatalogueApi;
 pub(crate) use self::clients::ClientsApi;
 pub(crate) use self::cluster::ClusterApi;
@@ -98,6 +98,7 @@ pub(crate) enum Tag {
 pub(crate) type IdentityApis = (
     AuthApi,
     MfaApi,
+    PasskeysApi,
     AccountsApi,
     AppsApi,
     OauthApi,
@@ -161,7 +162,7 @@ pub(crate) fn routes(
     (authorize, end_session): (impl Endpoint + 'static, impl Endpoint + 'static),
     pages: Route,
 ) -> Route {
-    let (.., (_, _, _, _, OauthApi { oauth, .. }, ..)) = &apis;
+    let (.., (_, _, _, _, _, OauthApi { oauth, .. }, ..)) = &apis;
     let oauth = oauth.clone();
     let document = bytes::Bytes::from(openapi_document());
     let page = bytes::Bytes::from(document::swagger_page());
