@@ -32,6 +32,11 @@ pub fn dpop_proof(text: &str) {
     crate::oauth::fuzz::dpop_proof(text);
 }
 
+/// Reads text as what a client has signed to show itself, and as head and claims of that, a line each.
+pub fn client_assertion(text: &str) {
+    crate::oauth::fuzz::client_assertion(text);
+}
+
 /// Reads bytes as what a client says of itself.
 pub fn client_metadata(data: &[u8]) {
     crate::oauth::fuzz::client_metadata(data);

@@ -61,6 +61,7 @@ const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("gossip_member", gossip::member),
     ("access_token", oauth::access_token),
     ("dpop_proof", oauth::dpop_proof),
+    ("client_assertion", oauth::client_assertion),
     ("client_metadata", oauth::client_metadata),
     ("redirect_uri", oauth::redirect_uri),
     ("token_form", oauth::token_form),

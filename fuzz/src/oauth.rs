@@ -10,6 +10,10 @@ pub(crate) fn dpop_proof(data: &[u8]) {
     fuzzing::dpop_proof(&String::from_utf8_lossy(data));
 }
 
+pub(crate) fn client_assertion(data: &[u8]) {
+    fuzzing::client_assertion(&String::from_utf8_lossy(data));
+}
+
 pub(crate) fn client_metadata(data: &[u8]) {
     fuzzing::client_metadata(data);
 }

@@ -57,6 +57,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("gossip_member", &[]),
     ("access_token", &[]),
     ("dpop_proof", &[]),
+    ("client_assertion", &[]),
     ("client_metadata", &[]),
     ("redirect_uri", &[]),
     ("token_form", &[]),

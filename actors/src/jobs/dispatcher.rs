@@ -44,6 +44,8 @@ pub(super) enum Message {
     },
     /// The pause before another attempt is over.
     TryAgain(JobId),
+    /// There is more to do for waiting jobs.
+    Fill,
     /// Time to clean up.
     Sweep,
     /// Time to renew the lease, and to look for jobs that nobody works on.
@@ -91,7 +93,7 @@ impl State {
 const ENDED_VIEWS_MAX: usize = 200;
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// Jobs of others whose source is sought in one go.
+/// Jobs whose source is sought in one go: after a start with a full list of jobs callers are answered between them.
 const SOUGHT_MAX: usize = 16;
 
 impl Actor for Dispatcher {
@@ -141,6 +143,7 @@ impl Actor for Dispatcher {
             Message::Submit { submission, reply } => answer(reply, self.submit(submission, state).await),
             Message::Cancel { account, id, reply } => answer(reply, self.cancel(account, id, state).await),
             Message::TryAgain(id) => state.waiting.push_back(id),
+            Message::Fill => {}
             Message::Changed(jobs) => self.changed(&jobs, state)?,
             Message::Tend => {
                 self.tend(&myself, state).await?;
@@ -232,6 +235,10 @@ impl Dispatcher {
     async fn fill(&self, myself: &ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
         let mut bereft = Vec::new();
         while state.running.len() < self.workers {
+            if bereft.len() == SOUGHT_MAX {
+                myself.send_message(Message::Fill)?;
+                break;
+            }
             let Some(id) = state.waiting.pop_front() else { break };
             let Some(job) = jobs::get(self.context.cluster.reader(), &id)? else { continue };
             if job.state.is_ended() || !self.claim(&id, state.node).await? {

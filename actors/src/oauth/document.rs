@@ -164,8 +164,12 @@ fn read(id: &str, body: &[u8]) -> Result<Client, Refused> {
 /// Reads a document: see [`crate::fuzzing::client_metadata`].
 #[cfg(fuzzing)]
 pub(super) fn fuzz_read(id: &str, body: &[u8]) {
+    use twinmcp_storage::oauth::client::Authentication;
+
     if let (Ok(()), Ok(client)) = (check_url(id), read(id, body)) {
-        assert_eq!((client.id.as_str(), client.is_confidential()), (id, false));
+        let is_public =
+            matches!(client.authentication, Authentication::None | Authentication::PrivateKeyJwt(_));
+        assert!(client.id == id && is_public, "{client:?}");
     }
 }
 

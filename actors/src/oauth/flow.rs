@@ -241,7 +241,7 @@ impl Oauth {
     /// What is wrong with it: it is checked like one that a browser brings.
     #[tracing::instrument(name = "oauth.push", skip_all)]
     pub async fn push(&self, form: &str, authorization: Option<&str>) -> Result<(String, u64), OauthError> {
-        self.0.metrics.timed("par", self.keep_pushed(form, authorization)).await
+        self.0.metrics.timed("par", Box::pin(self.keep_pushed(form, authorization))).await
     }
 
     async fn keep_pushed(

@@ -6,13 +6,14 @@ use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::Value;
+use serde_json::{Value, json};
 use twinmcp_storage::clock::{SystemEntropy, Timestamp};
 use twinmcp_storage::oauth::client::{Authentication, Client, GrantType, NAME_BYTES_MAX, Owner, TokenFormat};
 use twinmcp_storage::oauth::signing_key::{Algorithm, SigningKey};
 use twinmcp_storage::scope::Scope;
 
 use super::access_token::AccessToken;
+use super::assertion;
 use super::authorize::{self, Wrong};
 use super::client::{self, PERSONAL_SCOPES, Shown};
 use super::document;
@@ -23,6 +24,7 @@ use super::register;
 use super::signing_key::PrivateKey;
 use super::token_text::{self, Kind};
 use super::{Params, Resources};
+use crate::jose::KeySet;
 
 const ISSUER: &str = "https://node.example";
 const NOW: Timestamp = Timestamp::from_millis(1_795_437_970_000);
@@ -81,13 +83,30 @@ pub(crate) fn dpop_proof(text: &str) {
     let (head, claims) = text.split_once('\n').unwrap_or((text, ""));
     let head = head.replace("\"@jwk\"", &key.public().to_string());
     let claims = claims.replace("@nonce", &proofs.nonce(NOW));
-    let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(head), URL_SAFE_NO_PAD.encode(&claims));
-    let signature = key.sign(message.as_bytes()).expect("it is signed");
-    let proof = format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature));
+    let proof = signed(key, &head, &claims);
     if proofs.check(&proof, proven, NOW).is_ok() {
         let claims: Value = serde_json::from_str(&claims).expect("it was read as JSON");
         assert_eq!(claims["htm"], "POST", "{claims}");
         assert!(proofs.check(&proof, proven, NOW).is_err(), "a proof is good once");
+    }
+}
+
+fn signed(key: &PrivateKey, head: &str, claims: &str) -> String {
+    let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(head), URL_SAFE_NO_PAD.encode(claims));
+    let signature = key.sign(message.as_bytes()).expect("it is signed");
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+/// What a client shows itself by, as it comes; and as head and claims, a line each, of one that is signed by the client's key.
+pub(crate) fn client_assertion(text: &str) {
+    let key = &PROVER.key;
+    let keys = KeySet::parse(&json!({ "keys": [key.public()] })).expect("the key is public");
+    let is_taken = |text: &str| assertion::fuzz_check(text, &keys, "client_x", ISSUER, NOW);
+    assert!(!is_taken(text), "nobody has this process's key");
+    let (head, claims) = text.split_once('\n').unwrap_or((text, ""));
+    if is_taken(&signed(key, head, claims)) {
+        let claims: Value = serde_json::from_str(claims).expect("it was read as JSON");
+        assert_eq!((&claims["iss"], &claims["sub"]), (&json!("client_x"), &json!("client_x")), "{claims}");
     }
 }
 
@@ -168,6 +187,7 @@ fn shown_client(authentication: Authentication) -> Client {
         algorithm: None,
         uri: None,
         trusted: false,
+        backchannel_logout: None,
         created_at: NOW,
     }
 }

@@ -83,7 +83,7 @@ impl Oauth {
     /// When the client is not known, or the others cannot be told.
     #[tracing::instrument(name = "oauth.revoke", skip_all)]
     pub async fn revoke(&self, form: &str, authorization: Option<&str>) -> Result<(), OauthError> {
-        self.0.metrics.timed("revoke", self.take_back(form, authorization)).await
+        self.0.metrics.timed("revoke", Box::pin(self.take_back(form, authorization))).await
     }
 
     async fn take_back(&self, form: &str, authorization: Option<&str>) -> Result<(), OauthError> {

@@ -7,6 +7,7 @@ use twinmcp_storage::jobs::{self, JobState, Source};
 
 use super::world::World;
 use crate::Owner;
+use crate::jobs::JobView;
 use crate::mending::Remedy;
 use crate::search::SearchError;
 
@@ -30,9 +31,12 @@ async fn a_start_with_a_full_list_of_jobs_answers_while_it_goes_through_them() {
     }
     let world = world.crash_and_restart().await;
     world.index("/acme/widget", "1", world.source("widget", PAGES)).await;
-    let jobs = world.actors.jobs.list(&Owner::Operator, None, 1_000).unwrap();
-    let failed = jobs.iter().filter(|view| matches!(view.job.state, JobState::Failed { .. })).count();
-    assert_eq!((failed, jobs.len()), (300, 301));
+    let all = || world.actors.jobs.list(&Owner::Operator, None, 1_000).unwrap();
+    let is_failed = |view: &&JobView| matches!(view.job.state, JobState::Failed { .. });
+    world
+        .until("every job without its archive fails", || all().iter().filter(is_failed).count() == 300)
+        .await;
+    assert_eq!(all().len(), 301);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -277,6 +277,7 @@ async fn every_actor_heals_after_a_crash_while_readers_go_on() {
         "mending",
         "distribution",
         "oauth",
+        "logouts",
     ] {
         world.kill(actor);
         assert!(world.docs("/acme/widget", "polish").await.is_ok(), "reads pass no mailbox");

@@ -184,7 +184,8 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
             responses.insert("401".to_owned(), problem(description));
         }
     }
-    let makes_client = path == "/api/clients" || path == "/api/teams/{id}/clients";
+    let makes_client =
+        path == "/api/clients" || path == "/api/teams/{id}/clients" || path == "/api/clients/{id}/secret";
     if makes_client && method == "post" || path.starts_with("/api/oauth/register") {
         for status in ["200", "201"] {
             if let Some(content) = responses
