@@ -150,11 +150,14 @@ fn dying_with_us(program: &str) -> Command {
     command
 }
 
+/// Packets on their way, each with the moment it arrives.
+type Way = mpsc::Sender<(Instant, Vec<u8>)>;
+
 /// Carries packets from wire to wire.
 async fn route(router: UnixDatagram, folder: PathBuf, links: Links) {
     let router = Arc::new(router);
     let weather = links.weather.subscribe();
-    let mut ways: HashMap<(usize, usize), mpsc::Sender<(Instant, Vec<u8>)>> = HashMap::new();
+    let mut ways: HashMap<(usize, usize), Way> = HashMap::new();
     let mut packet = vec![0; PACKET_BYTES_MAX];
     while let Ok((length, sender)) = router.recv_from(&mut packet).await {
         let from =

@@ -113,7 +113,7 @@ impl Oauth {
         form: &str,
         authorization: Option<&str>,
     ) -> Result<DeviceCodes, OauthError> {
-        self.0.metrics.timed("device_authorization", self.begin_device(form, authorization)).await
+        self.0.metrics.timed("device_authorization", Box::pin(self.begin_device(form, authorization))).await
     }
 
     async fn begin_device(&self, form: &str, authorization: Option<&str>) -> Result<DeviceCodes, OauthError> {

@@ -79,7 +79,7 @@ impl Oauth {
     /// # Errors
     /// When the node cannot do it; what is wrong with the request is an answer.
     pub async fn authorize(&self, query: &str, person: Option<&Person>) -> Result<Authorization, OauthError> {
-        match self.0.metrics.timed("authorize", self.try_authorize(query, person)).await {
+        match self.0.metrics.timed("authorize", Box::pin(self.try_authorize(query, person))).await {
             Ok(done) => Ok(done),
             Err(OauthError::Refused(refused)) => Ok(Authorization::Refused(refused)),
             Err(error) => Err(error),

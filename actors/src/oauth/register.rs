@@ -37,7 +37,7 @@ impl Oauth {
     /// When clients may not register themselves, there are too many, or its facts cannot be.
     #[tracing::instrument(name = "oauth.register", skip_all)]
     pub async fn register(&self, metadata: &Value) -> Result<Registered, OauthError> {
-        self.0.metrics.timed("register", self.registered(metadata)).await
+        self.0.metrics.timed("register", Box::pin(self.registered(metadata))).await
     }
 
     async fn registered(&self, metadata: &Value) -> Result<Registered, OauthError> {

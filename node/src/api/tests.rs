@@ -106,7 +106,7 @@ impl TestNode {
         config.http.listen.set_port(0);
         config.limits.anonymous_burst = 1_000;
         config.limits.key_burst = 10_000;
-        let node = Node::start(config).await.unwrap();
+        let node = Box::pin(Node::start(config)).await.unwrap();
         let actors = node.actors();
         let owner = actors.accounts.create("owner").await.unwrap();
         let key = actors.api_keys.create(&owner.id, "owner", vec![Scope::Admin], None).await.unwrap();

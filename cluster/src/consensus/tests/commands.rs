@@ -168,7 +168,18 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn account_command() -> impl Strategy<Value = accounts::Command> {
-    (account(), text()).prop_map(|(id, name)| accounts::Command::Create { id, name })
+    let person = (0..3_u8, text(), any::<bool>()).prop_map(|(number, name, is_verified)| {
+        let added = accounts::PersonAdded {
+            account: format!("acct_{number:026}").parse().unwrap(),
+            name,
+            email: format!("{number}@example.org").parse().unwrap(),
+            password: None,
+            is_operator: false,
+            is_verified,
+        };
+        accounts::Command::Person(accounts::PersonCommand::Add(added))
+    });
+    prop_oneof![(account(), text()).prop_map(|(id, name)| accounts::Command::Create { id, name }), person,]
 }
 
 fn api_key_command() -> impl Strategy<Value = api_keys::Command> {

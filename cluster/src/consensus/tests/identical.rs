@@ -69,7 +69,7 @@ fn random_commands_reach_every_keyspace() {
     let mut runner = TestRunner::deterministic();
     let stores = in_memory();
     let mut empty = Keyspace::STATE.to_vec();
-    for index in 0..1_000 {
+    for index in 0..200 {
         let commands = vec(command(), 8).new_tree(&mut runner).unwrap().current();
         stores.applier.apply(&entry_of(index, index, &commands)).unwrap();
         empty.retain(|&space| stores.state.scan(space, &[], None, 1).unwrap().is_empty());

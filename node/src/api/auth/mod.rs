@@ -34,6 +34,7 @@ use super::failures::invalid_id;
 use crate::http::{Enrolling, Session, address_of, session};
 
 #[derive(ApiResponse)]
+#[expect(clippy::large_enum_variant, reason = "an answer is made once and moved to the client")]
 pub(crate) enum Began {
     /// They are signed in; the cookie holds the session.
     #[oai(status = 200)]

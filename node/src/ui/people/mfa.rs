@@ -70,6 +70,7 @@ struct CodesPage {
 }
 
 /// Who asks; somebody who is not signed in is sent to do so.
+#[expect(clippy::result_large_err, reason = "it is the answer itself")]
 fn signed_in(request: &Request) -> Result<SignedIn, Response> {
     Enrolling::of(request).cloned().ok_or_else(|| see_other("/signin?return_to=/mfa", None))
 }

@@ -9,8 +9,9 @@ use twinmcp_storage::libraries::{self, Visibility};
 use twinmcp_storage::scope::Scope;
 use twinmcp_storage::teams::{self, Role};
 
+/// Also of accounts that nothing else makes, so that a team finds one free.
 fn account() -> impl Strategy<Value = AccountId> {
-    (0..3_u8).prop_map(|number| format!("acct_{number:026}").parse().unwrap())
+    (0..6_u8).prop_map(|number| format!("acct_{number:026}").parse().unwrap())
 }
 
 fn role() -> impl Strategy<Value = Role> {
