@@ -28,9 +28,9 @@ use twinmcp_storage::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::accounts;
 use crate::api::{
     AccountsApi, AddApi, ApiKeysApi, AppsApi, AuditApi, AuthApi, CatalogueApi, ClientsApi, ClusterApi,
-    Context7Api, FORMS_AT_ONCE_MAX, Health, HealthApi, JobsApi, LibrariesApi, MfaApi, OauthApi, RefreshApi,
-    RotationsApi, RouteApi, SigningKeysApi, TeamBelongingsApi, TeamsApi, Tools, ToolsApi, UpstreamApi,
-    UsageApi, routes,
+    Context7Api, FORMS_AT_ONCE_MAX, Health, HealthApi, JobsApi, LibrariesApi, MfaApi, OauthApi, PasskeysApi,
+    RefreshApi, RotationsApi, RouteApi, SigningKeysApi, TeamBelongingsApi, TeamsApi, Tools, ToolsApi,
+    UpstreamApi, UsageApi, routes,
 };
 use crate::backroom::NodeBackroom;
 use crate::bucket;
@@ -383,6 +383,7 @@ fn apis(
         (
             AuthApi { accounts: actors.accounts.clone() },
             MfaApi { accounts: actors.accounts.clone() },
+            PasskeysApi { accounts: actors.accounts.clone() },
             AccountsApi { accounts: actors.accounts.clone() },
             AppsApi { oauth: actors.oauth.clone() },
             OauthApi { oauth: actors.oauth.clone(), accounts: actors.accounts.clone() },

@@ -10,9 +10,9 @@ mod teams;
 use std::path::PathBuf;
 
 use crate::accounts::{
-    self, Account, FactorCommand, Factors, Link, LinkCommand, Links, Method, PasswordHash, Person,
-    PersonAdded, PersonCommand, Proof, Purpose, Renewal, Ring, Session, SessionCommand, SignIn, Totp, Tries,
-    TryCommand, UpstreamCommand, Which, WhichFactor, Who,
+    self, Account, Answered, FactorCommand, Factors, Link, LinkCommand, Links, Method, Passkey, PasswordHash,
+    Person, PersonAdded, PersonCommand, Proof, Purpose, Renewal, Ring, Session, SessionCommand, SignIn, Totp,
+    Tries, TryCommand, UpstreamCommand, Which, WhichFactor, Who,
 };
 use crate::api_keys::{self, ApiKey, KeyRing, SecretHash};
 use crate::audit;
@@ -420,8 +420,21 @@ fn identities_elsewhere_are_written_as_they_always_were() {
 #[test]
 fn second_factors_are_written_as_they_always_were() {
     let totp = Totp { sealed: vec![7; 3], added_at: at(), last_step: 59_000_000, used_at: at() };
-    let factors =
-        Factors { totp: Some(totp), backup_codes: vec![secret()], backup_codes_made_at: Some(at()) };
+    let passkey = Passkey {
+        id: vec![8; 3],
+        name: "laptop".into(),
+        credential: vec![9; 3],
+        counter: 4,
+        added_at: at(),
+        used_at: at(),
+    };
+    let factors = Factors {
+        totp: Some(totp),
+        passkeys: vec![passkey],
+        answered: vec![Answered { challenge: secret(), until: at() }],
+        backup_codes: vec![secret()],
+        backup_codes_made_at: Some(at()),
+    };
     check("factors", &factors);
     let check = |name: &str, command| {
         let command = Command::Accounts(accounts::Command::Factor(command));
@@ -436,6 +449,17 @@ fn second_factors_are_written_as_they_always_were() {
         backup_codes: vec![secret()],
     };
     check("add-totp", add);
+    let add = FactorCommand::AddPasskey {
+        account: account(),
+        generation: 3,
+        id: vec![8; 3],
+        name: "laptop".into(),
+        credential: vec![9; 3],
+        counter: 4,
+        renewal: Renewal { session: session(), secret_hash: secret() },
+        backup_codes: vec![secret()],
+    };
+    check("add-passkey", add);
     let backup_codes = vec![secret()];
     check(
         "make-backup-codes",
@@ -443,6 +467,8 @@ fn second_factors_are_written_as_they_always_were() {
     );
     let which = WhichFactor::Totp;
     check("remove-totp", FactorCommand::Remove { account: account(), generation: 3, which });
+    let which = WhichFactor::Passkey { id: vec![8; 3] };
+    check("remove-passkey", FactorCommand::Remove { account: account(), generation: 3, which });
     check("reset", FactorCommand::Reset { account: account() });
 }
 

@@ -103,6 +103,14 @@ impl NodeSetup {
         self
     }
 
+    /// At one free port of this machine by its name, which browsers take passkeys for: they take none for a number.
+    #[must_use]
+    pub fn at_one_port_named(self) -> Self {
+        let setup = self.at_one_port();
+        let url = format!("http://localhost:{}", setup.port);
+        setup.with("http", "public_url", url)
+    }
+
     /// At one free port that the node names to the clients of its cluster.
     #[must_use]
     pub fn at_one_port_told(self) -> Self {

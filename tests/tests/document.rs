@@ -180,7 +180,7 @@ async fn every_protected_operation_refuses_callers_without_credentials_and_keys_
         let answer = anonymous.answer(operation.example(&document, &anonymous)).await;
         if operation.is_open() {
             // Nobody has the password of the example, and no client its secret.
-            let is_a_sign_in = matches!(operation.name(), "sign_in" | "answer_challenge");
+            let is_a_sign_in = matches!(operation.name(), "sign_in" | "answer_challenge" | "answer_passkey");
             let refused = if is_a_sign_in || operation.is_of_clients() { 500 } else { 401 };
             assert_ne!(answer.status, refused, "{at} is open by the document: {}", answer.text);
             continue;

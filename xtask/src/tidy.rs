@@ -78,6 +78,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("quick-xml", &["actors"]),
     ("argon2", &["actors"]),
     ("totp-rs", &["actors"]),
+    ("webauthn-rs", &["actors"]),
     ("qrcode", &["node"]),
     ("lettre", &["actors"]),
     // Signing and verifying of tokens; and bare signatures, beside which the harness measures them.

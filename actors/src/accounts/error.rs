@@ -43,6 +43,18 @@ pub enum AccountsError {
         /// How old a sign-in may be, in seconds.
         max_age_s: u64,
     },
+    /// What a device answered is none, was given before, or is of a passkey that is not known.
+    #[error("the passkey was not taken; try again")]
+    WrongPasskey,
+    /// The service has no name that devices could know it by.
+    #[error("passkeys need the service to have a name: its operator sets `http.public_url`")]
+    NoPasskeysHere,
+    /// A name of a passkey that is none.
+    #[error("a passkey has a name of 1 to 64 bytes, without control characters")]
+    PasskeyName,
+    /// There are as many as there may be.
+    #[error("there are as many as there may be; remove one first")]
+    TooManyFactors,
     /// There is one of the kind already.
     #[error("there is one already; remove it first")]
     FactorThere,

@@ -40,7 +40,9 @@ pub use self::config::{AccountsConfig, MailConfig, SignUp, SmtpPassword, SmtpTls
 pub use self::error::AccountsError;
 pub use self::factors::challenge::{Challenge, ChallengeAnswer};
 pub use self::factors::enrol::{FactorAdded, TotpOffer};
-pub use self::factors::{Factor, FactorsView, MfaConfig, Required};
+use self::factors::passkey::Passkeys;
+pub use self::factors::passkey::{PASSKEY_NAME_BYTES_MAX, PasskeyAnswer, PasskeyQuestion};
+pub use self::factors::{Factor, FactorsView, MfaConfig, PasskeyView, Required};
 pub use self::hashing::HashingError;
 pub use self::password::{PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, PasswordError};
 pub use self::people::{AccountExport, NewPerson, PersonMade, PersonView};
@@ -98,6 +100,7 @@ pub struct Accounts {
     letterbox: Letterbox,
     vault: Vault,
     policy: FactorPolicy,
+    passkeys: Passkeys,
     metrics: Metrics,
     factor_metrics: FactorMetrics,
     /// Tells how many are signed in for as long as it is held.
@@ -121,6 +124,7 @@ impl Accounts {
         let metrics = Metrics::new();
         let post = Post::new(&config.mail, Arc::clone(&clock), Arc::clone(&entropy), metrics.clone())?;
         let hashing = Hashing::new(config.hash_threads, config.hashes_waiting_max);
+        let passkeys = Passkeys::new(&config.public_url, &config.mfa.issuer);
         let policy = FactorPolicy::new(context.cluster.clone(), config.mfa.required);
         let census = Census::start(context.cluster.clone(), Arc::clone(&clock));
         let accounts = Self {
@@ -136,6 +140,7 @@ impl Accounts {
             letterbox: Letterbox::default(),
             vault: Vault::new(context.cluster.clone(), keys),
             policy,
+            passkeys,
             metrics,
             factor_metrics: FactorMetrics::new(),
             _census: census,

@@ -164,6 +164,12 @@ impl Accounts {
         arrival: Arrival<'_>,
     ) -> Result<(Outcome, Option<NewSession>), AccountsError> {
         let secret = Token::random(&*self.entropy)?;
+        // Wrong passwords lock neither a passkey nor what another provider says.
+        let who = match &arrival.upstream {
+            Some(upstream) => Who::elsewhere(&upstream.subject),
+            None if arrival.methods.contains(&Method::Password) => Who::email(&arrival.person.email),
+            None => Who::factor(&arrival.person.account),
+        };
         let sign_in = SignIn {
             account: arrival.person.account.clone(),
             generation: arrival.person.generation,
@@ -175,10 +181,7 @@ impl Accounts {
             client: cut(arrival.client),
             address: arrival.address.to_string(),
             replaces: arrival.replaces.and_then(Token::parse).map(|token| token.hash()),
-            who: match &arrival.upstream {
-                Some(upstream) => Who::elsewhere(&upstream.subject),
-                None => Who::email(&arrival.person.email),
-            },
+            who,
             rehashed: arrival.rehashed,
             proof: arrival.proof,
             upstream: arrival.upstream,

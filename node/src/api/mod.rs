@@ -48,7 +48,7 @@ pub(crate) use self::answer::{docs_text, libraries_text, marks};
 pub(crate) use self::api_keys::ApiKeysApi;
 pub(crate) use self::apps::AppsApi;
 pub(crate) use self::audit::AuditApi;
-pub(crate) use self::auth::{AuthApi, MfaApi, UpstreamApi};
+pub(crate) use self::auth::{AuthApi, MfaApi, PasskeysApi, UpstreamApi};
 pub(crate) use self::catalogue::CatalogueApi;
 pub(crate) use self::clients::ClientsApi;
 pub(crate) use self::cluster::ClusterApi;
@@ -103,6 +103,7 @@ pub(crate) enum Tag {
 pub(crate) type IdentityApis = (
     AuthApi,
     MfaApi,
+    PasskeysApi,
     AccountsApi,
     AppsApi,
     OauthApi,
@@ -168,7 +169,7 @@ pub(crate) fn routes(
     (authorize, end_session): (impl Endpoint + 'static, impl Endpoint + 'static),
     pages: Route,
 ) -> Route {
-    let (.., (_, _, _, _, OauthApi { oauth, .. }, ..)) = &apis;
+    let (.., (_, _, _, _, _, OauthApi { oauth, .. }, ..)) = &apis;
     let oauth = oauth.clone();
     let document = bytes::Bytes::from(openapi_document());
     let page = bytes::Bytes::from(document::swagger_page());

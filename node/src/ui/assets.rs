@@ -15,7 +15,7 @@ struct Asset {
     entity_tag: String,
 }
 
-static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
+static ASSETS: LazyLock<[Asset; 4]> = LazyLock::new(|| {
     let asset = |name, content_type, bytes: &'static [u8]| {
         let entity_tag = format!("\"{}\"", &blake3::hash(bytes).to_hex()[..16]);
         Asset { name, content_type, bytes, entity_tag }
@@ -23,6 +23,7 @@ static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
     [
         asset("style.css", "text/css; charset=utf-8", include_bytes!("../../ui/assets/style.css")),
         asset("live.js", "text/javascript; charset=utf-8", include_bytes!("../../ui/assets/live.js")),
+        asset("passkey.js", "text/javascript; charset=utf-8", include_bytes!("../../ui/assets/passkey.js")),
         asset("icon.svg", "image/svg+xml", include_bytes!("../../ui/assets/icon.svg")),
     ]
 });

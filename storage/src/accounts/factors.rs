@@ -1,7 +1,8 @@
 //! Second factors: what somebody shows beside the password, and what of it was shown already.
 //!
 //! A code is taken once in the whole cluster, because it is spent in the command that begins the session ([`spend`]): a
-//! step of the clock only if it is later than the last one (RFC 6238, 5.2), a backup code only if it is there. Whoever has a
+//! step of the clock only if it is later than the last one (RFC 6238, 5.2), a backup code only if it is there, a challenge to a passkey
+//! (`passkeys`) only if it was not answered. Whoever has a
 //! factor gets no session without one, also when it was added while the sign-in was decided.
 //!
 //! Every change makes a new generation of the person. The first factor ends every other session, and what programs were allowed:
@@ -9,6 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::passkeys::{self, Answered, Assertion, PASSKEYS_PER_ACCOUNT_MAX, Passkey};
 use super::people::{self, Person, person};
 use super::sessions::{self, Method};
 use crate::api_keys::SecretHash;
@@ -29,6 +31,10 @@ pub const BACKUP_CODES: usize = 10;
 pub struct Factors {
     /// An authenticator app.
     pub totp: Option<Totp>,
+    /// Keys of devices, oldest first.
+    pub passkeys: Vec<Passkey>,
+    /// Challenges to them that were answered.
+    pub answered: Vec<Answered>,
     /// Codes on paper that are left; each takes the place of a factor once.
     pub backup_codes: Vec<SecretHash>,
     /// When those were made.
@@ -43,7 +49,7 @@ impl Record for Factors {
 impl Factors {
     /// Whether a password alone is not enough.
     pub const fn are_needed(&self) -> bool {
-        self.totp.is_some()
+        self.totp.is_some() || !self.passkeys.is_empty()
     }
 }
 
@@ -73,6 +79,8 @@ pub enum Proof {
         /// Its hash.
         hash: SecretHash,
     },
+    /// What a passkey has signed.
+    Passkey(Assertion),
 }
 
 /// The session that somebody adds a factor in: it goes on under another secret, and has shown the factor too.
@@ -89,6 +97,11 @@ pub struct Renewal {
 pub enum WhichFactor {
     /// The authenticator app.
     Totp,
+    /// A passkey.
+    Passkey {
+        /// What the device calls it.
+        id: Vec<u8>,
+    },
 }
 
 /// A change to factors.
@@ -105,6 +118,26 @@ pub enum Command {
         sealed: Vec<u8>,
         /// The step of the code, which is spent.
         step: u64,
+        /// The session it happens in.
+        renewal: Renewal,
+        /// Hashes of backup codes, used if there are none yet.
+        backup_codes: Vec<SecretHash>,
+    },
+    /// Adds a passkey that has signed its first challenge. [`Outcome::NotFound`], [`Outcome::AlreadyExists`] when it is there already, here or with
+    /// somebody else, [`Outcome::LimitReached`], [`Outcome::Stale`] when something changed since it was decided.
+    AddPasskey {
+        /// Whose.
+        account: AccountId,
+        /// The generation it was decided for.
+        generation: u32,
+        /// What the device calls it.
+        id: Vec<u8>,
+        /// What its person calls it.
+        name: String,
+        /// The public key, in the words of the proposer's library.
+        credential: Vec<u8>,
+        /// The device's count.
+        counter: u32,
         /// The session it happens in.
         renewal: Renewal,
         /// Hashes of backup codes, used if there are none yet.
@@ -156,6 +189,36 @@ pub(super) fn apply(
             transaction.note(added);
             add(transaction, at, person, (before, after), (renewal, Method::OneTimeCode), backup_codes)
         }
+        Command::AddPasskey { account, generation, id, name, credential, counter, renewal, backup_codes } => {
+            let person = match decided(transaction, account, *generation)? {
+                Ok(person) => person,
+                Err(refused) => return Ok(refused),
+            };
+            if passkeys::by_passkey(transaction, id)?.is_some() {
+                return Ok(Outcome::AlreadyExists);
+            }
+            let before = factors(transaction, account)?;
+            if before.passkeys.len() >= PASSKEYS_PER_ACCOUNT_MAX {
+                return Ok(Outcome::LimitReached);
+            }
+            let mut after = before.clone();
+            after.passkeys.push(Passkey {
+                id: id.clone(),
+                name: name.clone(),
+                credential: credential.clone(),
+                counter: *counter,
+                added_at: at,
+                used_at: at,
+            });
+            let method = Method::HardwareKey;
+            let done = add(transaction, at, person, (before, after), (renewal, method), backup_codes)?;
+            if done == Outcome::Done {
+                passkeys::take(transaction, id, account);
+                let added = people::about(Action::FactorAdded, account).with("factor", "passkey");
+                transaction.note(added.with("name", name));
+            }
+            Ok(done)
+        }
         Command::MakeBackupCodes { account, generation, backup_codes } => {
             let person = match decided(transaction, account, *generation)? {
                 Ok(person) => person,
@@ -178,11 +241,20 @@ pub(super) fn apply(
             let mut factors = factors(transaction, account)?;
             let was_there = match which {
                 WhichFactor::Totp => factors.totp.take().is_some(),
+                WhichFactor::Passkey { id } => {
+                    let place = factors.passkeys.iter().position(|passkey| passkey.id == *id);
+                    let removed = place.map(|place| factors.passkeys.remove(place));
+                    removed.map(|passkey| passkeys::free(transaction, &passkey.id)).is_some()
+                }
             };
             if !was_there {
                 return Ok(Outcome::NotFound);
             }
-            transaction.note(people::about(Action::FactorRemoved, account).with("factor", "totp"));
+            let factor = match which {
+                WhichFactor::Totp => "totp",
+                WhichFactor::Passkey { .. } => "passkey",
+            };
+            transaction.note(people::about(Action::FactorRemoved, account).with("factor", factor));
             change(transaction, person, &factors)
         }
         Command::Reset { account } => {
@@ -244,7 +316,7 @@ fn change(
     if factors.are_needed() {
         put(transaction, &person.account, factors)?;
     } else {
-        forget(transaction, &person.account);
+        forget(transaction, &person.account)?;
     }
     Ok(Outcome::Done)
 }
@@ -275,6 +347,10 @@ pub(super) fn spend(
             }
             place.map(|place| factors.backup_codes.remove(place)).is_some()
         }
+        Some(Proof::Passkey(assertion)) => {
+            let Factors { passkeys, answered, .. } = &mut factors;
+            passkeys::spend(passkeys, answered, at, assertion)
+        }
     };
     if is_right {
         put(transaction, account, &factors)?;
@@ -283,8 +359,12 @@ pub(super) fn spend(
 }
 
 /// Forgets the factors of an account.
-pub(super) fn forget(transaction: &mut Transaction<'_>, account: &AccountId) {
+pub(super) fn forget(transaction: &mut Transaction<'_>, account: &AccountId) -> Result<(), StorageError> {
+    for passkey in factors(transaction, account)?.passkeys {
+        passkeys::free(transaction, &passkey.id);
+    }
     transaction.remove(Keyspace::Accounts, key(account));
+    Ok(())
 }
 
 fn put(

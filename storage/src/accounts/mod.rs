@@ -4,13 +4,14 @@
 //! [`Person`] beside it, with [`Session`]s, [`Factors`], [`Link`]s sent by mail, and [`Tries`] of passwords; each has a file of its own.
 //!
 //! Key layout, in [`Keyspace::Accounts`]: `a/<account>` -> [`Account`]; `p/<account>` -> [`Person`];
-//! `e/<e-mail>` -> the account that has it; `f/<account>` -> [`Factors`]; `s/<hash>` -> [`Session`]; `r/<account>` -> [`Ring`], which sessions the
+//! `e/<e-mail>` -> the account that has it; `f/<account>` -> [`Factors`]; `w/<hash>` -> the account that has a passkey; `s/<hash>` -> [`Session`]; `r/<account>` -> [`Ring`], which sessions the
 //! account has; `l/<hash>` -> [`Link`]; `n/<account or e-mail>` -> [`Links`], which links were made for it;
 //! `t/<who>` -> [`Tries`]; `up/`, `ul/`, `us/`, `uj/`: identities at other providers (`upstream`); `q/<name>` and `q/<name>/<number>` -> what is forgotten first (`shelf`).
 
 mod email;
 mod factors;
 mod links;
+mod passkeys;
 mod people;
 mod sessions;
 mod shelf;
@@ -34,6 +35,7 @@ pub use self::factors::{
     BACKUP_CODES, Command as FactorCommand, Factors, Proof, Renewal, Totp, WhichFactor, factors,
 };
 pub use self::links::{Command as LinkCommand, LINKS_EACH_MAX, LINKS_MAX, Link, Links, Purpose, link};
+pub use self::passkeys::{ANSWERED_MAX, Answered, Assertion, PASSKEYS_PER_ACCOUNT_MAX, Passkey, by_passkey};
 pub use self::people::{
     Command as PersonCommand, PasswordHash, Person, PersonAdded, by_email, people, person,
 };

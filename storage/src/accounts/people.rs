@@ -189,7 +189,7 @@ pub(super) fn apply(
                 links::forget_all(transaction, account)?;
                 upstream::unlink_all(transaction, account)?;
                 api_keys::remove_all(transaction, account)?;
-                factors::forget(transaction, account);
+                factors::forget(transaction, account)?;
                 transaction.remove(Keyspace::Accounts, email_key(&person.email));
                 transaction.remove(Keyspace::Accounts, key(account));
                 super::remove(transaction, account);

@@ -49,10 +49,12 @@ impl Method {
         }
     }
 
-    /// Whether these are two factors of different kinds: something known, and something had.
+    /// Whether these are two factors of different kinds: something known, and something had. A passkey is both by itself, because none is taken
+    /// whose device has not made sure who holds it.
     pub fn are_two_factors(methods: &[Self]) -> bool {
         let is_known = |method: &Self| matches!(method, Self::Password | Self::Upstream);
-        methods.iter().any(is_known) && methods.iter().any(|method| !is_known(method))
+        methods.contains(&Self::HardwareKey)
+            || methods.iter().any(is_known) && methods.iter().any(|method| !is_known(method))
     }
 
     /// `amr` of somebody who has shown these: each by its name, and `mfa` for two factors.

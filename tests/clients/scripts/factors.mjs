@@ -26,7 +26,7 @@ async function signIn(page, email, way = `${url}/signin`) {
   await page.goto(way);
   await page.getByLabel("E-mail address").fill(email);
   await page.getByLabel("Password").fill(asked.password);
-  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
 }
 
 /** Adds an app, from the settings on, and returns it with the backup codes. */
@@ -109,6 +109,48 @@ story("a program that asks for a second factor leads there and back", async (pag
   await page.getByRole("button", { name: "Allow", exact: true }).click();
   await page.waitForURL("http://127.0.0.1:9777/cb?code=**");
   seen.length = 0; // That the program was asked is what is wanted here.
+});
+
+/** A device of this browser that keeps passkeys, and makes sure who holds it. */
+async function device(page) {
+  const session = await page.context().newCDPSession(page);
+  await session.send("WebAuthn.enable");
+  const options = { protocol: "ctap2", transport: "internal", hasResidentKey: true, hasUserVerification: true, isUserVerified: true };
+  await session.send("WebAuthn.addVirtualAuthenticator", { options });
+}
+
+story("a passkey is added, is the second step, and signs in alone", async (page) => {
+  await device(page);
+  await signIn(page, "passkey@example.org");
+  await page.getByRole("link", { name: "Change second factors" }).click();
+  await page.getByLabel("Name of the device").fill("Laptop");
+  await page.getByRole("button", { name: "Add a passkey" }).click();
+  await page.getByRole("heading", { name: "Your backup codes" }).waitFor();
+  check((await page.locator(".codes code").count()) === 10, "ten codes");
+  await page.getByRole("link", { name: "I have kept them" }).click();
+  await page.waitForURL(`${url}/settings`);
+  check((await text(page)).includes("Sign-ins ask for a passkey."), await text(page));
+
+  await page.context().clearCookies();
+  await signIn(page, "passkey@example.org", `${url}/signin?return_to=/libraries`);
+  await page.getByRole("button", { name: "Use a passkey" }).click();
+  await page.waitForURL(`${url}/libraries`);
+
+  await page.context().clearCookies();
+  await page.goto(`${url}/signin`);
+  await page.getByRole("button", { name: "Sign in with a passkey" }).click();
+  await page.waitForURL(`${url}/settings`);
+  await page.goto(`${url}/mfa`);
+  check((await text(page)).includes("Laptop"), await text(page));
+  await page.getByRole("button", { name: "Remove the passkey Laptop" }).click();
+  await page.waitForURL("**done=1");
+});
+
+story("where a browser has no passkeys nothing speaks of them but the text", async (page) => {
+  await page.addInitScript(() => delete window.PublicKeyCredential);
+  await page.goto(`${url}/signin`);
+  check(!(await page.getByRole("button", { name: "Sign in with a passkey" }).isVisible()), "a button that does nothing");
+  await page.getByRole("button", { name: "Sign in", exact: true }).waitFor();
 });
 
 let looked = 0;

@@ -14,7 +14,7 @@ use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::command::Outcome;
 use twinmcp_storage::ids::AccountId;
 
-use super::super::sign_in::{Arrival, NewSession};
+use super::super::sign_in::{Arrival, Attempts, NewSession};
 use super::super::{Accounts, AccountsError};
 use super::enrol::{BACKUP_CODES, SECRETS};
 use super::totp::Secret;
@@ -64,11 +64,11 @@ pub(in super::super) struct Shown {
 /// What is sealed in a ticket.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Pending {
-    account: AccountId,
+    pub(super) account: AccountId,
     pub(super) generation: u32,
-    methods: Vec<Method>,
-    rehashed: Option<PasswordHash>,
-    upstream: Option<UpstreamSession>,
+    pub(super) methods: Vec<Method>,
+    pub(super) rehashed: Option<PasswordHash>,
+    pub(super) upstream: Option<UpstreamSession>,
     pub(super) expires_at: Timestamp,
 }
 
@@ -90,7 +90,7 @@ impl Accounts {
         };
         Ok(Challenge {
             ticket: self.vault.ticket(SIGN_INS, &pending, &*self.entropy)?,
-            factors: asked(factors),
+            factors: self.asked(factors),
             life_s: PENDING_MS / 1_000,
         })
     }
@@ -101,7 +101,7 @@ impl Accounts {
     /// [`AccountsError::SignInExpired`].
     pub fn challenged(&self, ticket: &str) -> Result<Vec<Factor>, AccountsError> {
         let pending = self.pending(ticket)?;
-        Ok(asked(&factors(self.cluster.reader(), &pending.account)?))
+        Ok(self.asked(&factors(self.cluster.reader(), &pending.account)?))
     }
 
     /// Goes on with a sign-in.
@@ -139,20 +139,31 @@ impl Accounts {
             client: answer.client,
             replaces: answer.replaces,
         };
+        self.arrive(arrival, &attempts, AccountsError::WrongCode).await
+    }
+
+    /// Begins the session of somebody whose factor is right as far as this node knows; `used` when the others know better.
+    pub(super) async fn arrive(
+        &self,
+        arrival: Arrival<'_>,
+        attempts: &Attempts,
+        used: AccountsError,
+    ) -> Result<NewSession, AccountsError> {
+        let (account, address) = (arrival.person.account.clone(), arrival.address);
         match self.begin(arrival).await? {
             (Outcome::Done, Some(new)) => {
                 attempts.succeeded();
                 Ok(new)
             }
             (Outcome::Burnt, _) => {
-                self.failed(&attempts, Some(pending.account.clone()), answer.address).await?;
-                Err(AccountsError::WrongCode)
+                self.failed(attempts, Some(account), address).await?;
+                Err(used)
             }
             _ => Err(AccountsError::SignInExpired),
         }
     }
 
-    fn pending(&self, ticket: &str) -> Result<Pending, AccountsError> {
+    pub(super) fn pending(&self, ticket: &str) -> Result<Pending, AccountsError> {
         let pending: Option<Pending> = self.vault.read_ticket(SIGN_INS, ticket)?;
         let is_good = |pending: &Pending| self.clock.now() < pending.expires_at;
         pending.filter(is_good).ok_or(AccountsError::SignInExpired)
@@ -178,12 +189,16 @@ impl Accounts {
                     .filter(|hash| factors.backup_codes.contains(hash))
                     .map(|hash| Proof::BackupCode { hash }))
             }
+            // It signs, and has no code.
+            Factor::Passkey => Ok(None),
         }
     }
-}
 
-fn asked(factors: &Factors) -> Vec<Factor> {
-    let totp = factors.totp.is_some().then_some(Factor::Totp);
-    let backup_code = (!factors.backup_codes.is_empty()).then_some(Factor::BackupCode);
-    totp.into_iter().chain(backup_code).collect()
+    fn asked(&self, factors: &Factors) -> Vec<Factor> {
+        let has_passkey = !factors.passkeys.is_empty() && self.passkeys.are_there();
+        let passkey = has_passkey.then_some(Factor::Passkey);
+        let totp = factors.totp.is_some().then_some(Factor::Totp);
+        let backup_code = (!factors.backup_codes.is_empty()).then_some(Factor::BackupCode);
+        passkey.into_iter().chain(totp).chain(backup_code).collect()
+    }
 }

@@ -132,10 +132,19 @@ impl Accounts {
         };
         self.change_factors(add).await?;
         attempts.succeeded();
-        self.tell_of_factors(&offer.account)?;
-        // They were taken if there were none before.
-        let kept = factors(self.cluster.reader(), &offer.account)?.backup_codes;
-        let are_new = kept == self.hashes(&offer.account, &backup_codes)?;
+        self.added(&offer.account, secret, backup_codes)
+    }
+
+    /// What somebody is told who has added a factor: backup codes, if they were taken because there were none before.
+    pub(super) fn added(
+        &self,
+        account: &AccountId,
+        secret: Token,
+        backup_codes: Vec<String>,
+    ) -> Result<FactorAdded, AccountsError> {
+        self.tell_of_factors(account)?;
+        let kept = factors(self.cluster.reader(), account)?.backup_codes;
+        let are_new = kept == self.hashes(account, &backup_codes)?;
         Ok(FactorAdded { secret, backup_codes: are_new.then_some(backup_codes) })
     }
 
@@ -156,7 +165,11 @@ impl Accounts {
         Ok(codes)
     }
 
-    fn hashes(&self, account: &AccountId, codes: &[String]) -> Result<Vec<SecretHash>, AccountsError> {
+    pub(super) fn hashes(
+        &self,
+        account: &AccountId,
+        codes: &[String],
+    ) -> Result<Vec<SecretHash>, AccountsError> {
         let key = self.vault.derive(BACKUP_CODES)?;
         Ok(codes.iter().filter_map(|code| backup_code::hash(&key, account, code)).collect())
     }

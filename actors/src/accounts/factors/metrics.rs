@@ -22,7 +22,7 @@ impl FactorMetrics {
     pub(super) fn answered<T>(&self, factor: Factor, result: &Result<T, AccountsError>) {
         let outcome = match result {
             Ok(_) => "ok",
-            Err(AccountsError::WrongCode) => "wrong",
+            Err(AccountsError::WrongCode | AccountsError::WrongPasskey) => "wrong",
             Err(AccountsError::Locked { .. }) => "locked",
             Err(AccountsError::SignInExpired | AccountsError::OfferRefused) => "expired",
             Err(_) => "failed",

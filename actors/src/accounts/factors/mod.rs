@@ -1,7 +1,7 @@
 //! Second factors: added, shown and taken away.
 //!
 //! A sign-in with a factor has two steps ([`challenge`]); what was shown in the first travels sealed through the browser, so any node
-//! takes the second. What is added is offered first, sealed too, and becomes a factor only with a right code ([`enrol`]).
+//! takes the second. A passkey ([`passkey`]) is both steps at once. What is added is offered first, sealed too, and becomes a factor only with a right code ([`enrol`]).
 //!
 //! Invariants: a secret is shown once, and kept sealed with the cluster's base key; a code is tried only after its tries were counted,
 //! and is spent by the command that begins the session; what changes factors needs a session that has just begun.
@@ -10,12 +10,13 @@ pub(super) mod backup_code;
 pub(super) mod challenge;
 pub(super) mod enrol;
 pub(super) mod metrics;
+pub(crate) mod passkey;
 pub(crate) mod policy;
 #[cfg(test)]
 mod tests;
 pub(super) mod totp;
 
-use twinmcp_storage::accounts::{self, FactorCommand, Method, WhichFactor, factors};
+use twinmcp_storage::accounts::{self, FactorCommand, Method, Passkey, WhichFactor, factors};
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::command::Outcome;
 use twinmcp_storage::ids::AccountId;
@@ -49,6 +50,8 @@ pub enum Factor {
     Totp,
     /// A backup code.
     BackupCode,
+    /// A passkey.
+    Passkey,
 }
 
 impl Factor {
@@ -57,6 +60,7 @@ impl Factor {
         match self {
             Self::Totp => "totp",
             Self::BackupCode => "backup_code",
+            Self::Passkey => "passkey",
         }
     }
 }
@@ -68,10 +72,40 @@ pub struct FactorsView {
     pub is_required: bool,
     /// The authenticator app: when it was added, and when it was last used.
     pub totp: Option<(Timestamp, Timestamp)>,
+    /// Passkeys, oldest first.
+    pub passkeys: Vec<PasskeyView>,
+    /// Whether passkeys can be added here.
+    pub passkeys_are_there: bool,
     /// Backup codes that are left.
     pub backup_codes_left: usize,
     /// When they were made.
     pub backup_codes_made_at: Option<Timestamp>,
+}
+
+/// What somebody is told about a passkey of theirs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PasskeyView {
+    /// Names it here.
+    pub id: String,
+    /// What they call it.
+    pub name: String,
+    /// When it was added.
+    pub added_at: Timestamp,
+    /// When it was last used.
+    pub used_at: Timestamp,
+}
+
+impl From<&Passkey> for PasskeyView {
+    fn from(passkey: &Passkey) -> Self {
+        let Passkey { name, added_at, used_at, .. } = passkey;
+        Self { id: passkey_id(passkey), name: name.clone(), added_at: *added_at, used_at: *used_at }
+    }
+}
+
+/// A short name: what devices call theirs may have a thousand bytes.
+fn passkey_id(passkey: &Passkey) -> String {
+    let hash = blake3::hash(&passkey.id).to_hex();
+    hash.get(..16).unwrap_or_default().to_owned()
 }
 
 impl Accounts {
@@ -81,9 +115,16 @@ impl Accounts {
         Ok(FactorsView {
             is_required: self.needs_factor(account)?,
             totp: factors.totp.as_ref().map(|totp| (totp.added_at, totp.used_at)),
+            passkeys: factors.passkeys.iter().map(PasskeyView::from).collect(),
+            passkeys_are_there: self.passkeys.are_there(),
             backup_codes_left: factors.backup_codes.len(),
             backup_codes_made_at: factors.backup_codes_made_at,
         })
+    }
+
+    /// Whether this service can be signed in to with passkeys.
+    pub const fn has_passkeys(&self) -> bool {
+        self.passkeys.are_there()
     }
 
     /// Whether the policy asks a second factor of an account.
@@ -100,17 +141,33 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountsError::NotFresh`], [`AccountsError::FactorRequired`], [`AccountsError::NoFactor`].
-    #[tracing::instrument(name = "accounts.remove_factor", skip_all)]
     pub async fn remove_totp(&self, signed_in: &SignedIn) -> Result<(), AccountsError> {
+        self.remove_factor(signed_in, WhichFactor::Totp).await
+    }
+
+    /// Removes a passkey by what it is called here.
+    ///
+    /// # Errors
+    /// As [`Self::remove_totp`].
+    pub async fn remove_passkey(&self, signed_in: &SignedIn, id: &str) -> Result<(), AccountsError> {
+        let factors = factors(self.cluster.reader(), &signed_in.account)?;
+        let found = factors.passkeys.into_iter().find(|passkey| passkey_id(passkey) == id);
+        let id = found.ok_or(AccountsError::NoFactor)?.id;
+        self.remove_factor(signed_in, WhichFactor::Passkey { id }).await
+    }
+
+    #[tracing::instrument(name = "accounts.remove_factor", skip_all)]
+    async fn remove_factor(&self, signed_in: &SignedIn, which: WhichFactor) -> Result<(), AccountsError> {
         self.fresh(signed_in)?;
-        if self.needs_factor(&signed_in.account)? {
+        let factors = factors(self.cluster.reader(), &signed_in.account)?;
+        let count = usize::from(factors.totp.is_some()) + factors.passkeys.len();
+        if count == 1 && self.needs_factor(&signed_in.account)? {
             return Err(AccountsError::FactorRequired);
         }
         let person = accounts::person(self.cluster.reader(), &signed_in.account)?;
         let person = person.ok_or(AccountsError::NotFound)?;
         let (account, generation) = (person.account.clone(), person.generation);
-        let remove = FactorCommand::Remove { account, generation, which: WhichFactor::Totp };
-        self.change_factors(remove).await?;
+        self.change_factors(FactorCommand::Remove { account, generation, which }).await?;
         self.tell(person.email, letters::factors_changed(&self.config.public_url));
         Ok(())
     }
@@ -141,6 +198,7 @@ impl Accounts {
             Outcome::Done => Ok(()),
             Outcome::NotFound => Err(AccountsError::NoFactor),
             Outcome::AlreadyExists => Err(AccountsError::FactorThere),
+            Outcome::LimitReached => Err(AccountsError::TooManyFactors),
             _ => Err(AccountsError::Changed),
         }
     }

@@ -24,6 +24,10 @@ impl From<AccountsError> for ApiError {
                 refused(StatusCode::UNAUTHORIZED, "insufficient_user_authentication")
                     .with("max_age", max_age_s)
             }
+            AccountsError::WrongPasskey => refused(StatusCode::FORBIDDEN, "wrong_passkey"),
+            AccountsError::NoPasskeysHere => refused(StatusCode::CONFLICT, "passkeys_unavailable"),
+            AccountsError::PasskeyName => refused(StatusCode::BAD_REQUEST, "invalid_name"),
+            AccountsError::TooManyFactors => refused(StatusCode::CONFLICT, "too_many_factors"),
             AccountsError::FactorThere => refused(StatusCode::CONFLICT, "factor_exists"),
             AccountsError::FactorRequired => refused(StatusCode::CONFLICT, "factor_required"),
             AccountsError::NoFactor => refused(StatusCode::NOT_FOUND, "factor_not_found"),

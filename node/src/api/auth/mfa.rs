@@ -4,7 +4,7 @@ use poem::Request;
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
 use twinmcp_actors::Accounts;
-use twinmcp_actors::accounts::{AccountsError, ChallengeAnswer};
+use twinmcp_actors::accounts::{AccountsError, ChallengeAnswer, FactorAdded};
 
 use super::super::Tag;
 use super::super::body::JsonBody;
@@ -39,6 +39,14 @@ pub(crate) enum Added {
         #[oai(header = "Cache-Control")]
         String,
     ),
+}
+
+impl Added {
+    pub(super) fn new(accounts: &Accounts, added: FactorAdded) -> Self {
+        let life_s = accounts.config().session_life_ms / 1_000;
+        let codes = BackupCodesRecord { backup_codes: added.backup_codes };
+        Self::Factor(Json(codes), session::begin(&added.secret, life_s), "no-store".to_owned())
+    }
 }
 
 #[derive(ApiResponse)]
@@ -110,9 +118,7 @@ impl MfaApi {
     ) -> Result<Added, ApiError> {
         let address = address_of(request);
         let added = self.accounts.confirm_totp(&caller.0, &asked.ticket, &asked.code, address).await?;
-        let life_s = self.accounts.config().session_life_ms / 1_000;
-        let codes = BackupCodesRecord { backup_codes: added.backup_codes };
-        Ok(Added::Factor(Json(codes), session::begin(&added.secret, life_s), "no-store".to_owned()))
+        Ok(Added::new(&self.accounts, added))
     }
 
     /// Removes the authenticator app.

@@ -2,7 +2,7 @@
 
 use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object};
-use twinmcp_actors::accounts::{Challenge, Factor, FactorsView, TotpOffer};
+use twinmcp_actors::accounts::{Challenge, Factor, FactorsView, PasskeyView, TotpOffer};
 
 /// A kind of second factor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
@@ -12,6 +12,8 @@ pub(crate) enum FactorKind {
     Totp,
     /// A backup code, which is good once.
     BackupCode,
+    /// A passkey.
+    Passkey,
 }
 
 impl From<Factor> for FactorKind {
@@ -19,15 +21,26 @@ impl From<Factor> for FactorKind {
         match factor {
             Factor::Totp => Self::Totp,
             Factor::BackupCode => Self::BackupCode,
+            Factor::Passkey => Self::Passkey,
         }
     }
 }
 
-impl From<FactorKind> for Factor {
-    fn from(kind: FactorKind) -> Self {
+/// A kind of second factor that is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "snake_case")]
+pub(crate) enum CodeKind {
+    /// The code of an authenticator app.
+    Totp,
+    /// A backup code, which is good once.
+    BackupCode,
+}
+
+impl From<CodeKind> for Factor {
+    fn from(kind: CodeKind) -> Self {
         match kind {
-            FactorKind::Totp => Self::Totp,
-            FactorKind::BackupCode => Self::BackupCode,
+            CodeKind::Totp => Self::Totp,
+            CodeKind::BackupCode => Self::BackupCode,
         }
     }
 }
@@ -62,7 +75,7 @@ impl Example for ChallengeRecord {
 #[oai(example)]
 pub(crate) struct ChallengeBody {
     /// Of which kind.
-    pub(super) factor: FactorKind,
+    pub(super) factor: CodeKind,
     /// The code. Blanks do not matter, nor do capitals and dashes of a backup code.
     #[oai(validator(max_length = 64))]
     pub(super) code: String,
@@ -70,7 +83,7 @@ pub(crate) struct ChallengeBody {
 
 impl Example for ChallengeBody {
     fn example() -> Self {
-        Self { factor: FactorKind::Totp, code: "123456".to_owned() }
+        Self { factor: CodeKind::Totp, code: "123456".to_owned() }
     }
 }
 
@@ -160,6 +173,36 @@ impl Example for TotpRecord {
     }
 }
 
+/// A passkey.
+#[derive(Debug, Clone, Object)]
+#[oai(example)]
+pub(crate) struct PasskeyRecord {
+    /// Its id.
+    id: String,
+    /// What you call it.
+    name: String,
+    /// When it was added, RFC 3339.
+    added_at: String,
+    /// When it was last used, RFC 3339.
+    used_at: String,
+}
+
+impl From<&PasskeyView> for PasskeyRecord {
+    fn from(view: &PasskeyView) -> Self {
+        let PasskeyView { id, name, added_at, used_at } = view;
+        let (added_at, used_at) = (added_at.to_string(), used_at.to_string());
+        Self { id: id.clone(), name: name.clone(), added_at, used_at }
+    }
+}
+
+impl Example for PasskeyRecord {
+    fn example() -> Self {
+        let at = "2026-11-23T12:46:10.123Z".to_owned();
+        let (id, name) = ("0f1e2d3c4b5a6978".to_owned(), "laptop".to_owned());
+        Self { id, name, added_at: at.clone(), used_at: at }
+    }
+}
+
 /// Your second factors.
 #[derive(Debug, Clone, Object)]
 #[oai(example)]
@@ -169,6 +212,8 @@ pub(crate) struct FactorsRecord {
     /// The authenticator app.
     #[oai(skip_serializing_if_is_none)]
     totp: Option<TotpRecord>,
+    /// Your passkeys, oldest first.
+    passkeys: Vec<PasskeyRecord>,
     /// Backup codes that are left.
     backup_codes_left: usize,
 }
@@ -179,12 +224,14 @@ impl From<&FactorsView> for FactorsRecord {
             added_at: added_at.to_string(),
             used_at: used_at.to_string(),
         });
-        Self { required: view.is_required, totp, backup_codes_left: view.backup_codes_left }
+        let passkeys = view.passkeys.iter().map(PasskeyRecord::from).collect();
+        Self { required: view.is_required, totp, passkeys, backup_codes_left: view.backup_codes_left }
     }
 }
 
 impl Example for FactorsRecord {
     fn example() -> Self {
-        Self { required: false, totp: Some(TotpRecord::example()), backup_codes_left: 9 }
+        let (totp, passkeys) = (Some(TotpRecord::example()), vec![PasskeyRecord::example()]);
+        Self { required: false, totp, passkeys, backup_codes_left: 9 }
     }
 }

@@ -6,6 +6,7 @@
 mod failure;
 mod mfa;
 mod mfa_shapes;
+mod passkeys;
 mod shapes;
 mod upstream;
 
@@ -19,6 +20,7 @@ use twinmcp_storage::accounts::Which;
 
 pub(crate) use self::mfa::MfaApi;
 use self::mfa_shapes::ChallengeRecord;
+pub(crate) use self::passkeys::PasskeysApi;
 pub(crate) use self::shapes::PersonRecord;
 use self::shapes::{
     ChangeEmailBody, ChangeNameBody, ChangePasswordBody, ConfirmBody, EmailBody, ExportRecord, LinkBody,

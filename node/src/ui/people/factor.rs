@@ -16,6 +16,7 @@ use crate::http::{address_of, session};
 struct FactorPage {
     frame: Frame,
     return_to: String,
+    has_passkey: bool,
     has_totp: bool,
     has_backup_codes: bool,
     /// Whether a backup code was shown and was wrong.
@@ -78,6 +79,7 @@ fn render(
     let mut response = with_form(people, request, failed, |frame| FactorPage {
         frame,
         return_to,
+        has_passkey: factors.contains(&Factor::Passkey),
         has_totp: factors.contains(&Factor::Totp),
         has_backup_codes: factors.contains(&Factor::BackupCode),
         backup_failed: at == Some(Factor::BackupCode),

@@ -5,7 +5,7 @@
 use askama::Template;
 use poem::http::{HeaderValue, header};
 use poem::{Request, Response};
-use twinmcp_actors::accounts::{AccountsError, FactorsView, SignedIn, TotpOffer};
+use twinmcp_actors::accounts::{AccountsError, FactorsView, PasskeyView, SignedIn, TotpOffer};
 
 use super::super::parameter;
 use super::sign_in::{again, with_return};
@@ -26,8 +26,25 @@ struct MfaPage {
     is_asked: bool,
     is_done: bool,
     factors: FactorsView,
+    passkeys: Vec<PasskeyLine>,
+    /// Where somebody goes on from here.
+    return_to: String,
     totp: Option<(String, String)>,
     codes_made: Option<String>,
+}
+
+struct PasskeyLine {
+    id: String,
+    name: String,
+    added: String,
+    used: String,
+}
+
+impl PasskeyLine {
+    fn new(view: &PasskeyView) -> Self {
+        let PasskeyView { id, name, added_at, used_at } = view;
+        Self { id: id.clone(), name: name.clone(), added: minute(*added_at), used: minute(*used_at) }
+    }
 }
 
 #[derive(Template)]
@@ -120,6 +137,18 @@ pub(super) async fn remove_totp(people: People, mut request: Request) -> Result<
     }
 }
 
+pub(super) async fn remove_passkey(people: People, mut request: Request) -> Result<Response, ApiError> {
+    let signed_in = match signed_in(&request) {
+        Ok(signed_in) => signed_in,
+        Err(response) => return Ok(response),
+    };
+    let form = Form::read(&mut request).await?;
+    match people.accounts.remove_passkey(&signed_in, form.field("id")).await {
+        Ok(()) => Ok(see_other("/mfa?done=1", None)),
+        Err(error) => refused(&people, &request, &signed_in, error, "/mfa"),
+    }
+}
+
 pub(super) async fn make_codes(people: People, mut request: Request) -> Result<Response, ApiError> {
     let signed_in = match signed_in(&request) {
         Ok(signed_in) => signed_in,
@@ -161,6 +190,8 @@ fn render(
         is_limited: signed_in.lacks_factor,
         is_asked: signed_in.lacks_factor || parameter(request, "return_to").is_some(),
         is_done: parameter(request, "done").is_some(),
+        passkeys: factors.passkeys.iter().map(PasskeyLine::new).collect(),
+        return_to,
         totp: factors.totp.map(|(added, used)| (minute(added), minute(used))),
         codes_made: factors.backup_codes_made_at.map(minute),
         factors,

@@ -58,6 +58,7 @@ pub(super) fn routes(route: Route, people: &People) -> Route {
         .at("/mfa", get(page(people, mfa::show)))
         .at("/mfa/totp", get(page(people, mfa::offer_totp)).post(page(people, mfa::confirm_totp)))
         .at("/mfa/totp/remove", post(page(people, mfa::remove_totp)))
+        .at("/mfa/passkey/remove", post(page(people, mfa::remove_passkey)))
         .at("/mfa/codes", post(page(people, mfa::make_codes)))
         .at("/signout", post(page(people, sign_in::leave)))
         .at("/signout/answer", post(page(people, end_session::answer)))

@@ -16,6 +16,8 @@ use crate::http::{Enrolling, Session, address_of, session};
 #[template(path = "people/signin.html")]
 struct SignInPage {
     frame: Frame,
+    /// Whether somebody may sign in with a passkey alone.
+    has_passkeys: bool,
     email: String,
     return_to: String,
     is_open: bool,
@@ -98,7 +100,8 @@ fn render(
         (provider.title.clone(), if again { format!("{path}&again=1") } else { path })
     });
     let providers = providers.collect();
-    let page = |frame| SignInPage { frame, email, return_to, is_open, providers };
+    let has_passkeys = people.accounts.has_passkeys();
+    let page = |frame| SignInPage { frame, has_passkeys, email, return_to, is_open, providers };
     let mut response = with_form(people, request, failed, page)?;
     if let Some(policy) = policy {
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);

@@ -36,6 +36,109 @@ impl World {
     }
 }
 
+impl World {
+    fn add_passkey(&mut self, number: u8, id: &str, session: &str, secret: &str) -> Outcome {
+        let add = FactorCommand::AddPasskey {
+            account: account(number),
+            generation: self.generation(number),
+            id: id.as_bytes().to_vec(),
+            name: "laptop".to_owned(),
+            credential: vec![1],
+            counter: 5,
+            renewal: Renewal { session: session_id(session), secret_hash: SecretHash::of(secret) },
+            backup_codes: vec![SecretHash::of("one")],
+        };
+        self.factor(add)
+    }
+
+    fn signed(&self, id: &str, challenge: &str, counter: u32) -> Option<Proof> {
+        Some(Proof::Passkey(Assertion {
+            id: id.as_bytes().to_vec(),
+            counter,
+            challenge: SecretHash::of(challenge),
+            expires_at: self.at.plus_millis(1_000),
+        }))
+    }
+}
+
+#[test]
+fn case_108_a_challenge_is_answered_once_and_a_counter_never_goes_back() {
+    let mut world = World::new();
+    world.add(1, "ada@example.org");
+    world.begin(1, "a");
+    assert_eq!(world.add_passkey(1, "key", "a", "b"), Outcome::Done);
+    assert_eq!(by_passkey(&world.engine, b"key").unwrap(), Some(account(1)));
+    assert_eq!(world.begin_with("c", None), Outcome::Burnt);
+    let signed = world.signed("key", "one", 6);
+    assert_eq!(world.begin_with("c", signed), Outcome::Done);
+    // What was signed once, a count that stands still or goes back, another key.
+    for (id, challenge, counter) in
+        [("key", "one", 7), ("key", "two", 6), ("key", "two", 5), ("other", "two", 9)]
+    {
+        let signed = world.signed(id, challenge, counter);
+        assert_eq!(world.begin_with("d", signed), Outcome::Burnt, "{id} {challenge} {counter}");
+    }
+    let late = world.signed("key", "two", 7);
+    world.at = world.at.plus_millis(1_000);
+    assert_eq!(world.begin_with("d", late), Outcome::Burnt, "too old");
+    let signed = world.signed("key", "two", 7);
+    assert_eq!(world.begin_with("d", signed), Outcome::Done);
+    assert_eq!(world.factors(1).answered.len(), 1, "what has expired is forgotten");
+    assert_eq!(world.factors(1).passkeys[0].counter, 7);
+}
+
+#[test]
+fn a_device_that_does_not_count_is_taken_and_too_many_answers_at_once_are_not() {
+    let mut world = World::new();
+    world.add(1, "ada@example.org");
+    world.begin(1, "a");
+    assert_eq!(world.add_passkey(1, "key", "a", "b"), Outcome::Done);
+    let mut passkeys = world.factors(1).passkeys;
+    passkeys[0].counter = 0;
+    let mut answered = Vec::new();
+    for number in 0..=ANSWERED_MAX {
+        let Some(Proof::Passkey(assertion)) = world.signed("key", &number.to_string(), 0) else { panic!() };
+        let is_good = passkeys::spend(&mut passkeys, &mut answered, world.at, &assertion);
+        assert_eq!(is_good, number < ANSWERED_MAX, "{number}");
+    }
+}
+
+#[test]
+fn a_passkey_belongs_to_one_account_until_it_is_removed() {
+    let mut world = World::new();
+    for (number, email, session) in [(1, "ada@example.org", "a"), (2, "eve@example.org", "e")] {
+        world.add(number, email);
+        world.begin(number, session);
+    }
+    assert_eq!(world.add_passkey(1, "key", "a", "b"), Outcome::Done);
+    assert_eq!(world.add_passkey(1, "key", "a", "c"), Outcome::AlreadyExists);
+    assert_eq!(world.add_passkey(2, "key", "e", "f"), Outcome::AlreadyExists, "somebody else's");
+    for number in 1..PASSKEYS_PER_ACCOUNT_MAX {
+        assert_eq!(world.add_passkey(1, &format!("key{number}"), "a", &format!("b{number}")), Outcome::Done);
+    }
+    assert_eq!(world.add_passkey(1, "one more", "a", "z"), Outcome::LimitReached);
+    assert_eq!(
+        world.session(&format!("b{}", PASSKEYS_PER_ACCOUNT_MAX - 1)).unwrap().methods,
+        [Method::Password, Method::HardwareKey]
+    );
+    let which = WhichFactor::Passkey { id: b"key".to_vec() };
+    let not_hers =
+        FactorCommand::Remove { account: account(2), generation: world.generation(2), which: which.clone() };
+    assert_eq!(world.factor(not_hers), Outcome::NotFound);
+    assert_eq!(by_passkey(&world.engine, b"key").unwrap(), Some(account(1)));
+    let remove = |generation, which: &WhichFactor| FactorCommand::Remove {
+        account: account(1),
+        generation,
+        which: which.clone(),
+    };
+    assert_eq!(world.factor(remove(world.generation(1), &which)), Outcome::Done);
+    assert_eq!(world.factor(remove(world.generation(1), &which)), Outcome::NotFound);
+    assert_eq!(world.add_passkey(2, "key", "e", "f"), Outcome::Done);
+    assert_eq!(world.factor(FactorCommand::Reset { account: account(1) }), Outcome::Done);
+    assert_eq!(by_passkey(&world.engine, b"key1").unwrap(), None);
+    assert_eq!(by_passkey(&world.engine, b"key").unwrap(), Some(account(2)));
+}
+
 fn code_of(step: u64) -> Option<Proof> {
     Some(Proof::Totp { step })
 }
