@@ -18,12 +18,12 @@ impl Operation {
         self.about["operationId"].as_str().unwrap_or_default()
     }
 
-    /// Whether anybody may call it without credentials.
     /// Whether a client shows its own credentials there, and no key.
     fn is_of_clients(&self) -> bool {
         self.path.starts_with("/api/oauth/") && self.path != "/api/oauth/userinfo"
     }
 
+    /// Whether anybody may call it without credentials.
     fn is_open(&self) -> bool {
         let ways = self.about.get("security").and_then(Value::as_array).cloned().unwrap_or_default();
         ways.is_empty() || ways.iter().any(|way| way.as_object().is_some_and(Map::is_empty))
@@ -31,8 +31,8 @@ impl Operation {
 
     /// Whether a person who is signed in calls it; a key does not open it.
     fn is_persons(&self) -> bool {
-        let ways = self.about.get("security").and_then(Value::as_array).into_iter().flatten();
-        ways.into_iter().any(|way| way.get("session").is_some())
+        let mut ways = self.about.get("security").and_then(Value::as_array).into_iter().flatten().peekable();
+        ways.peek().is_some() && ways.all(|way| way.get("session").is_some())
     }
 
     fn parameters(&self) -> Vec<&Value> {

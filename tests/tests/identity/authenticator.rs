@@ -1,12 +1,11 @@
 //! An authenticator app, as on somebody's phone: it shows codes of a secret that was typed in (RFC 6238).
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use ring::hmac;
 use serde_json::{Value, json};
 use twinmcp_tests::Answer;
 
 use super::Browser;
+use super::signer::now;
 
 /// Seconds of a step.
 const STEP_S: u64 = 30;
@@ -25,8 +24,7 @@ pub(super) struct Authenticator {
 impl Authenticator {
     /// Set up with the letters that a page shows.
     pub(super) fn typed(letters: &str) -> Self {
-        let clock = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
-        Self { secret: base32(letters), step: clock.as_secs() / STEP_S }
+        Self { secret: base32(letters), step: now() / STEP_S }
     }
 
     pub(super) fn now(&self) -> String {

@@ -16,7 +16,7 @@ async fn machine(client: &TestClient, more: &Value) -> App {
         "client_name": "build", "grant_types": ["client_credentials"], "scope": "docs:read",
         "token_endpoint_auth_method": "private_key_jwt",
     });
-    for (name, value) in more.as_object().unwrap() {
+    for (name, value) in more.as_object().expect("it is there") {
         metadata[name] = value.clone();
     }
     App::made_by(client, &metadata).await
@@ -47,9 +47,9 @@ async fn ask(client: &TestClient, assertion: &str, more: &[(&str, &str)]) -> Ans
 
 async fn issuer(client: &TestClient) -> String {
     let about = client.get("/.well-known/oauth-authorization-server").await.expect(200).json();
-    let methods = about["token_endpoint_auth_methods_supported"].as_array().unwrap();
+    let methods = about["token_endpoint_auth_methods_supported"].as_array().expect("it is there");
     assert!(methods.contains(&"private_key_jwt".into()) && methods.contains(&"client_secret_jwt".into()));
-    about["issuer"].as_str().unwrap().to_owned()
+    about["issuer"].as_str().expect("it is there").to_owned()
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn case_026_and_042_and_043_a_client_with_a_key_is_known_by_what_it_signed
     ask(&client, &once, &[("client_id", &app.id)]).await.expect(200);
     let again = ask(&client, &once, &[]).await.expect(401);
     assert_eq!(again.code(), "invalid_client");
-    assert!(again.json()["error_description"].as_str().unwrap().contains("used before"));
+    assert!(again.json()["error_description"].as_str().expect("it is there").contains("used before"));
 
     let fresh = |changes: &[(&str, Value)]| claims(&app, &issuer, changes);
     let public = own.jwks().to_string();
@@ -117,7 +117,7 @@ async fn case_043_a_client_with_a_secret_to_sign_with_sends_it_to_nobody() {
     let node = TestNode::empty().await;
     let client = node.client();
     let app = machine(&client, &json!({ "token_endpoint_auth_method": "client_secret_jwt" })).await;
-    let (secret, issuer) = (app.secret.clone().unwrap(), issuer(&client).await);
+    let (secret, issuer) = (app.secret.clone().expect("it is there"), issuer(&client).await);
     let assertion = hs256(secret.as_bytes(), &claims(&app, &issuer, &[]));
     ask(&client, &assertion, &[]).await.expect(200);
     ask(&client, &assertion, &[]).await.expect(401);
@@ -130,7 +130,8 @@ async fn case_043_a_client_with_a_secret_to_sign_with_sends_it_to_nobody() {
     assert!(basic(&app.id, &secret).starts_with("Basic "));
     let plain = json!({ "token_endpoint_auth_method": "client_secret_basic" });
     let plain = machine(&client, &plain).await;
-    let assertion = hs256(plain.secret.as_deref().unwrap().as_bytes(), &claims(&plain, &issuer, &[]));
+    let assertion =
+        hs256(plain.secret.as_deref().expect("it is there").as_bytes(), &claims(&plain, &issuer, &[]));
     ask(&client, &assertion, &[]).await.expect(401);
 }
 
@@ -156,7 +157,7 @@ async fn case_073_and_111_keys_at_an_address_are_fetched_through_the_guard_and_n
     let shown = Arc::new(Mutex::new(old.jwks()));
     let keys = Arc::clone(&shown);
     let site = Service::start(move |asked| match asked.path.as_str() {
-        "/jwks" => Told::json(&keys.lock().unwrap()),
+        "/jwks" => Told::json(&keys.lock().expect("it is there")),
         "/moved" => Told::status(302).with("location", "/jwks"),
         _ => Told::status(404),
     })
@@ -167,7 +168,7 @@ async fn case_073_and_111_keys_at_an_address_are_fetched_through_the_guard_and_n
         ask(&client, &old.sign(&claims(&app, &issuer, &[])), &[]).await.expect(200);
     }
     assert_eq!(site.asked().len(), 1, "what is known is not asked for");
-    *shown.lock().unwrap() = new.jwks();
+    *shown.lock().expect("it is there") = new.jwks();
     for _ in 0..20 {
         ask(&client, &new.sign(&claims(&app, &issuer, &[])), &[]).await.expect(401);
     }

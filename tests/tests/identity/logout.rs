@@ -22,7 +22,7 @@ async fn web(node: &TestNode) -> App {
 async fn tokens(app: &App, client: &TestClient, browser: &mut Browser) -> (Tokens, String) {
     let code = app.code(browser, &[]).await;
     let answer = app.redeem(client, &code, &[]).await.expect(200);
-    (Tokens::of(&answer), answer.json()["id_token"].as_str().unwrap().to_owned())
+    (Tokens::of(&answer), answer.json()["id_token"].as_str().expect("it is there").to_owned())
 }
 
 fn logout(fields: &[(&str, &str)]) -> String {
@@ -51,7 +51,7 @@ async fn case_080_and_085_a_client_signs_out_the_person_it_means_and_sends_them_
     let about = client.get("/.well-known/openid-configuration").await.expect(200).json();
     assert_eq!(
         about["end_session_endpoint"],
-        format!("{}/api/oauth/logout", about["issuer"].as_str().unwrap())
+        format!("{}/api/oauth/logout", about["issuer"].as_str().expect("it is there"))
     );
 
     let (_, mut claims) = read(&id_token);
@@ -137,10 +137,10 @@ async fn case_080_nobody_gets_a_code_for_somebody_else_than_the_client_means() {
         let own = browser.get(&app.authorize(&changes)).await.expect(303);
         assert!(parameter(own.header("location"), "code").is_some(), "{}", own.header("location"));
         let other = eve.get(&app.authorize(&changes)).await.expect(303);
-        assert_eq!(parameter(other.header("location"), "error").unwrap(), "login_required");
+        assert_eq!(parameter(other.header("location"), "error").expect("it is there"), "login_required");
     }
     let wrong = browser.get(&app.authorize(&[("id_token_hint", "x")])).await.expect(303);
-    assert_eq!(parameter(wrong.header("location"), "error").unwrap(), "invalid_request");
+    assert_eq!(parameter(wrong.header("location"), "error").expect("it is there"), "invalid_request");
     let nobody = Browser::at(&node).get(&app.authorize(&[("id_token_hint", &id_token)])).await.expect(303);
     assert!(nobody.header("location").starts_with("/signin?"));
 }
@@ -178,7 +178,7 @@ async fn told(listener: &Service, count: usize) -> Vec<String> {
     .map(|asked| {
         assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "/out"));
         assert_eq!(asked.header("content-type"), "application/x-www-form-urlencoded");
-        asked.field("logout_token").unwrap()
+        asked.field("logout_token").expect("it is there")
     })
     .collect()
 }
@@ -208,7 +208,7 @@ async fn the_clients_of_a_session_are_told_of_its_end_with_a_token_that_is_none_
     }
     assert_eq!((claims["aud"].as_str(), claims["nonce"].is_null()), (Some(web.id.as_str()), true));
     assert_eq!(claims["events"], json!({ "http://schemas.openid.net/event/backchannel-logout": {} }));
-    let at = |name: &str| claims[name].as_u64().unwrap();
+    let at = |name: &str| claims[name].as_u64().expect("it is there");
     assert_eq!(at("exp") - at("iat"), 120);
     // It is neither an ID token nor an access token.
     browser.get(&logout(&[("id_token_hint", &sent[0])])).await.expect(400);
@@ -216,7 +216,7 @@ async fn the_clients_of_a_session_are_told_of_its_end_with_a_token_that_is_none_
 
     // One that was busy is told again, with a token of its own, and nobody twice who has heard.
     let sent = told(&busy, 2).await;
-    let name = |token: &str| read(token).1["jti"].as_str().unwrap().to_owned();
+    let name = |token: &str| read(token).1["jti"].as_str().expect("it is there").to_owned();
     assert_ne!(name(&sent[0]), name(&sent[1]));
     assert_eq!(one.asked().len(), 1);
     assert!(is_signed_in(&mut elsewhere).await, "another session of the same person");

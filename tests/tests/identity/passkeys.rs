@@ -39,7 +39,7 @@ async fn a_passkey_is_the_second_step_of_a_sign_in_or_the_only_one() {
     let mut ada = signed_in(&node, "ada@example.org").await;
     let mut device = device(&node);
     let added = add(&mut ada, &mut device).await.expect(200).json();
-    assert_eq!(added["backup_codes"].as_array().unwrap().len(), 10);
+    assert_eq!(added["backup_codes"].as_array().expect("it is there").len(), 10);
     let listed = ada.get("/api/auth/mfa").await.expect(200).json();
     assert_eq!(listed["passkeys"][0]["name"], "laptop");
     assert!(ada.get("/mfa").await.expect(200).text.contains("laptop"));
@@ -62,7 +62,7 @@ async fn a_passkey_is_the_second_step_of_a_sign_in_or_the_only_one() {
 
     // The one that is there is not added twice, and a device is removed by its id.
     assert_eq!(add(&mut ada, &mut device).await.expect(409).code(), "factor_exists");
-    let id = listed["passkeys"][0]["id"].as_str().unwrap();
+    let id = listed["passkeys"][0]["id"].as_str().expect("it is there");
     ada.delete(&format!("/api/auth/passkeys/{id}")).await.expect(204);
     assert_eq!(ada.delete(&format!("/api/auth/passkeys/{id}")).await.expect(404).code(), "factor_not_found");
     let asked = question(&mut alone, false).await;
@@ -201,7 +201,7 @@ async fn passkeys_are_offered_where_the_service_has_a_name_and_count_as_what_the
     add(&mut ada, &mut device).await.expect(200);
     ada.get("/api/auth/session").await.expect(200);
     let id = ada.get("/api/auth/mfa").await.expect(200).json()["passkeys"][0]["id"].take();
-    let path = format!("/api/auth/passkeys/{}", id.as_str().unwrap());
+    let path = format!("/api/auth/passkeys/{}", id.as_str().expect("it is there"));
     assert_eq!(ada.delete(&path).await.expect(409).code(), "factor_required", "it is the last");
     enrol_beside(&mut ada).await;
     ada.delete(&path).await.expect(204);
@@ -210,7 +210,7 @@ async fn passkeys_are_offered_where_the_service_has_a_name_and_count_as_what_the
 /// Adds an app to somebody who has backup codes already.
 async fn enrol_beside(browser: &mut Browser) {
     let offer = browser.post("/api/auth/mfa/totp", &json!({})).await.expect(200).json();
-    let app = super::authenticator::Authenticator::typed(offer["secret"].as_str().unwrap());
+    let app = super::authenticator::Authenticator::typed(offer["secret"].as_str().expect("it is there"));
     let added = super::authenticator::confirm(browser, &offer, &app.now()).await.expect(200).json();
     assert!(added["backup_codes"].is_null(), "those there are stay");
 }

@@ -20,13 +20,13 @@ pub(super) async fn confirmed(node: &TestNode, email: &str) -> Browser {
 
 async fn account(browser: &mut Browser) -> String {
     let told = browser.get("/api/auth/session").await.expect(200).json();
-    told["account"]["id"].as_str().unwrap().to_owned()
+    told["account"]["id"].as_str().expect("it is there").to_owned()
 }
 
 /// A team of somebody: the path it has in the API.
 pub(super) async fn team(owner: &mut Browser) -> String {
     let made = owner.post("/api/teams", &json!({ "name": "Kiln works" })).await.expect(201).json();
-    format!("/api/teams/{}", made["id"].as_str().unwrap())
+    format!("/api/teams/{}", made["id"].as_str().expect("it is there"))
 }
 
 fn id(team: &str) -> &str {
@@ -57,7 +57,7 @@ async fn member(node: &TestNode, by: &mut Browser, team: &str, email: &str, role
 async fn team_key(browser: &mut Browser, team: &str, scopes: &[&str]) -> (String, String) {
     let asked = json!({ "name": "build", "scopes": scopes });
     let made = browser.post(&format!("{team}/keys"), &asked).await.expect(201).json();
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let text = |value: &Value| value.as_str().expect("it is there").to_owned();
     (text(&made["key"]["id"]), text(&made["secret"]))
 }
 
@@ -198,9 +198,12 @@ async fn what_somebody_made_for_a_team_ends_with_their_membership() {
     }
     // A developer sees and ends keys of their own.
     let seen = eve.get(&format!("{team}/keys")).await.expect(200).json();
-    assert_eq!(seen["keys"].as_array().unwrap().len(), 1, "{seen}");
+    assert_eq!(seen["keys"].as_array().expect("it is there").len(), 1, "{seen}");
     assert_eq!(
-        bob.get(&format!("{team}/keys")).await.expect(200).json()["keys"].as_array().unwrap().len(),
+        bob.get(&format!("{team}/keys")).await.expect(200).json()["keys"]
+            .as_array()
+            .expect("it is there")
+            .len(),
         3
     );
 
@@ -208,7 +211,10 @@ async fn what_somebody_made_for_a_team_ends_with_their_membership() {
         json!({ "client_name": "nightly", "grant_types": ["client_credentials"], "scope": "docs:read" });
     eve.post(&format!("{team}/clients"), &machine).await.expect(403);
     let client = bob.post(&format!("{team}/clients"), &machine).await.expect(201).json();
-    let (name, secret) = (client["client_id"].as_str().unwrap(), client["client_secret"].as_str().unwrap());
+    let (name, secret) = (
+        client["client_id"].as_str().expect("it is there"),
+        client["client_secret"].as_str().expect("it is there"),
+    );
     let token = async || {
         let client = node.client().anonymous();
         let request =
@@ -218,7 +224,7 @@ async fn what_somebody_made_for_a_team_ends_with_their_membership() {
         client.answer(request).await
     };
     let access = token().await.expect(200).json()["access_token"].take();
-    let listed = node.client().with_key(access.as_str().unwrap()).get("/api/libraries").await;
+    let listed = node.client().with_key(access.as_str().expect("it is there")).get("/api/libraries").await;
     listed.expect(200);
 
     // Lowered: what the lower role does not give has ended.
@@ -299,8 +305,11 @@ async fn case_116_a_teams_private_library_is_not_there_for_anybody_else() {
     let mut stranger = confirmed(&node, "zoe@example.org").await;
     let reads = json!({ "name": "k", "scopes": ["docs:read"] });
     let key = stranger.post("/api/keys", &reads).await.expect(201).json();
-    let strangers =
-        [node.client().anonymous(), node.client().with_key(key["secret"].as_str().unwrap()), node.client()];
+    let strangers = [
+        node.client().anonymous(),
+        node.client().with_key(key["secret"].as_str().expect("it is there")),
+        node.client(),
+    ];
     let mut before = Vec::new();
     for client in &strangers {
         before.push(told(client, SECRET).await);
@@ -322,7 +331,7 @@ async fn case_116_a_teams_private_library_is_not_there_for_anybody_else() {
     // Its people find it and read it: by session, by key of their own, by key of the team.
     let own = ada.post("/api/keys", &reads).await.expect(201).json();
     let (_, eves) = team_key(&mut eve, &team, &["docs:read"]).await;
-    let own = node.client().with_key(own["secret"].as_str().unwrap());
+    let own = node.client().with_key(own["secret"].as_str().expect("it is there"));
     for client in [&own, &builder, &node.client().with_key(&eves)] {
         for (place, (status, text)) in told(client, SECRET).await.iter().enumerate() {
             let is_read = *status == 200 && (place > 7 || text.contains("glaze") || text.contains(SECRET));
@@ -340,7 +349,7 @@ async fn case_116_a_teams_private_library_is_not_there_for_anybody_else() {
     }
     let jobs = eve.get("/api/jobs").await.expect(200).json();
     assert_eq!(jobs["jobs"][0]["library"], SECRET, "{jobs}");
-    let job = format!("/api/jobs/{}", jobs["jobs"][0]["id"].as_str().unwrap());
+    let job = format!("/api/jobs/{}", jobs["jobs"][0]["id"].as_str().expect("it is there"));
 
     // To everybody else nothing has changed, to the byte: anonymous, with a key, and to operators, who manage it but do not read it.
     for (who, (client, before)) in strangers.iter().zip(&before).enumerate() {
@@ -416,7 +425,7 @@ async fn an_invitation_shown_to_three_nodes_at_once_lets_one_in() {
     let statuses = futures_util::future::join_all(tries).await;
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
     let told = ada.get(&team).await.expect(200).json();
-    assert_eq!(told["members"].as_array().unwrap().len(), 2, "{told}");
+    assert_eq!(told["members"].as_array().expect("it is there").len(), 2, "{told}");
     // Removed on one node, out on every node.
     let mut bob = bob;
     let bobs = account(&mut bob).await;

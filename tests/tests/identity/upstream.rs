@@ -35,7 +35,7 @@ async fn somebody_who_signs_in_elsewhere_gets_an_account_once_and_comes_back_to_
     assert_eq!(again.get("/api/auth/session").await.expect(200).json()["account"]["id"], account);
     let anew = again.get("/upstream/corp?again=1").await.expect(303).header("location").to_owned();
     assert_eq!(
-        parameter(&anew, "prompt").unwrap(),
+        parameter(&anew, "prompt").expect("it is there"),
         "login",
         "whoever is to show it once more does there, too"
     );
@@ -59,7 +59,7 @@ async fn case_019_an_answer_of_another_provider_or_to_another_browser_is_not_use
     let mut other = Browser::at(&node);
     let sent = browser.get("/upstream/corp").await.expect(303).header("location").to_owned();
     let elsewhere = other.get("/upstream/corp").await.expect(303).header("location").to_owned();
-    let foreign = parameter(&elsewhere, "state").unwrap();
+    let foreign = parameter(&elsewhere, "state").expect("it is there");
     let code_was_shown = || corp.service.asked().iter().any(|asked| asked.path == "/token");
     for change in [
         ("iss", "https://evil.example"),
@@ -190,7 +190,9 @@ async fn case_114_an_account_is_connected_by_its_person_and_never_because_addres
 /// The address of a page's link to go on.
 fn link_of(page: &str) -> String {
     let rest = page.split_once("<a href=\"http").map(|(_, rest)| rest).expect("the page leads on");
-    format!("http{}", rest.split_once('"').unwrap().0).replace("&#38;", "&").replace("&amp;", "&")
+    format!("http{}", rest.split_once('"').expect("it is there").0)
+        .replace("&#38;", "&")
+        .replace("&amp;", "&")
 }
 
 #[tokio::test]
@@ -319,7 +321,7 @@ async fn case_092_a_sign_out_elsewhere_ends_what_came_of_it_once() {
         ("jti", Value::Null),
         ("exp", json!(now() - 3_600)),
     ] {
-        let refused = sign(&token(&[changes.clone()]));
+        let refused = sign(&token(std::slice::from_ref(&changes)));
         assert_eq!(send(&refused).await, 400, "{changes:?}");
     }
     assert_eq!(send(&Signer::new("k1").sign(&token(&[]))).await, 400);
@@ -352,7 +354,7 @@ async fn one_service_signs_people_in_for_another_and_signs_them_out_there() {
     });
     let anonymous = home.client().anonymous();
     let made = anonymous.post("/api/oauth/register", &metadata).await.expect(201).json();
-    let text = |name: &str| made[name].as_str().unwrap().to_owned();
+    let text = |name: &str| made[name].as_str().expect("it is there").to_owned();
     let about = anonymous.get("/.well-known/openid-configuration").await.expect(200).json();
     let provider = format!(
         "[{{ name = \"home\", title = \"Home\", url = {}, client_id = \"{}\", sign_up = true }}]",
@@ -370,7 +372,7 @@ async fn one_service_signs_people_in_for_another_and_signs_them_out_there() {
     // The operator vouches for the address by the link that was opened.
     let invited =
         home.client().post("/api/accounts", &json!({ "email": "ada@example.org", "name": "Ada" })).await;
-    let link = invited.expect(201).json()["link"].as_str().unwrap().to_owned();
+    let link = invited.expect(201).json()["link"].as_str().expect("it is there").to_owned();
     let (_, token) = super::link(&link);
     let used = json!({ "token": token, "password": PASSWORD });
     anonymous.post("/api/auth/verify", &used).await.expect(204);
@@ -379,9 +381,12 @@ async fn one_service_signs_people_in_for_another_and_signs_them_out_there() {
 
     let mut here = Browser::at(&branch);
     let sent = here.get("/upstream/home").await.expect(303).header("location").to_owned();
-    let asked = there.get(sent.strip_prefix(about["issuer"].as_str().unwrap()).unwrap()).await.expect(200);
+    let asked = there
+        .get(sent.strip_prefix(about["issuer"].as_str().expect("it is there")).expect("it is there"))
+        .await
+        .expect(200);
     let back = decide(&mut there, &asked.text, "allow").await.expect(303).header("location").to_owned();
-    here.get(back.strip_prefix(public).unwrap()).await.expect(303);
+    here.get(back.strip_prefix(public).expect("it is there")).await.expect(303);
     assert_eq!(who(&mut here).await.as_deref(), Some("ada@example.org"));
     there.post("/api/auth/sign-out", &json!({})).await.expect(204);
     eventually("the end to be heard of at the other service", async || {

@@ -23,6 +23,9 @@ const DESCRIPTION: &str = "TwinMCP answers AI agents from real documentation: ex
     problem details (RFC 9457) with a stable `code`.\n\n\
     **Requests** have an id, in `X-Request-Id`; it is also the trace id, and a `traceparent` is continued.";
 
+/// Operations that name the team they are for in their body or query.
+const FOR_A_TEAM: [&str; 3] = ["upload_archive", "start_job", "claim_library"];
+
 /// Parameters that are checked by hand, for the sake of Context7's messages, and so look optional.
 const REQUIRED: &[(&str, &str)] = &[
     ("context7_search_libraries", "libraryName"),
@@ -169,8 +172,13 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
             protected
                 || ["/api/webhooks/", "/api/auth/", "/api/oauth/"].iter().any(|own| path.starts_with(own))
         }
-        // A session's account may have gone since.
-        "404" => named || id == "get_metrics" || path.starts_with("/api/auth/") && protected,
+        // A session's account may have gone since, and the team that something is for may not be there.
+        "404" => {
+            named
+                || FOR_A_TEAM.contains(&id.as_str())
+                || id == "get_metrics"
+                || path.starts_with("/api/auth/") && protected
+        }
         "409" => method != "get",
         "408" | "413" | "415" => has_body,
         "202" => id == "context7_get_context",
