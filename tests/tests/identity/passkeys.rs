@@ -63,6 +63,9 @@ async fn a_passkey_is_the_second_step_of_a_sign_in_or_the_only_one() {
     // The one that is there is not added twice, and a device is removed by its id.
     assert_eq!(add(&mut ada, &mut device).await.expect(409).code(), "factor_exists");
     let id = listed["passkeys"][0]["id"].as_str().expect("it is there");
+    let mut bob = signed_in(&node, "bob@example.org").await;
+    let strange = bob.delete(&format!("/api/auth/passkeys/{id}")).await.expect(404);
+    assert_eq!(strange.code(), "factor_not_found", "another's is as if it were not there");
     ada.delete(&format!("/api/auth/passkeys/{id}")).await.expect(204);
     assert_eq!(ada.delete(&format!("/api/auth/passkeys/{id}")).await.expect(404).code(), "factor_not_found");
     let asked = question(&mut alone, false).await;

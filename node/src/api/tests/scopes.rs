@@ -75,7 +75,9 @@ async fn every_operation_demands_the_scope_that_its_description_names() {
         let status = answer.status();
         let challenge = answer.headers().get("www-authenticate").cloned();
         let told: Value = answer.json().await.unwrap_or_default();
-        let code = if told["code"].is_string() { &told["code"] } else { &told["error"] };
+        // As problem details, as Context7 tells it, and as JSON-RPC.
+        let codes = [&told["code"], &told["error"], &told["error"]["data"]["code"]];
+        let code = codes.into_iter().find(|code| code.is_string()).unwrap_or(&Value::Null);
         assert_eq!((status, code), (StatusCode::FORBIDDEN, &json!("insufficient_scope")), "{id}: {told}");
         let challenge = challenge.unwrap_or_else(|| panic!("{id} challenges nobody"));
         let challenge = challenge.to_str().unwrap();

@@ -40,7 +40,7 @@ const REGISTRATIONS: &[&str] =
     &["oauth_get_registration", "oauth_change_registration", "oauth_end_registration"];
 
 /// Operations of people who are signed in, which a key does not open; what one sees of another is a story of its own.
-const PEOPLE: &[&str] = &["end_session"];
+const PEOPLE: &[&str] = &["end_session", "remove_passkey"];
 
 /// Makes a person with a key: the key's id and its secret.
 async fn account(node: &TestNode, name: &str) -> (String, String) {
