@@ -26,6 +26,15 @@ pub(super) fn read(metadata: &Map<String, Value>, secret: &str) -> Result<Authen
         None | Some(Value::Null) => "client_secret_basic",
         Some(method) => method.as_str().unwrap_or_default(),
     };
+    let is_other = |name: &str, is_right: fn(&Value) -> bool| {
+        metadata.get(name).is_some_and(|value| !value.is_null() && !is_right(value))
+    };
+    if is_other("jwks_uri", Value::is_string) {
+        return Err(invalid("'jwks_uri' must be text."));
+    }
+    if is_other("jwks", Value::is_object) {
+        return Err(invalid("'jwks' must be an object."));
+    }
     match method {
         "client_secret_basic" | "client_secret_post" => Ok(Authentication::Secret(SecretHash::of(secret))),
         "client_secret_jwt" => Ok(Authentication::SecretJwt { sealed: Vec::new() }),
@@ -47,11 +56,11 @@ fn keys(metadata: &Map<String, Value>) -> Result<Keys, Refused> {
             }
             Ok(Keys::Set(set))
         }
-        (None, Some(Value::String(uri))) => {
+        (None, Some(uri)) => {
+            let uri = uri.as_str().unwrap_or_default();
             check_uri("jwks_uri", uri)?;
-            Ok(Keys::Uri(uri.clone()))
+            Ok(Keys::Uri(uri.to_owned()))
         }
-        (None, Some(_)) => Err(invalid("'jwks_uri' must be text.")),
         (Some(_), Some(_)) => Err(invalid("Send 'jwks' or 'jwks_uri', not both.")),
         (None, None) => Err(invalid("A client with private_key_jwt needs 'jwks' or 'jwks_uri'.")),
     }

@@ -87,7 +87,6 @@ pub(crate) struct EventRecord {
     #[oai(skip_serializing_if_is_none)]
     untold: Option<u64>,
     /// What more has to be known.
-    #[oai(skip_serializing_if_is_empty)]
     detail: HashMap<String, String>,
 }
 

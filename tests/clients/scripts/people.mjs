@@ -305,7 +305,7 @@ for (const [how, options] of [["", {}], [" without JavaScript", withoutJavaScrip
     await elsewhere.getByText("You are in the team.").waitFor();
     check((await text(elsewhere)).includes("You are developer"), await text(elsewhere));
     await page.reload();
-    await page.getByLabel("Role of Ada").last().selectOption("admin");
+    await page.getByLabel("Role of Ada", { exact: true }).last().selectOption("admin");
     await page.getByRole("button", { name: "Change the role of Ada" }).last().click();
     await page.waitForURL("**done=role");
     await elsewhere.reload();

@@ -197,7 +197,7 @@ fn end_session() -> Value {
         "state": text("af0ifjsldkj"),
     } });
     post["requestBody"] =
-        json!({ "required": true, "content": { "application/x-www-form-urlencoded": { "schema": schema } } });
+        json!({ "required": false, "content": { "application/x-www-form-urlencoded": { "schema": schema } } });
     json!({ "get": get, "post": post })
 }
 
