@@ -167,6 +167,11 @@ impl Accounts {
         }
         let made: RegisterPublicKeyCredential =
             serde_json::from_value(credential).map_err(|_| AccountsError::WrongPasskey)?;
+        let (known, id): (_, &[u8]) =
+            (factors(self.cluster.reader(), &offer.account)?.passkeys, &made.raw_id);
+        if known.iter().any(|passkey| passkey.id == id) {
+            return Err(AccountsError::FactorThere);
+        }
         let passkey = self.passkeys.get()?.finish_passkey_registration(&made, &offer.state);
         let passkey = passkey.map_err(|error| refused(&error))?;
         let secret = Token::random(&*self.entropy)?;
@@ -324,8 +329,5 @@ fn read(credential: &[u8]) -> Option<Passkey> {
 
 fn refused(error: &WebauthnError) -> AccountsError {
     tracing::debug!(error = error as &dyn std::error::Error, "a passkey was refused");
-    match error {
-        WebauthnError::CredentialAlreadyExists => AccountsError::FactorThere,
-        _ => AccountsError::WrongPasskey,
-    }
+    AccountsError::WrongPasskey
 }

@@ -196,8 +196,7 @@ fn end_session() -> Value {
         "post_logout_redirect_uri": text("https://app.example/bye"),
         "state": text("af0ifjsldkj"),
     } });
-    post["requestBody"] =
-        json!({ "required": false, "content": { "application/x-www-form-urlencoded": { "schema": schema } } });
+    post["requestBody"] = json!({ "required": false, "content": { "application/x-www-form-urlencoded": { "schema": schema } } });
     json!({ "get": get, "post": post })
 }
 
