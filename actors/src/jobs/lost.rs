@@ -8,9 +8,8 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use ractor::ActorRef;
+use tokio::time::Instant;
 use twinmcp_cluster::MemberStatus;
 use twinmcp_storage::jobs::{Job, Source};
 
@@ -57,7 +56,7 @@ impl Search {
     /// that do not answer are asked again after `pause`.
     pub(super) async fn regain(self, mut jobs: Vec<Job>, pause: Duration, dispatcher: ActorRef<Message>) {
         let since = Instant::now();
-        while !jobs.is_empty() {
+        loop {
             let mut open = Vec::new();
             for job in jobs {
                 let Source::Upload { hash, .. } = &job.source else { continue };
@@ -74,6 +73,9 @@ impl Search {
                 if told.is_err() {
                     return;
                 }
+            }
+            if open.is_empty() {
+                return;
             }
             jobs = open;
             tokio::time::sleep(pause).await;

@@ -317,7 +317,7 @@ for (const [how, options] of [["", {}], [" without JavaScript", withoutJavaScrip
     await other.close();
     await page.getByRole("button", { name: "Leave the team" }).click();
     check((await text(page, "[role=alert]")).includes("needs an owner"), await text(page));
-    await page.getByText("Delete the team").first().click();
+    await page.locator("summary", { hasText: "Delete the team" }).click();
     await page.getByRole("button", { name: "Delete the team" }).click();
     await page.getByText("The team is deleted").waitFor();
   }, options);
