@@ -11,6 +11,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::accounts;
 use crate::audit::{Action, Event, Kind};
 use crate::clock::Timestamp;
 use crate::command::Outcome;
@@ -203,6 +204,10 @@ pub(crate) fn apply(
                 hint: hint.clone(),
                 expires_at: *expires_at,
             };
+            // Their other keys have been refused already.
+            if accounts::person(transaction, account)?.is_some_and(|person| person.disabled_at.is_some()) {
+                return Ok(Outcome::NotFound);
+            }
             create(transaction, at, &key.made(at))
         }
         Command::Revoke { account, id } => revoke(transaction, at, account, id),

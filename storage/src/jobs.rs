@@ -316,6 +316,20 @@ pub(crate) fn end_attempt(
     put(transaction, &Job { state, ended_at: Some(at), ..job })
 }
 
+/// Ends open jobs whose library or account is gone: what they build would bring it back.
+pub(crate) fn cancel_all(
+    transaction: &mut Transaction<'_>,
+    at: Timestamp,
+    is_one: impl Fn(&Job) -> bool,
+) -> Result<(), StorageError> {
+    for job in list(transaction, None, JOBS_MAX)? {
+        if !job.state.is_ended() && is_one(&job) {
+            put(transaction, &Job { state: JobState::Cancelled, ended_at: Some(at), ..job })?;
+        }
+    }
+    Ok(())
+}
+
 fn put(transaction: &mut Transaction<'_>, job: &Job) -> Result<Outcome, StorageError> {
     transaction.put(Keyspace::Jobs, key(&job.id), job)?;
     transaction.changed(Change::Job(job.id.clone()));

@@ -330,6 +330,10 @@ pub(crate) fn apply(
             let Some(library) = owned(transaction, id, account.as_ref())? else {
                 return Ok(Outcome::NotFound);
             };
+            // What a job builds is public where no library says otherwise. Only of private ones: builds before those leave jobs alone.
+            if library.visibility == Visibility::Private {
+                jobs::cancel_all(transaction, at, |job| job.library == *id)?;
+            }
             teams::library_removed(transaction, &library.owner)?;
             transaction.note(Event::new(Action::LibraryRemoved, Kind::Library, id).of(&library.owner));
             for manifest in versions(transaction, id)? {

@@ -39,6 +39,7 @@ pub use self::passkeys::{ANSWERED_MAX, Answered, Assertion, PASSKEYS_PER_ACCOUNT
 pub use self::people::{
     Command as PersonCommand, PasswordHash, Person, PersonAdded, by_email, people, person,
 };
+pub(crate) use self::sessions::goes_on;
 pub use self::sessions::{
     Command as SessionCommand, Method, Ring, SESSIONS_PER_ACCOUNT_MAX, Session, SignIn, Which, every_session,
     session, sessions,

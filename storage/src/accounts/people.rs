@@ -16,7 +16,8 @@ use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
 use crate::ids::{AccountId, SessionId};
-use crate::oauth::grant;
+use crate::jobs;
+use crate::oauth::{consent, grant};
 use crate::record::Record;
 use crate::teams;
 use crate::transaction::{self, Transaction};
@@ -186,6 +187,8 @@ pub(super) fn apply(
                 teams::leave_all(transaction, at, account)?;
                 sessions::end_all(transaction, at, account, None)?;
                 grant::revoke_all(transaction, at, account, None)?;
+                consent::forget_all(transaction, account)?;
+                jobs::cancel_all(transaction, at, |job| job.account == *account)?;
                 links::forget_all(transaction, account)?;
                 upstream::unlink_all(transaction, account)?;
                 api_keys::remove_all(transaction, account)?;
@@ -284,11 +287,11 @@ pub(super) fn set_email(
         transaction.remove(Keyspace::Accounts, email_key(&person.email));
         take_email(transaction, email, &person.account);
         person.email = email.clone();
+        transaction.note(about(Action::EmailChanged, &person.account));
     }
     renew(transaction, &mut person)?;
     person.verified_at = Some(at);
     put(transaction, &person)?;
-    transaction.note(about(Action::EmailChanged, &person.account));
     Ok(Outcome::Done)
 }
 

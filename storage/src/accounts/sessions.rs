@@ -244,15 +244,12 @@ fn begin(
     let begun = Event::new(Action::SessionBegun, Kind::Session, &id).of(&sign_in.account);
     let begun = begun.by(Actor::Person(sign_in.account.clone()));
     transaction.note(begun.with("methods", methods.join(" ")));
+    let known = ring(transaction, &sign_in.account)?.sessions.into_iter().map(|(known, _)| known);
+    let others: Vec<_> = known.filter(|known| *known != id).collect();
+    let over = (others.len() + 1).saturating_sub(SESSIONS_PER_ACCOUNT_MAX);
+    end(transaction, at, &sign_in.account, |other| others[..over].contains(other))?;
     let mut ring = ring(transaction, &sign_in.account)?;
     ring.sessions.retain(|(other, _)| *other != id);
-    while ring.sessions.len() >= SESSIONS_PER_ACCOUNT_MAX {
-        let (id, hash) = ring.sessions.remove(0);
-        transaction.remove(Keyspace::Accounts, key(&hash));
-        logout::session_ended(transaction, at, &sign_in.account, id.as_str())?;
-        let ended = Event::new(Action::SessionEnded, Kind::Session, id).of(&sign_in.account);
-        transaction.note(ended.with("why", "there were too many"));
-    }
     ring.sessions.push((id.clone(), sign_in.secret_hash));
     transaction.put(Keyspace::Accounts, ring_key(&sign_in.account), &ring)?;
     let session = Session {
@@ -394,6 +391,20 @@ pub fn every_session(
         }
     }
     Ok(())
+}
+
+/// Whether the session of an account that is called `id` goes on.
+pub(crate) fn goes_on(
+    reader: &(impl Reader + ?Sized),
+    at: Timestamp,
+    account: &AccountId,
+    id: &str,
+) -> Result<bool, StorageError> {
+    let ring = ring(reader, account)?;
+    let Some((_, hash)) = ring.sessions.iter().find(|(known, _)| known.as_str() == id) else {
+        return Ok(false);
+    };
+    Ok(session(reader, hash)?.is_some_and(|session| session.is_valid(at)))
 }
 
 /// The account's sessions, oldest first, also those that have expired.

@@ -1,5 +1,6 @@
 //! People, sessions, links and tries as the log decides them.
 
+mod endings;
 mod factors;
 
 use super::*;
@@ -404,12 +405,18 @@ fn an_identity_opens_one_account_and_the_last_way_in_stays() {
     assert_eq!(world.apply(&unlinked("eve", 1)), Outcome::NotFound, "another account's");
     assert_eq!(world.apply(&linked("eve-too", 2, 0)), Outcome::Done);
     assert_eq!(world.apply(&unlinked("eve", 2)), Outcome::Done);
+    assert_eq!(
+        world.begin_as(2, "by eve", |sign_in| sign_in.generation = 0),
+        Outcome::Stale,
+        "it began before"
+    );
+    assert_eq!(world.begin(2, "by eve-too"), Outcome::Done);
     assert_eq!(world.apply(&unlinked("ada", 1)), Outcome::Done, "there is a password");
     for number in 0..IDENTITIES_EACH_MAX {
-        assert_eq!(world.apply(&linked(&format!("ada-{number}"), 1, 0)), Outcome::Done);
+        assert_eq!(world.apply(&linked(&format!("ada-{number}"), 1, 1)), Outcome::Done);
     }
-    assert_eq!(world.apply(&linked("one more", 1, 0)), Outcome::LimitReached);
-    let remove = PersonCommand::Remove { account: account(1), generation: 0 };
+    assert_eq!(world.apply(&linked("one more", 1, 1)), Outcome::LimitReached);
+    let remove = PersonCommand::Remove { account: account(1), generation: 1 };
     assert_eq!(world.apply(&Command::Person(remove)), Outcome::Done);
     assert!(identity(&world.engine, &subject("ada-0")).unwrap().is_none(), "it goes with its account");
 }
@@ -444,4 +451,13 @@ fn case_092_a_logout_token_ends_the_sessions_it_names_once() {
     assert_eq!(world.apply(&out("t4", Some("ada"), None)), Outcome::Done);
     assert!(world.session("two").is_none() && world.session("three").is_none());
     assert!(world.session("by password").is_some(), "it came of no provider");
+
+    // Sessions outlive the identity they came of, and the provider's sign-out finds them by their own id.
+    let upstream = UpstreamSession { subject: subject("ada"), session: Some("there-4".into()) };
+    world.begin_as(1, "four", |sign_in| sign_in.upstream = Some(upstream));
+    assert_eq!(world.apply(&linked("ada-too", 1, 0)), Outcome::Done);
+    assert_eq!(world.apply(&unlinked("ada", 1)), Outcome::Done);
+    assert!(world.session("four").is_some());
+    assert_eq!(world.apply(&out("t5", Some("ada"), Some("there-4"))), Outcome::Done);
+    assert!(world.session("four").is_none());
 }

@@ -184,10 +184,13 @@ fn unlink(transaction: &mut Transaction<'_>, account: &AccountId, id: &str) -> R
     if !theirs.0.iter().any(|known| known == id) {
         return Ok(Outcome::NotFound);
     }
-    let Some(person) = person(transaction, account)? else { return Ok(Outcome::NotFound) };
+    let Some(mut person) = person(transaction, account)? else { return Ok(Outcome::NotFound) };
     if person.password.is_none() && theirs.0.len() == 1 {
         return Ok(Outcome::Stale);
     }
+    // A sign-in that began with it is not gone on with.
+    people::renew(transaction, &mut person)?;
+    people::put(transaction, &person)?;
     transaction.note(people::about(Action::IdentityUnlinked, account).with("identity", id));
     theirs.0.retain(|known| known != id);
     transaction.remove(Keyspace::Accounts, key(id));
@@ -221,13 +224,14 @@ fn log_out(
     }
     transaction.put_bytes(Keyspace::Accounts, used.clone(), Vec::new());
     shelf::put(transaction, "logouts", used, LOGOUTS_MAX)?;
-    let account = match (subject, session) {
-        (Some(subject), _) => {
+    // By the session first: it goes on when its identity was disconnected meanwhile.
+    let by_session = session.map(|session| account_of(transaction, issuer, session)).transpose()?.flatten();
+    let account = match (by_session, subject) {
+        (None, Some(subject)) => {
             let subject = Subject { issuer: issuer.to_owned(), subject: subject.to_owned() };
             identity(transaction, &subject)?.map(|identity| identity.account)
         }
-        (None, Some(session)) => account_of(transaction, issuer, session)?,
-        (None, None) => None,
+        (found, _) => found,
     };
     let Some(account) = account else { return Ok(Outcome::Done) };
     let is_meant = |kept: &Session| {

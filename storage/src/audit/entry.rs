@@ -89,12 +89,6 @@ impl Entry {
             previous: hex(&place.previous),
         }
     }
-
-    /// Whether it is about `account`: done by it, to it, or to what is its.
-    pub fn concerns(&self, account: &str) -> bool {
-        let is_it = |text: &Option<String>| text.as_deref() == Some(account);
-        [&self.actor, &self.object].into_iter().any(|subject| is_it(&subject.id) || is_it(&subject.account))
-    }
 }
 
 fn subject(actor: &Actor) -> Subject {

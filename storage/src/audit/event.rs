@@ -159,6 +159,10 @@ impl Action {
             Self::SignInFailed | Self::SignInLocked | Self::ClientRegistered => true,
             // An operator's is told, however many ask for one themselves.
             Self::AccountInvited => *by == Actor::Nobody,
+            // Whoever registered a client may change and remove it at will.
+            Self::ClientChanged | Self::ClientCredentialsReplaced | Self::ClientRemoved => {
+                matches!(by, Actor::Client { account: None, .. })
+            }
             _ => false,
         }
     }

@@ -4,7 +4,7 @@
 //! its `apply`. Who it was travels with the command ([`Audited`]) and is put there by `Cluster::propose`, for every command that
 //! [`Command::is_audited`](crate::command::Command::is_audited). To add an event is to add an [`Action`] at the end and that line.
 //!
-//! Key layout, in [`Keyspace::Audit`]: `e/<number, 64 bits big-endian>` -> [`Line`]; `h` -> [`Head`].
+//! Key layout, in `Keyspace::Audit`: `e/<number, 64 bits big-endian>` -> [`Line`]; `h` -> [`Head`].
 //!
 //! Invariants: an event is in the log if and only if its change is in the state, because both are writes of one command; a refused
 //! command leaves nothing. Each line holds the SHA-256 of the line before, so lines are never changed, and the oldest go
@@ -30,7 +30,7 @@ pub use self::chain::{Head, Keep, Line, NOISE_PER_HOUR_MAX};
 pub use self::entry::{Entry, Subject};
 pub use self::event::{Action, Actor, By, Event, EventOutcome, Kind};
 pub use self::read::{Export, Filter, PAGE_ITEMS_MAX, Page, export, head, page};
-pub use self::verify::{Fault, LINE_BYTES_MAX, Verified, VerifyError, verify, verify_holding};
+pub use self::verify::{Fault, Verified, VerifyError, verify, verify_holding};
 
 /// A command with who is behind it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

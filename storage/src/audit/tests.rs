@@ -4,10 +4,12 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::accounts::{self, Tried, TryCommand, Who};
+use crate::api_keys::SecretHash;
 use crate::command::Command as Change;
 use crate::engine::{Durability, Engine as _, Keyspace, MemoryEngine, Reader};
 use crate::ids::AccountId;
 use crate::libraries;
+use crate::oauth;
 
 struct World {
     engine: MemoryEngine,
@@ -26,8 +28,12 @@ impl World {
     }
 
     fn apply(&mut self, command: Change) -> Outcome {
+        self.apply_by(Actor::Person(account(9)), command)
+    }
+
+    fn apply_by(&mut self, actor: Actor, command: Change) -> Outcome {
         let by = By {
-            actor: Actor::Person(account(9)),
+            actor,
             address: Some(IpAddr::from([192, 0, 2, 1])),
             request: Some("0af7651916cd43dd8448eb211c80319c".into()),
         };
@@ -196,6 +202,41 @@ fn a_flood_of_refused_tries_is_summed_up_and_pushes_nothing_out() {
     assert_eq!((newest.count, newest.untold), (Some(2), Some(2 * (1_000 - u64::from(NOISE_PER_HOUR_MAX)))));
     assert_eq!(newest.object.kind, "network");
     verify(world.export().as_bytes()).unwrap();
+}
+
+#[test]
+fn a_client_that_changes_itself_without_end_is_summed_up_too() {
+    let mut world = World::new();
+    world.make(1);
+    let change = |command: oauth::client::Command| Change::Oauth(oauth::Command::Client(command));
+    let client = oauth::client::Client {
+        id: "client_1".into(),
+        name: "app".into(),
+        owner: oauth::client::Owner::Itself { registration_token: SecretHash::of("token"), used_at: None },
+        authentication: oauth::client::Authentication::None,
+        redirect_uris: Vec::new(),
+        post_logout_redirect_uris: Vec::new(),
+        grants: Vec::new(),
+        scopes: Vec::new(),
+        token_format: oauth::client::TokenFormat::Jwt,
+        algorithm: None,
+        uri: None,
+        trusted: false,
+        backchannel_logout: None,
+        created_at: world.at,
+    };
+    let told = head(&world.engine).unwrap().last;
+    world.apply(change(oauth::client::Command::Create(client.clone())));
+    let itself = Actor::Client { id: "client_1".into(), account: None };
+    for _ in 0..2 * NOISE_PER_HOUR_MAX {
+        let outcome = world.apply_by(itself.clone(), change(oauth::client::Command::Change(client.clone())));
+        assert_eq!(outcome, Outcome::Done);
+    }
+    assert_eq!(head(&world.engine).unwrap().last - told, u64::from(NOISE_PER_HOUR_MAX));
+    // What an operator does to it is told, however much it did itself.
+    world.apply(change(oauth::client::Command::Remove { id: "client_1".into() }));
+    let removed = Filter { action: Some("client.removed".into()), ..Filter::default() };
+    assert_eq!(world.page(&removed).len(), 1);
 }
 
 #[test]

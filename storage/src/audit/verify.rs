@@ -7,7 +7,7 @@ use super::entry::{Entry, hex};
 use super::read::{FORMAT, Heading};
 
 /// Longest line, in bytes.
-pub const LINE_BYTES_MAX: u64 = 64 * 1024;
+const LINE_BYTES_MAX: u64 = 64 * 1024;
 
 /// What was found to be whole.
 #[derive(Debug, Clone, PartialEq, Eq)]

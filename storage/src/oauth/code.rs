@@ -182,6 +182,9 @@ fn redeem(
         transaction.put(Keyspace::Oauth, key(hash), &code)?;
         return Ok(Outcome::Burnt);
     }
+    if !grant::stands(transaction, at, &code.allowed)? {
+        return Ok(Outcome::NotFound);
+    }
     let refresh = code.refreshable.then_some(refresh);
     let client = &shown.client;
     grant::make(transaction, at, (grant, client), (&code.allowed, shown.dpop_jkt), refresh, limits)?;

@@ -83,6 +83,19 @@ pub(super) fn give(
     transaction.put(Keyspace::Oauth, key(account, client), &consent)
 }
 
+/// Forgets what an account has allowed, which is removed.
+pub(crate) fn forget_all(transaction: &mut Transaction<'_>, account: &AccountId) -> Result<(), StorageError> {
+    loop {
+        let given = list(transaction, account)?;
+        if given.is_empty() {
+            return Ok(());
+        }
+        for consent in given {
+            transaction.remove(Keyspace::Oauth, key(account, &consent.client));
+        }
+    }
+}
+
 fn key(account: &AccountId, client: &str) -> Vec<u8> {
     format!("w/{account}/{}", blake3::hash(client.as_bytes()).to_hex()).into_bytes()
 }

@@ -138,7 +138,10 @@ pub(super) fn apply(
         Command::Redeem { hash, client, dpop_jkt, grant, refresh, limits } => {
             let Some(mut device) = get(transaction, hash)? else { return Ok(Outcome::NotFound) };
             let State::Allowed(allowed) = &device.state else { return Ok(Outcome::NotFound) };
-            if device.expires_at <= at || device.client != *client {
+            if device.expires_at <= at
+                || device.client != *client
+                || !grant::stands(transaction, at, allowed)?
+            {
                 return Ok(Outcome::NotFound);
             }
             grant::make(transaction, at, (grant, client), (allowed, *dpop_jkt), refresh.as_ref(), limits)?;

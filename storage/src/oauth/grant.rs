@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{expiry, logout};
+use crate::accounts;
 use crate::api_keys::SecretHash;
 use crate::audit::{Action, Actor, Event, Kind};
 use crate::clock::Timestamp;
@@ -328,8 +329,23 @@ pub(crate) fn revoke_all(
             kept.push(id);
         }
     }
-    transaction.put(Keyspace::Oauth, account_key(account), &Grants(kept))?;
+    match kept.is_empty() {
+        true => transaction.remove(Keyspace::Oauth, account_key(account)),
+        false => transaction.put(Keyspace::Oauth, account_key(account), &Grants(kept))?,
+    }
     Ok(revoked)
+}
+
+/// Whether the session that something was allowed in goes on: what was not redeemed by its end is not redeemed any more.
+pub(super) fn stands(
+    reader: &(impl Reader + ?Sized),
+    at: Timestamp,
+    allowed: &Allowed,
+) -> Result<bool, StorageError> {
+    match &allowed.session {
+        Some(session) => accounts::goes_on(reader, at, &allowed.account, session),
+        None => Ok(true),
+    }
 }
 
 /// Ends the grants of an account that came of sessions that have ended, but for those that may go on without the person.

@@ -2,9 +2,10 @@ use super::code::{Binding, Shown, State};
 use super::grant::{Allowed, Limits};
 use super::signing_key::Algorithm;
 use super::*;
+use crate::accounts;
 use crate::api_keys::SecretHash;
 use crate::engine::{Durability, Engine, Keyspace, MemoryEngine, Reader};
-use crate::ids::{AccountId, GrantId};
+use crate::ids::{AccountId, GrantId, SessionId};
 use crate::scope::Scope;
 
 const LIMITS: Limits = Limits { access_ms: 600_000, idle_ms: 1_000_000, absolute_ms: 3_000_000 };
@@ -33,10 +34,14 @@ impl World {
     }
 
     fn issue(&mut self, code: &str) -> Outcome {
+        self.issue_of(code, allowed())
+    }
+
+    fn issue_of(&mut self, code: &str, allowed: Allowed) -> Outcome {
         self.apply(&Command::Code(code::Command::Issue {
             hash: SecretHash::of(code),
             binding: binding("web"),
-            allowed: allowed(),
+            allowed,
             refreshable: true,
             ttl_ms: 60_000,
             remember: true,
@@ -52,6 +57,79 @@ impl World {
             refresh: SecretHash::of("rt-0"),
             limits: LIMITS,
         }))
+    }
+
+    fn start(&mut self, code: &str, user_code: &str) -> Outcome {
+        self.apply(&Command::Device(device::Command::Start {
+            hash: SecretHash::of(code),
+            client: "cli".to_owned(),
+            name: Some("laptop".to_owned()),
+            scopes: vec![Scope::DocsRead],
+            resources: Vec::new(),
+            user_code: user_code.to_owned(),
+            ttl_ms: 600_000,
+        }))
+    }
+
+    fn decide(&mut self, user_code: &str, allowed: Option<Allowed>) -> Outcome {
+        self.apply(&Command::Device(device::Command::Decide { user_code: user_code.to_owned(), allowed }))
+    }
+
+    fn redeem_device(&mut self, code: &str, client: &str, number: u8) -> Outcome {
+        self.apply(&Command::Device(device::Command::Redeem {
+            hash: SecretHash::of(code),
+            client: client.to_owned(),
+            dpop_jkt: None,
+            grant: grant_id(number),
+            refresh: Some(SecretHash::of("rt-0")),
+            limits: LIMITS,
+        }))
+    }
+
+    /// Makes the person if there is none, and signs them in.
+    fn begin_session(&mut self, number: u8) -> SessionId {
+        let added = accounts::PersonAdded {
+            account: account(),
+            name: "Ada".to_owned(),
+            email: "ada@example.org".parse().unwrap(),
+            password: None,
+            is_operator: false,
+            is_verified: true,
+        };
+        self.apply_account(accounts::Command::Person(accounts::PersonCommand::Add(added)));
+        let id: SessionId = format!("ses_{number:026}").parse().unwrap();
+        let sign_in = accounts::SignIn {
+            account: account(),
+            generation: 0,
+            id: id.clone(),
+            secret_hash: SecretHash::of(id.as_str()),
+            methods: vec![accounts::Method::Password],
+            idle_ms: 1_000_000,
+            life_ms: 1_000_000,
+            client: "test".to_owned(),
+            address: "192.0.2.1".to_owned(),
+            replaces: None,
+            who: accounts::Who::network("192.0.2.1"),
+            rehashed: None,
+            proof: None,
+            upstream: None,
+        };
+        let begin = accounts::SessionCommand::Begin(Box::new(sign_in));
+        assert_eq!(self.apply_account(accounts::Command::Session(begin)), Outcome::Done);
+        id
+    }
+
+    fn end_session(&mut self, id: &SessionId) {
+        let end =
+            accounts::SessionCommand::End { account: account(), which: accounts::Which::One(id.clone()) };
+        assert_eq!(self.apply_account(accounts::Command::Session(end)), Outcome::Done);
+    }
+
+    fn apply_account(&mut self, command: accounts::Command) -> Outcome {
+        let mut transaction = Transaction::new(&self.engine);
+        let outcome = accounts::apply(&mut transaction, self.now, &command).unwrap();
+        self.engine.commit(transaction.finish().0, Durability::Synced).unwrap();
+        outcome
     }
 
     fn rotate(&mut self, shown: &str, next: &str, client: &str, again_ms: u64) -> Outcome {
@@ -332,73 +410,58 @@ fn two_nodes_that_add_the_next_key_at_once_add_one() {
 #[test]
 fn a_device_gets_tokens_once_after_a_person_allowed_it() {
     let mut world = World::new();
-    let start = |code: &str, user_code: &str| {
-        Command::Device(device::Command::Start {
-            hash: SecretHash::of(code),
-            client: "cli".to_owned(),
-            name: Some("laptop".to_owned()),
-            scopes: vec![Scope::DocsRead],
-            resources: Vec::new(),
-            user_code: user_code.to_owned(),
-            ttl_ms: 600_000,
-        })
-    };
-    let decide = |user_code: &str, allowed: Option<Allowed>| {
-        Command::Device(device::Command::Decide { user_code: user_code.to_owned(), allowed })
-    };
-    let redeem = |code: &str, client: &str, number: u8| {
-        Command::Device(device::Command::Redeem {
-            hash: SecretHash::of(code),
-            client: client.to_owned(),
-            dpop_jkt: None,
-            grant: grant_id(number),
-            refresh: Some(SecretHash::of("rt-0")),
-            limits: LIMITS,
-        })
-    };
-    assert_eq!(world.apply(&start("one", "BCDFGHJK")), Outcome::Done);
-    assert_eq!(world.apply(&start("two", "BCDFGHJK")), Outcome::AlreadyExists);
-    assert_eq!(world.apply(&start("two", "KJHGFDCB")), Outcome::Done);
-    assert_eq!(world.apply(&redeem("one", "cli", 1)), Outcome::NotFound, "nobody has decided");
-    assert_eq!(world.apply(&decide("XXXXXXXX", Some(allowed()))), Outcome::NotFound);
-    assert_eq!(world.apply(&decide("BCDFGHJK", Some(allowed()))), Outcome::Done);
-    assert_eq!(world.apply(&decide("BCDFGHJK", None)), Outcome::NotFound, "it was decided");
-    assert_eq!(world.apply(&redeem("one", "other", 1)), Outcome::NotFound);
-    assert_eq!(world.apply(&redeem("one", "cli", 1)), Outcome::Done);
-    assert_eq!(world.apply(&redeem("one", "cli", 2)), Outcome::NotFound);
-    assert_eq!(world.apply(&decide("KJHGFDCB", None)), Outcome::Done);
-    assert_eq!(world.apply(&redeem("two", "cli", 3)), Outcome::NotFound, "it was denied");
-    world.apply(&start("three", "BBBBBBBB"));
-    world.apply(&decide("BBBBBBBB", Some(allowed())));
+    assert_eq!(world.start("one", "BCDFGHJK"), Outcome::Done);
+    assert_eq!(world.start("two", "BCDFGHJK"), Outcome::AlreadyExists);
+    assert_eq!(world.start("two", "KJHGFDCB"), Outcome::Done);
+    assert_eq!(world.redeem_device("one", "cli", 1), Outcome::NotFound, "nobody has decided");
+    assert_eq!(world.decide("XXXXXXXX", Some(allowed())), Outcome::NotFound);
+    assert_eq!(world.decide("BCDFGHJK", Some(allowed())), Outcome::Done);
+    assert_eq!(world.decide("BCDFGHJK", None), Outcome::NotFound, "it was decided");
+    assert_eq!(world.redeem_device("one", "other", 1), Outcome::NotFound);
+    assert_eq!(world.redeem_device("one", "cli", 1), Outcome::Done);
+    assert_eq!(world.redeem_device("one", "cli", 2), Outcome::NotFound);
+    assert_eq!(world.decide("KJHGFDCB", None), Outcome::Done);
+    assert_eq!(world.redeem_device("two", "cli", 3), Outcome::NotFound, "it was denied");
+    world.start("three", "BBBBBBBB");
+    world.decide("BBBBBBBB", Some(allowed()));
     world.wait(600_000);
-    assert_eq!(world.apply(&redeem("three", "cli", 3)), Outcome::NotFound, "it has expired");
-    assert_eq!(world.apply(&start("four", "BBBBBBBB")), Outcome::Done, "the code is free again");
+    assert_eq!(world.redeem_device("three", "cli", 3), Outcome::NotFound, "it has expired");
+    assert_eq!(world.start("four", "BBBBBBBB"), Outcome::Done, "the code is free again");
 }
 
 #[test]
 fn a_grant_ends_with_its_session_unless_it_goes_on_without_the_person() {
     let mut world = World::new();
     let offline = vec![Scope::DocsRead, Scope::OfflineAccess];
+    let (here, there) = (world.begin_session(1), world.begin_session(2));
     for (number, session, scopes) in
-        [(1, "here", vec![Scope::DocsRead]), (2, "there", vec![Scope::DocsRead]), (3, "here", offline)]
+        [(1, &here, vec![Scope::DocsRead]), (2, &there, vec![Scope::DocsRead]), (3, &here, offline)]
     {
         let code = format!("code-{number}");
-        let allowed = Allowed { session: Some(session.to_owned()), scopes, ..allowed() };
-        world.apply(&Command::Code(code::Command::Issue {
-            hash: SecretHash::of(&code),
-            binding: binding("web"),
-            allowed,
-            refreshable: true,
-            ttl_ms: 60_000,
-            remember: false,
-            pushed: None,
-        }));
-        world.redeem(&code, shown("web"), number);
+        let allowed = Allowed { session: Some(session.to_string()), scopes, ..allowed() };
+        world.issue_of(&code, allowed);
+        assert_eq!(world.redeem(&code, shown("web"), number), Outcome::Done);
     }
-    let mut transaction = Transaction::new(&world.engine);
-    grant::end_with_sessions(&mut transaction, world.now, &account(), |session| session == "here").unwrap();
-    world.engine.commit(transaction.finish().0, Durability::Synced).unwrap();
+    world.end_session(&here);
     assert_eq!([1, 2, 3].map(|number| world.is_revoked(number)), [true, false, false]);
+}
+
+#[test]
+fn what_was_allowed_in_a_session_is_redeemed_while_it_goes_on() {
+    let mut world = World::new();
+    let session = world.begin_session(1);
+    let allowed = Allowed { session: Some(session.to_string()), ..allowed() };
+    for (device, user_code) in [("used", "BBBBBBBB"), ("late", "CCCCCCCC")] {
+        assert_eq!(world.issue_of(device, allowed.clone()), Outcome::Done);
+        assert_eq!(world.start(device, user_code), Outcome::Done);
+        assert_eq!(world.decide(user_code, Some(allowed.clone())), Outcome::Done);
+    }
+    assert_eq!(world.redeem("used", shown("web"), 1), Outcome::Done);
+    assert_eq!(world.redeem_device("used", "cli", 2), Outcome::Done);
+    world.end_session(&session);
+    assert_eq!(world.redeem("late", shown("web"), 3), Outcome::NotFound);
+    assert_eq!(world.redeem_device("late", "cli", 4), Outcome::NotFound);
+    assert!(grant::list(&world.engine, &account()).unwrap().is_empty());
 }
 
 #[test]

@@ -21,6 +21,9 @@ pub(crate) fn may_make_key(
     by: &AccountId,
     scopes: &[Scope],
 ) -> Result<Option<Outcome>, StorageError> {
+    if !super::may_act(transaction, team, Some(by))? {
+        return Ok(Some(Outcome::NotFound));
+    }
     let role = get(transaction, team)?.and_then(|team| team.role(by));
     Ok(match role {
         None => Some(Outcome::NotFound),
@@ -136,52 +139,31 @@ pub(crate) fn keys_made_by(
     Ok(made)
 }
 
-/// Ends every key and client that somebody made for the team. The caller writes the team.
-pub(crate) fn end_of_member(
-    transaction: &mut Transaction<'_>,
-    at: Timestamp,
-    team: &mut Team,
-    account: &AccountId,
-) -> Result<(), StorageError> {
-    end(transaction, at, team, account, |_| true)
-}
-
-/// Ends those that may more than `role` gives. The caller writes the team.
+/// Ends what somebody made for the team and `role`, theirs from now on, does not give. The caller writes the team.
 pub(super) fn lowered(
     transaction: &mut Transaction<'_>,
     at: Timestamp,
     team: &mut Team,
     account: &AccountId,
-    role: Role,
+    role: Option<Role>,
 ) -> Result<(), StorageError> {
-    end(transaction, at, team, account, |scopes| match scopes {
-        Some(scopes) => !scopes.iter().all(|scope| role.gives(*scope)),
-        None => role < Role::Admin,
-    })
-}
-
-/// Ends what somebody made for the team and `ends`: of a key its scopes are asked, of a client nothing, as only admins have one.
-fn end(
-    transaction: &mut Transaction<'_>,
-    at: Timestamp,
-    team: &mut Team,
-    account: &AccountId,
-    ends: impl Fn(Option<&[Scope]>) -> bool,
-) -> Result<(), StorageError> {
-    let (keys, clients) = (std::mem::take(&mut team.keys), std::mem::take(&mut team.clients));
-    for (id, maker) in keys {
-        let scopes = api_keys::get(transaction, &team.id, &id)?.map(|key| key.scopes);
-        if maker == *account && ends(Some(scopes.as_deref().unwrap_or_default())) {
-            api_keys::revoke(transaction, at, &team.id, &id)?;
-        } else {
+    for (id, maker) in std::mem::take(&mut team.keys) {
+        let stays = maker != *account
+            || match (role, api_keys::get(transaction, &team.id, &id)?) {
+                (Some(role), Some(key)) => key.scopes.iter().all(|scope| role.gives(*scope)),
+                (role, _) => role.is_some(),
+            };
+        if stays {
             team.keys.push((id, maker));
+        } else {
+            api_keys::revoke(transaction, at, &team.id, &id)?;
         }
     }
-    for (id, maker) in clients {
-        if maker == *account && ends(None) {
-            client::forget(transaction, &id)?;
-        } else {
+    for (id, maker) in std::mem::take(&mut team.clients) {
+        if maker != *account || role >= Some(Role::Admin) {
             team.clients.push((id, maker));
+        } else {
+            client::forget(transaction, &id)?;
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::belongings::{end_of_member, lowered};
+use super::belongings::lowered;
 use super::{
     INVITATIONS_MAX, Invitation, MEMBERS_MAX, Member, Memberships, Role, TEAMS_EACH_MAX, Team, get,
     invitation, invitation_key, key, member_key, of,
@@ -14,6 +14,7 @@ use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
 use crate::ids::AccountId;
+use crate::jobs;
 use crate::oauth;
 use crate::transaction::Transaction;
 
@@ -122,7 +123,7 @@ pub(crate) fn apply(
         Command::Delete { team, by } => match admitted(transaction, team, by.as_ref(), Role::Owner)? {
             Err(refused) => Ok(refused),
             Ok((team, _)) if team.libraries > 0 => Ok(Outcome::LimitReached),
-            Ok((team, _)) => delete(transaction, &team),
+            Ok((team, _)) => delete(transaction, at, &team),
         },
         Command::Invite { team, by, email, role, secret_hash, life_ms } => {
             let (team, own) = match admitted(transaction, team, by.as_ref(), Role::Admin)? {
@@ -177,7 +178,11 @@ pub(crate) fn apply(
             set_role(transaction, &mut team, account, *role)?;
             transaction.note(noted(Action::TeamRoleSet, &team.id).of(account).with("role", role.as_str()));
             if *role < before {
-                lowered(transaction, at, &mut team, account, *role)?;
+                lowered(transaction, at, &mut team, account, Some(*role))?;
+                let may_no_more = |open: &Invitation| *role < Role::Admin || open.role > *role;
+                forget_invitations(transaction, &mut team, |open| {
+                    open.by.as_ref() == Some(account) && may_no_more(open)
+                });
             }
             put(transaction, &team)?;
             Ok(Outcome::Done)
@@ -250,7 +255,7 @@ fn make(
     Ok(Outcome::Done)
 }
 
-fn delete(transaction: &mut Transaction<'_>, team: &Team) -> Result<Outcome, StorageError> {
+fn delete(transaction: &mut Transaction<'_>, at: Timestamp, team: &Team) -> Result<Outcome, StorageError> {
     for member in &team.members {
         forget_membership(transaction, &team.id, &member.account)?;
     }
@@ -260,6 +265,7 @@ fn delete(transaction: &mut Transaction<'_>, team: &Team) -> Result<Outcome, Sto
     let mut team = team.clone();
     forget_invitations(transaction, &mut team, |_| true);
     api_keys::remove_all(transaction, &team.id)?;
+    jobs::cancel_all(transaction, at, |job| job.account == team.id)?;
     transaction.remove(Keyspace::Teams, key(&team.id));
     accounts::remove(transaction, &team.id);
     transaction.note(noted(Action::TeamDeleted, &team.id));
@@ -324,7 +330,8 @@ fn leave(
     mut team: Team,
     account: &AccountId,
 ) -> Result<(), StorageError> {
-    end_of_member(transaction, at, &mut team, account)?;
+    lowered(transaction, at, &mut team, account, None)?;
+    forget_invitations(transaction, &mut team, |open| open.by.as_ref() == Some(account));
     team.members.retain(|member| member.account != *account);
     forget_membership(transaction, &team.id, account)?;
     transaction.note(noted(Action::TeamLeft, &team.id).of(account));

@@ -8,8 +8,8 @@
 //! is what reading a private library costs; `i/<hash>` -> the team that an invitation is of. A team's name stands in
 //! its account.
 //!
-//! Invariant: a team has an owner who is let in. Whether a change would take the last one is decided where it is applied, so two nodes
-//! cannot each take one of two.
+//! Invariant: no change of members takes the last owner of a team who is let in; it is decided where it is applied, so two nodes cannot
+//! each take one of two. An operator may keep that one out, and then acts for the team.
 
 mod belongings;
 mod change;

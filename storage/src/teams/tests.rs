@@ -5,6 +5,8 @@ use crate::accounts::{LinkCommand, PersonAdded, PersonCommand, Purpose};
 use crate::api_keys::{self, NewKey};
 use crate::command::{self, Outcome};
 use crate::engine::{Durability, Engine as _, MemoryEngine};
+use crate::ids::JobId;
+use crate::jobs::{self, JobState};
 use crate::libraries::{self, Visibility};
 use crate::transaction::Transaction;
 
@@ -143,6 +145,22 @@ impl World {
         self.apply(command::Command::Libraries(claim))
     }
 
+    fn submit(&mut self, job: u8, by: u8, library: &str) {
+        let submit = jobs::Command::Submit {
+            id: job_id(job),
+            account: account(by),
+            library: library.parse().unwrap(),
+            version: "1.0".parse().unwrap(),
+            source: jobs::Source::Folder { path: "docs".into() },
+            base_url: None,
+        };
+        assert_eq!(self.apply(command::Command::Jobs(submit)), Outcome::Done);
+    }
+
+    fn job(&self, number: u8) -> JobState {
+        jobs::get(&self.engine, &job_id(number)).unwrap().unwrap().state
+    }
+
     fn move_library(&mut self, by: u8, id: &str, to: u8) -> Outcome {
         let (id, by, to) = (id.parse().unwrap(), Some(account(by)), account(to));
         self.apply(command::Command::Libraries(libraries::Command::Move { id, account: by, to }))
@@ -156,6 +174,10 @@ impl World {
 
 fn account(number: u8) -> AccountId {
     format!("acct_{number:026}").parse().unwrap()
+}
+
+fn job_id(number: u8) -> JobId {
+    format!("job_{number:026}").parse().unwrap()
 }
 
 fn key_id(number: u8) -> ApiKeyId {
@@ -269,6 +291,81 @@ fn what_somebody_made_for_a_team_ends_with_what_they_are_in_it() {
 }
 
 #[test]
+fn who_is_kept_out_makes_no_key_for_themselves_or_the_team() {
+    let mut world = World::new();
+    world.add(2, "bob@example.org", Role::Admin);
+    world.manage(2, true);
+    assert_eq!(world.make_key(2, 1, &[Scope::DocsRead]), Outcome::NotFound);
+    let create = api_keys::Command::Create {
+        id: key_id(2),
+        account: account(2),
+        name: "mine".into(),
+        scopes: vec![Scope::DocsRead],
+        secret_hash: SecretHash::of("key 2"),
+        hint: "wxyz".into(),
+        expires_at: None,
+    };
+    assert_eq!(world.apply(command::Command::ApiKeys(create.clone())), Outcome::NotFound);
+    world.manage(2, false);
+    assert!(!world.opens(1) && !world.opens(2), "nothing waits for the day they are let in");
+    assert_eq!(world.make_key(2, 1, &[Scope::DocsRead]), Outcome::Done);
+    assert_eq!(world.apply(command::Command::ApiKeys(create)), Outcome::Done);
+}
+
+#[test]
+fn an_invitation_ends_when_who_made_it_could_not_make_it_any_more() {
+    let mut world = World::new();
+    world.add(2, "bob@example.org", Role::Owner);
+    world.person(4, "zoe@example.org", true);
+    assert_eq!(world.invite(2, "eve@example.org", Role::Owner), Outcome::Done);
+    assert_eq!(world.invite(2, "zoe@example.org", Role::Developer), Outcome::Done);
+    assert_eq!(world.set_role(1, 2, Role::Admin), Outcome::Done);
+    assert_eq!(world.join("eve@example.org", 3), Outcome::NotFound, "an admin makes no owner");
+    assert_eq!(world.join("zoe@example.org", 4), Outcome::Done, "but developers");
+
+    assert_eq!(world.invite(2, "eve@example.org", Role::Developer), Outcome::Done);
+    assert_eq!(world.set_role(1, 2, Role::Developer), Outcome::Done);
+    assert_eq!(world.join("eve@example.org", 3), Outcome::NotFound);
+    assert_eq!(world.set_role(1, 2, Role::Admin), Outcome::Done);
+    assert_eq!(world.invite(2, "eve@example.org", Role::Developer), Outcome::Done);
+    assert_eq!(world.remove(1, 2), Outcome::Done);
+    assert_eq!(world.join("eve@example.org", 3), Outcome::NotFound, "they left");
+    assert_eq!(world.invite(1, "eve@example.org", Role::Developer), Outcome::Done);
+    assert_eq!(world.join("eve@example.org", 3), Outcome::Done);
+}
+
+#[test]
+fn a_removed_private_library_is_not_brought_back_by_the_job_that_was_building_it() {
+    let mut world = World::new();
+    assert_eq!(world.claim("/kiln/secret", 1), Outcome::Done);
+    world.submit(1, 1, "/kiln/secret");
+    world.submit(2, 1, "/kiln/other");
+    let start = |number| jobs::Command::Start { id: job_id(number), attempt: 1 };
+    for number in [1, 2] {
+        assert_eq!(world.apply(command::Command::Jobs(start(number))), Outcome::Done);
+    }
+    let remove =
+        libraries::Command::Remove { id: "/kiln/secret".parse().unwrap(), account: Some(account(1)) };
+    assert_eq!(world.apply(command::Command::Libraries(remove)), Outcome::Done);
+    assert_eq!((world.job(1), world.job(2)), (JobState::Cancelled, JobState::Running));
+    let publish = libraries::Command::Publish {
+        job: job_id(1),
+        attempt: 1,
+        facts: libraries::Facts::default(),
+        built: libraries::Built {
+            bundle: "b".into(),
+            bundle_bytes: 1,
+            pages: 1,
+            snippets: 1,
+            tokens: 1,
+            embedder: "words".into(),
+        },
+    };
+    assert_eq!(world.apply(command::Command::Libraries(publish)), Outcome::Stale);
+    assert!(libraries::get(&world.engine, &"/kiln/secret".parse().unwrap()).unwrap().is_none());
+}
+
+#[test]
 fn a_private_library_is_shown_to_its_owners_and_moves_only_between_accounts_of_theirs() {
     let mut world = World::new();
     assert_eq!(world.claim("/kiln/secret", 1), Outcome::Done);
@@ -282,6 +379,8 @@ fn a_private_library_is_shown_to_its_owners_and_moves_only_between_accounts_of_t
     assert_eq!(shown, [false, true, true, false, true]);
     assert_eq!(world.move_library(2, "/kiln/secret", 2), Outcome::NotFound, "a developer manages none");
 
+    world.submit(1, TEAM, "/kiln/open");
+    world.submit(2, 2, "/kiln/other");
     let delete = Command::Delete { team: account(TEAM), by: Some(account(1)) };
     assert_eq!(world.team(delete.clone()), Outcome::LimitReached, "it owns a library");
     assert_eq!(world.set_role(1, 2, Role::Admin), Outcome::Done);
@@ -290,6 +389,7 @@ fn a_private_library_is_shown_to_its_owners_and_moves_only_between_accounts_of_t
     assert_eq!(world.make_key(1, 1, &[Scope::DocsRead]), Outcome::Done);
     assert_eq!(world.invite(1, "eve@example.org", Role::Developer), Outcome::Done);
     assert_eq!(world.team(delete), Outcome::Done);
+    assert_eq!((world.job(1), world.job(2)), (JobState::Cancelled, JobState::Queued));
     assert!(!world.opens(1));
     assert_eq!(world.join("eve@example.org", 3), Outcome::NotFound);
     assert_eq!(of(&world.engine, &account(1)).unwrap(), []);

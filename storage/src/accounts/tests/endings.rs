@@ -1,0 +1,107 @@
+//! What ends together: what came of a session with the session, all that a person left behind with the person.
+
+use super::*;
+use crate::command::{self, Command as Change};
+use crate::ids::{GrantId, JobId};
+use crate::jobs::{self, JobState};
+use crate::oauth;
+use crate::oauth::grant;
+
+impl World {
+    fn change(&mut self, command: Change) -> Outcome {
+        let mut transaction = Transaction::new(&self.engine);
+        let outcome = command::apply(&mut transaction, self.at, &command).unwrap();
+        self.engine.commit(transaction.finish().0, Durability::Buffered).unwrap();
+        outcome
+    }
+
+    /// Lets a client in for the first person, in one of their sessions.
+    fn grant(&mut self, number: u8, session: &str) -> GrantId {
+        let id: GrantId = format!("grant_{number:026}").parse().unwrap();
+        let code = SecretHash::of(&format!("code {number}"));
+        let issue = oauth::code::Command::Issue {
+            hash: code,
+            binding: oauth::code::Binding {
+                client: "web".into(),
+                redirect_uri: "https://app.example/cb".into(),
+                challenge: [7; 32],
+                dpop_jkt: None,
+            },
+            allowed: grant::Allowed {
+                account: account(1),
+                session: Some(session_id(session).to_string()),
+                scopes: vec![Scope::DocsRead],
+                resources: Vec::new(),
+                nonce: None,
+                signed_in_at: self.at,
+                methods: vec!["pwd".into()],
+            },
+            refreshable: true,
+            ttl_ms: 60_000,
+            remember: true,
+            pushed: None,
+        };
+        assert_eq!(self.change(Change::Oauth(oauth::Command::Code(issue))), Outcome::Done);
+        let redeem = oauth::code::Command::Redeem {
+            hash: code,
+            shown: oauth::code::Shown {
+                client: "web".into(),
+                redirect_uri: Some("https://app.example/cb".into()),
+                challenge: [7; 32],
+                dpop_jkt: None,
+            },
+            grant: id.clone(),
+            refresh: SecretHash::of(&format!("refresh {number}")),
+            limits: grant::Limits { access_ms: 1_000, idle_ms: 10_000, absolute_ms: 10_000 },
+        };
+        assert_eq!(self.change(Change::Oauth(oauth::Command::Code(redeem))), Outcome::Done);
+        id
+    }
+}
+
+#[test]
+fn one_session_too_many_ends_the_grants_of_the_oldest() {
+    let mut world = World::new();
+    world.add(1, "ada@example.org");
+    world.begin(1, "0");
+    let oldest = world.grant(1, "0");
+    world.begin(1, "1");
+    let next = world.grant(2, "1");
+    for number in 2..=SESSIONS_PER_ACCOUNT_MAX {
+        assert_eq!(world.begin(1, &number.to_string()), Outcome::Done);
+    }
+    assert_eq!(world.session("0"), None);
+    assert!(grant::is_revoked(&world.engine, oldest.as_str()).unwrap());
+    assert!(!grant::is_revoked(&world.engine, next.as_str()).unwrap());
+}
+
+#[test]
+fn nothing_of_a_removed_person_is_left() {
+    let mut world = World::new();
+    world.add(1, "ada@example.org");
+    world.begin(1, "a");
+    world.grant(1, "a");
+    assert_eq!(world.apply(&linked("ada", 1, 0)), Outcome::Done);
+    world.make("reset", Purpose::Reset { account: account(1) });
+    let job: JobId = format!("job_{:026}", 1).parse().unwrap();
+    let submit = jobs::Command::Submit {
+        id: job.clone(),
+        account: account(1),
+        library: "/a/b".parse().unwrap(),
+        version: "1.0".parse().unwrap(),
+        source: jobs::Source::Folder { path: "docs".into() },
+        base_url: None,
+    };
+    assert_eq!(world.change(Change::Jobs(submit)), Outcome::Done);
+
+    let remove = PersonCommand::Remove { account: account(1), generation: 0 };
+    assert_eq!(world.change(Change::Accounts(Command::Person(remove))), Outcome::Done);
+    assert_eq!(jobs::get(&world.engine, &job).unwrap().unwrap().state, JobState::Cancelled);
+    assert!(oauth::consent::list(&world.engine, &account(1)).unwrap().is_empty());
+    let kept = |keyspace| {
+        let kept = world.engine.scan(keyspace, b"", None, 1_000).unwrap().into_iter();
+        let keys = kept.map(|(key, _)| String::from_utf8_lossy(&key).into_owned());
+        keys.filter(|key| key.contains(account(1).as_str())).collect::<Vec<_>>()
+    };
+    assert_eq!((kept(Keyspace::Accounts), kept(Keyspace::Oauth)), (Vec::new(), Vec::new()));
+}
