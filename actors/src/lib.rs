@@ -206,7 +206,7 @@ impl Actors {
         let (jobs_child, jobs) = Jobs::child(&context, &config.jobs);
         let (oauth_child, oauth) =
             Oauth::child(&context, config.oauth, config.keys.clone(), accounts.factor_policy())?;
-        let upstream = Upstream::new(&context, config.providers, &accounts, &oauth);
+        let upstream = Upstream::new(&context, config.providers, &accounts, config.keys.clone());
         let (refresh_child, refresh) = Refresh::child(&context, &jobs, config.keys);
         let (distribution_child, distribution) = Distribution::child(&context, config.bundles)?;
         let (mending_child, mending) = Mending::child(&context, &jobs, &distribution);

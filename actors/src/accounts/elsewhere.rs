@@ -4,13 +4,13 @@ use std::net::IpAddr;
 
 use tracing::instrument;
 use twinmcp_storage::accounts::{
-    self, Email, Factors, Identity, Method, PersonAdded, Subject, UpstreamCommand, UpstreamSession, factors,
+    self, Email, Identity, Method, PersonAdded, Subject, UpstreamCommand, UpstreamSession,
 };
 use twinmcp_storage::command::Outcome;
 use twinmcp_storage::ids::AccountId;
 
 use super::factors::challenge::Shown;
-use super::sign_in::{Arrival, SignInStep, SignedIn};
+use super::sign_in::{SignInStep, SignedIn};
 use super::{Accounts, AccountsError, SignUp};
 use crate::upstream::{UpstreamError, Visit};
 
@@ -100,30 +100,9 @@ impl Accounts {
         let identity = self.identity(&upstream.subject)?.ok_or(AccountsError::WrongCredentials)?;
         let person = accounts::person(self.cluster.reader(), &identity.account)?;
         let person = person.ok_or(AccountsError::WrongCredentials)?;
-        let (methods, needed) = (vec![Method::Upstream], factors(self.cluster.reader(), &person.account)?);
-        let challenge = |needed: &Factors| {
-            let shown = Shown { methods: methods.clone(), rehashed: None, upstream: Some(upstream.clone()) };
-            self.challenge(&person, shown, needed).map(SignInStep::Challenge)
-        };
         // Another provider is one factor, whatever it asked for itself.
-        if needed.are_needed() {
-            return challenge(&needed);
-        }
-        let arrival = Arrival {
-            person: &person,
-            methods: methods.clone(),
-            rehashed: None,
-            proof: None,
-            upstream: Some(upstream.clone()),
-            address: visit.address,
-            client: visit.client,
-            replaces: visit.replaces,
-        };
-        match self.begin(arrival).await? {
-            (Outcome::Done, Some(new)) => Ok(SignInStep::Session(Box::new(new))),
-            (Outcome::Burnt, _) => challenge(&factors(self.cluster.reader(), &person.account)?),
-            _ => Err(AccountsError::WrongCredentials),
-        }
+        let shown = Shown { methods: vec![Method::Upstream], rehashed: None, upstream: Some(upstream) };
+        self.first_step(&person, shown, visit).await
     }
 
     /// Lets an identity open an account, whose person has said yes.

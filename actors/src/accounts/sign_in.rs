@@ -16,6 +16,7 @@ use super::factors::challenge::{Challenge, Shown};
 use super::guard::{Allowance, Attempt};
 use super::password::{Compared, Password};
 use super::{Accounts, AccountsError, Token, email, network};
+use crate::upstream::Visit;
 
 /// Longest description of a program that is kept with a session, in bytes.
 const CLIENT_BYTES_MAX: usize = 200;
@@ -123,37 +124,45 @@ impl Accounts {
             Compared::RightButWeak => Some(self.hashing.hash(password).await?),
             _ => None,
         };
-        let methods = vec![Method::Password];
-        let needed = factors(self.cluster.reader(), &person.account)?;
-        if needed.are_needed() {
-            let challenge = self.challenge(&person, Shown { methods, rehashed, upstream: None }, &needed)?;
-            return Ok(SignInStep::Challenge(challenge));
+        let shown = Shown { methods: vec![Method::Password], rehashed, upstream: None };
+        let SignInRequest { address, client, replaces, .. } = asked;
+        let step = self.first_step(&person, shown, Visit { address, client, replaces }).await?;
+        if matches!(step, SignInStep::Session(_)) {
+            attempts.succeeded();
+        }
+        Ok(step)
+    }
+
+    /// What comes of one factor that somebody has shown: their session, or that they have to show a second one.
+    ///
+    /// # Errors
+    /// [`AccountsError::WrongCredentials`] for who was locked, disabled or changed since it was compared.
+    pub(super) async fn first_step(
+        &self,
+        person: &Person,
+        shown: Shown,
+        visit: Visit<'_>,
+    ) -> Result<SignInStep, AccountsError> {
+        let needed = || factors(self.cluster.reader(), &person.account);
+        let challenge = |shown, needed| self.challenge(person, shown, needed).map(SignInStep::Challenge);
+        let known = needed()?;
+        if known.are_needed() {
+            return challenge(shown, &known);
         }
         let arrival = Arrival {
-            person: &person,
-            methods: methods.clone(),
-            rehashed: rehashed.clone(),
+            person,
+            methods: shown.methods.clone(),
+            rehashed: shown.rehashed.clone(),
             proof: None,
-            upstream: None,
-            address: asked.address,
-            client: asked.client,
-            replaces: asked.replaces,
+            upstream: shown.upstream.clone(),
+            address: visit.address,
+            client: visit.client,
+            replaces: visit.replaces,
         };
         match self.begin(arrival).await? {
-            (Outcome::Done, Some(new)) => {
-                attempts.succeeded();
-                Ok(SignInStep::Session(Box::new(new)))
-            }
+            (Outcome::Done, Some(new)) => Ok(SignInStep::Session(Box::new(new))),
             // A factor that this node had not heard of.
-            (Outcome::Burnt, _) => {
-                let needed = factors(self.cluster.reader(), &person.account)?;
-                Ok(SignInStep::Challenge(self.challenge(
-                    &person,
-                    Shown { methods, rehashed, upstream: None },
-                    &needed,
-                )?))
-            }
-            // Locked, disabled or changed since it was compared.
+            (Outcome::Burnt, _) => challenge(shown, &needed()?),
             _ => Err(AccountsError::WrongCredentials),
         }
     }

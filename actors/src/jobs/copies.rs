@@ -66,6 +66,8 @@ struct Shared {
     keepers: Mutex<HashMap<String, NodeId>>,
     /// Archives on their way to this node.
     coming: Mutex<HashSet<String>>,
+    /// One archive is brought back at a time: several jobs may be made from one.
+    regaining: tokio::sync::Mutex<()>,
 }
 
 /// Why an archive did not come.
@@ -160,6 +162,10 @@ impl Copies {
     /// Brings an archive back from a member that has a copy: [`Sought::There`] when it is here now. A copy that did not
     /// come counts as one of a node that does not answer.
     pub(super) async fn regain(&self, account: &AccountId, hash: &str) -> Sought {
+        let _one = self.shared.regaining.lock().await;
+        if self.uploads.path(account, hash).is_some() {
+            return Sought::There;
+        }
         let mut unknown = 0;
         for (node, has_it) in self.ask_all(account, hash).await {
             match has_it {

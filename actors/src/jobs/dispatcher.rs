@@ -270,12 +270,7 @@ impl Dispatcher {
 
     fn search(&self) -> Search {
         let status = self.context.cluster.status();
-        Search {
-            copies: self.copies.clone(),
-            node: status.node_id.0,
-            members: status.members,
-            lost_after: self.lost_after,
-        }
+        Search { copies: self.copies.clone(), members: status.members, lost_after: self.lost_after }
     }
 
     /// Whether the job is this node's now.

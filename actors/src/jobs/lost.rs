@@ -28,8 +28,6 @@ pub(super) struct Left {
 /// A search for what jobs were to be made from.
 pub(super) struct Search {
     pub(super) copies: Copies,
-    /// Who searches.
-    pub(super) node: u64,
     pub(super) members: Vec<MemberStatus>,
     pub(super) lost_after: Duration,
 }
@@ -44,7 +42,7 @@ impl Search {
                 Source::Folder { .. } => Sought::Nowhere,
                 Source::Web { .. } | Source::Git { .. } => continue,
             };
-            if let Some(message) = verdict(&job.source, found, left, self.lost_after)
+            if let Some(message) = verdict(&job.source, found, left.away, self.lost_after)
                 && dispatcher.send_message(Message::Lost(job.id, message)).is_err()
             {
                 return;
@@ -61,8 +59,7 @@ impl Search {
             for job in jobs {
                 let Source::Upload { hash, .. } = &job.source else { continue };
                 let found = self.copies.regain(&job.account, hash).await;
-                let left = Left { owner: Some(self.node), away: since.elapsed() };
-                let told = match verdict(&job.source, found, left, self.lost_after) {
+                let told = match verdict(&job.source, found, since.elapsed(), self.lost_after) {
                     Some(message) => dispatcher.send_message(Message::Lost(job.id, message)),
                     None if found == Sought::There => dispatcher.send_message(Message::TryAgain(job.id)),
                     None => {
@@ -88,16 +85,16 @@ impl Search {
 }
 
 /// Why the job fails, for the person who started it; nothing while its source may still be found.
-fn verdict(source: &Source, found: Sought, left: Left, lost_after: Duration) -> Option<String> {
+fn verdict(source: &Source, found: Sought, away: Duration, lost_after: Duration) -> Option<String> {
     let what = if matches!(source, Source::Folder { .. }) { "folder" } else { "uploaded archive" };
-    let is_over = left.away >= lost_after;
+    let is_over = away >= lost_after;
     match found {
         Sought::There => None,
         Sought::Nowhere => Some(format!("no node has the {what} any more; send it again")),
         Sought::Unknown(nodes) if is_over => Some(format!(
             "the {what} lies at most on {nodes} node(s) that have been away for {} s; send it again, or start them and \
              start the job anew",
-            left.away.as_secs()
+            away.as_secs()
         )),
         Sought::Unknown(_) => None,
     }
@@ -111,7 +108,7 @@ mod tests {
     fn a_source_is_lost_when_nobody_has_it_and_after_a_while_when_somebody_may_have_it() {
         let upload = Source::Upload { hash: String::new(), name: "a.tar".to_owned() };
         let hour = Duration::from_hours(1);
-        let after = |found, away| verdict(&upload, found, Left { owner: Some(1), away }, hour);
+        let after = |found, away| verdict(&upload, found, away, hour);
         let lost = after(Sought::Nowhere, Duration::ZERO).unwrap();
         assert_eq!(lost, "no node has the uploaded archive any more; send it again");
         assert_eq!(after(Sought::There, hour * 2), None);

@@ -92,9 +92,8 @@ impl KeySets {
         };
         if is_due {
             if known.looked_at.is_none_or(|at| now.millis_since(at) >= LOOK_EVERY_MS) {
-                known.looked_at = Some(now);
-                match self.fetch(url).await {
-                    Ok(set) => known.set = Some((now, set)),
+                match self.look(url, &mut known, now).await {
+                    Ok(()) => {}
                     Err(error) if known.set.is_none() => return Err(error),
                     Err(error) => {
                         tracing::warn!(
@@ -111,9 +110,16 @@ impl KeySets {
         found.cloned().ok_or(KeySetsError::Unknown)
     }
 
+    async fn look(&self, url: &str, known: &mut Known, now: Timestamp) -> Result<(), KeySetsError> {
+        // Who finds every place taken has not looked, and may a moment later.
+        let _place = self.fetches.try_acquire().map_err(|_| KeySetsError::Busy)?;
+        known.looked_at = Some(now);
+        known.set = Some((now, self.fetch(url).await?));
+        Ok(())
+    }
+
     async fn fetch(&self, url: &str) -> Result<KeySet, KeySetsError> {
         let failed = |error| KeySetsError::Fetch(Arc::new(error));
-        let _fetch = self.fetches.try_acquire().map_err(|_| KeySetsError::Busy)?;
         let url = self.outbound.check(url).map_err(failed)?;
         let mut request = Request { body_bytes_max: SET_BYTES_MAX, ..Request::get(url) };
         let kinds = header::HeaderValue::from_static("application/jwk-set+json, application/json");

@@ -24,6 +24,9 @@ use crate::context::Context;
 use crate::slot::{REPLY_DEADLINE, Slot, Unanswered, answer_when_done};
 use crate::supervisor::Child;
 
+/// Libraries that are read at once while others' private ones are passed over.
+const READ_AT_ONCE: usize = 1_000;
+
 /// Why a library could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum LibrariesError {
@@ -101,17 +104,24 @@ impl Libraries {
     pub fn get(&self, viewer: Option<&Owner>, id: &LibraryId) -> Result<Option<LibraryView>, LibrariesError> {
         let reader = self.cluster.reader();
         let Some(library) = libraries::get(reader, id)? else { return Ok(None) };
-        let is_shown = match viewer {
-            Some(Owner::Operator) => true,
-            Some(Owner::Account(account)) => library.is_shown_to(reader, Some(account))?,
-            None => library.is_shown_to(reader, None)?,
+        Ok(if self.shows(viewer, &library)? { Some(view(reader, library)?) } else { None })
+    }
+
+    fn shows(&self, viewer: Option<&Owner>, library: &libraries::Library) -> Result<bool, LibrariesError> {
+        let account = match viewer {
+            Some(Owner::Operator) => return Ok(true),
+            Some(Owner::Account(account)) => Some(account),
+            None => None,
         };
-        Ok(if is_shown { Some(view(reader, library)?) } else { None })
+        Ok(library.is_shown_to(self.cluster.reader(), account)?)
     }
 
     /// Whether there is a library of this id that `viewer` is not shown.
     pub fn hides(&self, viewer: Option<&Owner>, id: &LibraryId) -> Result<bool, LibrariesError> {
-        Ok(libraries::get(self.cluster.reader(), id)?.is_some() && self.get(viewer, id)?.is_none())
+        match libraries::get(self.cluster.reader(), id)? {
+            Some(library) => Ok(!self.shows(viewer, &library)?),
+            None => Ok(false),
+        }
     }
 
     /// Up to `limit` libraries after the library `after` that `viewer` is shown, by id.
@@ -123,24 +133,27 @@ impl Libraries {
     ) -> Result<Vec<LibraryView>, LibrariesError> {
         let reader = self.cluster.reader();
         let sight = viewer.map(|viewer| viewer.sight(reader)).transpose()?;
-        let (mut after, mut shown) = (after.cloned(), Vec::new());
-        while shown.len() < limit {
-            let wanted = limit - shown.len();
+        let (mut after, mut shown, mut wanted) = (after.cloned(), Vec::new(), limit);
+        loop {
             let page = libraries::list(reader, after.as_ref(), wanted)?;
             let is_last = page.len() < wanted;
             after = page.last().map(|last| last.id.clone());
             for library in page {
+                if shown.len() == limit {
+                    return Ok(shown);
+                }
                 let is_shown = library.visibility == Visibility::Public
                     || sight.as_ref().is_some_and(|sight| sight.sees(&library.owner));
                 if is_shown {
                     shown.push(view(reader, library)?);
                 }
             }
-            if is_last {
-                break;
+            if is_last || shown.len() == limit {
+                return Ok(shown);
             }
+            // However many others' there are in between, they are few reads.
+            wanted = READ_AT_ONCE;
         }
-        Ok(shown)
     }
 
     /// Makes a library of `account` that nothing is published of yet, so that a private one is never seen by others.
@@ -321,5 +334,41 @@ impl LibrariesActor {
     #[instrument(name = "libraries.change", skip_all)]
     async fn change(&self, command: libraries::Command) -> Result<Outcome, ClusterError> {
         Ok(self.context.cluster.propose(Command::Libraries(command)).await?.outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::World;
+
+    #[tokio::test]
+    async fn pages_are_full_however_many_private_libraries_lie_between() {
+        let world = World::new().await;
+        let (libraries, owner) = (&world.actors.libraries, world.account.id.clone());
+        let visibilities = "+--+-----+-".chars().map(|sign| match sign {
+            '+' => Visibility::Public,
+            _ => Visibility::Private,
+        });
+        let (mut public, mut all) = (Vec::new(), Vec::new());
+        for (number, visibility) in visibilities.enumerate() {
+            let id: LibraryId = format!("/acme/{number:02}").parse().unwrap();
+            libraries.claim(&Owner::Operator, &owner, &id, visibility).await.unwrap();
+            if visibility == Visibility::Public {
+                public.push(id.clone());
+            }
+            all.push(id);
+        }
+        for limit in 1..=4 {
+            for (viewer, shown) in [(None, &public), (Some(&Owner::Account(owner.clone())), &all)] {
+                let mut after = None;
+                for expected in shown.chunks(limit).chain([[].as_slice()]) {
+                    let page = libraries.list(viewer, after.as_ref(), limit).unwrap();
+                    let ids: Vec<_> = page.into_iter().map(|view| view.library.id).collect();
+                    assert_eq!(ids, expected, "{limit} after {after:?}");
+                    after = ids.last().cloned().or(after);
+                }
+            }
+        }
     }
 }

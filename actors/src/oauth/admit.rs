@@ -57,9 +57,7 @@ impl Oauth {
         if !self.0.resources.is_for(&token.resources, shown.path) {
             return Err(AdmitError::Refused);
         }
-        if let (Subject::Person(account), Some(signed_in)) = (&token.subject, &token.signed_in)
-            && self.lacks_factor(account, &signed_in.methods)?
-        {
+        if self.is_weak(&token)? {
             return Err(AdmitError::Weak);
         }
         let Some(key) = token.dpop_jkt else {
@@ -79,6 +77,14 @@ impl Oauth {
             Ok(_) => Err(AdmitError::Proof("the proof is of another key than the access token")),
             Err(ProofError::Invalid(why)) => Err(AdmitError::Proof(why)),
             Err(ProofError::Nonce) => Err(AdmitError::Nonce(self.0.proofs.nonce(now))),
+        }
+    }
+
+    /// Whether the policy asks more of the token's person than they had shown when it was allowed.
+    pub(super) fn is_weak(&self, token: &AccessToken) -> Result<bool, StorageError> {
+        match (&token.subject, &token.signed_in) {
+            (Subject::Person(account), Some(signed_in)) => self.lacks_factor(account, &signed_in.methods),
+            _ => Ok(false),
         }
     }
 

@@ -3,12 +3,17 @@
 //! What is to be told is agreed together with the end of the session, so no node's death loses it. The leader tells it, through
 //! the guard of all requests that are made for others, and agrees that it was told: a client may hear of one end twice, when
 //! leaders change meanwhile, and is tried a bounded number of times.
+//!
+//! Each client has a round of its own, which ends when it does not answer: those that hang keep none waiting that answer.
 
+use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde_json::json;
 use twinmcp_storage::clock::Timestamp;
@@ -31,7 +36,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Notices that one look takes up.
 const NOTICES_MAX: usize = 10_000;
 /// Clients told at once.
-const AT_ONCE_MAX: usize = 8;
+const CLIENTS_MAX: usize = 16;
+/// Of these, clients that did not answer when they were told last.
+const SILENT_MAX: usize = 4;
+/// Sign-outs one client is told of at once.
+const AT_ONCE_MAX: usize = 4;
 /// How long a client may take to answer.
 const TIME_MAX: Duration = Duration::from_secs(5);
 /// Largest answer that is read, in bytes: nothing in it is wanted.
@@ -83,15 +92,28 @@ impl Oauth {
         child
     }
 
-    /// Tells one client, and agrees on what became of it.
-    async fn tell(&self, notice: Notice) {
+    /// Tells one client of some sign-outs, until it does not answer. Whether it did.
+    async fn tell_all(&self, notices: Vec<Notice>) -> bool {
+        let is_silent = AtomicBool::new(false);
+        let telling = futures_util::stream::iter(notices).for_each_concurrent(AT_ONCE_MAX, async |notice| {
+            if !is_silent.load(Ordering::Relaxed) && !self.tell(notice).await {
+                is_silent.store(true, Ordering::Relaxed);
+            }
+        });
+        telling.await;
+        !is_silent.into_inner()
+    }
+
+    /// Tells one client of one sign-out, and agrees on what became of it. Whether it answered.
+    async fn tell(&self, notice: Notice) -> bool {
         let client = agreed::get(self.0.cluster.reader(), &notice.client);
-        let Ok(client) = client else { return };
+        let Ok(client) = client else { return true };
         let told = match &client {
             Some(client) => self.try_to_tell(client, &notice).await,
             // It was removed meanwhile.
             None => Ok(()),
         };
+        let answered = !matches!(told, Err(TellError::Deadline | TellError::Outbound(_)));
         let again_after_ms = match &told {
             Ok(()) => None,
             Err(error) => {
@@ -115,6 +137,7 @@ impl Oauth {
                 "a notice of a sign-out was not taken off"
             );
         }
+        answered
     }
 
     async fn try_to_tell(&self, client: &Client, notice: &Notice) -> Result<(), TellError> {
@@ -161,6 +184,58 @@ enum Message {
     Look,
     /// Something was added.
     Changed,
+    /// A client's round has ended.
+    Told {
+        client: String,
+        /// Whether it answered.
+        answered: bool,
+    },
+}
+
+/// Clients that are not as all others.
+#[derive(Default)]
+struct Clients {
+    /// Those being told, by whether they had answered before.
+    busy: HashMap<String, bool>,
+    /// Those that did not answer last time.
+    silent: HashSet<String>,
+}
+
+impl Clients {
+    /// The next rounds: what is due, by client, the longest due first, as far as there is room.
+    fn rounds(&mut self, due: Vec<Notice>) -> Vec<(String, Vec<Notice>)> {
+        let mut rounds: Vec<(String, Vec<Notice>)> = Vec::new();
+        let mut places = HashMap::new();
+        for notice in due {
+            if let Some(place) = places.get(&notice.client) {
+                let round: &mut (_, Vec<_>) = &mut rounds[*place];
+                round.1.push(notice);
+            } else if self.begin(&notice.client) {
+                places.insert(notice.client.clone(), rounds.len());
+                rounds.push((notice.client.clone(), vec![notice]));
+            }
+        }
+        rounds
+    }
+
+    fn begin(&mut self, client: &str) -> bool {
+        let answered = !self.silent.contains(client);
+        let silent = self.busy.values().filter(|answered| !**answered).count();
+        let is_room = self.busy.len() < CLIENTS_MAX && (answered || silent < SILENT_MAX);
+        if self.busy.contains_key(client) || !is_room {
+            return false;
+        }
+        self.busy.insert(client.to_owned(), answered);
+        true
+    }
+
+    fn end(&mut self, client: String, answered: bool) {
+        self.busy.remove(&client);
+        match answered {
+            true => drop(self.silent.remove(&client)),
+            false => drop(self.silent.insert(client)),
+        }
+    }
 }
 
 struct Teller {
@@ -169,10 +244,10 @@ struct Teller {
 
 impl Actor for Teller {
     type Msg = Message;
-    type State = ();
+    type State = Clients;
     type Arguments = ();
 
-    async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<(), ActorProcessingErr> {
+    async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<Clients, ActorProcessingErr> {
         let mut changes = self.oauth.0.cluster.changes();
         let told = myself.clone();
         tokio::spawn(async move {
@@ -184,32 +259,43 @@ impl Actor for Teller {
             }
         });
         myself.send_after(LOOK_EVERY, || Message::Look);
-        Ok(())
+        Ok(Clients::default())
     }
 
     async fn handle(
         &self,
         myself: ActorRef<Message>,
         message: Message,
-        (): &mut (),
+        clients: &mut Clients,
     ) -> Result<(), ActorProcessingErr> {
-        self.look().await?;
-        if matches!(message, Message::Look) {
-            myself.send_after(LOOK_EVERY, || Message::Look);
+        match message {
+            Message::Look => {
+                self.look(&myself, clients)?;
+                myself.send_after(LOOK_EVERY, || Message::Look);
+            }
+            Message::Changed => self.look(&myself, clients)?,
+            Message::Told { client, answered } => clients.end(client, answered),
         }
         Ok(())
     }
 }
 
 impl Teller {
-    /// Tells what is due, if this node leads.
-    async fn look(&self) -> Result<(), ActorProcessingErr> {
-        let oauth = &self.oauth;
-        let status = oauth.0.cluster.status();
-        if status.leader == Some(status.node_id) {
-            let due = due(logout::notices(oauth.0.cluster.reader(), NOTICES_MAX)?, oauth.now());
-            let due = futures_util::stream::iter(due);
-            due.for_each_concurrent(AT_ONCE_MAX, |notice| oauth.tell(notice)).await;
+    /// Begins to tell what is due, if this node leads.
+    fn look(&self, myself: &ActorRef<Message>, clients: &mut Clients) -> Result<(), ActorProcessingErr> {
+        let status = self.oauth.0.cluster.status();
+        if status.leader != Some(status.node_id) {
+            return Ok(());
+        }
+        let due = due(logout::notices(self.oauth.0.cluster.reader(), NOTICES_MAX)?, self.oauth.now());
+        for (client, notices) in clients.rounds(due) {
+            let (oauth, myself) = (self.oauth.clone(), myself.clone());
+            tokio::spawn(async move {
+                // However it ends, the client is free for the next one.
+                let answered =
+                    AssertUnwindSafe(oauth.tell_all(notices)).catch_unwind().await.unwrap_or(false);
+                let _ = myself.send_message(Message::Told { client, answered });
+            });
         }
         Ok(())
     }
@@ -225,6 +311,38 @@ fn due(mut notices: Vec<Notice>, now: Timestamp) -> Vec<Notice> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn notice(client: &str, session: u64) -> Notice {
+        Notice {
+            client: client.to_owned(),
+            account: format!("acct_{:026}", 1).parse().unwrap(),
+            session: session.to_string(),
+            ended_at: Timestamp::from_millis(session),
+            tries: 0,
+            due_at: Timestamp::from_millis(session),
+        }
+    }
+
+    #[test]
+    fn clients_that_do_not_answer_keep_none_waiting_that_do() {
+        let mut clients = Clients::default();
+        let hanging: Vec<_> = (0..100).map(|number| notice(&format!("hanging {number}"), number)).collect();
+        let mut due = [hanging.clone(), vec![notice("web", 200), notice("web", 201)]].concat();
+        assert_eq!(clients.rounds(due.clone()).len(), CLIENTS_MAX, "nobody is known to be silent");
+        for number in 0..CLIENTS_MAX {
+            clients.end(format!("hanging {number}"), false);
+        }
+        due.retain(|notice| notice.client == "web" || clients.silent.contains(&notice.client));
+        let rounds = clients.rounds(due.clone());
+        assert_eq!(rounds.len(), SILENT_MAX + 1);
+        let (client, told) = rounds.last().unwrap();
+        assert_eq!((client.as_str(), told.len()), ("web", 2));
+        assert!(clients.rounds(due.clone()).is_empty(), "each has one round at a time");
+        clients.end("hanging 0".to_owned(), true);
+        clients.end("web".to_owned(), true);
+        let rounds: Vec<_> = clients.rounds(due).into_iter().map(|(client, _)| client).collect();
+        assert_eq!(rounds, ["hanging 0", "hanging 4", "web"]);
+    }
 
     #[test]
     fn a_client_is_tried_a_few_times_each_further_away() {

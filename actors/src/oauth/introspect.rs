@@ -19,7 +19,7 @@ use super::{Oauth, Params};
 /// What is told of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Introspection {
-    /// Nothing: it is unknown, expired, revoked, or none of the asking client's business.
+    /// Nothing: it is unknown, expired, revoked, opens nothing for want of a second factor, or is none of the asking client's business.
     Inactive,
     /// An access token.
     Access(Arc<AccessToken>),
@@ -69,11 +69,17 @@ impl Oauth {
                             && now < refresh.idle_until.min(refresh.absolute_until)
                     })
             };
-            return Ok(grant
-                .filter(is_good)
-                .map_or(Introspection::Inactive, |grant| Introspection::Refresh(Box::new(grant))));
+            return Ok(match grant.filter(is_good) {
+                Some(grant) if !self.lacks_factor(&grant.allowed.account, &grant.allowed.methods)? => {
+                    Introspection::Refresh(Box::new(grant))
+                }
+                _ => Introspection::Inactive,
+            });
         }
-        Ok(self.verify(token)?.map_or(Introspection::Inactive, Introspection::Access))
+        Ok(match self.verify(token)? {
+            Some(access) if !self.is_weak(&access)? => Introspection::Access(access),
+            _ => Introspection::Inactive,
+        })
     }
 
     /// Makes a token of the asking client worth nothing, and with a refresh token all that came of the same grant. A token that is

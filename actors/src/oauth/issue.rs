@@ -152,16 +152,6 @@ impl Issuer {
         self.open(|sealers| &sealers.ticket, &URL_SAFE_NO_PAD.decode(text).ok()?)
     }
 
-    /// What somebody takes along to another provider, sealed, so that their browser can carry it and nobody can read or change it.
-    pub(super) fn trip(&self, content: &impl Serialize) -> Result<String, OauthError> {
-        Ok(URL_SAFE_NO_PAD.encode(self.seal(|sealers| &sealers.trip, content)?))
-    }
-
-    /// What [`Self::trip`] sealed.
-    pub(super) fn read_trip<T: DeserializeOwned>(&self, text: &str) -> Option<T> {
-        self.open(|sealers| &sealers.trip, &URL_SAFE_NO_PAD.decode(text).ok()?)
-    }
-
     /// 256 random bits as text.
     pub(super) fn random(&self) -> Result<String, EntropyError> {
         let mut random = [0; 32];

@@ -92,8 +92,6 @@ pub(super) struct Sealers {
     pub(super) access: Sealer,
     pub(super) refresh: Sealer,
     pub(super) ticket: Sealer,
-    /// What somebody takes along to another provider.
-    pub(super) trip: Sealer,
     /// Private keys.
     pub(super) signing: Sealer,
     /// Secrets that clients sign with.
@@ -106,7 +104,6 @@ impl Sealers {
             access: Sealer::new(base, "twinmcp 2026-11 opaque access tokens"),
             refresh: Sealer::new(base, "twinmcp 2026-11 refresh tokens"),
             ticket: Sealer::new(base, "twinmcp 2026-11 questions to a person"),
-            trip: Sealer::new(base, "twinmcp 2026-11 ways to other providers"),
             signing: Sealer::new(base, "twinmcp 2026-11 keys that sign tokens"),
             client: Sealer::new(base, "twinmcp 2026-11 secrets that clients sign with"),
         }

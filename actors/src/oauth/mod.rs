@@ -264,16 +264,6 @@ impl Oauth {
         Ok(Assurance::of(methods) < Assurance::Two && self.0.policy.asks(account)?)
     }
 
-    /// What somebody takes along to another provider, sealed.
-    pub(crate) fn seal_trip(&self, trip: &impl serde::Serialize) -> Result<String, OauthError> {
-        self.0.issuer.trip(trip)
-    }
-
-    /// What [`Self::seal_trip`] sealed, on any node of the cluster.
-    pub(crate) fn read_trip<T: serde::de::DeserializeOwned>(&self, sealed: &str) -> Option<T> {
-        self.0.issuer.read_trip(sealed)
-    }
-
     fn now(&self) -> Timestamp {
         self.0.clock.now()
     }

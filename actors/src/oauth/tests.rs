@@ -11,6 +11,7 @@ use twinmcp_storage::scope::Scope;
 use super::keys::{Keys, Purpose, Sealers};
 use super::signing_key::PrivateKey;
 use super::*;
+use crate::accounts::SignedIn;
 use crate::tests::World;
 
 const ISSUER: &str = "https://node.example";
@@ -32,13 +33,7 @@ impl Server {
         let oauth = world.actors.oauth.clone();
         oauth.0.issuer.ready(Algorithm::Rs256).await.unwrap();
         let client = oauth.register(&client).await.unwrap().client.id;
-        let person = Person {
-            account: world.account.id.clone(),
-            session: "session".to_owned(),
-            signed_in_at: oauth.now(),
-            methods: vec!["pwd".to_owned()],
-            is_admin: false,
-        };
+        let person = person(&world).await;
         Self { world, oauth, client, person }
     }
 
@@ -101,6 +96,18 @@ impl Server {
         let keys = self.oauth.0.issuer.keys();
         let signer = keys.signer(Algorithm::Rs256, self.oauth.now()).unwrap();
         signer.sign(Purpose::Access, claims.to_string().as_bytes()).unwrap()
+    }
+}
+
+/// Somebody who is signed in.
+async fn person(world: &World) -> Person {
+    let SignedIn { account, session, signed_in_at, .. } = world.person().await;
+    Person {
+        account,
+        session: session.to_string(),
+        signed_in_at,
+        methods: vec!["pwd".to_owned()],
+        is_admin: false,
     }
 }
 
@@ -194,13 +201,7 @@ async fn a_client_with_a_secret_that_lost_the_answer_gets_the_same_token_again()
         .await
         .unwrap();
     let (client, secret) = (registered.client.id, registered.secret.unwrap());
-    let person = Person {
-        account: world.account.id.clone(),
-        session: "session".to_owned(),
-        signed_in_at: oauth.now(),
-        methods: vec!["pwd".to_owned()],
-        is_admin: false,
-    };
+    let person = person(&world).await;
     let query = format!(
         "response_type=code&client_id={client}&code_challenge={CHALLENGE}&code_challenge_method=S256&scope=docs:read"
     );

@@ -273,10 +273,10 @@ impl Actor for CatalogueActor {
             Message::Refresh => self.refresh(&myself, state).await?,
             Message::Graph(build, graph) => {
                 state.is_graph_building = false;
-                if build == state.builds {
-                    graph.into_iter().for_each(|graph| self.use_graph(graph));
-                } else {
-                    self.build_graph(&myself, state);
+                match graph {
+                    Some(graph) if build == state.builds => self.use_graph(graph).await?,
+                    _ if build == state.builds => {}
+                    _ => self.build_graph(&myself, state),
                 }
             }
         }
@@ -320,24 +320,33 @@ impl CatalogueActor {
         let rows = known.index.vectors().filter(|rows| rows.len() >= GRAPH_MIN).cloned();
         let Some(rows) = rows.filter(|_| !state.is_graph_building) else { return };
         let (myself, build) = (myself.clone(), state.builds);
-        let building = background::spawn("catalogue-graph", move || {
-            let graph = VectorGraph::build(&rows, GRAPH_SEED, NonZeroUsize::MIN);
-            let graph = graph.map(Arc::new).inspect_err(|error| no_graph(error)).ok();
+        state.is_graph_building = true;
+        tokio::spawn(async move {
+            let building = background::run("catalogue-graph", move || {
+                VectorGraph::build(&rows, GRAPH_SEED, NonZeroUsize::MIN)
+            });
+            let graph = match building.await {
+                Ok(built) => built.map(Arc::new).inspect_err(|error| no_graph(error)).ok(),
+                Err(error) => {
+                    no_graph(&error);
+                    None
+                }
+            };
             // An actor that ended has no use for it; the next one builds its own.
             let _ = myself.send_message(Message::Graph(build, graph));
         });
-        match building {
-            Ok(()) => state.is_graph_building = true,
-            Err(error) => no_graph(&error),
-        }
     }
 
-    fn use_graph(&self, graph: Arc<VectorGraph>) {
+    async fn use_graph(&self, graph: Arc<VectorGraph>) -> Result<(), ActorProcessingErr> {
         let known = self.catalogue.0.load_full();
-        if let Some(index) = known.index.with_graph(graph) {
-            let (libraries, private) = (known.libraries.clone(), known.private.clone());
-            self.catalogue.0.store(Arc::new(Known::new(libraries, private, index)));
+        let with_graph = tokio::task::spawn_blocking(move || {
+            let index = known.index.with_graph(graph)?;
+            Some(Known::new(known.libraries.clone(), known.private.clone(), index))
+        });
+        if let Some(known) = with_graph.await? {
+            self.catalogue.0.store(Arc::new(known));
         }
+        Ok(())
     }
 }
 

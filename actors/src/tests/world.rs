@@ -1,5 +1,6 @@
 //! A node without its outside: cluster and actors over engines in memory, bundles in a folder.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,13 +15,15 @@ use twinmcp_storage::engine::{Keyspace, MemoryEngine};
 use twinmcp_storage::ids::{JobId, LibraryRef};
 use twinmcp_storage::jobs::{JobState, Source};
 
-use crate::accounts::{AccountsConfig, SignUp};
+use crate::accounts::{AccountsConfig, NewPerson, PersonMade, SignInRequest, SignInStep, SignUp, SignedIn};
 use crate::embedding::EndpointConfig;
 use crate::jobs::{JobView, JobsError, Submission};
 use crate::outbound::OutboundConfig;
 use crate::search::{Docs, DocsQuery, SearchError};
 use crate::{Actors, ActorsConfig, JobsConfig, Owner, SupervisionConfig, UpgradeConfig};
 
+const EMAIL: &str = "ada@example.org";
+const PASSWORD: &str = "correct horse battery";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct World {
@@ -53,6 +56,26 @@ impl World {
         let (state, raft) = (MemoryEngine::new(Keyspace::STATE), MemoryEngine::new(Keyspace::RAFT));
         let upgrades = upgrades(folder.path());
         Self::on(Disk { folder, state, raft }, upgrades, None).await
+    }
+
+    /// Makes a person, and signs them in.
+    pub(crate) async fn person(&self) -> SignedIn {
+        let accounts = &self.actors.accounts;
+        let new =
+            NewPerson { email: EMAIL, name: "", password: Some(PASSWORD), is_operator: false, send: false };
+        let made = accounts.add_person(new).await.unwrap();
+        assert!(matches!(made, PersonMade::Person(_)));
+        let SignInStep::Session(new) = self.sign_in_again().await else {
+            panic!("no second factor was added")
+        };
+        accounts.signed_in(new.secret.reveal()).unwrap().unwrap()
+    }
+
+    /// Signs in who was made by [`Self::person`].
+    pub(crate) async fn sign_in_again(&self) -> SignInStep {
+        let (address, client) = (IpAddr::from([192, 0, 2, 1]), "test/1");
+        let request = SignInRequest { email: EMAIL, password: PASSWORD, address, client, replaces: None };
+        self.actors.accounts.sign_in(request).await.unwrap()
     }
 
     /// The same node, started again with an embedding service.

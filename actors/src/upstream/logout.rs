@@ -12,7 +12,7 @@ use crate::oauth::LOGOUT_EVENT;
 
 /// Longest name of a token or a session, in bytes.
 const NAME_BYTES_MAX: usize = 256;
-/// How old a token without an end may be, in milliseconds, and how far its own may be away.
+/// How old a token may be, in milliseconds, wherever it says that it ends: so long it is known that it was taken.
 const LIFE_MS_MAX: u64 = 10 * 60 * 1000;
 
 /// Why a provider's logout token ends nothing.
@@ -63,7 +63,8 @@ impl Claims {
         let is_ours = self.aud.names().contains(&provider.client_id);
         claim(is_ours, "the logout token is for somebody else")?;
         claim(at(self.iat) <= now.plus_millis(LEEWAY_MS), "the logout token is of the future")?;
-        let ends_at = self.exp.map_or(at(self.iat).plus_millis(LIFE_MS_MAX), at);
+        let oldest = at(self.iat).plus_millis(LIFE_MS_MAX);
+        let ends_at = self.exp.map_or(oldest, |exp| at(exp).min(oldest));
         claim(now < ends_at.plus_millis(LEEWAY_MS), "the logout token has expired")?;
         let is_event = self.events.get(LOGOUT_EVENT).is_some_and(Value::is_object);
         claim(is_event, "the token does not say that somebody signed out")?;
@@ -128,7 +129,8 @@ mod tests {
         };
         let checked = |name: &str, value: Value| {
             let mut claims = json!({
-                "iss": "https://id.example", "aud": "we", "iat": NOW.as_secs(), "jti": "j", "sub": "ada", "sid": "s",
+                "iss": "https://id.example", "aud": "we", "iat": NOW.as_secs(), "exp": NOW.as_secs() + 3_600,
+                "jti": "j", "sub": "ada", "sid": "s",
                 "events": { (LOGOUT_EVENT): {} },
             });
             claims[name] = value;
@@ -141,6 +143,7 @@ mod tests {
             ("sub", Value::Null),
             ("sid", Value::Null),
             ("exp", json!(now - 59)),
+            ("exp", Value::Null),
             ("iat", json!(now - 600)),
         ] {
             assert!(checked(name, value.clone()), "{name}: {value}");

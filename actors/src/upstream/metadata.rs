@@ -12,6 +12,8 @@ use crate::outbound::{Outbound, Request, StatusCode};
 
 /// How long it is believed without looking again, in milliseconds.
 const KEPT_MS: u64 = 60 * 60 * 1000;
+/// How long it is believed on when it could not be looked at again, in milliseconds.
+const AGAIN_MS: u64 = 60 * 1000;
 /// How long it may take to come.
 const TIME_MAX: Duration = Duration::from_secs(5);
 /// Providers of which it is kept: more than anybody configures.
@@ -62,9 +64,11 @@ impl Documents {
                 self.known.insert(issuer.to_owned(), (now.plus_millis(KEPT_MS), Arc::clone(&metadata)));
                 Ok(metadata)
             }
-            // What was right an hour ago most likely still is.
+            // What was right an hour ago most likely still is, and is asked for again a little later: not by everybody who signs in meanwhile.
             Err(error) => match kept {
                 Some((_, metadata)) => {
+                    let until = now.plus_millis(AGAIN_MS);
+                    self.known.insert(issuer.to_owned(), (until, Arc::clone(&metadata)));
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "a provider was not looked at again"
@@ -93,6 +97,7 @@ impl Documents {
         let is_safe = |url: &String| url.starts_with("https://") || issuer.starts_with("http://");
         if ![&metadata.authorization_endpoint, &metadata.token_endpoint, &metadata.jwks_uri]
             .into_iter()
+            .chain(&metadata.userinfo_endpoint)
             .all(is_safe)
         {
             return Err(ExchangeError::Metadata("it names addresses that are not https"));

@@ -19,6 +19,7 @@ mod trip;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use twinmcp_cluster::ClusterKeys;
 use twinmcp_storage::accounts::{Email, Identity, Subject, UpstreamSession};
 use twinmcp_storage::clock::{Clock, Entropy, EntropyError};
 use twinmcp_storage::ids::AccountId;
@@ -34,8 +35,9 @@ use self::trip::{Arrived, Trip};
 use crate::accounts::{Accounts, AccountsError, SignInStep, SignedIn};
 use crate::context::Context;
 use crate::jose::KeySets;
-use crate::oauth::{Oauth, OauthError, Params};
+use crate::oauth::{OauthError, Params};
 use crate::outbound::Outbound;
+use crate::seal::Vault;
 
 /// How long ago somebody may have signed in who links an identity without a password, in milliseconds.
 const FRESH_MS: u64 = 10 * 60 * 1000;
@@ -135,7 +137,7 @@ pub enum UpstreamError {
     /// The account refused it.
     #[error(transparent)]
     Accounts(#[from] AccountsError),
-    /// Nothing could be sealed or read.
+    /// What came back cannot be read.
     #[error(transparent)]
     Oauth(#[from] OauthError),
     /// No secret could be made.
@@ -198,7 +200,7 @@ struct Inner {
     documents: Documents,
     key_sets: KeySets,
     accounts: Accounts,
-    oauth: Oauth,
+    vault: Vault,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -208,7 +210,7 @@ impl Upstream {
         context: &Context,
         providers: Vec<Provider>,
         accounts: &Accounts,
-        oauth: &Oauth,
+        keys: ClusterKeys,
     ) -> Self {
         let (outbound, clock) = (&context.outbound, &context.clock);
         Self(Arc::new(Inner {
@@ -218,7 +220,7 @@ impl Upstream {
             key_sets: KeySets::new(outbound.clone(), Arc::clone(clock)),
             outbound: outbound.clone(),
             accounts: accounts.clone(),
-            oauth: oauth.clone(),
+            vault: Vault::new(context.cluster.clone(), keys),
             clock: Arc::clone(clock),
             entropy: Arc::clone(&context.entropy),
         }))
@@ -281,8 +283,8 @@ impl Upstream {
         visit: Visit<'_>,
     ) -> Result<Arrival, UpstreamError> {
         let provider = self.provider(provider)?;
-        let trip = self.trip_back(provider, query, cookie)?;
         let params = Params::parse(query).map_err(OauthError::from)?;
+        let trip = self.trip_back(provider, &params, cookie)?;
         let arrived = self.identify(provider, &params, &trip).await?;
         if let Some(session) = &trip.links {
             let signed_in = signed_in.filter(|signed_in| signed_in.session.as_str() == session);
@@ -322,7 +324,7 @@ impl Upstream {
 
     /// The identity that waits in a browser's cookie for its person to say yes.
     pub fn waiting(&self, cookie: Option<&str>) -> Option<Waiting> {
-        let arrived = self.arrived(cookie)?;
+        let arrived = self.arrived(cookie).ok().flatten()?;
         let provider = self.0.providers.iter().find(|provider| provider.name == arrived.provider)?;
         let provider = provider.title.clone();
         Some(Waiting { provider, name: arrived.name, return_to: arrived.return_to })
@@ -333,7 +335,7 @@ impl Upstream {
     /// # Errors
     /// When none waits, it is connected, or they signed in too long ago. Where they wanted to go otherwise.
     pub async fn link(&self, cookie: Option<&str>, signed_in: &SignedIn) -> Result<String, UpstreamError> {
-        let arrived = self.arrived(cookie).ok_or(UpstreamError::Strange)?;
+        let arrived = self.arrived(cookie)?.ok_or(UpstreamError::Strange)?;
         self.check_fresh(signed_in)?;
         self.0.accounts.link_identity(&signed_in.account, &arrived.subject, &arrived.name).await?;
         Ok(arrived.return_to)

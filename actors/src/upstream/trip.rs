@@ -7,14 +7,16 @@ use twinmcp_storage::clock::Timestamp;
 use oauth2::{PkceCodeChallenge, PkceCodeVerifier};
 
 use super::{Kind, Provider, Upstream, UpstreamError, claims};
-use crate::accounts::Token;
-use crate::oauth::{OauthError, Params};
+use crate::accounts::{AccountsError, Token};
+use crate::oauth::Params;
 
 /// How long somebody may take at a provider, and to sign in here afterwards, in seconds.
 pub const TRIP_SECONDS: u64 = 600;
 /// Longest path that somebody is sent on to, in bytes: the whole has to fit into a cookie. From a longer one they go to their settings, signed in, and
 /// begin again at the program that sent them.
 const RETURN_BYTES_MAX: usize = 1_500;
+/// What cookies are sealed for.
+const TRIPS: &str = "twinmcp 2026-11 ways to other providers";
 /// Longest name that is kept of an identity, in bytes.
 const NAME_BYTES_MAX: usize = 100;
 
@@ -66,7 +68,12 @@ pub(super) struct Arrived {
 
 impl Upstream {
     pub(super) fn seal(&self, trip: &Trip) -> Result<String, UpstreamError> {
-        Ok(self.0.oauth.seal_trip(trip)?)
+        Ok(self.0.vault.ticket(TRIPS, trip, &*self.0.entropy).map_err(AccountsError::from)?)
+    }
+
+    fn trip(&self, cookie: Option<&str>) -> Result<Option<Trip>, UpstreamError> {
+        let Some(cookie) = cookie else { return Ok(None) };
+        Ok(self.0.vault.read_ticket(TRIPS, cookie).map_err(AccountsError::from)?)
     }
 
     pub(super) async fn set_out(
@@ -102,13 +109,10 @@ impl Upstream {
     pub(super) fn trip_back(
         &self,
         provider: &Provider,
-        query: &str,
+        params: &Params,
         cookie: Option<&str>,
     ) -> Result<Left, UpstreamError> {
-        let Some(Trip::Left(left)) = cookie.and_then(|cookie| self.0.oauth.read_trip(cookie)) else {
-            return Err(UpstreamError::Strange);
-        };
-        let params = Params::parse(query).map_err(OauthError::from)?;
+        let Some(Trip::Left(left)) = self.trip(cookie)? else { return Err(UpstreamError::Strange) };
         let is_right = left.provider == provider.name
             && self.0.clock.now() < left.expires_at
             // Both are random and of this browser: how long the comparison takes tells nobody anything.
@@ -117,11 +121,9 @@ impl Upstream {
     }
 
     /// The identity that waits in a cookie.
-    pub(super) fn arrived(&self, cookie: Option<&str>) -> Option<Arrived> {
-        let Some(Trip::Arrived(arrived)) = cookie.and_then(|cookie| self.0.oauth.read_trip(cookie)) else {
-            return None;
-        };
-        (self.0.clock.now() < arrived.expires_at).then_some(arrived)
+    pub(super) fn arrived(&self, cookie: Option<&str>) -> Result<Option<Arrived>, UpstreamError> {
+        let Some(Trip::Arrived(arrived)) = self.trip(cookie)? else { return Ok(None) };
+        Ok((self.0.clock.now() < arrived.expires_at).then_some(arrived))
     }
 
     /// Who it is that came back, in the words of the provider.

@@ -127,7 +127,14 @@ async fn case_105_a_password_alone_opens_nothing_where_a_second_factor_is_asked(
     let scope = [("scope", "docs:read keys:write")];
     let tokens = app.tokens(&client, &mut ada, &scope).await;
     let pending = app.code(&mut ada, &scope).await;
+    let is_active = async |token: &str| {
+        app.ask(&client, "/api/oauth/introspect", &[("token", token)]).await.expect(200).json()["active"]
+            .clone()
+    };
     assert!(opens(&client, &tokens.access).await);
+    for token in [&tokens.access, &tokens.refresh] {
+        assert_eq!(is_active(token).await, true);
+    }
 
     // From now on she has to have a second factor. What began with less opens nothing.
     client.patch(&format!("/api/accounts/{id}"), &json!({ "operator": true })).await.expect(200);
@@ -141,6 +148,9 @@ async fn case_105_a_password_alone_opens_nothing_where_a_second_factor_is_asked(
     );
     let refresh = app.refresh(&client, &tokens.refresh, &[]).await.expect(400);
     assert_eq!(refresh.code(), "invalid_grant");
+    for token in [&tokens.access, &tokens.refresh] {
+        assert_eq!(is_active(token).await, false, "what opens nothing is not told to be good");
+    }
     let late = Tokens::of(&app.redeem(&client, &pending, &[]).await);
     assert!(late.access.is_empty() || client.with_key(&late.access).get("/api/keys").await.status == 401);
     for path in ["/api/auth/session", "/api/auth/account", "/api/auth/apps"] {

@@ -7,14 +7,10 @@ use twinmcp_storage::accounts::{Method, Who};
 use super::challenge::{Pending, SIGN_INS};
 use super::enrol::{OFFERS, Offer};
 use super::*;
-use crate::accounts::{
-    ChallengeAnswer, NewPerson, NewSession, PersonMade, SignInRequest, SignInStep, SignedIn,
-};
+use crate::accounts::{ChallengeAnswer, NewSession, SignInStep, SignedIn};
 use crate::tests::World;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-const EMAIL: &str = "ada@example.org";
-const PASSWORD: &str = "correct horse battery";
 
 /// A node, and Ada's session at it.
 struct Story {
@@ -25,14 +21,7 @@ struct Story {
 impl Story {
     async fn begin() -> Self {
         let world = World::new().await;
-        let new =
-            NewPerson { email: EMAIL, name: "", password: Some(PASSWORD), is_operator: false, send: false };
-        let made = world.actors.accounts.add_person(new).await.unwrap();
-        assert!(matches!(made, PersonMade::Person(_)));
-        let SignInStep::Session(new) = step(&world.actors.accounts).await else {
-            panic!("no second factor was added")
-        };
-        let session = world.actors.accounts.signed_in(new.secret.reveal()).unwrap().unwrap();
+        let session = world.person().await;
         Self { world, session }
     }
 
@@ -60,7 +49,7 @@ impl Story {
     }
 
     async fn challenge(&self) -> String {
-        match step(self.people()).await {
+        match self.world.sign_in_again().await {
             SignInStep::Challenge(challenge) => challenge.ticket,
             SignInStep::Session(_) => panic!("a second factor was added"),
         }
@@ -71,12 +60,6 @@ impl Story {
             ChallengeAnswer { ticket, factor, code, address: HERE, client: "test/1", replaces: None };
         self.people().answer_challenge(answer).await
     }
-}
-
-async fn step(people: &Accounts) -> SignInStep {
-    let request =
-        SignInRequest { email: EMAIL, password: PASSWORD, address: HERE, client: "test/1", replaces: None };
-    people.sign_in(request).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,7 +147,7 @@ async fn case_103_after_ten_wrong_codes_the_right_one_is_refused_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_to_have_a_factor_lacks_it_until_they_have_shown_two() {
+async fn the_policy_asks_nobody_operators_or_everybody_for_a_second_factor() {
     let story = Story::begin().await;
     let account = &story.session.account;
     for (required, asks) in
