@@ -70,6 +70,16 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("rendered", &[]),
 ];
 
+/// Compiles what the crates keep for the targets alone, so that it goes on compiling where nobody fuzzes.
+pub(crate) fn check() -> Result<(), String> {
+    for package in ["twinmcp-cluster", "twinmcp-actors", "twinmcp"] {
+        let arguments =
+            ["rustc", "--package", package, "--lib", "--profile", "check", "--", "--cfg", "fuzzing"];
+        run::one(&Step::cargo("what is fuzzed", &arguments))?;
+    }
+    Ok(())
+}
+
 /// `[--seconds N] [TARGET]`, or `--build` to compile only. Prints a table of what was run and found.
 pub(crate) fn fuzz(arguments: &[&str]) -> Result<(), String> {
     let root = crate::root();

@@ -55,13 +55,14 @@ fn check(mut tests: Step) -> Result<(), String> {
     run::one(&Step::cargo("format", &["fmt", "--all", "--check"]))?;
     tidy()?;
     run::one(&Step::cargo("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    fuzz::check()?;
+    let documentation = Step::cargo("documentation", &["doc", "--workspace", "--no-deps"]);
+    run::one(&documentation.with_env("RUSTDOCFLAGS", "-D warnings"))?;
     run::one(&Step::new("outside clients", "bash", &["tests/clients/install"]))?;
     if let Some(program) = previous::program()? {
         tests = tests.with_env("TWINMCP_PREVIOUS", program.display().to_string());
     }
-    run::one(&tests)?;
-    let documentation = Step::cargo("documentation", &["doc", "--workspace", "--no-deps"]);
-    run::one(&documentation.with_env("RUSTDOCFLAGS", "-D warnings"))
+    run::one(&tests)
 }
 
 fn test_step() -> Step {

@@ -77,7 +77,7 @@ pub enum Owner {
 
 impl Owner {
     /// The account a command is limited to; none for an operator.
-    pub(crate) fn account(&self) -> Option<AccountId> {
+    pub fn account(&self) -> Option<AccountId> {
         match self {
             Self::Account(account) => Some(account.clone()),
             Self::Operator => None,

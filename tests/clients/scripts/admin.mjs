@@ -1,4 +1,4 @@
-// The pages of operators in a browser: people, clients, the audit log.
+// The pages of operators in a browser: people, teams, clients, the audit log.
 import { asked, check, finish, looks, story, text, url } from "./stories.mjs";
 
 async function operate(page, path) {
@@ -7,6 +7,14 @@ async function operate(page, path) {
   await page.getByLabel("Password").fill(asked.password);
   await page.getByRole("button", { name: "Sign in" }).click();
   await page.waitForURL(`${url}${path}`);
+}
+
+async function makeTeam(page, name) {
+  await operate(page, "/settings/teams");
+  await page.getByLabel("Its name").fill(name);
+  await page.getByRole("button", { name: "Make the team" }).click();
+  await page.waitForURL("**/settings/teams/acct_*");
+  await page.goto(`${url}/admin/teams`);
 }
 
 for (const [how, options] of [["", {}], [" without JavaScript, on a phone", { javaScriptEnabled: false, viewport: { width: 390, height: 844 } }]]) {
@@ -66,6 +74,22 @@ story("an operator looks for events, and a wrong day is told", async (page) => {
   check((await page.getByLabel("Action, or api_key.").inputValue()) === "session.", "what was asked is gone");
 });
 
+story("an operator finds a team, changes a role in it and deletes it", async (page) => {
+  await makeTeam(page, "Throwers");
+  await page.getByRole("link", { name: "Throwers" }).click();
+  await page.waitForURL("**/admin/teams/acct_*");
+  await page.getByLabel("E-mail address").fill("potter@example.org");
+  await page.getByRole("button", { name: "Send the invitation" }).click();
+  await page.waitForURL("**done=invite");
+  await page.getByLabel("Role of Grace", { exact: true }).selectOption("developer");
+  await page.getByRole("button", { name: "Change the role of Grace" }).click();
+  check((await text(page, "[role=alert]")).includes("needs an owner"), await text(page));
+  await page.getByText("Delete the team").first().click();
+  await page.getByRole("button", { name: "Delete the team" }).click();
+  await page.waitForURL("**/admin/teams?done=deleted");
+  check((await text(page)).includes("The team is deleted"), await text(page));
+});
+
 looks([
   ["admin-people", async (page) => {
     await operate(page, "/admin/people");
@@ -78,6 +102,12 @@ looks([
     await page.getByLabel("Name").fill("Look");
     await page.getByRole("button", { name: "Make the client" }).click();
     await page.locator("pre").waitFor();
+  }],
+  ["admin-teams", (page) => makeTeam(page, "Look")],
+  ["admin-team", async (page) => {
+    await makeTeam(page, "Look closer");
+    await page.getByRole("link", { name: "Look closer" }).first().click();
+    await page.waitForURL("**/admin/teams/acct_*");
   }],
   ["admin-audit", (page) => operate(page, "/admin/audit")],
 ]);

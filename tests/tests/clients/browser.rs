@@ -11,7 +11,7 @@ use super::Clients;
 const STORIES_MIN: usize = 50;
 const PEOPLES_STORIES_MIN: usize = 75;
 const FACTORS_STORIES_MIN: usize = 29;
-const OPERATORS_STORIES_MIN: usize = 16;
+const OPERATORS_STORIES_MIN: usize = 25;
 
 /// What somebody may write into documentation that others read in a browser.
 const HOSTILE: &str = "# Hostile widget\n\nThe hostile widget <script>window.ran = 1</script> says \

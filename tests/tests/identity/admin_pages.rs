@@ -4,10 +4,12 @@
 use serde_json::json;
 use twinmcp_tests::{TestClient, TestNode};
 
-use super::app::post_form;
-use super::{Browser, PASSWORD, form_token, person};
+use super::app::{field, post_form};
+use super::teams::{confirmed, team};
+use super::{Browser, PASSWORD, form_token, letter, link, person};
 
-const PAGES: [&str; 4] = ["/admin/people", "/admin/clients", "/admin/audit", "/admin/audit/export"];
+const PAGES: [&str; 5] =
+    ["/admin/people", "/admin/teams", "/admin/clients", "/admin/audit", "/admin/audit/export"];
 
 async fn operator(node: &TestNode) -> Browser {
     let asked = json!({ "email": "op@example.org", "name": "Grace", "password": PASSWORD, "operator": true });
@@ -57,7 +59,7 @@ async fn pages_of_operators_are_for_operators_and_as_strict_as_all_others() {
     // A form needs its token, an operator, and this site.
     let id = &json!(node.client().get("/api/accounts").await.json()["people"][0]["id"]);
     let id = id.as_str().expect("an account has an id");
-    for path in ["/admin/people/keep-out", "/admin/clients/remove"] {
+    for path in ["/admin/people/keep-out", "/admin/clients/remove", "/admin/teams/acct_x/delete"] {
         let forged =
             op.form(path, &[("id", id), ("form_token", "x")]).header("sec-fetch-site", "same-origin");
         op.send(forged).await.expect(403);
@@ -246,4 +248,76 @@ async fn the_log_is_looked_through_page_by_page_and_taken_as_a_file() {
     let kept = node.folder().join("page.jsonl");
     std::fs::write(&kept, &file.text).expect("a temporary folder takes files");
     node.cli().run(&["admin", "audit", "verify", &kept.display().to_string()]).await.expect(0);
+}
+
+#[tokio::test]
+async fn an_operator_sees_every_team_and_does_in_it_what_its_owners_may() {
+    let node = TestNode::empty().await;
+    let mut op = operator(&node).await;
+    assert!(op.get("/admin/teams").await.expect(200).text.contains("There are none."));
+    let (mut ada, mut bob) =
+        (confirmed(&node, "ada@example.org").await, confirmed(&node, "bob@example.org").await);
+    let api = team(&mut ada).await;
+    let page = api.replace("/api", "/admin");
+    let listed = op.get("/admin/teams").await.expect(200).text;
+    assert!(
+        listed.contains(&format!("href=\"{page}\"")) && listed.contains("owner ada@example.org"),
+        "{listed}"
+    );
+    let shown = op.get(&page).await.expect(200).text;
+    assert!(!shown.contains("You are") && !shown.contains("Leave the team"), "{shown}");
+    assert!(!shown.contains("Make a key"), "keys end with what their maker is in the team: {shown}");
+    op.get(&page.replace("/admin", "/settings")).await.expect(404);
+
+    let key = json!({ "name": "build", "scopes": ["docs:read"] });
+    let key = ada.post(&format!("{api}/keys"), &key).await.expect(201).json();
+    let opens = async |expected| {
+        let client = node.client().with_key(key["secret"].as_str().expect("a secret"));
+        client.get("/api/v2/libs/search?libraryName=x&query=x").await.expect(expected);
+    };
+    opens(200).await;
+    for (what, fields) in
+        [("keys", &[("name", "mine"), ("scope", "docs:read"), ("life_days", "90")][..]), ("nothing", &[])]
+    {
+        op.submit(&page, &format!("{page}/{what}"), fields).await.expect(404);
+    }
+    let shown = op.get(&page).await.expect(200).text;
+    let id = shown.split_once("/revoke\"").map(|(_, rest)| field(rest, "id")).expect("it is listed");
+    op.submit(&page, &format!("{page}/revoke"), &[("id", &id)]).await.expect(303);
+    opens(401).await;
+    let renamed = op.submit(&page, &format!("{page}/name"), &[("name", "Potters")]).await.expect(303);
+    assert_eq!(renamed.header("location"), format!("{page}?done=name"));
+    let invitation = [("email", "bob@example.org"), ("role", "owner")];
+    op.submit(&page, &format!("{page}/invite"), &invitation).await.expect(303);
+    let (_, token) = link(&letter(&node, "bob@example.org", "You are invited to a team").await);
+    let join = format!("/join?token={token}");
+    bob.submit(&join, &join, &[("decision", "join")]).await.expect(303);
+    let members = ada.get(&api).await.expect(200).json();
+    assert_eq!((&members["name"], &members["members"][1]["role"]), (&json!("Potters"), &json!("owner")));
+    let adas = members["members"][0]["account"].as_str().expect("an id").to_owned();
+    op.submit(&page, &format!("{page}/remove"), &[("account", &adas)]).await.expect(303);
+    ada.get(&api).await.expect(404);
+    let bobs = members["members"][1]["account"].as_str().expect("an id").to_owned();
+    let last = op.submit(&page, &format!("{page}/remove"), &[("account", &bobs)]).await.expect(409);
+    assert!(last.text.contains("needs an owner"), "{}", last.text);
+    let events = node.client().get("/api/audit?action=team.&limit=1").await.expect(200).json();
+    assert_eq!(events["entries"][0]["action"], "team.left");
+    let deleted = op.submit(&page, &format!("{page}/delete"), &[]).await.expect(303);
+    assert_eq!(deleted.header("location"), "/admin/teams?done=deleted");
+    op.get(&page).await.expect(404);
+    op.get("/admin/teams?after=x").await.expect(404);
+
+    // Fifty a page.
+    for (owner, teams) in [("zoe@example.org", 20), ("kim@example.org", 20), ("sam@example.org", 11)] {
+        let mut owner = confirmed(&node, owner).await;
+        for _ in 0..teams {
+            team(&mut owner).await;
+        }
+    }
+    let first = op.get("/admin/teams").await.expect(200).text;
+    let next = first.split_once("href=\"/admin/teams?after=").and_then(|(_, rest)| rest.split_once('"'));
+    let next = format!("/admin/teams?after={}", next.expect("a next page").0);
+    let second = op.get(&next).await.expect(200).text;
+    assert_eq!([&first, &second].map(|page| page.matches("1 member ").count()), [50, 1]);
+    assert!(!second.contains("Next page"));
 }

@@ -1,6 +1,7 @@
-//! `/settings/teams/<id>`: one team with its members, invitations, keys and clients, and a form for each change.
+//! `/settings/teams/<id>`: one team with its members, invitations, keys and clients, and a form for each change; the same for operators is
+//! `/admin/teams/<id>`.
 //!
-//! A team that somebody is not in answers like one that is not there, also to operators: these are pages of members.
+//! In the settings a team that somebody is not in answers like one that is not there, also to operators: these are pages of members.
 
 use askama::Template;
 use poem::{Request, Response};
@@ -27,7 +28,8 @@ struct TeamPage {
     path: String,
     id: String,
     name: String,
-    role: &'static str,
+    /// What whoever looks is in it; nothing for an operator.
+    role: Option<&'static str>,
     is_admin: bool,
     is_owner: bool,
     libraries: u32,
@@ -37,7 +39,8 @@ struct TeamPage {
     /// Roles that may be given.
     roles: Vec<&'static str>,
     keys: Vec<KeyLine>,
-    form: KeyForm,
+    /// Members make keys, which end with what they are.
+    form: Option<KeyForm>,
     revoke: String,
     clients: Vec<ClientLine>,
 }
@@ -79,7 +82,26 @@ const DONE: &[(&str, &str)] = &[
     ("joined", "You are in the team."),
 ];
 
-fn team_id(request: &Request) -> Result<AccountId, ApiError> {
+/// Who looks at a team, and where its pages are.
+pub(super) struct Viewer<'a> {
+    signed_in: &'a SignedIn,
+    who: Owner,
+    teams: &'static str,
+}
+
+impl<'a> Viewer<'a> {
+    /// Somebody in their settings.
+    fn member(signed_in: &'a SignedIn) -> Self {
+        Self { signed_in, who: Owner::Account(signed_in.account.clone()), teams: "/settings/teams" }
+    }
+
+    /// Somebody who runs this service.
+    pub(super) fn operator(signed_in: &'a SignedIn) -> Self {
+        Self { signed_in, who: Owner::Operator, teams: "/admin/teams" }
+    }
+}
+
+pub(super) fn team_id(request: &Request) -> Result<AccountId, ApiError> {
     let id = request.raw_path_param("id").and_then(|id| id.parse().ok());
     id.ok_or_else(|| TeamsError::NotFound.into())
 }
@@ -89,21 +111,32 @@ pub(super) async fn show(people: People, request: Request) -> Result<Response, A
     let Some(signed_in) = Session::of(&request).cloned() else {
         return Ok(see_other(&format!("/signin?return_to=/settings/teams/{id}"), None));
     };
-    render(&people, &request, &signed_in, &id, None)
+    render(&people, &request, &Viewer::member(&signed_in), &id, None)
 }
 
-pub(super) async fn change(people: People, mut request: Request) -> Result<Response, ApiError> {
-    let (id, what) = (team_id(&request)?, request.raw_path_param("what").unwrap_or_default().to_owned());
+pub(super) async fn change(people: People, request: Request) -> Result<Response, ApiError> {
+    let id = team_id(&request)?;
     let Some(signed_in) = Session::of(&request).cloned() else {
         return Ok(see_other(&format!("/signin?return_to=/settings/teams/{id}"), None));
     };
+    take(&people, request, &Viewer::member(&signed_in), &id).await
+}
+
+/// Takes a form of one team.
+pub(super) async fn take(
+    people: &People,
+    mut request: Request,
+    viewer: &Viewer<'_>,
+    id: &AccountId,
+) -> Result<Response, ApiError> {
+    let what = request.raw_path_param("what").unwrap_or_default().to_owned();
     let form = Form::read(&mut request).await?;
-    match act(&people, &signed_in, &id, &what, &form).await {
+    match act(people, viewer, id, &what, &form).await {
         Ok(Some(response)) => Ok(response),
-        Ok(None) => Ok(see_other(&format!("/settings/teams/{id}?done={what}"), None)),
+        Ok(None) => Ok(see_other(&format!("{}/{id}?done={what}", viewer.teams), None)),
         Err(error) => {
             let failed = Failed::of(error)?;
-            render(&people, &request, &signed_in, &id, Some((failed, what, form)))
+            render(people, &request, viewer, id, Some((failed, what, form)))
         }
     }
 }
@@ -111,45 +144,49 @@ pub(super) async fn change(people: People, mut request: Request) -> Result<Respo
 /// Does what one form asks; nothing to show of it but the team, unless there is.
 async fn act(
     people: &People,
-    signed_in: &SignedIn,
+    viewer: &Viewer<'_>,
     id: &AccountId,
     what: &str,
     form: &Form,
 ) -> Result<Option<Response>, ApiError> {
-    let (teams, who) = (&people.teams, Owner::Account(signed_in.account.clone()));
+    let (teams, Viewer { signed_in, who, teams: path }) = (&people.teams, viewer);
     match what {
-        "name" => teams.rename(&who, id, form.field("name")).await?,
-        "invite" => teams.invite(&who, id, form.field("email"), role(form)?).await?,
-        "withdraw" => teams.withdraw(&who, id, form.field("email")).await?,
-        "role" => teams.set_role(&who, id, &member(form)?, role(form)?).await?,
+        "name" => teams.rename(who, id, form.field("name")).await?,
+        "invite" => teams.invite(who, id, form.field("email"), role(form)?).await?,
+        "withdraw" => teams.withdraw(who, id, form.field("email")).await?,
+        "role" => teams.set_role(who, id, &member(form)?, role(form)?).await?,
         "remove" => {
             let member = member(form)?;
-            teams.remove(&who, id, &member).await?;
-            if member == signed_in.account {
+            teams.remove(who, id, &member).await?;
+            if who.account().as_ref() == Some(&member) {
                 return Ok(Some(see_other("/settings/teams?done=left", None)));
             }
         }
         "keys" => {
-            teams.admitted(&who, id, Role::Developer)?;
+            // An operator who is in it makes them in the settings.
+            teams.admitted(&Owner::Account(signed_in.account.clone()), id, Role::Developer)?;
             let Asked { name, scopes, expires_at } = Asked::read(form, signed_in, people.clock.now())?;
             let new = people.api_keys.create_for(&signed_in.account, id, &name, scopes, expires_at).await?;
-            return Ok(Some(keys::made(&new, "teams", &format!("/settings/teams/{id}"))?));
+            return Ok(Some(keys::made(&new, "teams", &format!("{path}/{id}"))?));
         }
         "revoke" => {
             let key = form
                 .field("id")
                 .parse()
                 .map_err(|_| ApiError::not_found("api_key_not_found", "No such key."))?;
-            people.api_keys.revoke_for(&signed_in.account, id, &key).await?;
+            match who {
+                Owner::Operator => people.api_keys.revoke(id, &key).await?,
+                Owner::Account(account) => people.api_keys.revoke_for(account, id, &key).await?,
+            }
         }
         "client" => {
-            teams.admitted(&who, id, Role::Admin)?;
+            teams.admitted(who, id, Role::Admin)?;
             // One that was removed meanwhile is removed.
             people.oauth.remove_client(Some(id), form.field("id")).await?;
         }
         "delete" => {
-            teams.delete(&who, id).await?;
-            return Ok(Some(see_other("/settings/teams?done=deleted", None)));
+            teams.delete(who, id).await?;
+            return Ok(Some(see_other(&format!("{path}?done=deleted"), None)));
         }
         _ => return Err(ApiError::not_found("not_found", "There is no such setting.")),
     }
@@ -164,25 +201,28 @@ fn member(form: &Form) -> Result<AccountId, ApiError> {
     form.field("account").parse().map_err(|_| TeamsError::MemberNotFound.into())
 }
 
-fn render(
+pub(super) fn render(
     people: &People,
     request: &Request,
-    signed_in: &SignedIn,
+    viewer: &Viewer<'_>,
     id: &AccountId,
     failed: Option<(Failed, String, Form)>,
 ) -> Result<Response, ApiError> {
-    let who = Owner::Account(signed_in.account.clone());
-    let view = people.teams.get(&who, id)?;
-    let path = format!("/settings/teams/{id}");
+    let Viewer { signed_in, who, teams } = viewer;
+    let view = people.teams.get(who, id)?;
+    let path = format!("{teams}/{id}");
     let (failed, failed_at, sent) = match failed {
         Some((failed, at, form)) => (Some(failed), at, Some(form)),
         None => (None, String::new(), None),
     };
-    let own = view.role.unwrap_or(Role::Developer);
-    let person = Caller::with_session(signed_in.clone());
-    let offered = person.scopes().iter().copied().filter(|scope| own.gives(*scope));
-    let form = KeyForm::new(&format!("{path}/keys"), offered, sent.as_ref().filter(|_| failed_at == "keys"));
-    let keys = key_lines(&people.teams, &who, &view, people.clock.now())?;
+    // An operator may what an owner may.
+    let own = view.role.unwrap_or(Role::Owner);
+    let form = view.role.map(|role| {
+        let person = Caller::with_session((*signed_in).clone());
+        let offered = person.scopes().iter().copied().filter(|scope| role.gives(*scope));
+        KeyForm::new(&format!("{path}/keys"), offered, sent.as_ref().filter(|_| failed_at == "keys"))
+    });
+    let keys = key_lines(&people.teams, who, &view, people.clock.now())?;
     let is_admin = own >= Role::Admin;
     let clients = if is_admin { people.oauth.clients_of(Some(id))? } else { Vec::new() };
     let done = parameter(request, "done");
@@ -203,11 +243,11 @@ fn render(
         done,
         id: id.to_string(),
         name: view.name.clone(),
-        role: own.as_str(),
+        role: view.role.map(Role::as_str),
         is_admin,
         is_owner: own == Role::Owner,
         libraries: view.team.libraries,
-        members: view.members.iter().map(|member| MemberLine::new(member, signed_in, own)).collect(),
+        members: view.members.iter().map(|member| MemberLine::new(member, who, own)).collect(),
         invitations: invitations.collect(),
         invited,
         roles: Role::ALL.into_iter().filter(|role| *role <= own).map(Role::as_str).collect(),
@@ -223,7 +263,7 @@ fn render(
 }
 
 impl MemberLine {
-    fn new(view: &MemberView, signed_in: &SignedIn, own: Role) -> Self {
+    fn new(view: &MemberView, who: &Owner, own: Role) -> Self {
         let member = &view.member;
         Self {
             account: member.account.to_string(),
@@ -231,7 +271,7 @@ impl MemberLine {
             email: view.email.to_string(),
             role: member.role.as_str(),
             since: minute(member.since),
-            is_self: member.account == signed_in.account,
+            is_self: who.account().as_ref() == Some(&member.account),
             is_disabled: view.is_disabled,
             is_changed: own >= Role::Admin && member.role <= own,
         }

@@ -1,4 +1,4 @@
-//! `/admin`: what operators see and change of everybody: people, clients, the audit log.
+//! `/admin`: what operators see and change of everybody: people, teams, clients, the audit log.
 //!
 //! Whoever is not signed in is sent to sign in; whoever is, and is no operator, is refused, and told nothing of what is here. Whether
 //! somebody is one is read for each request, so that who is no operator any more sees nothing more.
@@ -6,6 +6,7 @@
 mod accounts;
 mod audit;
 mod clients;
+mod teams;
 
 use poem::http::StatusCode;
 use poem::{Endpoint, EndpointExt, Request, Response, Route, get, post};
@@ -21,6 +22,9 @@ pub(super) fn routes(route: Route, people: &People) -> Route {
         .at("/admin", get(page(people, begin)))
         .at("/admin/people", get(page(people, accounts::show)))
         .at("/admin/people/:what", post(page(people, accounts::change)))
+        .at("/admin/teams", get(page(people, teams::show)))
+        .at("/admin/teams/:id", get(page(people, teams::show_one)))
+        .at("/admin/teams/:id/:what", post(page(people, teams::change)))
         .at("/admin/clients", get(page(people, clients::show)))
         .at("/admin/clients/:what", post(page(people, clients::change)))
         .at("/admin/audit", get(page(people, audit::show)))
