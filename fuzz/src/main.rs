@@ -1,4 +1,4 @@
-//! One fuzzing program for every parser of outside input.
+//! One fuzzing program for the parsers of outside input.
 //!
 //! `TWINMCP_FUZZ_TARGET` names the parser; `cargo xtask fuzz` sets it, with the target's corpus and seeds. One program
 //! instead of one each: linking takes longer than most runs need to find something.

@@ -43,8 +43,9 @@ impl Default for Chance {
     }
 }
 
+/// Tells whoever reads the run that a part of it was not run, and why.
 #[expect(clippy::print_stderr, reason = "somebody who reads the run has to see what it left out")]
-pub(crate) fn left_out(why: &str) {
+pub fn left_out(why: &str) {
     eprintln!("NOT RUN: {why}");
 }
 

@@ -32,7 +32,7 @@ pub use bucket::{BUCKET, TestBucket};
 pub use cli::{Cli, Finished, run};
 pub use client::{Answer, Events, TestClient, form, with_parameters};
 pub use cluster::TestCluster;
-pub use faults::{Chance, Fault, SmallDisk, variable};
+pub use faults::{Chance, Fault, SmallDisk, left_out, variable};
 pub use links::Links;
 pub use node::{NodeSetup, TestNode, send_signal};
 pub use raw::{Raw, RawAnswer, raise_file_limit};

@@ -1,5 +1,7 @@
 //! A web service on loopback that answers as a test says, and remembers what it was asked: a client that hears of sign-outs, a
-//! provider that people sign in with.
+//! provider that people sign in with, a site ([`super::site`]).
+//!
+//! The tests of `actors` use this file too.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -39,19 +41,34 @@ impl Asked {
 pub struct Told {
     status: u16,
     headers: Vec<(&'static str, String)>,
-    body: String,
+    body: Vec<u8>,
 }
 
 impl Told {
+    /// 200 with anything.
+    pub fn of(content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self { body: body.into(), ..Self::status(200).with("content-type", content_type) }
+    }
+
     /// 200 with JSON.
     pub fn json(body: &serde_json::Value) -> Self {
-        let headers = vec![("content-type", "application/json".to_owned())];
-        Self { status: 200, headers, body: body.to_string() }
+        Self::of("application/json", body.to_string())
     }
 
     /// A status and nothing else.
     pub fn status(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: String::new() }
+        Self { status, headers: Vec::new(), body: Vec::new() }
+    }
+
+    /// Header `name`, or nothing.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.iter().find(|(found, _)| *found == name).map_or("", |(_, value)| value)
+    }
+
+    /// To whoever has the body already.
+    #[must_use]
+    pub fn unchanged(self) -> Self {
+        Self { status: 304, body: Vec::new(), ..self }
     }
 
     /// The same with one more header.
@@ -133,6 +150,6 @@ async fn serve(stream: TcpStream, log: Arc<Mutex<Vec<Asked>>>, answer: Arc<Answe
         body.len()
     );
     stream.write_all(head.as_bytes()).await?;
-    stream.write_all(body.as_bytes()).await?;
+    stream.write_all(&body).await?;
     stream.shutdown().await
 }

@@ -121,7 +121,10 @@ async fn machines_behind_one_address_get_tokens_beside_what_it_asks_without_a_ke
         let request = request.header("content-type", "application/x-www-form-urlencoded");
         anonymous.answer(request.body("grant_type=client_credentials&token=x"))
     };
-    while anonymous.get("/api/libraries").await.status != 429 {}
+    for _ in 0..2 {
+        anonymous.get("/api/libraries").await.expect(200);
+    }
+    anonymous.get("/api/libraries").await.expect(429);
 
     let given = form("/api/oauth/token").await.expect(200);
     assert_eq!((number(&given, "ratelimit-limit"), number(&given, "ratelimit-remaining")), (4, 3));

@@ -103,8 +103,9 @@ async fn a_job_whose_archive_nobody_else_has_fails_after_a_while_and_says_what_t
 
 #[tokio::test]
 async fn a_node_that_comes_back_without_its_archive_gets_the_copy_and_goes_on() {
-    // Nobody takes over from a node that is back before its lease has run out.
-    let mut cluster = TestCluster::start_as(3, 0, async |number| TestCluster::setup(number)).await;
+    // Nobody takes over from a node that is back before its lease has run out, however long its start takes.
+    let setup = |number| TestCluster::setup(number).with("ingest", "lease_ms", 120_000);
+    let mut cluster = TestCluster::start_as(3, 0, async |number| setup(number)).await;
     let id = started(&cluster, 1).await;
     cluster.nodes[1].kill().await;
     for archive in cluster.nodes[1].files("uploads") {

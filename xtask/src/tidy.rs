@@ -44,6 +44,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rcgen", &["cluster"]),
     // Signatures of webhooks; what the cluster keeps sealed; seals of gossip.
     ("ring", &["actors", "cluster", "tests"]),
+    // Tokens, credentials and what lies in them, written and read.
+    ("base64", &["actors", "cluster", "tests"]),
     ("rustc-hash", &["actors"]),
     ("syn", &["actors"]),
     ("tree-sitter", &["actors"]),

@@ -9,6 +9,9 @@ pub(crate) mod embedding_service;
 #[path = "../../../tests/src/git.rs"]
 #[expect(unreachable_pub, reason = "public there")]
 pub(crate) mod git;
+#[path = "../../../tests/src/service.rs"]
+#[expect(unreachable_pub, dead_code, reason = "public there, and used")]
+pub(crate) mod service;
 #[path = "../../../tests/src/site.rs"]
 #[expect(unreachable_pub, reason = "public there")]
 pub(crate) mod site;

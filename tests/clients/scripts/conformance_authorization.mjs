@@ -3,7 +3,7 @@
 // that is sent back to http://127.0.0.1/callback at any port. Prints the suite's checks as JSON.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, readdirSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -41,4 +41,5 @@ for await (const text of suite.stdout.setEncoding("utf8")) {
 const [code] = await ended;
 const checks = readdirSync(results, { recursive: true }).filter((name) => name.endsWith("checks.json"));
 const all = checks.flatMap((name) => JSON.parse(readFileSync(join(results, name), "utf8")));
+rmSync(results, { recursive: true });
 console.log(JSON.stringify({ code, opened, checks: all.map(({ id, status, errorMessage }) => ({ id, status, errorMessage })), printed: code === 0 ? undefined : printed }));

@@ -98,7 +98,7 @@ told.bound = bound.token_type;
 const reached = await withNonce(() => oauth.protectedResourceRequest(bound.access_token, "GET", new URL("/api/libraries", issuer), undefined, undefined, { ...insecure, DPoP }));
 told.bound_api = reached.status;
 
-// A machine, and a token of the other kinds of signature when the node offers one.
+// A machine, whose token is validated like a person's.
 const machine = { client_id: asked.machine.client_id };
 const grant = await oauth.clientCredentialsGrantRequest(as, machine, oauth.ClientSecretPost(asked.machine.client_secret), { resource: resource.href }, insecure);
 const given = await oauth.processClientCredentialsResponse(as, machine, grant);

@@ -5,38 +5,24 @@ import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { UnauthorizedError } from "@modelcontextprotocol/sdk/client/auth.js";
 import { createRemoteJWKSet, jwtVerify } from "jose";
+import { Person, field } from "./person.mjs";
 
 const asked = JSON.parse(process.argv[2]);
 const origin = new URL(asked.url).origin;
 const redirect = "http://127.0.0.1:8765/callback";
 const told = { events: [] };
-const cookies = new Map();
-
-/** What a browser does with a page of the node: keeps cookies, follows nothing by itself. */
-async function visit(url, form) {
-  const headers = { cookie: [...cookies].map(([name, value]) => `${name}=${value}`).join("; "), "sec-fetch-site": "same-origin" };
-  const body = form && new URLSearchParams(form);
-  const answer = await fetch(new URL(url, origin), { method: form ? "POST" : "GET", headers, body, redirect: "manual" });
-  for (const line of answer.headers.getSetCookie()) {
-    const [pair] = line.split(";");
-    cookies.set(pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1));
-  }
-  return { status: answer.status, location: answer.headers.get("location"), text: await answer.text() };
-}
-
-const unescaped = (text) => text.replaceAll("&amp;", "&").replaceAll("&#38;", "&");
-const field = (page, name) => unescaped(page.match(new RegExp(`name="${name}" value="([^"]*)"`))[1]);
+const person = new Person({ origin, email: asked.email, password: asked.password });
 
 /** The person signs in, allows it, and is sent back. */
 async function allow(url) {
-  const first = await visit(url);
-  const page = await visit(first.location);
-  const began = await visit("/signin", {
+  const first = await person.visit(url);
+  const page = await person.visit(first.location);
+  const began = await person.visit("/signin", {
     form_token: field(page.text, "form_token"), return_to: field(page.text, "return_to"), email: asked.email, password: asked.password,
   });
-  const question = await visit(began.location);
+  const question = await person.visit(began.location);
   told.question = question.text.includes("Probe") && question.text.includes("on your own machine");
-  const back = await visit("/consent", {
+  const back = await person.visit("/consent", {
     form_token: field(question.text, "form_token"), ticket: field(question.text, "ticket"), decision: "allow",
   });
   return new URL(back.location);

@@ -1,5 +1,7 @@
 //! A program that signs people in, written by hand: what it sends is what a test says.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use reqwest::Method;
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
@@ -12,44 +14,17 @@ pub(super) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
 /// `BASE64URL` without padding (RFC 4648, 5).
 pub(super) fn base64url(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let bits =
-            chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..=chunk.len() {
-            text.push(char::from(LETTERS[(bits >> (18 - 6 * place) & 63) as usize]));
-        }
-    }
-    text
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// What `BASE64URL` without padding stands for.
 pub(super) fn from_base64url(text: &str) -> Vec<u8> {
-    let (mut bytes, mut bits, mut count) = (Vec::new(), 0_u32, 0);
-    for letter in text.bytes() {
-        let value = match letter {
-            b'A'..=b'Z' => letter - b'A',
-            b'a'..=b'z' => letter - b'a' + 26,
-            b'0'..=b'9' => letter - b'0' + 52,
-            b'-' => 62,
-            _ => 63,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count & 255) as u8);
-        }
-    }
-    bytes
+    URL_SAFE_NO_PAD.decode(text).expect("it is base64url")
 }
 
 /// `Basic` credentials of a client (RFC 6749, 2.3.1).
 pub(super) fn basic(id: &str, secret: &str) -> String {
-    let padded = base64url(format!("{id}:{secret}").as_bytes()).replace('-', "+").replace('_', "/");
-    let padding = "=".repeat((4 - padded.len() % 4) % 4);
-    format!("Basic {padded}{padding}")
+    format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")))
 }
 
 pub(super) fn challenge() -> String {
@@ -82,7 +57,8 @@ impl App {
         Self::of(&client.post("/api/clients", metadata).await.expect(201).json())
     }
 
-    fn of(made: &Value) -> Self {
+    /// The client that `made` tells of, the answer to who made it.
+    pub(super) fn of(made: &Value) -> Self {
         Self {
             id: made["client_id"].as_str().expect("a client has an id").to_owned(),
             secret: made["client_secret"].as_str().map(str::to_owned),

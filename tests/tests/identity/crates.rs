@@ -89,6 +89,7 @@ async fn openidconnect_signs_a_person_in_and_checks_who_it_is() {
     let back = allow(&mut browser, &node, url.as_str()).await;
     assert_eq!(parameter(&back, "state").as_ref(), Some(state.secret()));
     let code = parameter(&back, "code").unwrap();
+    let again = PkceCodeVerifier::new(verifier.secret().clone());
     let exchange = client.exchange_code(AuthorizationCode::new(code.clone())).unwrap();
     let tokens = exchange.set_pkce_verifier(verifier).request_async(&send).await.unwrap();
 
@@ -101,7 +102,7 @@ async fn openidconnect_signs_a_person_in_and_checks_who_it_is() {
     assert_eq!(who.email().map(|email| email.as_str()), Some("ada@example.org"));
 
     let replayed = client.exchange_code(AuthorizationCode::new(code)).unwrap();
-    let replayed = replayed.set_pkce_verifier(PkceCodeVerifier::new("x".repeat(43))).request_async(&send);
+    let replayed = replayed.set_pkce_verifier(again).request_async(&send);
     assert_eq!(refusal(replayed.await), "invalid_grant");
 }
 
@@ -126,6 +127,7 @@ async fn oauth2_goes_every_way_to_a_token_that_it_knows() {
     let asked = client.authorize_url(CsrfToken::new_random).add_scope(scope()).set_pkce_challenge(challenge);
     let code = parameter(&allow(&mut browser, &node, asked.url().0.as_str()).await, "code").unwrap();
     let code = || AuthorizationCode::new(code.clone());
+    let used = PkceCodeVerifier::new(verifier.secret().clone());
     let tokens = client.exchange_code(code()).set_pkce_verifier(verifier).request_async(&send).await.unwrap();
     assert_eq!(tokens.scopes(), Some(&vec![scope()]));
     let told = client.introspect(tokens.access_token()).request_async(&send).await.unwrap();
@@ -140,15 +142,15 @@ async fn oauth2_goes_every_way_to_a_token_that_it_knows() {
     );
 
     // What is refused: a code again, which ends what came of it; another verifier; a foreign secret.
-    let verifier = || PkceCodeVerifier::new("x".repeat(43));
-    let again = client.exchange_code(code()).set_pkce_verifier(verifier()).request_async(&send).await;
+    let again = client.exchange_code(code()).set_pkce_verifier(used).request_async(&send).await;
     assert_eq!(refusal(again), "invalid_grant");
     let ended = client.exchange_refresh_token(new.refresh_token().unwrap()).request_async(&send).await;
     assert_eq!(refusal(ended), "invalid_grant");
     let (challenge, _) = PkceCodeChallenge::new_random_sha256();
     let asked = client.authorize_url(CsrfToken::new_random).add_scope(scope()).set_pkce_challenge(challenge);
     let code = parameter(&allow(&mut browser, &node, asked.url().0.as_str()).await, "code").unwrap();
-    let wrong = client.exchange_code(AuthorizationCode::new(code)).set_pkce_verifier(verifier());
+    let other = PkceCodeVerifier::new("x".repeat(43));
+    let wrong = client.exchange_code(AuthorizationCode::new(code)).set_pkce_verifier(other);
     assert_eq!(refusal(wrong.request_async(&send).await), "invalid_grant");
     let foreign = client.clone().set_client_secret(ClientSecret::new("not-the-secret".to_owned()));
     let refused = foreign.exchange_client_credentials().request_async(&send).await;

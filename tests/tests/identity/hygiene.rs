@@ -1,15 +1,21 @@
-//! Nothing that opens something is written anywhere: a run through every flow with the log at its most talkative, and then a search for
-//! all that was shown, given out or typed, in log, traces, metrics, audit log and answers that refuse.
+//! Nothing that opens something is written anywhere: a run through the flows with the log at its most talkative, and then a search for
+//! what was shown, given out or typed, in log, traces, metrics, audit log and some answers that refuse.
+//!
+//! The flows are the functions below. Not among them are passkeys, invitations to teams and what clients sign; codes of an app are too
+//! short to be looked for.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use twinmcp_tests::collector::Collector;
-use twinmcp_tests::{Answer, NodeSetup, TestClient, TestNode};
+use twinmcp_tests::{Answer, TestClient, TestNode};
 
 use super::app::{App, Tokens, VERIFIER, decide, field, parameter, post_form, signed_in};
 use super::authenticator::{Authenticator, answer, confirm};
+use super::provider::{CODE, Provider, SECRET};
+use super::signer::Signer;
 use super::{Browser, PASSWORD, form_token, letter, link};
 
 const NEXT_PASSWORD: &str = "another good password 42";
@@ -97,11 +103,7 @@ async fn programs(node: &TestNode, browser: &mut Browser, secrets: &mut Secrets)
     let made = client.anonymous().post("/api/oauth/register", &metadata).await.expect(201).json();
     secrets.of("client secret", &made, "client_secret");
     secrets.of("registration token", &made, "registration_access_token");
-    let web = App {
-        id: made["client_id"].as_str().expect("an id").to_owned(),
-        secret: made["client_secret"].as_str().map(str::to_owned),
-        redirect_uri: "https://web.example/cb".to_owned(),
-    };
+    let web = App::of(&made);
     secrets.note("code verifier", VERIFIER);
     secrets.note("state", STATE);
     let code = secrets.note("code", &web.code(browser, &[("state", STATE)]).await);
@@ -173,11 +175,7 @@ async fn device(node: &TestNode, browser: &mut Browser, secrets: &mut Secrets) {
         "grant_types": ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"],
     });
     let made = client.anonymous().post("/api/oauth/register", &metadata).await.expect(201).json();
-    let app = App {
-        id: made["client_id"].as_str().expect("an id").to_owned(),
-        secret: None,
-        redirect_uri: String::new(),
-    };
+    let app = App::of(&made);
     let codes = app.ask(&client, "/api/oauth/device_authorization", &[]).await.expect(200).json();
     let code = secrets.of("device code", &codes, "device_code");
     let user_code = secrets.of("user code", &codes, "user_code");
@@ -218,6 +216,39 @@ async fn factors(node: &TestNode, secrets: &mut Secrets) {
     }
 }
 
+/// Another provider, whose answer is used, comes back, and is refused.
+async fn elsewhere(node: &TestNode, corp: &Provider, secrets: &mut Secrets) {
+    secrets.note("secret at a provider", SECRET);
+    secrets.note("code of a provider", CODE);
+    corp.play().claims = vec![("email", json!("hedy@example.org"))];
+    let mut browser = Browser::at(node);
+    let sent = async |browser: &mut Browser, secrets: &mut Secrets| {
+        let sent = browser.get("/upstream/corp").await.expect(303).header("location").to_owned();
+        for name in ["state", "nonce"] {
+            secrets.note("a question to a provider", &parameter(&sent, name).expect("it is asked"));
+        }
+        secrets.note("sign-in elsewhere under way", &browser.cookies["__Host-twinmcp-upstream"]);
+        sent
+    };
+    let back = corp.back(&sent(&mut browser, secrets).await, &[]);
+    browser.get(&back).await.expect(303);
+    let session = browser.session().expect("a session began").clone();
+    secrets.note("session", &session);
+    browser.get(&back).await.expect(403);
+    let made: Arc<Mutex<String>> = Arc::default();
+    let (signer, kept) = (Signer::new("k1"), Arc::clone(&made));
+    corp.play().forge = Some(Box::new(move |claims| {
+        let token = signer.sign(claims);
+        kept.lock().expect("nobody panicked").clone_from(&token);
+        token
+    }));
+    let back = corp.back(&sent(&mut browser, secrets).await, &[]);
+    let refused = browser.get(&back).await;
+    assert!(matches!(refused.status, 403 | 502), "{}", refused.text);
+    secrets.note("ID token of a provider", &made.lock().expect("nobody panicked"));
+    secrets.are_not_in("a refusal", &refused.text);
+}
+
 /// What operators and machines are given.
 async fn operators(client: &TestClient, secrets: &mut Secrets) {
     let made = client.post("/api/keys", &json!({ "name": "build", "scopes": ["docs:read"] })).await;
@@ -240,8 +271,9 @@ async fn operators(client: &TestClient, secrets: &mut Secrets) {
 
 #[tokio::test]
 async fn case_117_no_log_trace_metric_or_refusal_holds_what_opens_something() {
-    let collector = Collector::start().await;
-    let setup = NodeSetup::default().with("accounts", "sign_up", "open").with("telemetry", "log", "trace");
+    let (collector, corp) = (Collector::start().await, Provider::start().await);
+    let setup = corp.setup("openid", ", sign_up = true").with("accounts", "sign_up", "open");
+    let setup = setup.with("telemetry", "log", "trace");
     let mut node = setup.with("telemetry", "otlp_endpoint", collector.endpoint()).with_peers().start().await;
     let (client, mut secrets) = (node.client(), Secrets::default());
     secrets.note("operator's key", node.key());
@@ -249,8 +281,9 @@ async fn case_117_no_log_trace_metric_or_refusal_holds_what_opens_something() {
     programs(&node, &mut browser, &mut secrets).await;
     device(&node, &mut browser, &mut secrets).await;
     factors(&node, &mut secrets).await;
+    elsewhere(&node, &corp, &mut secrets).await;
     operators(&client, &mut secrets).await;
-    assert!(secrets.0.len() >= 20, "a flow is missing: {:?}", secrets.0.keys());
+    assert!(secrets.0.len() >= 25, "a flow is missing: {:?}", secrets.0.keys());
 
     secrets.are_not_in("the metrics", &client.get("/api/metrics").await.expect(200).text);
     let audit = client.get("/api/audit/export").await.expect(200).text;

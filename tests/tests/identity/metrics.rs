@@ -1,4 +1,4 @@
-//! What a node tells of sign-ins, tokens and keys: the families that dashboards and alerts are built on, and that they count.
+//! What a node tells of sign-ins, tokens and keys: that families of `docs/identity.md` are there, and count what was done.
 
 use serde_json::json;
 use twinmcp_tests::{NodeSetup, TestClient, TestNode};
@@ -6,7 +6,7 @@ use twinmcp_tests::{NodeSetup, TestClient, TestNode};
 use super::app::{App, Tokens, signed_in};
 use super::{Browser, PASSWORD};
 
-/// The sum of the series of `family` that have all of these labels.
+/// The sum of the series of `family`, which the node tells of, that have all of these labels.
 async fn value(client: &TestClient, family: &str, labels: &[(&str, &str)]) -> f64 {
     let scraped = client.get("/api/metrics").await.expect(200).text;
     let has =
@@ -15,8 +15,10 @@ async fn value(client: &TestClient, family: &str, labels: &[(&str, &str)]) -> f6
         series.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with(['{', ' ']))
     };
     let lines = scraped.lines().filter_map(|line| line.rsplit_once(' '));
-    let found = lines.filter(|(series, _)| of_family(series) && has(series));
-    found.filter_map(|(_, value)| value.parse::<f64>().ok()).sum()
+    let found: Vec<_> = lines.filter(|(series, _)| of_family(series)).collect();
+    assert!(!found.is_empty(), "the node tells nothing of {family}");
+    let of_labels = found.iter().filter(|(series, _)| has(series));
+    of_labels.map(|(_, value)| value.parse::<f64>().expect("a value is a number")).sum()
 }
 
 #[tokio::test]

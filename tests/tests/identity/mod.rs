@@ -1,4 +1,5 @@
-//! Who somebody is: the negative cases of `docs/identity.md`, each in a test that has its number.
+//! Who somebody is, and what their programs may do: stories, and the negative cases of `docs/negative-cases.md` that can be tried over HTTP, in tests
+//! that have their numbers.
 
 mod admin_pages;
 mod app;

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
 use tokio::sync::mpsc::unbounded_channel;
-use twinmcp_tests::{Answer, Chance, NodeSetup, TestClient, TestCluster, eventually, variable};
+use twinmcp_tests::{Answer, Chance, NodeSetup, TestClient, TestCluster, eventually, left_out, variable};
 
 use super::app::{App, Tokens, VERIFIER, opens, signed_in};
 
@@ -98,7 +98,7 @@ fn shifted(setup: NodeSetup, library: &Path, shift: &Path) -> NodeSetup {
 #[tokio::test]
 async fn case_118_clocks_that_differ_by_a_minute_refuse_no_token_and_keep_none() {
     let Some(library) = wrong_clocks() else {
-        eprintln!("NOT RUN: libfaketime is not installed");
+        left_out("libfaketime is not installed");
         return;
     };
     let folder = tempfile::tempdir().unwrap();

@@ -92,7 +92,7 @@ async fn case_108_what_a_device_signs_is_taken_once_from_here_for_its_account() 
     assert_eq!(add(&mut eve, &mut phone).await.expect(409).code(), "factor_exists", "somebody else's");
     let mut eves = device(&node);
     add(&mut eve, &mut eves).await.expect(200);
-    // It was made for Eve's account again, under another name of hers.
+    // Eve's offer told it that it is a key of hers: it is Ada's again.
     phone = again(phone, &mut ada).await;
 
     for second_step in [false, true] {
@@ -100,7 +100,16 @@ async fn case_108_what_a_device_signs_is_taken_once_from_here_for_its_account() 
         if second_step {
             browser.sign_in("ada@example.org", PASSWORD).await.expect(202);
         }
-        for lie in ["origin", "rpId", "not verified", "challenge", "signature", "key", "nothing"] {
+        for lie in [
+            "origin",
+            "rpId",
+            "not verified",
+            "challenge",
+            "signature",
+            "authenticatorData",
+            "key",
+            "nothing",
+        ] {
             let asked = question(&mut browser, second_step).await;
             let mut options = asked["options"].clone();
             let here = (phone.origin.clone(), phone.service.clone());
@@ -118,10 +127,9 @@ async fn case_108_what_a_device_signs_is_taken_once_from_here_for_its_account() 
             (phone.origin, phone.service) = here;
             phone.verifies = true;
             match lie {
-                "signature" => {
-                    let other = phone.get(&options)["response"]["signature"].clone();
-                    credential["response"]["signature"] = other;
-                    credential["response"]["authenticatorData"] = json!("AAAA");
+                // Of another answer to the same question, which counts one more.
+                "signature" | "authenticatorData" => {
+                    credential["response"][lie] = phone.get(&options)["response"][lie].clone();
                 }
                 "key" if !second_step => {
                     // Ada's key, said to be Eve's.

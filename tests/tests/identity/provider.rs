@@ -15,8 +15,11 @@ use super::signer::{Signer, now};
 
 /// Who the node is there.
 pub(super) const CLIENT: &str = "twinmcp";
-const SECRET: &str = "secret-of-the-node";
-const CODE: &str = "code-of-the-provider";
+pub(super) const SECRET: &str = "secret-of-the-node";
+pub(super) const CODE: &str = "code-of-the-provider";
+
+/// Makes a token of the claims that would be right.
+pub(super) type Forge = Box<dyn Fn(&Value) -> String + Send>;
 
 /// A provider, and what it is told to say.
 pub(super) struct Provider {
@@ -35,8 +38,8 @@ pub(super) struct Play {
     pub(super) metadata: Vec<(&'static str, Value)>,
     /// What is answered in place of tokens.
     pub(super) instead: Option<Told>,
-    /// The ID token, when it is not to be a right one.
-    pub(super) id_token: Option<String>,
+    /// Who makes the ID token in the provider's place.
+    pub(super) forge: Option<Forge>,
     /// What `/userinfo` tells.
     pub(super) userinfo: Value,
     /// Somebody's addresses at GitHub.
@@ -53,7 +56,7 @@ impl Provider {
             claims: Vec::new(),
             metadata: Vec::new(),
             instead: None,
-            id_token: None,
+            forge: None,
             userinfo: json!({ "sub": "ada-17" }),
             emails: json!([]),
             challenge: String::new(),
@@ -170,7 +173,7 @@ impl Play {
             "at_hash": base64url(&digest(&SHA256, b"access").as_ref()[..16]),
         });
         change(&mut claims, &self.claims);
-        let id_token = self.id_token.clone().unwrap_or_else(|| self.signer.sign(&claims));
+        let id_token = self.forge.as_ref().map_or_else(|| self.signer.sign(&claims), |forge| forge(&claims));
         Told::json(&json!({ "access_token": "access", "token_type": "bearer", "id_token": id_token }))
     }
 }

@@ -8,7 +8,7 @@ use ring::signature::{
 };
 use serde_json::{Value, json};
 
-use super::app::base64url;
+use super::app::{base64url, from_base64url};
 
 /// A key for ES256.
 pub(super) struct Signer {
@@ -63,29 +63,9 @@ pub(super) fn hs256(secret: &[u8], claims: &Value) -> String {
     format!("{message}.{}", base64url(tag.as_ref()))
 }
 
-fn bytes(text: &str) -> Vec<u8> {
-    let (mut bits, mut held, mut bytes) = (0_u32, 0, Vec::new());
-    for letter in text.bytes() {
-        let value = match letter {
-            b'A'..=b'Z' => letter - b'A',
-            b'a'..=b'z' => letter - b'a' + 26,
-            b'0'..=b'9' => letter - b'0' + 52,
-            b'-' => 62,
-            b'_' => 63,
-            other => panic!("{other} is no letter of base64url"),
-        };
-        (bits, held) = (bits << 6 | u32::from(value), held + 6);
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held & 0xff) as u8);
-        }
-    }
-    bytes
-}
-
 /// Head and claims of a token.
 pub(super) fn read(token: &str) -> (Value, Value) {
-    let mut parts = token.split('.').map(bytes);
+    let mut parts = token.split('.').map(from_base64url);
     let mut next = || serde_json::from_slice(&parts.next().expect("it is there")).expect("it is there");
     (next(), next())
 }
@@ -95,10 +75,10 @@ pub(super) fn verified(token: &str, jwks: &Value) -> (Value, Value) {
     let (head, claims) = read(token);
     let keys = jwks["keys"].as_array().expect("it is there");
     let key = keys.iter().find(|key| key["kid"] == head["kid"]).expect("the key is shown");
-    let part = |name: &str| bytes(key[name].as_str().expect("it is there"));
+    let part = |name: &str| from_base64url(key[name].as_str().expect("it is there"));
     let (message, signature) = token.rsplit_once('.').expect("it is there");
     let key = RsaPublicKeyComponents { n: part("n"), e: part("e") };
-    key.verify(&RSA_PKCS1_2048_8192_SHA256, message.as_bytes(), &bytes(signature))
+    key.verify(&RSA_PKCS1_2048_8192_SHA256, message.as_bytes(), &from_base64url(signature))
         .expect("the node signed it");
     (head, claims)
 }

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use twinmcp_tests::{TestClient, TestCluster, TestNode, docs, eventually};
 
-use super::app::basic;
+use super::app::{basic, opens};
 use super::{Browser, PASSWORD, letter, link};
 
 /// Somebody who has shown their address, signed in at `node`.
@@ -59,14 +59,6 @@ async fn team_key(browser: &mut Browser, team: &str, scopes: &[&str]) -> (String
     let made = browser.post(&format!("{team}/keys"), &asked).await.expect(201).json();
     let text = |value: &Value| value.as_str().expect("it is there").to_owned();
     (text(&made["key"]["id"]), text(&made["secret"]))
-}
-
-async fn opens(node: &TestNode, key: &str) -> bool {
-    match node.client().with_key(key).get("/api/libraries").await.status {
-        200 => true,
-        401 => false,
-        other => panic!("status {other}"),
-    }
 }
 
 #[tokio::test]
@@ -232,7 +224,11 @@ async fn what_somebody_made_for_a_team_ends_with_their_membership() {
     let of_bob = format!("{team}/members/{bobs_account}");
     ada.patch(&of_bob, &json!({ "role": "developer" })).await.expect(200);
     assert_eq!(
-        [opens(&node, &adas).await, opens(&node, &bobs).await, opens(&node, &eves).await],
+        [
+            opens(&node.client(), &adas).await,
+            opens(&node.client(), &bobs).await,
+            opens(&node.client(), &eves).await
+        ],
         [true, false, true]
     );
     assert_eq!(token().await.expect(401).code(), "invalid_client");
@@ -240,18 +236,18 @@ async fn what_somebody_made_for_a_team_ends_with_their_membership() {
     let eves_account = account(&mut eve).await;
     let path = format!("/api/accounts/{eves_account}");
     node.client().patch(&path, &json!({ "disabled": true })).await.expect(200);
-    assert!(!opens(&node, &eves).await);
+    assert!(!opens(&node.client(), &eves).await);
     node.client().patch(&path, &json!({ "disabled": false })).await.expect(200);
-    assert!(opens(&node, &eves).await);
+    assert!(opens(&node.client(), &eves).await);
     ada.delete(&format!("{team}/members/{eves_account}")).await.expect(204);
-    assert!(!opens(&node, &eves).await);
+    assert!(!opens(&node.client(), &eves).await);
     assert_eq!(
         ada.delete(&format!("{team}/keys/{eves_id}")).await.expect(404).code(),
         "api_key_not_found",
         "it has ended"
     );
     ada.delete(&team).await.expect(204);
-    assert!(!opens(&node, &adas).await);
+    assert!(!opens(&node.client(), &adas).await);
     bob.get(&team).await.expect(404);
 }
 
@@ -370,10 +366,10 @@ async fn case_116_a_teams_private_library_is_not_there_for_anybody_else() {
     assert_eq!(stranger.get(&job).await.expect(404).code(), "job_not_found");
 
     // Out of the team, out of its library: at once.
-    assert!(opens(&node, &eves).await);
+    assert!(opens(&node.client(), &eves).await);
     let eves_account = account(&mut eve).await;
     ada.delete(&format!("{team}/members/{eves_account}")).await.expect(204);
-    assert!(!opens(&node, &eves).await);
+    assert!(!opens(&node.client(), &eves).await);
     eve.get(&job).await.expect(404);
     eve.get("/libraries/kilnworks/secret").await.expect(404);
     eve.post("/api/mcp/query-docs", &json!({ "libraryId": "/kilnworks/secret", "query": "glaze" }))

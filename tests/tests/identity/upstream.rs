@@ -1,11 +1,15 @@
 //! Signing in at another provider: who is believed, and which account that opens.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use twinmcp_tests::service::Told;
 use twinmcp_tests::{NodeSetup, TestNode, eventually};
 
 use super::app::{decide, field, parameter, post_form, signed_in};
-use super::provider::{CLIENT, Provider};
+use super::provider::{CLIENT, Forge, Provider};
 use super::signer::{Signer, hs256, now, unsigned};
 use super::{Browser, PASSWORD, person};
 
@@ -110,21 +114,22 @@ async fn case_114_whose_token_is_not_right_is_not_signed_in() {
         refused(&mut browser, &format!("{name}: {value}")).await;
     }
     corp.play().claims = Vec::new();
-    let claims =
-        json!({ "iss": corp.issuer(), "sub": "ada-17", "aud": CLIENT, "iat": now(), "exp": now() + 60 });
+    // Everything in these is right, but who made them.
     let public = corp.play().signer.jwks().to_string();
-    for token in [
-        unsigned(&claims),
-        hs256(public.as_bytes(), &claims),
-        hs256(b"secret-of-the-node", &claims),
-        Signer::new("k1").sign(&claims),
-        "x".to_owned(),
-        String::new(),
-    ] {
-        corp.play().id_token = Some(token.clone());
-        refused(&mut browser, &token).await;
+    let forgeries: [(&str, Forge); 7] = [
+        ("signed by nobody", Box::new(unsigned)),
+        ("a secret that is public", Box::new(move |claims| hs256(public.as_bytes(), claims))),
+        ("the secret of the node", Box::new(|claims| hs256(b"secret-of-the-node", claims))),
+        ("a key of somebody else", Box::new(|claims| Signer::new("k1").sign(claims))),
+        ("a key that nobody knows", Box::new(|claims| Signer::new("k2").sign(claims))),
+        ("no token", Box::new(|_| "x".to_owned())),
+        ("nothing", Box::new(|_| String::new())),
+    ];
+    for (what, forge) in forgeries {
+        corp.play().forge = Some(forge);
+        refused(&mut browser, what).await;
     }
-    corp.play().id_token = None;
+    corp.play().forge = None;
     // What the endpoint of its own tells has to be of the same person.
     corp.play().claims = vec![("email", Value::Null)];
     corp.play().userinfo = json!({ "sub": "eve-1", "email": "ada@example.org", "email_verified": true });
@@ -227,10 +232,20 @@ async fn an_identity_is_connected_in_the_settings_with_the_password_and_in_the_s
 async fn case_115_a_provider_is_asked_where_it_is_and_nowhere_it_sends_a_node() {
     let (corp, inside) = (Provider::start().await, Provider::start().await);
     let inner = |path: &str| json!(inside.service.url(path));
+    // Nodes may ask 127.0.0.1 in these tests, and no neighbour of it.
+    let neighbour = TcpListener::bind("127.0.0.2:0").await.unwrap();
+    let beside = format!("http://{}", neighbour.local_addr().unwrap());
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while neighbour.accept().await.is_ok() {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
     for (what, metadata, instead) in [
         ("another issuer", vec![("issuer", inner(""))], None),
-        ("keys inside the network", vec![("jwks_uri", json!("http://169.254.169.254/jwks"))], None),
-        ("tokens inside the network", vec![("token_endpoint", json!("http://10.0.0.1/token"))], None),
+        ("keys inside the network", vec![("jwks_uri", json!(format!("{beside}/jwks")))], None),
+        ("tokens inside the network", vec![("token_endpoint", json!(format!("{beside}/token")))], None),
         ("a file", vec![("token_endpoint", json!("file:///etc/passwd"))], None),
         ("no address", vec![("authorization_endpoint", json!("x"))], None),
         ("a redirect", vec![], Some(Told::status(302).with("location", &inside.service.url("/token")))),
@@ -256,6 +271,7 @@ async fn case_115_a_provider_is_asked_where_it_is_and_nowhere_it_sends_a_node() 
         assert!(browser.session().is_none(), "{what}");
     }
     assert!(inside.service.asked().is_empty(), "{:?}", inside.service.asked());
+    assert_eq!(connections.load(Ordering::SeqCst), 0, "somebody came from a node");
 }
 
 #[tokio::test]

@@ -5,14 +5,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::StatusCode;
 use serde_json::Value;
-use tokio::net::TcpStream;
 
+use crate::http::Connection;
 use crate::process::Process;
 use crate::run::Run;
 
@@ -42,45 +40,6 @@ pub(crate) enum Ending {
     Refresh(Vec<String>),
     /// Codes, each good once: a measurement takes so many, and ends when they are used up.
     Codes(Vec<String>, usize),
-}
-
-/// A connection that stays open.
-pub(crate) struct Connection {
-    sender: SendRequest<Full<Bytes>>,
-    host: String,
-}
-
-impl Connection {
-    pub(crate) async fn open(address: SocketAddr) -> Result<Self, String> {
-        let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-        stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        let (sender, connection) =
-            handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-        // Ends with the sender; what went wrong on the way is told to the request that met it.
-        tokio::spawn(async move { drop(connection.await) });
-        Ok(Self { sender, host: address.to_string() })
-    }
-
-    /// Sends `body` by `POST`, or asks by `GET` without one.
-    pub(crate) async fn send(
-        &mut self,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: Option<String>,
-    ) -> Result<(StatusCode, Bytes), String> {
-        let method = if body.is_some() { "POST" } else { "GET" };
-        let mut request = Request::builder().method(method).uri(path).header("host", &self.host);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let body = Full::new(Bytes::from(body.unwrap_or_default()));
-        let request = request.body(body).map_err(|error| error.to_string())?;
-        self.sender.ready().await.map_err(|error| error.to_string())?;
-        let answer = self.sender.send_request(request).await.map_err(|error| error.to_string())?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await.map_err(|error| error.to_string())?;
-        Ok((status, body.to_bytes()))
-    }
 }
 
 impl Case {
@@ -219,15 +178,5 @@ pub(crate) fn case(
 
 /// `Authorization: Basic` of an id and a secret that need no encoding (RFC 7617).
 pub(crate) fn basic(id: &str, secret: &str) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = "Basic ".to_owned();
-    for chunk in format!("{id}:{secret}").as_bytes().chunks(3) {
-        let bits =
-            chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let letter = char::from(LETTERS[(bits >> (18 - 6 * place) & 63) as usize]);
-            text.push(if place <= chunk.len() { letter } else { '=' });
-        }
-    }
-    text
+    format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")))
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 use twinmcp_tests::with_parameters;
 
-use crate::drive::Connection;
+use crate::http::Connection;
 use crate::node::{EMAIL, LIBRARY, PASSWORD, Prepared};
 use crate::process::Process;
 use crate::run::Run;

@@ -8,6 +8,8 @@
 
 mod drive;
 mod flood;
+#[path = "../load/http.rs"]
+mod http;
 mod node;
 mod peer;
 #[path = "../load/process.rs"]

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::drive::{Case, Cases, Connection, Ending, basic, case};
+use crate::drive::{Case, Cases, Ending, basic, case};
+use crate::http::Connection;
 use crate::node::{CHALLENGE, Codes, redeeming};
 use crate::process::Process;
 

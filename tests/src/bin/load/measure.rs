@@ -16,7 +16,8 @@ const REQUESTS_MAX: usize = 200_000;
 pub(crate) struct Target {
     pub(crate) name: &'static str,
     address: SocketAddr,
-    key: String,
+    /// The header `Authorization`.
+    authorization: String,
     paths: Arc<Vec<String>>,
 }
 
@@ -53,7 +54,7 @@ impl Target {
     fn new(name: &'static str, node: &TestNode, paths: Vec<String>) -> Self {
         let address = node.url().strip_prefix("http://").and_then(|address| address.parse().ok());
         let address = address.expect("a node answers at an address");
-        Self { name, address, key: node.key().to_owned(), paths: Arc::new(paths) }
+        Self { name, address, authorization: format!("Bearer {}", node.key()), paths: Arc::new(paths) }
     }
 }
 
@@ -69,8 +70,8 @@ pub(crate) async fn measure(
 ) -> Result<Run, String> {
     let mut connections = Vec::with_capacity(clients);
     for number in 0..clients {
-        let mut connection = Connection::open(target.address, &target.key).await?;
-        connection.get(path(target, number)).await?;
+        let mut connection = Connection::open(target.address).await?;
+        connection.send(path(target, number), &[("authorization", &target.authorization)], None).await?;
         connections.push(connection);
     }
     let process = Process::of(pid);
@@ -79,8 +80,8 @@ pub(crate) async fn measure(
         .into_iter()
         .enumerate()
         .map(|(number, connection)| {
-            let paths = Arc::clone(&target.paths);
-            tokio::spawn(ask(connection, paths, number * 31, started + time))
+            let (paths, authorization) = (Arc::clone(&target.paths), target.authorization.clone());
+            tokio::spawn(ask(connection, paths, authorization, number * 31, started + time))
         })
         .collect();
     let (mut times, mut failed, mut bytes) = (Vec::new(), 0, 0);
@@ -116,19 +117,22 @@ fn path(target: &Target, number: usize) -> &str {
 async fn ask(
     mut connection: Connection,
     paths: Arc<Vec<String>>,
+    authorization: String,
     first: usize,
     end: Instant,
 ) -> Result<Seen, String> {
+    let headers = [("authorization", &*authorization)];
     let (mut times, mut failed, mut bytes) = (Vec::new(), 0, 0);
     while times.len() < REQUESTS_MAX {
         let begun = Instant::now();
         if begun >= end {
             break;
         }
-        let (status, length) = connection.get(&paths[(first + times.len()) % paths.len()]).await?;
+        let path = &paths[(first + times.len()) % paths.len()];
+        let (status, body) = connection.send(path, &headers, None).await?;
         times.push(u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX));
         failed += usize::from(status != hyper::StatusCode::OK);
-        bytes += length;
+        bytes += body.len();
     }
     Ok((times, failed, bytes))
 }
