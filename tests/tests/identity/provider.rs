@@ -15,7 +15,7 @@ use super::signer::{Signer, now};
 
 /// Who the node is there.
 pub(super) const CLIENT: &str = "twinmcp";
-const SECRET: &str = "secret-of-the-node";
+pub(super) const SECRET: &str = "secret-of-the-node";
 const CODE: &str = "code-of-the-provider";
 
 /// A provider, and what it is told to say.
