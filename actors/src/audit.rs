@@ -6,6 +6,8 @@
 //!
 //! Invariant: who is behind an event is what the front said of the request ([`twinmcp_cluster::Behalf`]), never what a caller says.
 
+use opentelemetry::global;
+use opentelemetry::metrics::Counter;
 use twinmcp_cluster::{Cluster, ClusterError};
 use twinmcp_storage::audit::{self, Event, Export, Filter, Head, Page};
 use twinmcp_storage::command::Command;
@@ -15,11 +17,16 @@ use twinmcp_storage::engine::{Reader, StorageError};
 #[derive(Clone)]
 pub struct Audit {
     cluster: Cluster,
+    missing: Counter<u64>,
 }
 
 impl Audit {
     pub(crate) fn new(cluster: Cluster) -> Self {
-        Self { cluster }
+        let missing = global::meter("twinmcp")
+            .u64_counter("twinmcp.audit.missing")
+            .with_description("Changes that went through and could not be written into the audit log.")
+            .build();
+        Self { cluster, missing }
     }
 
     /// Writes down something that changes no agreed state; returns once a majority holds it. Whoever hands something out notes it first,
@@ -34,6 +41,18 @@ impl Audit {
             Ok(_) | Err(ClusterError::TooOld { .. }) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Writes down a change that has gone through by other ways than a command, and tells whether it is written. That it is not is logged and
+    /// counted, and no failure of the change: whoever made it would make it again.
+    pub async fn note_done(&self, event: Event) -> bool {
+        let noted = self.note(event.clone()).await;
+        if let Err(error) = &noted {
+            self.missing.add(1, &[]);
+            let error = error as &dyn std::error::Error;
+            tracing::error!(error, ?event, "what was done is missing from the audit log");
+        }
+        noted.is_ok()
     }
 
     /// Both ends of the log, as this node has it.
@@ -58,5 +77,25 @@ impl Audit {
     /// When the store cannot be read.
     pub fn export(&self) -> Result<Export<Box<dyn Reader>>, StorageError> {
         audit::export(self.cluster.view())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use twinmcp_storage::audit::{Action, Kind};
+
+    use super::*;
+    use crate::tests::World;
+
+    #[tokio::test]
+    async fn a_change_that_is_done_stays_done_when_the_log_takes_nothing() {
+        let world = World::new().await;
+        let promoted = || Event::new(Action::MemberPromoted, Kind::Member, 2);
+        assert!(world.actors.audit.note_done(promoted()).await);
+        let written = world.actors.audit.head().unwrap().last;
+        world.cluster.shutdown().await.unwrap();
+        assert!(world.actors.audit.note(promoted()).await.is_err(), "nothing is agreed on any more");
+        assert!(!world.actors.audit.note_done(promoted()).await);
+        assert_eq!(world.actors.audit.head().unwrap().last, written);
     }
 }

@@ -8,7 +8,9 @@ use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::command::Outcome;
 use twinmcp_storage::ids::AccountId;
 use twinmcp_storage::oauth;
-use twinmcp_storage::oauth::client::{self as agreed, Authentication, Client, GrantType, Owner, TokenFormat};
+use twinmcp_storage::oauth::client::{
+    self as agreed, Authentication, Client, GrantType, Owner, PER_ACCOUNT_MAX, TokenFormat,
+};
 use twinmcp_storage::scope::Scope;
 use twinmcp_storage::teams::{CLIENTS_MAX, Role};
 
@@ -54,7 +56,7 @@ impl Oauth {
     /// Makes a client of `account` that `metadata` describes, with no other scopes than `may`.
     ///
     /// # Errors
-    /// When its facts cannot be.
+    /// When its facts cannot be, or the account has [`PER_ACCOUNT_MAX`].
     pub async fn make_client(
         &self,
         account: &AccountId,
@@ -88,7 +90,7 @@ impl Oauth {
             }
             Outcome::LimitReached => {
                 let description = format!("A team has {CLIENTS_MAX} clients at most; remove one first.");
-                Err(Refused::new(ErrorCode::InvalidClientMetadata, description).into())
+                Err(invalid(description).into())
             }
             _ => Ok(None),
         }
@@ -123,6 +125,11 @@ impl Oauth {
         let (client, secret) = self.described(metadata, owner, may)?;
         match self.propose(oauth::Command::Client(agreed::Command::Create(client.clone()))).await? {
             Outcome::Done => {}
+            Outcome::LimitReached if matches!(client.owner, Owner::Account(_)) => {
+                let description =
+                    format!("An account has {PER_ACCOUNT_MAX} clients at most; remove one first.");
+                return Err(invalid(description).into());
+            }
             _ => {
                 let description =
                     "There are as many clients as may be; try again tomorrow, when unused ones have gone.";
@@ -139,6 +146,13 @@ impl Oauth {
 
     fn kept(&self, id: &str) -> Result<Option<Client>, OauthError> {
         Ok(agreed::get(self.0.cluster.reader(), id)?)
+    }
+
+    /// A client of an account, or anybody's.
+    fn kept_of(&self, account: Option<&AccountId>, id: &str) -> Result<Option<Client>, OauthError> {
+        let is_theirs =
+            |client: &Client| account.is_none_or(|account| client.owner == Owner::Account(account.clone()));
+        Ok(self.kept(id)?.filter(is_theirs))
     }
 
     /// The client that a registration token opens (RFC 7592, 2.1).
@@ -196,15 +210,16 @@ impl Oauth {
         Ok(())
     }
 
-    /// The clients of an account, or everybody's.
+    /// The clients of an account, or everybody's: those that people made first.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn clients_of(&self, account: Option<&AccountId>) -> Result<Vec<Client>, OauthError> {
-        let mut clients = agreed::list(self.0.cluster.reader(), None)?;
-        clients
-            .retain(|client| account.is_none_or(|account| client.owner == Owner::Account(account.clone())));
-        Ok(clients)
+        let reader = self.0.cluster.reader();
+        Ok(match account {
+            Some(account) => agreed::of(reader, account)?,
+            None => agreed::list(reader)?,
+        })
     }
 
     /// Removes a client of an account, or anybody's. Tells whether there was one.
@@ -212,10 +227,7 @@ impl Oauth {
     /// # Errors
     /// When the others cannot be told.
     pub async fn remove_client(&self, account: Option<&AccountId>, id: &str) -> Result<bool, OauthError> {
-        let client = self.kept(id)?;
-        let is_theirs =
-            |client: &Client| account.is_none_or(|account| client.owner == Owner::Account(account.clone()));
-        if !client.is_some_and(|client| is_theirs(&client)) {
+        if self.kept_of(account, id)?.is_none() {
             return Ok(false);
         }
         let command = agreed::Command::Remove { id: id.to_owned() };
@@ -232,9 +244,7 @@ impl Oauth {
         account: Option<&AccountId>,
         id: &str,
     ) -> Result<Option<Registered>, OauthError> {
-        let is_theirs =
-            |client: &Client| account.is_none_or(|account| client.owner == Owner::Account(account.clone()));
-        let Some(before) = self.kept(id)?.filter(is_theirs) else { return Ok(None) };
+        let Some(before) = self.kept_of(account, id)? else { return Ok(None) };
         if !matches!(before.authentication, Authentication::Secret(_)) {
             return Err(
                 invalid("This client does not send a secret: make another client in its place.").into()

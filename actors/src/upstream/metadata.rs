@@ -81,7 +81,9 @@ impl Documents {
     }
 
     async fn fetch(&self, issuer: &str) -> Result<Metadata, ExchangeError> {
-        let url = self.outbound.check(&format!("{issuer}/.well-known/openid-configuration"))?;
+        // A slash at its end is the issuer's, and is taken away here (Discovery, 4).
+        let base = issuer.trim_end_matches('/');
+        let url = self.outbound.check(&format!("{base}/.well-known/openid-configuration"))?;
         let request = Request { body_bytes_max: ANSWER_BYTES_MAX, ..Request::get(url) };
         let response = self.outbound.send(request).await?;
         if response.status != StatusCode::OK {

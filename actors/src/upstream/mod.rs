@@ -14,6 +14,8 @@ mod github;
 mod logout;
 mod metadata;
 mod openid;
+#[cfg(test)]
+mod tests;
 mod trip;
 
 use std::net::IpAddr;
@@ -39,9 +41,6 @@ use crate::oauth::{OauthError, Params};
 use crate::outbound::Outbound;
 use crate::seal::Vault;
 
-/// How long ago somebody may have signed in who links an identity without a password, in milliseconds.
-const FRESH_MS: u64 = 10 * 60 * 1000;
-
 /// What a provider speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -60,7 +59,7 @@ pub struct Provider {
     pub title: String,
     /// What it speaks.
     pub kind: Kind,
-    /// Its issuer, or where GitHub is: without a slash at the end.
+    /// Its issuer, letter by letter, or where GitHub is, without a slash at the end.
     pub url: String,
     /// Who this service is there.
     pub client_id: String,
@@ -131,9 +130,6 @@ pub enum UpstreamError {
     /// It is the last way into the account.
     #[error("nothing else opens the account: choose a password first, at /reset")]
     LastWay,
-    /// Whoever links an identity has to have shown just now who they are.
-    #[error("sign in once more first: connecting takes a session that began a few minutes ago")]
-    NotFresh,
     /// The account refused it.
     #[error(transparent)]
     Accounts(#[from] AccountsError),
@@ -248,7 +244,7 @@ impl Upstream {
     ///
     /// # Errors
     /// As [`Self::leave`], and when they have not shown just now who they are: with their password, or, without one, by a session that
-    /// began a few minutes ago.
+    /// began not long ago ([`AccountsError::NotFresh`]).
     pub async fn leave_to_link(
         &self,
         provider: &str,
@@ -259,14 +255,9 @@ impl Upstream {
         let provider = self.provider(provider)?;
         match self.0.accounts.has_password(&signed_in.account)? {
             true => self.0.accounts.confirm(signed_in, password, address).await?,
-            false => self.check_fresh(signed_in)?,
+            false => self.0.accounts.fresh(signed_in)?,
         }
         self.set_out(provider, "/settings", Some(signed_in.session.to_string()), false).await
-    }
-
-    fn check_fresh(&self, signed_in: &SignedIn) -> Result<(), UpstreamError> {
-        let age_ms = self.0.clock.now().millis_since(signed_in.signed_in_at);
-        if age_ms <= FRESH_MS { Ok(()) } else { Err(UpstreamError::NotFresh) }
     }
 
     /// Takes somebody who comes back from a provider with this query and this cookie.
@@ -333,10 +324,10 @@ impl Upstream {
     /// Lets the identity that waits in a browser's cookie open the account of whoever is signed in there, who has said yes.
     ///
     /// # Errors
-    /// When none waits, it is connected, or they signed in too long ago. Where they wanted to go otherwise.
+    /// When none waits, it is connected, or they signed in too long ago ([`AccountsError::NotFresh`]). Where they wanted to go otherwise.
     pub async fn link(&self, cookie: Option<&str>, signed_in: &SignedIn) -> Result<String, UpstreamError> {
         let arrived = self.arrived(cookie)?.ok_or(UpstreamError::Strange)?;
-        self.check_fresh(signed_in)?;
+        self.0.accounts.fresh(signed_in)?;
         self.0.accounts.link_identity(&signed_in.account, &arrived.subject, &arrived.name).await?;
         Ok(arrived.return_to)
     }

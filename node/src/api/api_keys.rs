@@ -127,7 +127,7 @@ impl KeyRequest {
 
     /// The scopes asked for, as far as the caller has them.
     pub(super) fn scopes(&self, caller: &Caller) -> Result<Vec<Scope>, ApiError> {
-        scopes(caller, &self.scopes)
+        scopes_of_key(caller, self.scopes.iter().map(String::as_str))
     }
 
     /// When it is to end.
@@ -230,9 +230,12 @@ pub(super) fn id_example() -> String {
     KeyView::example().id
 }
 
-/// The scopes asked for, as far as the caller has them itself.
-fn scopes(caller: &Caller, asked: &[String]) -> Result<Vec<Scope>, ApiError> {
-    let mut scopes = Vec::with_capacity(asked.len());
+/// The scopes that a key is to have, as far as the caller has them itself.
+pub(crate) fn scopes_of_key<'a>(
+    caller: &Caller,
+    asked: impl Iterator<Item = &'a str>,
+) -> Result<Vec<Scope>, ApiError> {
+    let mut scopes = Vec::new();
     for text in asked {
         let scope: Scope = text
             .parse()
@@ -258,12 +261,15 @@ mod tests {
     #[test]
     fn a_key_gives_only_scopes_it_has_itself() {
         let caller = Caller::new(test_key(&[Scope::KeysWrite, Scope::DocsRead]));
-        let asked = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        assert_eq!(scopes(&caller, &asked(&["docs:read"])).unwrap(), [Scope::DocsRead]);
-        assert_eq!(scopes(&caller, &asked(&["admin"])).unwrap_err().code(), "insufficient_scope");
-        assert_eq!(scopes(&caller, &asked(&["fly"])).unwrap_err().code(), "validation_error");
-        assert_eq!(scopes(&caller, &asked(&["openid"])).unwrap_err().code(), "validation_error");
         let admin = Caller::new(test_key(&[Scope::Admin]));
-        assert_eq!(scopes(&admin, &asked(&["metrics:read"])).unwrap(), [Scope::MetricsRead]);
+        let scopes = |caller, name| scopes_of_key(caller, [name].into_iter());
+        assert_eq!(scopes(&caller, "docs:read").unwrap(), [Scope::DocsRead]);
+        assert_eq!(scopes(&caller, "admin").unwrap_err().code(), "insufficient_scope");
+        for caller in [&caller, &admin] {
+            for unknown in ["fly", "openid"] {
+                assert_eq!(scopes(caller, unknown).unwrap_err().code(), "validation_error", "{unknown}");
+            }
+        }
+        assert_eq!(scopes(&admin, "metrics:read").unwrap(), [Scope::MetricsRead]);
     }
 }

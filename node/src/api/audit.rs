@@ -214,13 +214,12 @@ impl AuditApi {
     #[oai(path = "/export", method = "get", operation_id = "export_audit_log")]
     async fn export(&self, caller: Caller) -> Result<AuditExport, ApiError> {
         caller.may(Scope::Admin)?;
-        let body = export_body(self.audit.export()?);
-        Ok(AuditExport::Lines(Binary(body), "no-store".to_owned()))
+        Ok(AuditExport::Lines(Binary(export_body(self.audit.export()?)), "no-store".to_owned()))
     }
 }
 
 /// An export as it is read, a few pieces ahead of who takes them.
-pub(crate) fn export_body(mut pieces: Export<Box<dyn Reader>>) -> Body {
+fn export_body(mut pieces: Export<Box<dyn Reader>>) -> Body {
     let (sender, receiver) = mpsc::channel::<std::io::Result<Bytes>>(PIECES_AHEAD);
     tokio::task::spawn_blocking(move || {
         // Ends early when whoever asked has gone.

@@ -16,7 +16,7 @@ use super::error::ApiError;
 use super::oauth::Metadata;
 use crate::http::Caller;
 
-/// Clients, by id.
+/// Clients: those that people made, then those that registered themselves.
 #[derive(Debug, Object)]
 #[oai(example)]
 pub(crate) struct ClientList {
@@ -91,7 +91,7 @@ impl ClientsApi {
     ///
     /// Takes its metadata (RFC 7591): `client_name`, `grant_types`, `redirect_uris`, `scope`, `token_endpoint_auth_method`, and
     /// `access_token_format` (`jwt` or `opaque`). What it does for itself, it does in your account's name. Needs `keys:write`; a client
-    /// gets no scope that you lack.
+    /// gets no scope that you lack. An account has 100 at most.
     #[oai(path = "/", method = "post", operation_id = "create_client")]
     async fn create(&self, caller: Caller, metadata: Metadata) -> Result<ClientMade, ApiError> {
         caller.may(Scope::KeysWrite)?;
@@ -103,7 +103,7 @@ impl ClientsApi {
 
     /// Lists your clients.
     ///
-    /// With the scope `admin` everybody's, and those that registered themselves; a thousand at most. Needs `keys:write`.
+    /// With the scope `admin` everybody's, those that people made first; a thousand at most. Needs `keys:write`.
     #[oai(path = "/", method = "get", operation_id = "list_clients")]
     async fn list(&self, caller: Caller) -> Result<Json<ClientList>, ApiError> {
         caller.may(Scope::KeysWrite)?;

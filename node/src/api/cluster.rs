@@ -281,7 +281,7 @@ impl ClusterApi {
         caller.may(Scope::Admin)?;
         let choice = if force.0 == Some(true) { VoterChoice::Forced } else { VoterChoice::Safe };
         self.cluster.promote(NodeId(id.0), choice).await?;
-        self.audit.note(Event::new(Action::MemberPromoted, Kind::Member, id.0)).await?;
+        self.audit.note_done(Event::new(Action::MemberPromoted, Kind::Member, id.0)).await;
         Ok(Changed::Done)
     }
 
@@ -298,7 +298,7 @@ impl ClusterApi {
     ) -> Result<Changed, ApiError> {
         caller.may(Scope::Admin)?;
         self.cluster.demote(NodeId(id.0)).await?;
-        self.audit.note(Event::new(Action::MemberDemoted, Kind::Member, id.0)).await?;
+        self.audit.note_done(Event::new(Action::MemberDemoted, Kind::Member, id.0)).await;
         Ok(Changed::Done)
     }
 
@@ -405,7 +405,7 @@ impl ClusterApi {
         self.cluster.upgrade(REPORT_DEADLINE).await?;
         let status = self.cluster.status();
         let upgraded = Event::new(Action::ClusterUpgraded, Kind::Cluster, status.cluster_id);
-        self.audit.note(upgraded.with("version", status.version)).await?;
+        self.audit.note_done(upgraded.with("version", status.version)).await;
         Ok(Changed::Done)
     }
 }

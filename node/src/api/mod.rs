@@ -45,7 +45,7 @@ pub(crate) use self::accounts::AccountsApi;
 pub(crate) use self::add::fuzz_added;
 pub(crate) use self::add::{AddApi, FORMS_AT_ONCE_MAX};
 pub(crate) use self::answer::{docs_text, libraries_text, marks};
-pub(crate) use self::api_keys::ApiKeysApi;
+pub(crate) use self::api_keys::{ApiKeysApi, scopes_of_key};
 pub(crate) use self::apps::AppsApi;
 pub(crate) use self::audit::AuditApi;
 pub(crate) use self::auth::{AuthApi, MfaApi, PasskeysApi, UpstreamApi};

@@ -84,6 +84,25 @@ fn every_operation_has_words_examples_and_documented_failures() {
     }
 }
 
+#[test]
+fn an_answer_202_is_documented_where_there_is_one_and_says_when_to_come_again_where_one_should() {
+    let document = document();
+    let mut found: Vec<(String, bool)> = operations(&document)
+        .iter()
+        .filter_map(|(.., it)| {
+            let answer = it["responses"].get("202")?;
+            let id = it["operationId"].as_str()?.to_owned();
+            Some((id, answer["headers"]["Retry-After"].is_object()))
+        })
+        .collect();
+    found.sort();
+    let expected = [("context7_get_context", true), ("mcp", false), ("sign_in", false)];
+    assert_eq!(found, expected.map(|(id, comes_again)| (id.to_owned(), comes_again)));
+    let challenge = &document["paths"]["/api/auth/sign-in"]["post"]["responses"]["202"];
+    let schema = &challenge["content"]["application/json"]["schema"]["$ref"];
+    assert_eq!(schema, "#/components/schemas/ChallengeRecord");
+}
+
 fn has_example(document: &Value, content: &Value) -> bool {
     let named = content["schema"]["$ref"].as_str().and_then(|name| name.rsplit('/').next());
     let schema = named.map_or(&content["schema"], |name| &document["components"]["schemas"][name]);

@@ -361,7 +361,8 @@ section! {
         required: MfaRequired = MfaRequired::Nobody,
         /// What the service is called in an authenticator app.
         issuer: String = "TwinMCP".to_owned(),
-        /// How long after a sign-in factors may be added and removed, in seconds; later the person signs in once more.
+        /// How long after a sign-in factors may be added and removed, and identities of other providers connected, in seconds; later the
+        /// person signs in once more.
         fresh_seconds: u64 = 600,
     }
 }

@@ -168,6 +168,17 @@ fn the_sample_file_holds_every_key_with_its_default() {
 }
 
 #[test]
+fn a_provider_of_the_sample_file_is_one_once_its_lines_are_taken_in() {
+    let (before, rest) = SAMPLE.split_once("\nproviders = []\n").expect("the sample has none");
+    let (block, after) = rest.split_once("\n\n").expect("the section ends");
+    let block = block.replace("#   ", "");
+    assert!(block.contains("\n[[upstream.providers]]\n"), "{block}");
+    let config = parse(&format!("{before}\n{block}\n\n{after}"), &[]).unwrap();
+    let named: Vec<&str> = config.upstream.providers.iter().map(|provider| provider.name.as_str()).collect();
+    assert_eq!(named, ["corp"]);
+}
+
+#[test]
 fn a_missing_file_is_named() {
     let problems = Config::load(Some(Path::new("/nowhere/twinmcp.toml"))).unwrap_err().to_string();
     assert!(problems.starts_with("/nowhere/twinmcp.toml: cannot be read"), "{problems}");

@@ -60,7 +60,7 @@ const OPERATORS: &[Scope] = &[
 /// Why a session is no caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Withheld {
-    /// A page of another site has sent what is to be changed.
+    /// A page of another site has sent it.
     Foreign,
     /// The person still has to add a second factor.
     LacksFactor,
@@ -68,7 +68,7 @@ pub(crate) enum Withheld {
 
 impl Withheld {
     pub(super) fn of(request: &Request, signed_in: &SignedIn) -> Option<Self> {
-        match session::is_meant(request) {
+        match session::makes_caller(request) {
             false => Some(Self::Foreign),
             true => signed_in.lacks_factor.then_some(Self::LacksFactor),
         }

@@ -5,7 +5,7 @@
 //! a deadline; then the shape of errors, headers, metrics and the log line.
 //!
 //! Invariants: a key that is sent but not valid is answered 401, never served as anonymous; a cookie that a page of another
-//! site has sent along with a change makes nobody a caller.
+//! site has sent along, with a change or to the API, makes nobody a caller.
 
 mod asker;
 mod caller;
@@ -215,8 +215,9 @@ impl<E: Endpoint> Front<E> {
                 };
             }
         };
-        // Only a request with the cookie costs a look.
-        let signed_in = match session::secret(request.headers()).map(&self.config.signed_in).transpose() {
+        // Only a request with the cookie costs a look, and none for what is the same for everybody.
+        let secret = session::secret(request.headers()).filter(|_| class.limited || class.probe);
+        let signed_in = match secret.map(&self.config.signed_in).transpose() {
             Ok(signed_in) => signed_in.flatten(),
             Err(error) => return ApiError::from(error).into(),
         };

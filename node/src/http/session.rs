@@ -103,9 +103,12 @@ pub(super) fn lacks_factor() -> ApiError {
     ApiError::new(StatusCode::FORBIDDEN, "second_factor_required", message)
 }
 
-/// Whether a request with the cookie may do what it asks: it changes nothing, or was sent from here.
-pub(super) fn is_meant(request: &Request) -> bool {
-    matches!(*request.method(), Method::GET | Method::HEAD) || comes_from_here(request)
+/// Whether a request with the cookie makes its person a caller. Everybody may link to a page; what is read from the API is a person's own
+/// or an operator's, and may cost much (a backup), so nobody is made to ask for it by another site.
+pub(super) fn makes_caller(request: &Request) -> bool {
+    let is_page = !request.uri().path().starts_with("/api/");
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    comes_from_here(request) || is_page && reads
 }
 
 fn comes_from_here(request: &Request) -> bool {
@@ -137,8 +140,8 @@ pub(super) fn register_scheme(registry: &mut Registry) {
     let scheme = MetaSecurityScheme {
         ty: "apiKey",
         description: Some(
-            "The cookie of a person who is signed in. What changes something is taken from pages of this service, and from \
-             programs, never from another site's page.",
+            "The cookie of a person who is signed in. It counts when it comes from pages of this service, from programs and \
+             from the bar of a browser, never from another site's page.",
         ),
         name: Some(SESSION_COOKIE),
         key_in: Some("cookie"),
@@ -169,7 +172,7 @@ impl Session {
         }
     }
 
-    /// Somebody who is signed in and, should the request change something, sent it from here.
+    /// Somebody who is signed in and has sent the request from here.
     fn require(request: &Request) -> Result<Self, ApiError> {
         if let Some(Limited(_)) = request.extensions().get() {
             return Err(lacks_factor());
@@ -179,7 +182,8 @@ impl Session {
                 "Sign in first, at `/signin` or by `POST /api/auth/sign-in`; the session's cookie is needed.";
             ApiError::new(StatusCode::UNAUTHORIZED, "unauthenticated", message)
         })?;
-        if is_meant(request) { Ok(Self(signed_in)) } else { Err(cross_site()) }
+        same_site(request)?;
+        Ok(Self(signed_in))
     }
 }
 
@@ -202,7 +206,8 @@ impl Enrolling {
         let Some(Limited(signed_in)) = request.extensions().get::<Limited>() else {
             return Session::require(request).map(|Session(signed_in)| Self(signed_in));
         };
-        if is_meant(request) { Ok(Self(signed_in.clone())) } else { Err(cross_site()) }
+        same_site(request)?;
+        Ok(Self(signed_in.clone()))
     }
 }
 
@@ -335,6 +340,27 @@ mod tests {
             (vec![host, ("sec-fetch-site", "same-origin"), ("origin", "https://evil.example")], false),
         ] {
             assert_eq!(same_site(&request(&headers)).is_ok(), right, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn another_site_leads_to_pages_and_makes_nobody_ask_the_api() {
+        for (path, site, right) in [
+            ("/libraries", Some("cross-site"), true),
+            ("/api/cluster/backup", Some("cross-site"), false),
+            ("/api/cluster/backup", Some("same-site"), false),
+            ("/api/cluster/backup", Some("same-origin"), true),
+            // Typed into the bar of the browser, or sent by a program.
+            ("/api/cluster/backup", Some("none"), true),
+            ("/api/cluster/backup", None, true),
+        ] {
+            for method in [Method::GET, Method::HEAD] {
+                let mut request = Request::builder().method(method).uri_str(path);
+                if let Some(site) = site {
+                    request = request.header("sec-fetch-site", site);
+                }
+                assert_eq!(makes_caller(&request.finish()), right, "{path} {site:?}");
+            }
         }
     }
 

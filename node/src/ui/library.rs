@@ -79,14 +79,11 @@ pub(super) async fn show(pages: Pages, request: Request) -> Result<Response, Api
     let id: LibraryId = format!("/{path}").parse().map_err(|_| missing())?;
     let reader = Identity::of(request.extensions()).reader()?;
     let viewer = reader.owner();
-    if pages.libraries.hides(viewer.as_ref(), &id)? {
-        let refusal = pages.tools.docs(id.as_str(), id.name(), None, &reader).await;
-        return Err(refusal.err().unwrap_or_else(missing));
-    }
     let view = pages.libraries.get(viewer.as_ref(), &id)?;
-    let jobs = live::lines(&pages, &id);
+    let is_hidden = view.is_none() && pages.libraries.hides(viewer.as_ref(), &id)?;
+    let jobs = if is_hidden { Vec::new() } else { live::lines(&pages, &id) };
     if view.is_none() && jobs.is_empty() {
-        // One that is known by name only is told from one that is not known at all.
+        // One that is known by name only is told from one that is not known at all, and one that is hidden from neither.
         let refusal = pages.tools.docs(id.as_str(), id.name(), None, &reader).await;
         return Err(refusal.err().unwrap_or_else(missing));
     }

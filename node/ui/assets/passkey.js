@@ -37,7 +37,7 @@ async function add(area) {
   const name = area.querySelector("input").value;
   const told = await send("/api/auth/passkeys", { ticket, name, credential });
   const codes = document.querySelector("[data-codes]");
-  if (!told.backup_codes || !codes) return window.location.assign("/mfa?done=1");
+  if (!told.backup_codes || !codes) return window.location.assign(area.dataset.returnTo);
   // They are shown once, and only the page that asked has them.
   for (const code of told.backup_codes) {
     const item = document.createElement("li");

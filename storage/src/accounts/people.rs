@@ -17,7 +17,7 @@ use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
 use crate::ids::{AccountId, SessionId};
 use crate::jobs;
-use crate::oauth::{consent, grant};
+use crate::oauth::{client, consent, grant};
 use crate::record::Record;
 use crate::teams;
 use crate::transaction::{self, Transaction};
@@ -188,6 +188,7 @@ pub(super) fn apply(
                 sessions::end_all(transaction, at, account, None)?;
                 grant::revoke_all(transaction, at, account, None)?;
                 consent::forget_all(transaction, account)?;
+                client::forget_all(transaction, account)?;
                 jobs::cancel_all(transaction, at, |job| job.account == *account)?;
                 links::forget_all(transaction, account)?;
                 upstream::unlink_all(transaction, account)?;

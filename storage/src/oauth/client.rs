@@ -1,7 +1,9 @@
 //! Clients: programs that ask people for access, or act for themselves (RFC 6749, 2).
 //!
-//! Key layout: `c/<id>` -> [`Client`]; `n` -> how many registered themselves. A client whose id is the URL of its metadata is
-//! not kept: its document is fetched.
+//! Key layout: `c/<id>` -> [`Client`]; `i/<account>/<id>` -> nothing, of a client that the account owns; `n` -> how many registered
+//! themselves. A client whose id is the URL of its metadata is not kept: its document is fetched.
+//!
+//! Invariant: a client of an account is in that account's list as long as it is kept, and goes with the account.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +32,9 @@ pub const URI_BYTES_MAX: usize = 1_024;
 pub const JWKS_BYTES_MAX: usize = 16 * 1024;
 /// Clients that registered themselves, at once.
 pub const REGISTERED_MAX: u64 = 100_000;
-/// Clients made by operators and people, read for a list.
+/// Clients one account may have.
+pub const PER_ACCOUNT_MAX: usize = 100;
+/// Clients of everybody, read for a list.
 pub const LISTED_MAX: usize = 1_000;
 /// How long one that registered itself is kept unused, in milliseconds: a day.
 const UNUSED_MS_MAX: u64 = 24 * 3600 * 1000;
@@ -170,7 +174,7 @@ impl Client {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Makes a client; its time is that of the log. [`Outcome::AlreadyExists`] when the id is taken, [`Outcome::LimitReached`] with
-    /// [`REGISTERED_MAX`] clients that registered themselves.
+    /// [`REGISTERED_MAX`] clients that registered themselves, or [`PER_ACCOUNT_MAX`] of its account.
     Create(Client),
     /// Puts other facts in place of a client's; owner and time stay. [`Outcome::NotFound`] without the client.
     Change(Client),
@@ -211,7 +215,12 @@ pub(super) fn apply(
                 transaction.note(noted(Action::ClientRegistered, &client));
                 expiry::note(transaction, at, expires_at, &key(&client.id))?;
             }
-            if matches!(client.owner, Owner::Account(_)) {
+            if let Owner::Account(account) = &client.owner {
+                let others = transaction.scan(Keyspace::Oauth, &owned(account), None, PER_ACCOUNT_MAX)?;
+                if others.len() >= PER_ACCOUNT_MAX {
+                    return Ok(Outcome::LimitReached);
+                }
+                transaction.put_bytes(Keyspace::Oauth, owned_key(account, &client.id), Vec::new());
                 transaction.note(noted(Action::ClientMade, &client));
             }
             transaction.put(Keyspace::Oauth, key(&client.id), &client)?;
@@ -268,10 +277,22 @@ pub(crate) fn forget(transaction: &mut Transaction<'_>, id: &str) -> Result<(), 
     }
 }
 
+/// Removes the clients of an account, which is removed.
+pub(crate) fn forget_all(transaction: &mut Transaction<'_>, account: &AccountId) -> Result<(), StorageError> {
+    for client in of(transaction, account)? {
+        transaction.note(noted(Action::ClientRemoved, &client));
+        remove(transaction, &client)?;
+    }
+    Ok(())
+}
+
 fn remove(transaction: &mut Transaction<'_>, client: &Client) -> Result<(), StorageError> {
     if client.expires_at().is_some() {
         let registered = registered(transaction)?;
         set_registered(transaction, registered.saturating_sub(1));
+    }
+    if let Owner::Account(account) = &client.owner {
+        transaction.remove(Keyspace::Oauth, owned_key(account, &client.id));
     }
     transaction.remove(Keyspace::Oauth, key(&client.id));
     Ok(())
@@ -321,6 +342,16 @@ fn key(id: &str) -> Vec<u8> {
     format!("c/{id}").into_bytes()
 }
 
+const OWNED: &str = "i/";
+
+fn owned(account: &AccountId) -> Vec<u8> {
+    format!("{OWNED}{account}/").into_bytes()
+}
+
+fn owned_key(account: &AccountId, id: &str) -> Vec<u8> {
+    format!("{OWNED}{account}/{id}").into_bytes()
+}
+
 /// The client with this id.
 pub fn get(reader: &(impl Reader + ?Sized), id: &str) -> Result<Option<Client>, StorageError> {
     if id.len() > ID_BYTES_MAX {
@@ -329,7 +360,28 @@ pub fn get(reader: &(impl Reader + ?Sized), id: &str) -> Result<Option<Client>, 
     transaction::get(reader, Keyspace::Oauth, &key(id))
 }
 
-/// Up to [`LISTED_MAX`] clients after the one called `after`, by id.
-pub fn list(reader: &(impl Reader + ?Sized), after: Option<&str>) -> Result<Vec<Client>, StorageError> {
-    transaction::scan(reader, Keyspace::Oauth, b"c/", after.map(key).as_deref(), LISTED_MAX)
+/// The clients of an account, by id: at most [`PER_ACCOUNT_MAX`].
+pub fn of(reader: &(impl Reader + ?Sized), account: &AccountId) -> Result<Vec<Client>, StorageError> {
+    listed(reader, &owned(account), PER_ACCOUNT_MAX)
+}
+
+/// Up to [`LISTED_MAX`] clients: first those of accounts, so that no flood of registrations hides them, then such as registered
+/// themselves, by id.
+pub fn list(reader: &(impl Reader + ?Sized)) -> Result<Vec<Client>, StorageError> {
+    let mut clients = listed(reader, OWNED.as_bytes(), LISTED_MAX)?;
+    let kept = transaction::scan::<Client>(reader, Keyspace::Oauth, b"c/", None, LISTED_MAX)?;
+    clients.extend(kept.into_iter().filter(|client| !matches!(client.owner, Owner::Account(_))));
+    clients.truncate(LISTED_MAX);
+    Ok(clients)
+}
+
+/// The clients that a part of the lists of accounts names.
+fn listed(reader: &(impl Reader + ?Sized), prefix: &[u8], limit: usize) -> Result<Vec<Client>, StorageError> {
+    let mut clients = Vec::new();
+    for (key, _) in reader.scan(Keyspace::Oauth, prefix, None, limit)? {
+        // The name of an account has no slash.
+        let id = std::str::from_utf8(&key).ok().and_then(|key| key.splitn(3, '/').nth(2));
+        clients.extend(id.map(|id| get(reader, id)).transpose()?.flatten());
+    }
+    Ok(clients)
 }

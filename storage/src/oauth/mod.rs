@@ -6,7 +6,7 @@
 //! Key layout, a module each:
 //!
 //! - `b` -> [`base_key::BaseKey`]
-//! - `c/<id>` -> [`client::Client`]
+//! - `c/<id>` -> [`client::Client`]; `i/<account>/<id>` -> nothing, of a client of that account
 //! - `k/<kid>` -> [`signing_key::SigningKey`]
 //! - `g/<hash>` -> [`code::Code`]; `p/<hash>` -> [`pushed::Pushed`]
 //! - `d/<hash>` -> [`device::Device`]; `u/<user code>` -> its hash
@@ -31,7 +31,7 @@ pub mod logout;
 pub mod pushed;
 pub mod signing_key;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use serde::{Deserialize, Serialize};
 

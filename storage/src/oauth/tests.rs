@@ -464,26 +464,66 @@ fn what_was_allowed_in_a_session_is_redeemed_while_it_goes_on() {
     assert!(grant::list(&world.engine, &account()).unwrap().is_empty());
 }
 
+/// A client of an account.
+pub(crate) fn client(id: &str, account: AccountId) -> client::Client {
+    client::Client {
+        id: id.to_owned(),
+        name: "x".to_owned(),
+        owner: client::Owner::Account(account),
+        authentication: client::Authentication::None,
+        redirect_uris: vec!["https://app.example/cb".to_owned()],
+        post_logout_redirect_uris: Vec::new(),
+        grants: vec![client::GrantType::AuthorizationCode],
+        scopes: vec![Scope::DocsRead],
+        token_format: client::TokenFormat::Jwt,
+        algorithm: None,
+        uri: None,
+        trusted: false,
+        backchannel_logout: None,
+        created_at: Timestamp::from_millis(0),
+    }
+}
+
+#[test]
+fn an_account_sees_its_clients_however_many_others_have_and_has_no_more_than_its_share() {
+    let mut world = World::new();
+    let others: AccountId = "acct_00000000000000000000000002".parse().unwrap();
+    let create = |client| Command::Client(client::Command::Create(client));
+    for number in 0..client::LISTED_MAX {
+        let owner = client::Owner::Itself { registration_token: SecretHash::of("t"), used_at: None };
+        let registered = client::Client { owner, ..client(&format!("a{number:04}"), account()) };
+        assert_eq!(world.apply(&create(registered)), Outcome::Done);
+    }
+    for number in 0..client::PER_ACCOUNT_MAX {
+        assert_eq!(world.apply(&create(client(&format!("b{number:04}"), others.clone()))), Outcome::Done);
+    }
+    assert_eq!(world.apply(&create(client("c", others.clone()))), Outcome::LimitReached);
+    assert_eq!(world.apply(&create(client("z", account()))), Outcome::Done, "each has a share of their own");
+    let ids = |clients: Vec<client::Client>| clients.into_iter().map(|client| client.id).collect::<Vec<_>>();
+    assert_eq!(ids(client::of(&world.engine, &account()).unwrap()), ["z"]);
+    assert_eq!(client::of(&world.engine, &others).unwrap().len(), client::PER_ACCOUNT_MAX);
+    let listed = ids(client::list(&world.engine).unwrap());
+    assert_eq!(listed.len(), client::LISTED_MAX);
+    assert!(listed.contains(&"z".to_owned()), "those that people made are listed first");
+
+    let remove = |id: &str| Command::Client(client::Command::Remove { id: id.to_owned() });
+    assert_eq!(world.apply(&remove("b0000")), Outcome::Done);
+    assert_eq!(world.apply(&create(client("c", others.clone()))), Outcome::Done, "there is room again");
+    let changed = client::Client { name: "renamed".to_owned(), ..client("z", others) };
+    assert_eq!(world.apply(&Command::Client(client::Command::Change(changed))), Outcome::Done);
+    let theirs = client::of(&world.engine, &account()).unwrap();
+    assert_eq!(theirs.iter().map(|client| &*client.name).collect::<Vec<_>>(), ["renamed"], "it stays theirs");
+    assert_eq!(world.apply(&remove("z")), Outcome::Done);
+    assert!(client::of(&world.engine, &account()).unwrap().is_empty());
+}
+
 #[test]
 fn case_072_clients_that_registered_themselves_are_bounded_and_go_unused() {
     let mut world = World::new();
     let create = |number: u64| {
-        Command::Client(client::Command::Create(client::Client {
-            id: format!("client_{number}"),
-            name: "x".to_owned(),
-            owner: client::Owner::Itself { registration_token: SecretHash::of("t"), used_at: None },
-            authentication: client::Authentication::None,
-            redirect_uris: vec!["https://app.example/cb".to_owned()],
-            post_logout_redirect_uris: Vec::new(),
-            grants: vec![client::GrantType::AuthorizationCode],
-            scopes: vec![Scope::DocsRead],
-            token_format: client::TokenFormat::Jwt,
-            algorithm: None,
-            uri: None,
-            trusted: false,
-            backchannel_logout: None,
-            created_at: Timestamp::from_millis(0),
-        }))
+        let owner = client::Owner::Itself { registration_token: SecretHash::of("t"), used_at: None };
+        let registered = client::Client { owner, ..client(&format!("client_{number}"), account()) };
+        Command::Client(client::Command::Create(registered))
     };
     let kept = |world: &World| {
         (0..1_200)

@@ -1,6 +1,7 @@
 //! The pages of operators, as a browser without JavaScript sends them. What they look like is told by
 //! [`clients::browser`](crate::clients).
 
+use reqwest::Method;
 use serde_json::json;
 use twinmcp_tests::{TestClient, TestNode};
 
@@ -8,8 +9,7 @@ use super::app::{field, post_form};
 use super::teams::{confirmed, team};
 use super::{Browser, PASSWORD, form_token, letter, link, person};
 
-const PAGES: [&str; 5] =
-    ["/admin/people", "/admin/teams", "/admin/clients", "/admin/audit", "/admin/audit/export"];
+const PAGES: [&str; 4] = ["/admin/people", "/admin/teams", "/admin/clients", "/admin/audit"];
 
 async fn operator(node: &TestNode) -> Browser {
     let asked = json!({ "email": "op@example.org", "name": "Grace", "password": PASSWORD, "operator": true });
@@ -243,8 +243,12 @@ async fn the_log_is_looked_through_page_by_page_and_taken_as_a_file() {
     let wrong = op.get("/admin/audit?since=yesterday&actor=%3Cscript%3E").await.expect(400).text;
     assert!(wrong.contains("role=\"alert\"") && wrong.contains("&#60;script&#62;"), "{wrong}");
 
-    let file = op.get("/admin/audit/export").await.expect(200);
-    assert!(file.header("content-disposition").contains("audit.jsonl"));
+    // The file is that of the API, for who is signed in and comes from the page.
+    let link = "href=\"/api/audit/export\" download=\"audit.jsonl\"";
+    assert!(op.get("/admin/audit").await.expect(200).text.contains(link));
+    let export = op.request(Method::GET, "/api/audit/export").header("sec-fetch-site", "same-origin");
+    let file = op.send(export).await.expect(200);
+    assert_eq!(file.header("content-type"), "application/x-ndjson");
     let kept = node.folder().join("page.jsonl");
     std::fs::write(&kept, &file.text).expect("a temporary folder takes files");
     node.cli().run(&["admin", "audit", "verify", &kept.display().to_string()]).await.expect(0);

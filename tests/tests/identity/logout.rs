@@ -119,6 +119,12 @@ async fn a_form_of_another_site_is_led_on_to_where_the_browser_sends_its_cookie(
     let request = browser.form("/api/oauth/logout", &fields).header("origin", "https://web.example");
     let led = browser.client.answer(request.header("sec-fetch-site", "cross-site")).await.expect(303);
     assert_eq!(led.header("location"), "/api/oauth/logout?client_id=client_nobody&state=a+b");
+    // More than fits into an address is refused here, with what to do, and not where it leads.
+    let long = "x".repeat(7_100);
+    let request = browser.form("/api/oauth/logout", &[("state", long.as_str())]);
+    let request = request.header("origin", "https://web.example").header("sec-fetch-site", "cross-site");
+    let refused = browser.client.answer(request).await.expect(413).text;
+    assert!(refused.contains("7000 bytes") && refused.contains("body_too_large"), "{refused}");
     // Elsewhere it is refused as ever.
     let request = browser.form("/api/oauth/token", &fields).header("origin", "https://web.example");
     browser.client.answer(request).await.expect(403);

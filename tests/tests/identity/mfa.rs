@@ -323,26 +323,30 @@ async fn second_factors_are_added_used_and_removed_by_forms() {
     let node = TestNode::empty().await;
     let mut ada = signed_in(&node, "ada@example.org").await;
     assert!(ada.get("/settings").await.expect(200).text.contains("href=\"/mfa\""));
-    assert_eq!(Browser::at(&node).get("/mfa").await.expect(303).header("location"), "/signin?return_to=/mfa");
+    assert_eq!(
+        Browser::at(&node).get("/mfa").await.expect(303).header("location"),
+        "/signin?return_to=%2Fmfa"
+    );
+    let led = Browser::at(&node).get("/mfa?return_to=/libraries").await.expect(303);
+    assert_eq!(led.header("location"), "/signin?return_to=%2Fmfa%3Freturn_to%3D%252Flibraries");
     let shown = ada.get("/mfa/totp?return_to=/libraries").await.expect(200);
     assert!(shown.text.contains("<svg ") && !shown.text.contains(" style="), "{}", shown.text);
     assert_eq!(shown.header("cache-control"), "no-store");
-    let letters = shown.text.split_once("class=\"code secret\">").and_then(|(_, rest)| rest.split_once('<'));
+    let action = "action=\"/mfa/totp?return_to=%2Flibraries\"";
+    assert!(shown.text.contains(action), "{}", shown.text);
+    let letters = shown.text.split_once("<code class=\"secret\">").and_then(|(_, rest)| rest.split_once('<'));
     let app = Authenticator::typed(letters.expect("the page shows the key").0);
     let (token, ticket) = (form_token(&shown.text), field(&shown.text, "ticket"));
     let send = async |browser: &mut Browser, code: &str| {
-        let fields = [
-            ("form_token", token.as_str()),
-            ("ticket", ticket.as_str()),
-            ("code", code),
-            ("return_to", "/libraries"),
-        ];
-        let request = browser.form("/mfa/totp", &fields).header("sec-fetch-site", "same-origin");
+        let fields = [("form_token", token.as_str()), ("ticket", ticket.as_str()), ("code", code)];
+        let request = browser.form("/mfa/totp?return_to=%2Flibraries", &fields);
+        let request = request.header("sec-fetch-site", "same-origin");
         browser.send(request).await
     };
     let wrong = send(&mut ada, &app.wrong()).await.expect(403).text;
     assert!(wrong.contains("role=\"alert\"") && wrong.contains("The code is wrong"), "{wrong}");
     assert!(!wrong.contains("<svg "), "the key is shown once");
+    assert!(wrong.contains(action) && wrong.contains("href=\"/mfa/totp?return_to=%2Flibraries\""), "{wrong}");
     let added = send(&mut ada, &app.now()).await.expect(200).text;
     assert!(added.contains("href=\"/libraries\"") && added.contains("download="), "{added}");
     let code = |page: &str, number: usize| {
@@ -359,11 +363,15 @@ async fn second_factors_are_added_used_and_removed_by_forms() {
     let page = "/signin/factor?return_to=/libraries";
     let to = ("return_to", "/libraries");
     let wrong = ada.submit(page, "/signin/factor", &[to, ("factor", "totp"), ("code", &app.wrong())]).await;
-    assert!(wrong.expect(403).text.contains("role=\"alert\""));
+    let wrong = wrong.expect(403).text;
+    assert!(wrong.contains("role=\"alert\""), "{wrong}");
+    assert!(wrong.contains("href=\"/signin?return_to=%2Flibraries&#38;again=1\""), "{wrong}");
     let began = ada.submit(page, "/signin/factor", &[to, ("factor", "totp"), ("code", &app.next())]).await;
     assert_eq!(began.expect(303).header("location"), "/libraries");
     assert!(!ada.cookies.contains_key("__Host-twinmcp-pending"), "the first step is over");
-    assert_eq!(ada.get(page).await.expect(303).header("location"), "/signin?return_to=%2Flibraries");
+    let anew = "/signin?return_to=%2Flibraries&again=1";
+    assert_eq!(ada.get(page).await.expect(303).header("location"), anew);
+    assert!(ada.get(anew).await.expect(200).text.contains("name=\"password\""), "though they are signed in");
 
     let mut other = Browser::at(&node);
     other.submit("/signin", "/signin", &fields).await.expect(303);
@@ -374,8 +382,14 @@ async fn second_factors_are_added_used_and_removed_by_forms() {
     assert_ne!(code(&made, 1), first);
     let crossed = other.form("/mfa/totp/remove", &[("form_token", "x")]);
     other.send(crossed).await.expect(403);
-    let removed = other.submit("/mfa", "/mfa/totp/remove", &[]).await.expect(303);
-    assert_eq!(removed.header("location"), "/mfa?done=1");
+    let page = "/mfa?return_to=/libraries";
+    let shown = other.get(page).await.expect(200).text;
+    for path in ["/mfa/totp/remove", "/mfa/codes"] {
+        assert!(shown.contains(&format!("action=\"{path}?return_to=%2Flibraries\"")), "{shown}");
+    }
+    assert!(shown.contains("<a href=\"/libraries\">Go on</a>"), "{shown}");
+    let removed = other.submit(page, "/mfa/totp/remove?return_to=%2Flibraries", &[]).await.expect(303);
+    assert_eq!(removed.header("location"), "/mfa?return_to=%2Flibraries&done=1");
     assert!(other.get("/mfa?done=1").await.expect(200).text.contains("Add an authenticator app"));
     let began = Browser::at(&node).submit("/signin", "/signin", &fields).await.expect(303);
     assert_eq!(began.header("location"), "/libraries");

@@ -85,6 +85,35 @@ async fn case_076_a_page_of_another_site_makes_no_keys_with_a_session() {
 }
 
 #[tokio::test]
+async fn case_076_a_page_of_another_site_reads_nothing_of_the_api_with_a_session() {
+    let node = TestNode::empty().await;
+    let mut ada = signed_in(&node, "ada@example.org").await;
+    let account = ada.get("/api/auth/session").await.expect(200).json()["account"]["id"].take();
+    let path = format!("/api/accounts/{}", account.as_str().unwrap());
+    node.client().patch(&path, &json!({ "operator": true })).await.expect(200);
+    for path in [
+        "/api/cluster/backup?bundles=false",
+        "/api/accounts",
+        "/api/keys",
+        "/api/auth/session",
+        "/api/auth/mfa",
+    ] {
+        for site in ["cross-site", "same-site"] {
+            let request = ada.request(Method::GET, path).header("sec-fetch-site", site);
+            assert_eq!(ada.send(request).await.expect(403).code(), "cross_site", "{path} {site}");
+        }
+        for site in ["same-origin", "none"] {
+            let request = ada.request(Method::GET, path).header("sec-fetch-site", site);
+            ada.send(request).await.expect(200);
+        }
+    }
+    // Anybody may link to a page, and a program sends no such header.
+    let request = ada.request(Method::GET, "/settings/keys").header("sec-fetch-site", "cross-site");
+    ada.send(request).await.expect(200);
+    ada.get("/api/accounts").await.expect(200);
+}
+
+#[tokio::test]
 async fn a_key_that_is_sent_is_never_made_good_by_a_cookie() {
     let node = TestNode::empty().await;
     let mut ada = signed_in(&node, "ada@example.org").await;

@@ -43,6 +43,13 @@ async fn somebody_who_signs_in_elsewhere_gets_an_account_once_and_comes_back_to_
         "login",
         "whoever is to show it once more does there, too"
     );
+    // Also after something wrong was typed.
+    let page = "/signin?again=1";
+    let fields = [("email", "ada@example.org"), ("password", "not mine at all"), ("return_to", "/libraries")];
+    assert!(again.get(page).await.expect(200).text.contains("action=\"/signin?again=1\""));
+    let wrong = again.submit(page, page, &fields).await.expect(401).text;
+    assert!(wrong.contains("action=\"/signin?again=1\""), "{wrong}");
+    assert!(wrong.contains("\"/upstream/corp?return_to=%2Flibraries&#38;again=1\""), "{wrong}");
     // The only way in is not taken away.
     let id = field(&settings, "identity");
     let refused = browser.submit("/settings", "/settings/disconnect", &[("identity", &id)]).await.expect(409);
@@ -226,6 +233,49 @@ async fn an_identity_is_connected_in_the_settings_with_the_password_and_in_the_s
     let mut elsewhere = Browser::at(&node);
     corp.sign_in(&mut elsewhere, "/").await.expect(303);
     assert_eq!(who(&mut elsewhere).await.as_deref(), Some("eve@example.org"), "whatever address Corp knows");
+}
+
+#[tokio::test]
+async fn a_provider_whose_issuer_ends_in_a_slash_is_found_and_believed_letter_by_letter() {
+    let corp = Provider::start().await;
+    let issuer = format!("{}/", corp.issuer());
+    {
+        let mut play = corp.play();
+        play.metadata = vec![("issuer", json!(issuer))];
+        play.claims = vec![("iss", json!(issuer))];
+    }
+    let folder = tempfile::TempDir::new().expect("a temporary folder can be made");
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, super::provider::SECRET).expect("the temporary folder takes a file");
+    let provider = format!(
+        "[{{ name = \"corp\", url = \"{issuer}\", client_id = \"{CLIENT}\", client_secret_file = \"{}\"{OPEN} }}]",
+        secret.display()
+    );
+    let setup = NodeSetup::default().with("outbound", "allowed_networks", json!(["127.0.0.1"]));
+    let node = setup.with("upstream", "providers", provider).start().await;
+    let mut browser = Browser::at(&node);
+    let sent = browser.get("/upstream/corp").await.expect(303).header("location").to_owned();
+    browser.get(&corp.back(&sent, &[])).await.expect(403);
+    let sent = browser.get("/upstream/corp").await.expect(303).header("location").to_owned();
+    browser.get(&corp.back(&sent, &[("iss", &issuer)])).await.expect(303);
+    assert_eq!(who(&mut browser).await.as_deref(), Some("ada@example.org"));
+}
+
+#[tokio::test]
+async fn the_question_whether_to_connect_leads_on_to_the_client_that_somebody_came_from() {
+    let corp = Provider::start().await;
+    let node = corp.setup("openid", OPEN).start().await;
+    person(&node.client(), "ada@example.org").await;
+    let mut browser = Browser::at(&node);
+    let back = "/api/oauth/authorize?client_id=a&redirect_uri=https%3A%2F%2Fapp.example%2Fcb";
+    corp.sign_in(&mut browser, back).await.expect(200);
+    browser.sign_in("ada@example.org", PASSWORD).await.expect(200);
+    let asked = browser.get("/upstream/link").await.expect(200);
+    let policy = asked.header("content-security-policy");
+    assert!(policy.contains("form-action 'self' https://app.example;"), "{policy}");
+    let connect = [("decision", "connect")];
+    let led = browser.submit("/upstream/link", "/upstream/link", &connect).await.expect(303);
+    assert_eq!(led.header("location"), back);
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ pub struct MfaConfig {
     pub required: Required,
     /// What the service is called in an authenticator app.
     pub issuer: String,
-    /// How long after a sign-in factors may be changed, in milliseconds.
+    /// How long after a sign-in factors may be changed, and identities connected without a password, in milliseconds.
     pub fresh_ms: u64,
 }
 
@@ -185,7 +185,7 @@ impl Accounts {
     }
 
     /// Refuses who signed in too long ago to change what opens the account.
-    pub(super) fn fresh(&self, signed_in: &SignedIn) -> Result<(), AccountsError> {
+    pub(crate) fn fresh(&self, signed_in: &SignedIn) -> Result<(), AccountsError> {
         let fresh_ms = self.config.mfa.fresh_ms;
         if self.clock.now().millis_since(signed_in.signed_in_at) <= fresh_ms {
             return Ok(());

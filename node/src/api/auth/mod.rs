@@ -34,8 +34,24 @@ use super::failures::invalid_id;
 use crate::http::{Enrolling, Session, address_of, session};
 
 #[derive(ApiResponse)]
-#[expect(clippy::large_enum_variant, reason = "an answer is made once and moved to the client")]
 pub(crate) enum Began {
+    /// They are signed in; the cookie holds the session.
+    #[oai(status = 200)]
+    Session(
+        Json<SignedInRecord>,
+        /// The session's cookie `__Host-twinmcp`: `Secure`, `HttpOnly`, `SameSite=Lax`.
+        #[oai(header = "Set-Cookie")]
+        String,
+        /// Always `no-store`.
+        #[oai(header = "Cache-Control")]
+        String,
+    ),
+}
+
+/// Where the first step of a sign-in leads to.
+#[derive(ApiResponse)]
+#[expect(clippy::large_enum_variant, reason = "an answer is made once and moved to the client")]
+pub(crate) enum FirstStep {
     /// They are signed in; the cookie holds the session.
     #[oai(status = 200)]
     Session(
@@ -69,6 +85,12 @@ impl Began {
         };
         let life_s = accounts.config().session_life_ms / 1_000;
         Ok(Self::Session(Json(told), session::begin(&new.secret, life_s), "no-store".to_owned()))
+    }
+}
+
+impl From<Began> for FirstStep {
+    fn from(Began::Session(told, cookie, cache): Began) -> Self {
+        Self::Session(told, cookie, cache)
     }
 }
 
@@ -140,7 +162,7 @@ impl AuthApi {
     ///
     /// With a second factor the answer is 202 and no session yet. 401 `wrong_credentials` whatever of it is wrong; 429 `too_many_attempts` after too many of those, also for the right password.
     #[oai(path = "/sign-in", method = "post", operation_id = "sign_in")]
-    async fn sign_in(&self, request: &Request, asked: JsonBody<SignInBody>) -> Result<Began, ApiError> {
+    async fn sign_in(&self, request: &Request, asked: JsonBody<SignInBody>) -> Result<FirstStep, ApiError> {
         session::same_site(request)?;
         let step = self
             .accounts
@@ -153,10 +175,11 @@ impl AuthApi {
             })
             .await?;
         match step {
-            SignInStep::Session(new) => Began::session(&self.accounts, &new),
+            SignInStep::Session(new) => Ok(Began::session(&self.accounts, &new)?.into()),
             SignInStep::Challenge(challenge) => {
                 let cookie = session::wait(&challenge);
-                Ok(Began::Challenge(Json(ChallengeRecord::from(&challenge)), cookie, "no-store".to_owned()))
+                let told = Json(ChallengeRecord::from(&challenge));
+                Ok(FirstStep::Challenge(told, cookie, "no-store".to_owned()))
             }
         }
     }

@@ -209,7 +209,8 @@ pub(crate) struct SessionRecord {
     client: String,
     /// The address it came from.
     address: String,
-    /// What was shown to sign in (RFC 8176): `pwd`, `otp`, `hwk`, `sms`, and `mfa` for two factors.
+    /// What was shown to sign in (RFC 8176): `pwd`, `otp`, `hwk`, `sms`; `fed` for what another provider says; and `mfa` for two
+    /// factors.
     methods: Vec<String>,
     /// When it began, RFC 3339.
     signed_in_at: String,

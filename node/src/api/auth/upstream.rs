@@ -119,7 +119,6 @@ impl From<UpstreamError> for ApiError {
             UpstreamError::NotVerified | UpstreamError::NoAccount => {
                 refused(StatusCode::FORBIDDEN, "no_account")
             }
-            UpstreamError::NotFresh => refused(StatusCode::FORBIDDEN, "sign_in_again"),
             UpstreamError::Taken | UpstreamError::TooMany | UpstreamError::LastWay => {
                 refused(StatusCode::CONFLICT, "upstream_conflict")
             }

@@ -12,19 +12,17 @@ use super::service;
 
 /// Everything clients may rely on, told once.
 const DESCRIPTION: &str = "TwinMCP answers AI agents from real documentation: exact versions, from this node's own data.\n\n\
-    **Limits.** Requests are counted by API key, or by address without one; every answer of a limited path carries \
+    **Limits.** Requests are counted by API key, by client and account of an access token, by the account that is signed in, or by \
+    address without any of these; every answer of a limited path carries \
     `RateLimit-Limit`, `RateLimit-Remaining` and `RateLimit-Reset` (Unix time), 429 and 503 also `Retry-After` (seconds). \
     A URL may have 8 KiB, all headers 32 KiB, a body 1 MiB, an upload 1 GiB, a question 500 characters. A head has to \
     come within 10 s, a body within 10 s or at 1 KiB a second, an answer has to be taken without a pause of 30 s. One \
     request may take 30 s, an upload 10 minutes, and 1,024 may be in progress at once; a connection may be idle for 120 s, \
     one HTTP/2 connection may have 256 requests at once. What is over a limit is refused with the status of that limit, \
     what does not keep up with a time is cut off. The operator may set other limits.\n\n\
-    **Errors.** Context7's two paths answer `{error, message}`, `/mcp` answers JSON-RPC errors, everything else answers \
-    problem details (RFC 9457) with a stable `code`.\n\n\
+    **Errors.** Context7's paths (`/api/v1`, `/api/v2`) answer `{error, message}`, `/mcp` answers JSON-RPC errors, `/api/oauth` answers \
+    `{error, error_description}` (RFC 6749, 5.2), everything else answers problem details (RFC 9457) with a stable `code`.\n\n\
     **Requests** have an id, in `X-Request-Id`; it is also the trace id, and a `traceparent` is continued.";
-
-/// Operations that name the team they are for in their body or query.
-const FOR_A_TEAM: [&str; 3] = ["upload_archive", "start_job", "claim_library"];
 
 /// Parameters that are checked by hand, for the sake of Context7's messages, and so look optional.
 const REQUIRED: &[(&str, &str)] = &[
@@ -89,25 +87,35 @@ pub(super) fn swagger_page() -> String {
 }
 
 fn complete(document: &mut Value) {
-    let Some(paths) = document["paths"].as_object_mut() else {
-        return;
-    };
-    for (path, item) in paths.iter_mut() {
+    let mut paths = document["paths"].take();
+    for (path, item) in paths.as_object_mut().into_iter().flatten() {
         let Some(operations) = item.as_object_mut() else {
             continue;
         };
         for (method, operation) in operations.iter_mut() {
-            complete_operation(path, method, operation);
+            let names_team = names_team(&document["components"]["schemas"], operation);
+            complete_operation((path, method), names_team, operation);
         }
     }
     for (path, item) in by_hand::paths() {
-        paths.insert(path.to_owned(), item);
+        paths[path] = item;
     }
-    let bodies: Vec<Value> = paths.values().flat_map(bodies).cloned().collect();
+    let bodies: Vec<Value> =
+        paths.as_object().into_iter().flat_map(Map::values).flat_map(bodies).cloned().collect();
+    document["paths"] = paths;
     for body in bodies {
         tell_what_may_be_null(document, &body);
     }
     readable_media_types(document);
+}
+
+/// Whether an operation says in its body or query which team it is for.
+fn names_team(schemas: &Value, operation: &Value) -> bool {
+    let parameters = operation["parameters"].as_array().into_iter().flatten();
+    let contents = operation["requestBody"]["content"].as_object().into_iter().flat_map(Map::values);
+    let bodies = contents.filter_map(|content| content["schema"]["$ref"].as_str()?.rsplit('/').next());
+    parameters.into_iter().any(|parameter| parameter["name"] == "team")
+        || bodies.into_iter().any(|name| schemas[name]["properties"]["team"].is_object())
 }
 
 /// What the operations at a path take.
@@ -144,7 +152,7 @@ fn tell_what_may_be_null(document: &mut Value, part: &Value) {
     }
 }
 
-fn complete_operation(path: &str, method: &str, operation: &mut Value) {
+fn complete_operation((path, method): (&str, &str), names_team: bool, operation: &mut Value) {
     let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
     if let Some(parameters) = operation.get_mut("parameters").and_then(Value::as_array_mut) {
         for parameter in parameters {
@@ -173,15 +181,11 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
                 || ["/api/webhooks/", "/api/auth/", "/api/oauth/"].iter().any(|own| path.starts_with(own))
         }
         // A session's account may have gone since, and the team that something is for may not be there.
-        "404" => {
-            named
-                || FOR_A_TEAM.contains(&id.as_str())
-                || id == "get_metrics"
-                || path.starts_with("/api/auth/") && protected
-        }
+        "404" => named || names_team || id == "get_metrics" || path.starts_with("/api/auth/") && protected,
         "409" => method != "get",
         "408" | "413" | "415" => has_body,
-        "202" => id == "context7_get_context",
+        // Context7's shape of failures has it, for this one operation of theirs.
+        "202" => !id.starts_with("context7_") || id == "context7_get_context",
         _ => true,
     });
     if !protected {
@@ -217,12 +221,12 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
         if !response["headers"].is_object() {
             response["headers"] = json!({});
         }
-        let id = header(
+        let request_id = header(
             "Id of the request and of its trace.",
             "string",
             json!("0af7651916cd43dd8448eb211c80319c"),
         );
-        response["headers"]["X-Request-Id"] = id;
+        response["headers"]["X-Request-Id"] = request_id;
         if protected {
             let headers = &mut response["headers"];
             headers["RateLimit-Limit"] = header("Requests that may be made at once.", "integer", json!(1000));
@@ -230,7 +234,8 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
             let reset = "When all of them are left again, in Unix time.";
             headers["RateLimit-Reset"] = header(reset, "integer", json!(1_795_438_000));
         }
-        if matches!(status.as_str(), "202" | "429" | "503") {
+        let comes_later = status == "202" && id == "context7_get_context";
+        if comes_later || matches!(status.as_str(), "429" | "503") {
             response["headers"]["Retry-After"] =
                 header("When to come again, in seconds.", "integer", json!(2));
         }

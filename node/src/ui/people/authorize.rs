@@ -1,7 +1,7 @@
 //! `/api/oauth/authorize` and `/consent`: where a client sends people, and what they are asked there.
 
 use askama::Template;
-use poem::http::{HeaderValue, StatusCode, header};
+use poem::http::{HeaderValue, StatusCode};
 use poem::{Request, Response};
 use reqwest::Url;
 use twinmcp_actors::oauth::{Authorization, Person, Question};
@@ -10,7 +10,7 @@ use twinmcp_storage::scope::Scope;
 
 use super::super::POLICY;
 use super::sign_in::{again, with_return};
-use super::{Form, Frame, People, see_other, with_form};
+use super::{Form, Frame, People, leading_on, see_other, with_form};
 use crate::api::ApiError;
 use crate::http::Session;
 
@@ -113,11 +113,7 @@ fn ask(people: &People, request: &Request, question: Question) -> Result<Respons
         resources: question.resources,
         ticket: question.ticket,
     };
-    let mut response = with_form(people, request, None, page)?;
-    if let Some(policy) = policy {
-        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
-    }
-    Ok(response)
+    Ok(leading_on(with_form(people, request, None, page)?, policy))
 }
 
 fn host(url: &str) -> Option<String> {

@@ -1,19 +1,22 @@
 //! `/api/oauth/logout` and `/signout/answer`: where a client sends people to sign out (OpenID Connect RP-Initiated Logout 1.0).
 
 use askama::Template;
-use poem::http::{HeaderValue, StatusCode, header};
+use poem::http::StatusCode;
 use poem::{Request, Response};
 use reqwest::Url;
 use twinmcp_actors::oauth::{EndSession, Refused, SignOutQuestion};
 use twinmcp_storage::accounts::Which;
 
 use super::authorize::{email, person, policy};
-use super::{Failed, Form, Frame, People, see_other, told, with_form};
+use super::{Failed, Form, Frame, People, leading_on, see_other, set_cookie, told, with_form};
 use crate::api::ApiError;
 use crate::http::{Enrolling, Session, session};
 
 /// The path that clients send people to.
 pub(crate) const END_SESSION: &str = "/api/oauth/logout";
+
+/// Longest query that a form becomes, in bytes: what it leads to fits into `http.url_bytes_max` as that is at first.
+const QUERY_BYTES_MAX: usize = 7_000;
 
 #[derive(Template)]
 #[template(path = "people/signout.html")]
@@ -32,9 +35,8 @@ pub(super) async fn show(people: People, request: Request) -> Result<Response, A
     match people.oauth.end_session(&query, person.as_ref()).await? {
         EndSession::Refused(refused) => Err(page_of(refused)),
         EndSession::Ask(question) => ask(&people, &request, *question),
-        EndSession::End { then } => leave(&people, &request, then).await,
         // Somebody who still lacks a second factor counts as nobody, and has a session all the same.
-        EndSession::Nobody { then } => leave(&people, &request, then).await,
+        EndSession::End { then } | EndSession::Nobody { then } => leave(&people, &request, then).await,
     }
 }
 
@@ -44,7 +46,14 @@ pub(super) async fn bring(_: People, mut request: Request) -> Result<Response, A
     let body = body.map_err(|error| ApiError::bad_request("The form could not be read.").caused_by(error))?;
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(form_urlencoded::parse(&body));
-    Ok(see_other(&format!("{END_SESSION}?{}", query.finish()), None))
+    let query = query.finish();
+    if query.len() > QUERY_BYTES_MAX {
+        let message = format!(
+            "The form may have {QUERY_BYTES_MAX} bytes once it is an address. Send `client_id` in place of `id_token_hint`, or a shorter `state`."
+        );
+        return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message));
+    }
+    Ok(see_other(&format!("{END_SESSION}?{query}"), None))
 }
 
 pub(super) async fn answer(people: People, mut request: Request) -> Result<Response, ApiError> {
@@ -77,9 +86,7 @@ fn gone(then: Option<String>) -> Result<Response, ApiError> {
     }
     let mut response =
         told("You are signed out", "You may close this page.", Some(("/signin", "Sign in again")))?;
-    if let Ok(cookie) = HeaderValue::try_from(session::end()) {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
-    }
+    set_cookie(&mut response, &session::end());
     Ok(response)
 }
 
@@ -91,11 +98,7 @@ fn ask(people: &People, request: &Request, question: SignOutQuestion) -> Result<
         .map(|then| Url::parse(&then).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or(then));
     let (client_name, ticket) = (question.client_name, question.ticket);
     let page = |frame| SignOutPage { frame, email, client_name, target, ticket };
-    let mut response = with_form(people, request, None, page)?;
-    if let Some(policy) = policy {
-        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
-    }
-    Ok(response)
+    Ok(leading_on(with_form(people, request, None, page)?, policy))
 }
 
 fn page_of(refused: Refused) -> ApiError {

@@ -1,13 +1,12 @@
 //! `/signin/factor`: the second step of a sign-in. What was shown in the first is in a cookie that nobody but the cluster can read.
 
 use askama::Template;
-use poem::http::{HeaderValue, header};
 use poem::{Request, Response};
 use twinmcp_actors::accounts::{AccountsError, ChallengeAnswer, Factor};
 
 use super::super::parameter;
-use super::sign_in::{policy, with_return};
-use super::{Failed, Form, Frame, People, cookie, see_other, with_form};
+use super::sign_in::{again, policy};
+use super::{Failed, Form, Frame, People, cookie, leading_on, see_other, set_cookie, with_form};
 use crate::api::ApiError;
 use crate::http::{address_of, session};
 
@@ -16,6 +15,8 @@ use crate::http::{address_of, session};
 struct FactorPage {
     frame: Frame,
     return_to: String,
+    /// Where somebody starts anew on the same way.
+    begin: String,
     has_passkey: bool,
     has_totp: bool,
     has_backup_codes: bool,
@@ -36,7 +37,7 @@ pub(super) async fn submit(people: People, mut request: Request) -> Result<Respo
         _ => Factor::Totp,
     };
     let Some(ticket) = session::pending(request.headers()) else {
-        return Ok(see_other(&with_return("/signin", &return_to), None));
+        return Ok(see_other(&again(&return_to), None));
     };
     let answer = ChallengeAnswer {
         ticket,
@@ -49,12 +50,10 @@ pub(super) async fn submit(people: People, mut request: Request) -> Result<Respo
     match people.accounts.answer_challenge(answer).await {
         Ok(new) => {
             let mut response = see_other(&return_to, Some(cookie(&people, &new.secret)));
-            if let Ok(cookie) = HeaderValue::try_from(session::waited()) {
-                response.headers_mut().append(header::SET_COOKIE, cookie);
-            }
+            set_cookie(&mut response, &session::waited());
             Ok(response)
         }
-        Err(AccountsError::SignInExpired) => Ok(see_other(&with_return("/signin", &return_to), None)),
+        Err(AccountsError::SignInExpired) => Ok(see_other(&again(&return_to), None)),
         Err(error) => {
             let failed = Failed::of(error)?;
             render(&people, &request, return_to, Some((failed, factor)))
@@ -71,21 +70,19 @@ fn render(
     let ticket = session::pending(request.headers()).unwrap_or_default();
     let factors = match people.accounts.challenged(ticket) {
         Ok(factors) => factors,
-        Err(AccountsError::SignInExpired) => return Ok(see_other(&with_return("/signin", &return_to), None)),
+        Err(AccountsError::SignInExpired) => return Ok(see_other(&again(&return_to), None)),
         Err(error) => return Err(error.into()),
     };
     let policy = policy(&return_to);
     let (failed, at) = failed.map_or((None, None), |(failed, factor)| (Some(failed), Some(factor)));
-    let mut response = with_form(people, request, failed, |frame| FactorPage {
+    let page = with_form(people, request, failed, |frame| FactorPage {
         frame,
+        begin: again(&return_to),
         return_to,
         has_passkey: factors.contains(&Factor::Passkey),
         has_totp: factors.contains(&Factor::Totp),
         has_backup_codes: factors.contains(&Factor::BackupCode),
         backup_failed: at == Some(Factor::BackupCode),
     })?;
-    if let Some(policy) = policy {
-        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
-    }
-    Ok(response)
+    Ok(leading_on(page, policy))
 }

@@ -12,7 +12,7 @@ use twinmcp_storage::scope::Scope;
 use super::super::{html, parameter};
 use super::authorize::meaning;
 use super::{Failed, Form, Frame, People, minute, see_other, with_form};
-use crate::api::ApiError;
+use crate::api::{ApiError, scopes_of_key};
 use crate::http::{Caller, Session};
 
 /// How long a key may be chosen to live, in days; the first is what a form begins with.
@@ -120,12 +120,7 @@ impl Asked {
     /// Reads the form; only scopes that the person has themselves.
     pub(super) fn read(form: &Form, signed_in: &SignedIn, now: Timestamp) -> Result<Self, ApiError> {
         let person = Caller::with_session(signed_in.clone());
-        let mut scopes = Vec::new();
-        for name in form.fields("scope") {
-            let scope: Scope = name.parse().map_err(|_| ApiError::bad_request("There is no such scope."))?;
-            person.may(scope)?;
-            scopes.push(scope);
-        }
+        let scopes = scopes_of_key(&person, form.fields("scope"))?;
         let expires_at = match form.field("life_days") {
             "never" => None,
             days => {

@@ -3,13 +3,12 @@
 //! What is shown once (the secret, backup codes) is in the answer to one request and in no other page.
 
 use askama::Template;
-use poem::http::{HeaderValue, header};
 use poem::{Request, Response};
 use twinmcp_actors::accounts::{AccountsError, FactorsView, PasskeyView, SignedIn, TotpOffer};
 
 use super::super::parameter;
 use super::sign_in::{again, with_return};
-use super::{Failed, Form, Frame, People, cookie, minute, see_other, with_form};
+use super::{Failed, Form, Frame, People, cookie, minute, see_other, set_cookie, with_form};
 use crate::api::ApiError;
 use crate::http::{Enrolling, address_of, session};
 use crate::qr;
@@ -18,8 +17,8 @@ use crate::qr;
 #[template(path = "people/mfa.html")]
 struct MfaPage {
     frame: Frame,
-    /// Where an app is added, on the way to where the person was going.
-    totp_link: String,
+    /// What goes behind the path of each form and link of the page, so that the person is still led on after it.
+    onward: String,
     /// Whether there is nothing else to do before.
     is_limited: bool,
     /// Whether somebody was led here, by the policy or by a program that asks for more than a password.
@@ -28,7 +27,11 @@ struct MfaPage {
     factors: FactorsView,
     passkeys: Vec<PasskeyLine>,
     /// Where somebody goes on from here.
-    return_to: String,
+    go_on: String,
+    /// Where they are once a passkey is added that comes without backup codes.
+    added: String,
+    /// Whether they were led here by the way to something else.
+    is_led: bool,
     totp: Option<(String, String)>,
     codes_made: Option<String>,
 }
@@ -51,8 +54,7 @@ impl PasskeyLine {
 #[template(path = "people/totp.html")]
 struct TotpPage {
     frame: Frame,
-    return_to: String,
-    totp_link: String,
+    onward: String,
     ticket: String,
     /// Secret and picture; not again after a wrong code.
     shown: Option<(String, String)>,
@@ -69,10 +71,32 @@ struct CodesPage {
     file: String,
 }
 
+/// Where somebody goes on who was led here from nowhere.
+const SETTINGS: &str = "/settings";
+/// The factors, with a word that something was done.
+const DONE: &str = "/mfa?done=1";
+
 /// Who asks; somebody who is not signed in is sent to do so.
 #[expect(clippy::result_large_err, reason = "it is the answer itself")]
 fn signed_in(request: &Request) -> Result<SignedIn, Response> {
-    Enrolling::of(request).cloned().ok_or_else(|| see_other("/signin?return_to=/mfa", None))
+    let sign_in = || see_other(&with_return("/signin", &on_the_way("/mfa", request)), None);
+    Enrolling::of(request).cloned().ok_or_else(sign_in)
+}
+
+/// Where somebody was going who was led here to add a factor. Each form and link takes it along in its address.
+fn led_from(request: &Request) -> Option<String> {
+    parameter(request, "return_to").map(|asked| session::local_path(Some(&asked)))
+}
+
+/// A path of these pages, from which somebody is led on as from this one.
+fn on_the_way(path: &str, request: &Request) -> String {
+    led_from(request).map_or_else(|| path.to_owned(), |return_to| with_return(path, &return_to))
+}
+
+/// The factors, once one of them was changed.
+fn done(request: &Request) -> Response {
+    let page = led_from(request).map(|return_to| format!("{}&done=1", with_return("/mfa", &return_to)));
+    see_other(page.as_deref().unwrap_or(DONE), None)
 }
 
 pub(super) async fn show(people: People, request: Request) -> Result<Response, ApiError> {
@@ -87,11 +111,10 @@ pub(super) async fn offer_totp(people: People, request: Request) -> Result<Respo
         Ok(signed_in) => signed_in,
         Err(response) => return Ok(response),
     };
-    let return_to = session::local_path(parameter(&request, "return_to").as_deref());
     match people.accounts.offer_totp(&signed_in).await {
         Ok(TotpOffer { secret, uri, ticket, .. }) => {
             let shown = Some((secret, qr::svg(&uri)?));
-            totp_page(&people, &request, return_to, ticket, shown, None)
+            totp_page(&people, &request, ticket, shown, None)
         }
         Err(error) => refused(&people, &request, &signed_in, error, "/mfa/totp"),
     }
@@ -103,23 +126,23 @@ pub(super) async fn confirm_totp(people: People, mut request: Request) -> Result
         Err(response) => return Ok(response),
     };
     let form = Form::read(&mut request).await?;
-    let return_to = session::local_path(Some(form.field("return_to")));
     let (ticket, code) = (form.field("ticket"), form.field("code"));
     match people.accounts.confirm_totp(&signed_in, ticket, code, address_of(&request)).await {
         Ok(added) => {
-            let cookie = cookie(&people, &added.secret);
-            let mut response = match added.backup_codes {
-                Some(codes) => codes_page(&people, &request, return_to, true, codes)?,
-                None => see_other("/mfa?done=1", None),
+            let mut response = match (added.backup_codes, led_from(&request)) {
+                (Some(codes), return_to) => {
+                    let return_to = return_to.unwrap_or_else(|| SETTINGS.to_owned());
+                    codes_page(&people, &request, return_to, true, codes)?
+                }
+                (None, Some(return_to)) => see_other(&return_to, None),
+                (None, None) => done(&request),
             };
-            if let Ok(cookie) = HeaderValue::try_from(cookie) {
-                response.headers_mut().append(header::SET_COOKIE, cookie);
-            }
+            set_cookie(&mut response, &cookie(&people, &added.secret));
             Ok(response)
         }
         Err(error @ (AccountsError::WrongCode | AccountsError::Locked { .. })) => {
             let failed = Some(Failed::of(error)?);
-            totp_page(&people, &request, return_to, ticket.to_owned(), None, failed)
+            totp_page(&people, &request, ticket.to_owned(), None, failed)
         }
         Err(error) => refused(&people, &request, &signed_in, error, "/mfa/totp"),
     }
@@ -132,7 +155,7 @@ pub(super) async fn remove_totp(people: People, mut request: Request) -> Result<
     };
     Form::read(&mut request).await?;
     match people.accounts.remove_totp(&signed_in).await {
-        Ok(()) => Ok(see_other("/mfa?done=1", None)),
+        Ok(()) => Ok(done(&request)),
         Err(error) => refused(&people, &request, &signed_in, error, "/mfa"),
     }
 }
@@ -144,7 +167,7 @@ pub(super) async fn remove_passkey(people: People, mut request: Request) -> Resu
     };
     let form = Form::read(&mut request).await?;
     match people.accounts.remove_passkey(&signed_in, form.field("id")).await {
-        Ok(()) => Ok(see_other("/mfa?done=1", None)),
+        Ok(()) => Ok(done(&request)),
         Err(error) => refused(&people, &request, &signed_in, error, "/mfa"),
     }
 }
@@ -156,7 +179,7 @@ pub(super) async fn make_codes(people: People, mut request: Request) -> Result<R
     };
     Form::read(&mut request).await?;
     match people.accounts.make_backup_codes(&signed_in).await {
-        Ok(codes) => codes_page(&people, &request, "/mfa".to_owned(), false, codes),
+        Ok(codes) => codes_page(&people, &request, on_the_way("/mfa", &request), false, codes),
         Err(error) => refused(&people, &request, &signed_in, error, "/mfa"),
     }
 }
@@ -170,8 +193,7 @@ fn refused(
     path: &str,
 ) -> Result<Response, ApiError> {
     if matches!(error, AccountsError::NotFresh { .. }) {
-        let return_to = session::local_path(parameter(request, "return_to").as_deref());
-        return Ok(see_other(&again(&with_return(path, &return_to)), None));
+        return Ok(see_other(&again(&on_the_way(path, request)), None));
     }
     render(people, request, signed_in, Some(Failed::of(error)?))
 }
@@ -182,16 +204,18 @@ fn render(
     signed_in: &SignedIn,
     failed: Option<Failed>,
 ) -> Result<Response, ApiError> {
-    let return_to = session::local_path(parameter(request, "return_to").as_deref());
+    let (led_from, onward) = (led_from(request), on_the_way("", request));
     let factors = people.accounts.factors(&signed_in.account)?;
     with_form(people, request, failed, |frame| MfaPage {
         frame,
-        totp_link: with_return("/mfa/totp", &return_to),
+        onward,
         is_limited: signed_in.lacks_factor,
-        is_asked: signed_in.lacks_factor || parameter(request, "return_to").is_some(),
+        is_asked: signed_in.lacks_factor || led_from.is_some(),
+        is_led: led_from.is_some(),
+        added: led_from.clone().unwrap_or_else(|| DONE.to_owned()),
         is_done: parameter(request, "done").is_some(),
         passkeys: factors.passkeys.iter().map(PasskeyLine::new).collect(),
-        return_to,
+        go_on: led_from.unwrap_or_else(|| SETTINGS.to_owned()),
         totp: factors.totp.map(|(added, used)| (minute(added), minute(used))),
         codes_made: factors.backup_codes_made_at.map(minute),
         factors,
@@ -201,13 +225,12 @@ fn render(
 fn totp_page(
     people: &People,
     request: &Request,
-    return_to: String,
     ticket: String,
     shown: Option<(String, String)>,
     failed: Option<Failed>,
 ) -> Result<Response, ApiError> {
-    let totp_link = with_return("/mfa/totp", &return_to);
-    with_form(people, request, failed, |frame| TotpPage { frame, return_to, totp_link, ticket, shown })
+    let onward = on_the_way("", request);
+    with_form(people, request, failed, |frame| TotpPage { frame, onward, ticket, shown })
 }
 
 fn codes_page(

@@ -176,12 +176,11 @@ fn with_form<T: Template>(
         None => (StatusCode::OK, None, None),
     };
     let mut response = html(status, &page(Frame { form_token: binding.token(), failure }))?;
-    let headers = response.headers_mut();
-    if let Some(cookie) = binding.set_cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok()) {
-        headers.append(header::SET_COOKIE, cookie);
+    if let Some(cookie) = &binding.set_cookie {
+        set_cookie(&mut response, cookie);
     }
     if let Some(seconds) = retry_after_s {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     Ok(response)
 }
@@ -199,17 +198,30 @@ fn told(title: &str, message: &str, link: Option<(&str, &str)>) -> Result<Respon
     html(StatusCode::OK, &Told { title, message, link })
 }
 
+/// A page with a form that leads on to another site, as far as its policy has to name that: what a form leads to is held against the
+/// policy of the page, through every redirect.
+fn leading_on(mut page: Response, policy: Option<HeaderValue>) -> Response {
+    if let Some(policy) = policy {
+        page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    page
+}
+
+/// Sets one more cookie.
+fn set_cookie(response: &mut Response, cookie: &str) {
+    if let Ok(cookie) = HeaderValue::try_from(cookie) {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+}
+
 /// 303: the browser asks for `path` with GET, and forgets what was sent (RFC 9110, 15.4.4).
 fn see_other(path: &str, cookie: Option<String>) -> Response {
     let mut response = StatusCode::SEE_OTHER.into_response();
     super::protect(&mut response);
-    let headers = response.headers_mut();
-    headers.insert(
-        header::LOCATION,
-        HeaderValue::try_from(path).unwrap_or(HeaderValue::from_static("/settings")),
-    );
-    if let Some(cookie) = cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok()) {
-        headers.append(header::SET_COOKIE, cookie);
+    let to = HeaderValue::try_from(path).unwrap_or(HeaderValue::from_static("/settings"));
+    response.headers_mut().insert(header::LOCATION, to);
+    if let Some(cookie) = &cookie {
+        set_cookie(&mut response, cookie);
     }
     response
 }

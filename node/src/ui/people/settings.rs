@@ -4,12 +4,13 @@ use askama::Template;
 use poem::{Request, Response};
 use twinmcp_actors::accounts::{AccountsError, FactorsView, PASSWORD_CHARS_MIN, SignedIn};
 use twinmcp_actors::oauth::App;
-use twinmcp_actors::upstream::Provider;
+use twinmcp_actors::upstream::{Provider, UpstreamError};
 use twinmcp_storage::accounts::{Identity, Session as SessionKept, Which};
 
 use super::super::parameter;
 use super::authorize::meaning;
-use super::{Failed, Form, Frame, People, minute, see_other, told, upstream, with_form};
+use super::sign_in::again;
+use super::{Failed, Form, Frame, People, minute, see_other, set_cookie, told, upstream, with_form};
 use crate::api::ApiError;
 use crate::http::{Session, address_of, session};
 
@@ -160,8 +161,12 @@ async fn act(
         }
         "connect" => {
             let (provider, password) = (form.field("provider"), form.field("password"));
-            let leaving = people.upstream.leave_to_link(provider, signed_in, password, address).await?;
-            return upstream::lead_on(people, &leaving, provider).map(Some);
+            return match people.upstream.leave_to_link(provider, signed_in, password, address).await {
+                Err(UpstreamError::Accounts(AccountsError::NotFresh { .. })) => {
+                    Ok(Some(see_other(&again("/settings"), None)))
+                }
+                leaving => upstream::lead_on(people, &leaving?, provider).map(Some),
+            };
         }
         "disconnect" => people.upstream.unlink(&signed_in.account, form.field("identity")).await?,
         "delete" => {
@@ -171,9 +176,7 @@ async fn act(
                 "Its keys and sessions have ended with it.",
                 Some(("/", "Search libraries")),
             )?;
-            if let Ok(cookie) = poem::http::HeaderValue::try_from(session::end()) {
-                response.headers_mut().append(poem::http::header::SET_COOKIE, cookie);
-            }
+            set_cookie(&mut response, &session::end());
             return Ok(Some(response));
         }
         _ => return Err(ApiError::not_found("not_found", "There is no such setting.")),

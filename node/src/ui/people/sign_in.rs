@@ -1,14 +1,14 @@
 //! `/signin` and `/signout`.
 
 use askama::Template;
-use poem::http::{HeaderValue, header};
+use poem::http::HeaderValue;
 use poem::{Request, Response};
 use twinmcp_actors::accounts::{SignInRequest, SignInStep, SignUp};
 use twinmcp_storage::accounts::Which;
 
 use super::super::parameter;
 use super::authorize::{self, AUTHORIZE};
-use super::{Failed, Form, Frame, People, cookie, see_other, with_form};
+use super::{Failed, Form, Frame, People, cookie, leading_on, see_other, with_form};
 use crate::api::ApiError;
 use crate::http::{Enrolling, Session, address_of, session};
 
@@ -20,6 +20,8 @@ struct SignInPage {
     has_passkeys: bool,
     email: String,
     return_to: String,
+    /// Whether somebody who is signed in is to show once more who they are; the form takes that along.
+    is_again: bool,
     is_open: bool,
     /// Other providers: what people call them, and where the way there begins.
     providers: Vec<(String, String)>,
@@ -27,12 +29,11 @@ struct SignInPage {
 
 pub(super) async fn show(people: People, request: Request) -> Result<Response, ApiError> {
     let return_to = session::local_path(parameter(&request, "return_to").as_deref());
-    // Whoever is to show once more who they are does, though they are signed in.
-    let again = parameter(&request, "again").is_some();
-    if !again && Session::of(&request).is_some() {
+    let is_again = is_again(&request);
+    if !is_again && Session::of(&request).is_some() {
         return Ok(see_other(&return_to, None));
     }
-    if !again && Enrolling::of(&request).is_some() {
+    if !is_again && Enrolling::of(&request).is_some() {
         return Ok(see_other(&with_return("/mfa", &return_to), None));
     }
     render(&people, &request, String::new(), return_to, None)
@@ -80,6 +81,11 @@ pub(super) fn with_return(path: &str, return_to: &str) -> String {
     format!("{path}?{query}")
 }
 
+/// Whether somebody is to show once more who they are, though they are signed in.
+pub(super) fn is_again(request: &Request) -> bool {
+    parameter(request, "again").is_some()
+}
+
 /// Where somebody shows once more who they are, on the way to `return_to`.
 pub(super) fn again(return_to: &str) -> String {
     format!("{}&again=1", with_return("/signin", return_to))
@@ -94,19 +100,15 @@ fn render(
 ) -> Result<Response, ApiError> {
     let policy = policy(&return_to);
     let is_open = people.accounts.config().sign_up == SignUp::Open;
-    let again = parameter(request, "again").is_some();
+    let is_again = is_again(request);
     let providers = people.upstream.providers().iter().map(|provider| {
         let path = with_return(&format!("/upstream/{}", provider.name), &return_to);
-        (provider.title.clone(), if again { format!("{path}&again=1") } else { path })
+        (provider.title.clone(), if is_again { format!("{path}&again=1") } else { path })
     });
     let providers = providers.collect();
     let has_passkeys = people.accounts.has_passkeys();
-    let page = |frame| SignInPage { frame, has_passkeys, email, return_to, is_open, providers };
-    let mut response = with_form(people, request, failed, page)?;
-    if let Some(policy) = policy {
-        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
-    }
-    Ok(response)
+    let page = |frame| SignInPage { frame, has_passkeys, email, return_to, is_again, is_open, providers };
+    Ok(leading_on(with_form(people, request, failed, page)?, policy))
 }
 
 /// The policy of a sign-in on the way to a client of the authorization server. Whether that is a place to go to is decided there.

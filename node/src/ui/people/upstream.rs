@@ -4,15 +4,14 @@
 //! navigation of the whole page (`SameSite=Lax`), and with nothing else of another site.
 
 use askama::Template;
-use poem::http::{HeaderValue, header};
 use poem::{Request, Response};
-use twinmcp_actors::accounts::SignInStep;
+use twinmcp_actors::accounts::{AccountsError, SignInStep};
 use twinmcp_actors::upstream::{Arrival, Leaving, TRIP_SECONDS, UpstreamError, Visit};
 
 use super::super::parameter;
 use super::authorize::email;
-use super::sign_in::with_return;
-use super::{Failed, Form, Frame, People, cookie, see_other, told, with_form};
+use super::sign_in::{again, is_again, policy, with_return};
+use super::{Failed, Form, Frame, People, cookie, leading_on, see_other, set_cookie, told, with_form};
 use crate::api::ApiError;
 use crate::http::{Session, address_of, session};
 
@@ -29,9 +28,8 @@ struct ConnectPage {
 pub(super) async fn leave(people: People, request: Request) -> Result<Response, ApiError> {
     let provider = request.path_params::<String>().unwrap_or_default();
     let return_to = session::local_path(parameter(&request, "return_to").as_deref());
-    // Whoever is to show once more who they are does, though they are signed in, here and there.
-    let anew = parameter(&request, "again").is_some();
-    let leaving = people.upstream.leave(&provider, &return_to, anew).await?;
+    // Who they are is shown there too.
+    let leaving = people.upstream.leave(&provider, &return_to, is_again(&request)).await?;
     Ok(see_other(&leaving.url, Some(remember(&leaving.cookie))))
 }
 
@@ -101,6 +99,9 @@ pub(super) async fn answer(people: People, mut request: Request) -> Result<Respo
     }
     match people.upstream.link(session::trip(request.headers()), signed_in).await {
         Ok(return_to) => Ok(see_other(&return_to, Some(session::end_trip()))),
+        Err(UpstreamError::Accounts(AccountsError::NotFresh { .. })) => {
+            Ok(see_other(&again("/upstream/link"), None))
+        }
         Err(error) => {
             let failed = Failed::of(error)?;
             render(&people, &request, Some(failed))
@@ -112,16 +113,12 @@ fn render(people: &People, request: &Request, failed: Option<Failed>) -> Result<
     let waiting = people.upstream.waiting(session::trip(request.headers()));
     let waiting = waiting.ok_or(UpstreamError::Strange)?;
     let email = email(people, request)?;
+    let policy = policy(&waiting.return_to);
     let (provider, name) = (waiting.provider, waiting.name);
-    with_form(people, request, failed, |frame| ConnectPage { frame, email, provider, name })
+    let page = with_form(people, request, failed, |frame| ConnectPage { frame, email, provider, name })?;
+    Ok(leading_on(page, policy))
 }
 
 fn remember(sealed: &str) -> String {
     session::begin_trip(sealed, TRIP_SECONDS)
-}
-
-fn set_cookie(response: &mut Response, cookie: &str) {
-    if let Ok(cookie) = HeaderValue::try_from(cookie) {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
-    }
 }

@@ -83,6 +83,8 @@ fn nothing_of_a_removed_person_is_left() {
     world.grant(1, "a");
     assert_eq!(world.apply(&linked("ada", 1, 0)), Outcome::Done);
     world.make("reset", Purpose::Reset { account: account(1) });
+    let made = oauth::client::Command::Create(oauth::tests::client("theirs", account(1)));
+    assert_eq!(world.change(Change::Oauth(oauth::Command::Client(made))), Outcome::Done);
     let job: JobId = format!("job_{:026}", 1).parse().unwrap();
     let submit = jobs::Command::Submit {
         id: job.clone(),
@@ -97,6 +99,7 @@ fn nothing_of_a_removed_person_is_left() {
     let remove = PersonCommand::Remove { account: account(1), generation: 0 };
     assert_eq!(world.change(Change::Accounts(Command::Person(remove))), Outcome::Done);
     assert_eq!(jobs::get(&world.engine, &job).unwrap().unwrap().state, JobState::Cancelled);
+    assert_eq!(oauth::client::get(&world.engine, "theirs").unwrap(), None);
     assert!(oauth::consent::list(&world.engine, &account(1)).unwrap().is_empty());
     let kept = |keyspace| {
         let kept = world.engine.scan(keyspace, b"", None, 1_000).unwrap().into_iter();

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use poem::{Request, Response};
-use twinmcp_actors::accounts::{NewPerson, PersonMade, PersonView};
+use twinmcp_actors::accounts::{NewPerson, PersonMade, PersonView, SignedIn};
 use twinmcp_storage::ids::AccountId;
 
 use super::super::super::parameter;
@@ -37,10 +37,10 @@ struct PersonLine {
 }
 
 impl PersonLine {
-    fn new(view: PersonView, operator: &PersonView) -> Self {
+    fn new(view: PersonView, operator: &SignedIn) -> Self {
         let PersonView { name, created_at, person } = view;
         Self {
-            is_self: person.account == operator.person.account,
+            is_self: person.account == operator.account,
             id: person.account.to_string(),
             name,
             email: person.email.to_string(),
@@ -60,18 +60,14 @@ const DONE: &[(&str, &str)] = &[
     ("unmake-operator", "They run this service no more."),
 ];
 
-pub(super) async fn show(
-    people: People,
-    request: Request,
-    operator: PersonView,
-) -> Result<Response, ApiError> {
+pub(super) async fn show(people: People, request: Request, operator: SignedIn) -> Result<Response, ApiError> {
     render(&people, &request, &operator, None, None)
 }
 
 pub(super) async fn change(
     people: People,
     mut request: Request,
-    operator: PersonView,
+    operator: SignedIn,
 ) -> Result<Response, ApiError> {
     let what = request.path_params::<String>().unwrap_or_default();
     let form = Form::read(&mut request).await?;
@@ -85,7 +81,7 @@ pub(super) async fn change(
 /// Does what one form asks; a link to show, if one was made.
 async fn act(
     people: &People,
-    operator: &PersonView,
+    operator: &SignedIn,
     what: &str,
     form: &Form,
 ) -> Result<Option<String>, ApiError> {
@@ -111,7 +107,7 @@ async fn act(
         _ => return Err(ApiError::not_found("not_found", "There is no such form.")),
     };
     let id: AccountId = form.field("id").parse().map_err(|_| unknown())?;
-    if id == operator.person.account {
+    if id == operator.account {
         let message = "Another operator has to do that, or `twinmcp admin account` with an operator's key.";
         return Err(ApiError::new(poem::http::StatusCode::CONFLICT, "own_account", message));
     }
@@ -126,7 +122,7 @@ fn unknown() -> ApiError {
 fn render(
     people: &People,
     request: &Request,
-    operator: &PersonView,
+    operator: &SignedIn,
     failed: Option<Failed>,
     link: Option<String>,
 ) -> Result<Response, ApiError> {

@@ -1,12 +1,11 @@
 //! `/admin/audit`: what happened, and who did it.
 
 use askama::Template;
-use poem::http::{HeaderValue, header};
-use poem::{IntoResponse as _, Request, Response};
-use twinmcp_actors::accounts::PersonView;
+use poem::{Request, Response};
+use twinmcp_actors::accounts::SignedIn;
 use twinmcp_storage::audit::{Entry, Filter, Subject};
 
-use super::super::super::{parameter, protect};
+use super::super::super::parameter;
 use super::super::{Failed, Frame, People, with_form};
 use crate::api::ApiError;
 use crate::api::audit as api;
@@ -77,7 +76,7 @@ impl From<Entry> for EventLine {
     }
 }
 
-pub(super) async fn show(people: People, request: Request, _: PersonView) -> Result<Response, ApiError> {
+pub(super) async fn show(people: People, request: Request, _: SignedIn) -> Result<Response, ApiError> {
     let asked = FILTERS.map(|name| parameter(&request, name).unwrap_or_default().trim().to_owned());
     let [actor, object, action, since, until] = asked.clone().map(Some);
     let (filter, failed) = match api::filter([actor, object, action], [since, until]) {
@@ -112,15 +111,4 @@ fn older(asked: &[String; 5], before: u64) -> String {
     }
     query.append_pair("before", &before.to_string());
     query.finish()
-}
-
-/// All of it as a file.
-pub(super) async fn export(people: People, _: Request, _: PersonView) -> Result<Response, ApiError> {
-    let mut response = api::export_body(people.audit.export()?).into_response();
-    protect(&mut response);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-    let file = HeaderValue::from_static("attachment; filename=\"audit.jsonl\"");
-    headers.insert(header::CONTENT_DISPOSITION, file);
-    Ok(response)
 }

@@ -3,7 +3,7 @@
 use askama::Template;
 use poem::{Request, Response};
 use serde_json::json;
-use twinmcp_actors::accounts::PersonView;
+use twinmcp_actors::accounts::SignedIn;
 use twinmcp_actors::oauth::Registered;
 use twinmcp_storage::oauth::client::{Authentication, Client, Owner};
 use twinmcp_storage::scope::{self, Scope};
@@ -75,14 +75,14 @@ impl From<Client> for ClientLine {
 const DONE: &[(&str, &str)] =
     &[("remove", "The client is gone: it gets no tokens any more, and those it has end within minutes.")];
 
-pub(super) async fn show(people: People, request: Request, _: PersonView) -> Result<Response, ApiError> {
+pub(super) async fn show(people: People, request: Request, _: SignedIn) -> Result<Response, ApiError> {
     render(&people, &request, None, None)
 }
 
 pub(super) async fn change(
     people: People,
     mut request: Request,
-    operator: PersonView,
+    operator: SignedIn,
 ) -> Result<Response, ApiError> {
     let what = request.path_params::<String>().unwrap_or_default();
     let form = Form::read(&mut request).await?;
@@ -96,7 +96,7 @@ pub(super) async fn change(
 /// Does what one form asks; what has to be shown of it.
 async fn act(
     people: &People,
-    operator: &PersonView,
+    operator: &SignedIn,
     what: &str,
     form: &Form,
 ) -> Result<Option<Made>, ApiError> {
@@ -116,7 +116,7 @@ async fn act(
                 "redirect_uris": uris,
                 "scope": form.field("scope"),
             });
-            let made = people.oauth.make_client(&operator.person.account, &metadata, Scope::ALL).await?;
+            let made = people.oauth.make_client(&operator.account, &metadata, Scope::ALL).await?;
             return Ok(Some(made.into()));
         }
         "secret" => match people.oauth.replace_secret(None, id).await? {

@@ -1,7 +1,7 @@
 //! `/admin`: what operators see and change of everybody: people, teams, clients, the audit log.
 //!
 //! Whoever is not signed in is sent to sign in; whoever is, and is no operator, is refused, and told nothing of what is here. Whether
-//! somebody is one is read for each request, so that who is no operator any more sees nothing more.
+//! somebody is one is read with the session of each request, so that who is no operator any more sees nothing more.
 
 mod accounts;
 mod audit;
@@ -10,7 +10,7 @@ mod teams;
 
 use poem::http::StatusCode;
 use poem::{Endpoint, EndpointExt, Request, Response, Route, get, post};
-use twinmcp_actors::accounts::PersonView;
+use twinmcp_actors::accounts::SignedIn;
 
 use super::{People, see_other};
 use crate::api::ApiError;
@@ -28,11 +28,10 @@ pub(super) fn routes(route: Route, people: &People) -> Route {
         .at("/admin/clients", get(page(people, clients::show)))
         .at("/admin/clients/:what", post(page(people, clients::change)))
         .at("/admin/audit", get(page(people, audit::show)))
-        .at("/admin/audit/export", get(page(people, audit::export)))
 }
 
 /// An endpoint for operators.
-fn page<F>(people: &People, show: fn(People, Request, PersonView) -> F) -> impl Endpoint + use<F>
+fn page<F>(people: &People, show: fn(People, Request, SignedIn) -> F) -> impl Endpoint + use<F>
 where
     F: Future<Output = Result<Response, ApiError>> + Send + 'static,
 {
@@ -43,18 +42,16 @@ where
             let Some(signed_in) = Session::of(&request).cloned() else {
                 return Ok(see_other("/signin?return_to=/admin", None));
             };
-            let person = people.accounts.person(&signed_in.account).map_err(ApiError::from)?;
-            let operator = person.filter(|view| view.person.is_operator && view.person.disabled_at.is_none());
-            let operator = operator.ok_or_else(|| {
+            if !signed_in.is_operator {
                 let message = "These pages are for those who run this service. Ask one of them, or sign in as somebody else.";
-                ApiError::new(StatusCode::FORBIDDEN, "not_operator", message)
-            })?;
-            Ok::<_, poem::Error>(show(people, request, operator).await?)
+                return Err(ApiError::new(StatusCode::FORBIDDEN, "not_operator", message).into());
+            }
+            Ok::<_, poem::Error>(show(people, request, signed_in).await?)
         }
     })
     .map_to_response()
 }
 
-async fn begin(_: People, _: Request, _: PersonView) -> Result<Response, ApiError> {
+async fn begin(_: People, _: Request, _: SignedIn) -> Result<Response, ApiError> {
     Ok(see_other("/admin/people", None))
 }

@@ -1,14 +1,15 @@
 //! `/admin/teams`: every team; one of them is shown and changed as its own members do it.
 
 use askama::Template;
+use poem::http::StatusCode;
 use poem::{Request, Response};
 use twinmcp_actors::accounts::SignedIn;
 use twinmcp_actors::teams::{TeamView, TeamsError};
 use twinmcp_storage::teams::Role;
 
-use super::super::super::parameter;
+use super::super::super::{html, parameter};
 use super::super::team::{self, Viewer, team_id};
-use super::super::{Frame, People, minute, with_form};
+use super::super::{People, minute};
 use crate::api::ApiError;
 
 /// Teams of a page.
@@ -18,7 +19,6 @@ const PAGE_ITEMS_MAX: usize = 50;
 #[template(path = "admin/teams.html")]
 struct TeamsPage {
     here: &'static str,
-    frame: Frame,
     is_deleted: bool,
     teams: Vec<TeamLine>,
     next: Option<String>,
@@ -57,7 +57,7 @@ pub(super) async fn show(people: People, request: Request, _: SignedIn) -> Resul
     let next = listed.last().filter(|_| is_more).map(|last| last.id().to_string());
     let is_deleted = parameter(&request, "done").as_deref() == Some("deleted");
     let teams = listed.into_iter().map(TeamLine::from).collect();
-    with_form(&people, &request, None, |frame| TeamsPage { here: "teams", frame, is_deleted, teams, next })
+    html(StatusCode::OK, &TeamsPage { here: "teams", is_deleted, teams, next })
 }
 
 pub(super) async fn show_one(
