@@ -84,7 +84,7 @@ story("an operator finds a team, changes a role in it and deletes it", async (pa
   await page.getByLabel("Role of Grace", { exact: true }).selectOption("developer");
   await page.getByRole("button", { name: "Change the role of Grace" }).click();
   check((await text(page, "[role=alert]")).includes("needs an owner"), await text(page));
-  await page.getByText("Delete the team").first().click();
+  await page.locator("summary", { hasText: "Delete the team" }).click();
   await page.getByRole("button", { name: "Delete the team" }).click();
   await page.waitForURL("**/admin/teams?done=deleted");
   check((await text(page)).includes("The team is deleted"), await text(page));
