@@ -12,7 +12,7 @@ use super::Tag;
 use super::auth::{PersonRecord, Taken};
 use super::body::JsonBody;
 use super::error::ApiError;
-use super::failures::invalid_id;
+use super::failures::parse_id;
 use crate::http::Caller;
 
 /// People in one answer.
@@ -155,7 +155,7 @@ impl AccountsApi {
         after: Query<Option<String>>,
     ) -> Result<Json<PersonList>, ApiError> {
         caller.may(Scope::Admin)?;
-        let after = after.0.map(|after| after.parse()).transpose().map_err(|error| invalid_id(&error))?;
+        let after = after.0.as_deref().map(parse_id).transpose()?;
         let mut people = self.accounts.people(after.as_ref(), PAGE_ITEMS_MAX + 1)?;
         let is_more = people.len() > PAGE_ITEMS_MAX;
         people.truncate(PAGE_ITEMS_MAX);
@@ -176,7 +176,7 @@ impl AccountsApi {
         asked: JsonBody<ManageBody>,
     ) -> Result<Json<PersonRecord>, ApiError> {
         caller.may(Scope::Admin)?;
-        let id = id.parse().map_err(|error| invalid_id(&error))?;
+        let id = parse_id(&id)?;
         let view = self.accounts.manage_person(&id, asked.disabled, asked.operator).await?;
         Ok(Json(PersonRecord::from(&view)))
     }
@@ -194,7 +194,7 @@ impl AccountsApi {
         id: Path<String>,
     ) -> Result<Taken, ApiError> {
         caller.may(Scope::Admin)?;
-        let id = id.parse().map_err(|error| invalid_id(&error))?;
+        let id = parse_id(&id)?;
         self.accounts.reset_factors(&id).await?;
         Ok(Taken::Done)
     }

@@ -14,7 +14,7 @@ use twinmcp_storage::scope::Scope;
 use super::Tag;
 use super::body::JsonBody;
 use super::error::ApiError;
-use super::failures::invalid_id;
+use super::failures::parse_id;
 use crate::http::Caller;
 
 /// Longest life of a key with an end, in seconds: ten years.
@@ -220,7 +220,7 @@ impl ApiKeysApi {
         id: Path<String>,
     ) -> Result<Revoked, ApiError> {
         caller.may(Scope::KeysWrite)?;
-        let id = id.parse().map_err(|error| invalid_id(&error))?;
+        let id = parse_id(&id)?;
         self.api_keys.revoke(caller.account(), &id).await?;
         Ok(Revoked::Done)
     }

@@ -9,6 +9,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use serde_json::Value;
 use twinmcp_actors::Oauth;
 use twinmcp_actors::oauth::Registered;
+use twinmcp_storage::oauth::client::Client;
 use twinmcp_storage::scope::Scope;
 
 use super::Tag;
@@ -25,8 +26,9 @@ pub(crate) struct ClientList {
 }
 
 impl ClientList {
-    pub(super) fn of(clients: impl Iterator<Item = Registered>) -> Self {
-        Self { clients: clients.map(|client| client.metadata()).collect() }
+    pub(super) fn of(clients: Vec<Client>) -> Self {
+        let shown = |client| Registered { client, secret: None, registration_token: None }.metadata();
+        Self { clients: clients.into_iter().map(shown).collect() }
     }
 }
 
@@ -95,9 +97,7 @@ impl ClientsApi {
     #[oai(path = "/", method = "post", operation_id = "create_client")]
     async fn create(&self, caller: Caller, metadata: Metadata) -> Result<ClientMade, ApiError> {
         caller.may(Scope::KeysWrite)?;
-        let may: Vec<Scope> =
-            Scope::ALL.iter().copied().filter(|scope| !scope.is_permission() || caller.has(*scope)).collect();
-        let made = self.oauth.make_client(caller.account(), &metadata.0, &may).await?;
+        let made = self.oauth.make_client(caller.account(), &metadata.0, &given(&caller)).await?;
         Ok(ClientMade::new(&made))
     }
 
@@ -108,10 +108,7 @@ impl ClientsApi {
     async fn list(&self, caller: Caller) -> Result<Json<ClientList>, ApiError> {
         caller.may(Scope::KeysWrite)?;
         let account = (!caller.has(Scope::Admin)).then(|| caller.account());
-        let clients = self.oauth.clients_of(account)?;
-        let shown =
-            clients.into_iter().map(|client| Registered { client, secret: None, registration_token: None });
-        Ok(Json(ClientList::of(shown)))
+        Ok(Json(ClientList::of(self.oauth.clients_of(account)?)))
     }
 
     /// Replaces a client's secret.
@@ -152,6 +149,11 @@ impl ClientsApi {
         }
         Err(unknown(&id))
     }
+}
+
+/// The scopes that a caller's client may have: none that the caller lacks, and whatever people allow it.
+pub(super) fn given(caller: &Caller) -> Vec<Scope> {
+    Scope::ALL.iter().copied().filter(|scope| !scope.is_permission() || caller.has(*scope)).collect()
 }
 
 fn unknown(id: &str) -> ApiError {

@@ -1,5 +1,7 @@
 //! From what went wrong inside to what is answered: one exhaustive match an error type.
 
+use std::str::FromStr;
+
 use poem::http::StatusCode;
 use twinmcp_actors::Unanswered;
 use twinmcp_actors::api_keys::ApiKeysError;
@@ -163,7 +165,11 @@ impl From<UploadError> for ApiError {
     }
 }
 
-/// An id in a path or body that cannot be one.
-pub(super) fn invalid_id(error: &InvalidId) -> ApiError {
-    ApiError::new(StatusCode::BAD_REQUEST, "invalid_id", told(error))
+/// An id of a path, a query or a body.
+///
+/// # Errors
+/// 400 `invalid_id` for what cannot be one.
+pub(super) fn parse_id<T: FromStr<Err = InvalidId>>(text: &str) -> Result<T, ApiError> {
+    text.parse()
+        .map_err(|error: InvalidId| ApiError::new(StatusCode::BAD_REQUEST, "invalid_id", told(&error)))
 }

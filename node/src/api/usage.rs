@@ -18,7 +18,7 @@ use twinmcp_storage::usage::Day;
 
 use super::Tag;
 use super::error::ApiError;
-use super::failures::invalid_id;
+use super::failures::parse_id;
 use super::problem::Context7Error;
 use crate::http::Caller;
 
@@ -205,7 +205,7 @@ impl UsageApi {
         if id.is_empty() {
             return Err(ApiError::bad_request("Library id is required: send `libraryId`.").into());
         }
-        let library: LibraryRef = id.parse().map_err(|error| invalid_id(&error))?;
+        let library: LibraryRef = parse_id(&id)?;
         let (days, today) = (days.0.unwrap_or(DAYS_DEFAULT), Day::of(self.clock.now()));
         let report =
             self.usage.report(&caller.owner(), &library.library, days, today).map_err(ApiError::from)?;

@@ -5,9 +5,8 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use reqwest::{Method, Url};
+use reqwest::Url;
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
 use twinmcp_storage::audit;
 
 use super::client::{ClientArgs, Node};
@@ -112,19 +111,14 @@ fn path(args: &ListArgs, limit: usize, before: Option<u64>) -> String {
 
 async fn export(target: &Path, client: &ClientArgs) -> Result<(), CliError> {
     let node = Node::new(client, "twinmcp-cli")?;
-    let mut answer = node.send(node.request(Method::GET, "/api/audit/export")?).await?;
-    // It gets its name when it is whole.
-    let partial = target.with_extension("partial");
-    let failed = |error: std::io::Error| CliError::Failed(format!("{}: {error}", partial.display()));
-    let mut file = tokio::fs::File::create(&partial).await.map_err(failed)?;
-    while let Some(piece) = answer.chunk().await.map_err(|error| CliError::failed(&error))? {
-        file.write_all(&piece).await.map_err(failed)?;
-    }
-    file.sync_all().await.map_err(failed)?;
-    let verified = audit::verify(BufReader::new(File::open(&partial).map_err(failed)?));
-    let verified = verified.map_err(|error| CliError::failed(&error))?;
-    std::fs::rename(&partial, target).map_err(failed)?;
+    let (_, verified) = node.download("/api/audit/export", target, check).await?;
     told(target, &verified)
+}
+
+fn check(file: &Path) -> Result<audit::Verified, CliError> {
+    let opened =
+        File::open(file).map_err(|error| CliError::Failed(format!("{}: {error}", file.display())))?;
+    audit::verify(BufReader::new(opened)).map_err(|error| CliError::failed(&error))
 }
 
 fn verify(file: &Path, holds: Option<&str>) -> Result<(), CliError> {

@@ -4,13 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use reqwest::Method;
-use tokio::io::AsyncWriteExt;
 use twinmcp_storage::clock::SystemEntropy;
 
 use super::client::{ClientArgs, Node};
 use super::{CliError, serve, tell};
-use crate::backup::{self, RestoreError};
+use crate::backup;
 use crate::data_dir::DataDir;
 
 #[derive(Debug, Args)]
@@ -42,26 +40,8 @@ pub(super) struct RestoreArgs {
 pub(super) async fn backup(args: BackupArgs) -> Result<(), CliError> {
     let node = Node::new(&args.client, "twinmcp-cli")?;
     let path = format!("/api/cluster/backup?bundles={}", !args.without_bundles);
-    let mut answer = node.send(node.request(Method::GET, &path)?).await?;
-    // It gets its name when it is whole.
-    let partial = args.file.with_extension("partial");
-    let failed = |error: std::io::Error| CliError::Failed(format!("{}: {error}", partial.display()));
-    let mut file = tokio::fs::File::create(&partial).await.map_err(failed)?;
-    let mut bytes = 0_u64;
-    while let Some(piece) = answer.chunk().await.map_err(|error| CliError::failed(&error))? {
-        bytes += piece.len() as u64;
-        file.write_all(&piece).await.map_err(failed)?;
-    }
-    file.sync_all().await.map_err(failed)?;
-    let (checked, target) = (partial.clone(), args.file.clone());
-    let finished = tokio::task::spawn_blocking(move || -> Result<u64, RestoreError> {
-        let bundles = backup::check(&checked)?;
-        let read = |source| RestoreError::Read { path: target.clone(), source };
-        fs::rename(&checked, &target).map_err(read)?;
-        Ok(bundles)
-    });
-    let bundles = finished.await.map_err(|error| CliError::failed(&error))?;
-    let bundles = bundles.map_err(|error| CliError::failed(&error))?;
+    let check = |file: &Path| backup::check(file).map_err(|error| CliError::failed(&error));
+    let (bytes, bundles) = node.download(&path, &args.file, check).await?;
     tell(&format!("{}: {bytes} bytes, the agreed state and {bundles} bundles", args.file.display()));
     Ok(())
 }

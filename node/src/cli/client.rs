@@ -1,5 +1,6 @@
 //! How the client verbs talk to a node.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,7 @@ use clap::Args;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
 
 use super::CliError;
 use super::bases::Bases;
@@ -165,6 +167,31 @@ impl Node {
         let began = Instant::now();
         let answer = self.client.get(asked).timeout(PROBE_TIMEOUT).send().await.ok()?;
         answer.status().is_success().then(|| (began.elapsed(), url))
+    }
+
+    /// Writes what is at `path` to a file, which gets its name when it is whole and `check` finds it good; tells its bytes, and what was
+    /// found.
+    pub(super) async fn download<T: Send + 'static>(
+        &self,
+        path: &str,
+        target: &Path,
+        check: impl FnOnce(&Path) -> Result<T, CliError> + Send + 'static,
+    ) -> Result<(u64, T), CliError> {
+        let mut answer = self.send(self.request(Method::GET, path)?).await?;
+        let partial = target.with_extension("partial");
+        let failed = |error: std::io::Error| CliError::Failed(format!("{}: {error}", partial.display()));
+        let mut file = tokio::fs::File::create(&partial).await.map_err(failed)?;
+        let mut bytes = 0_u64;
+        while let Some(piece) = answer.chunk().await.map_err(|error| CliError::failed(&error))? {
+            bytes += piece.len() as u64;
+            file.write_all(&piece).await.map_err(failed)?;
+        }
+        file.sync_all().await.map_err(failed)?;
+        let written = partial.clone();
+        let checked = tokio::task::spawn_blocking(move || check(&written)).await;
+        let found = checked.map_err(|error| CliError::failed(&error))??;
+        tokio::fs::rename(&partial, target).await.map_err(failed)?;
+        Ok((bytes, found))
     }
 
     async fn body(&self, mut response: Response) -> Result<Vec<u8>, CliError> {

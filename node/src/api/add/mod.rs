@@ -334,7 +334,7 @@ impl AddApi {
         if (is_here && !force) || self.jobs.is_open(&library) {
             return Err(duplicate());
         }
-        let version: Version = VERSION.parse().map_err(|error| super::failures::invalid_id(&error))?;
+        let version: Version = super::failures::parse_id(VERSION)?;
         let account = caller.account().clone();
         let submission = Submission { account, library: library.clone(), version, source, base_url: None };
         match self.jobs.submit(submission).await {

@@ -30,7 +30,7 @@ pub(crate) use self::upstream::UpstreamApi;
 use super::Tag;
 use super::body::JsonBody;
 use super::error::ApiError;
-use super::failures::invalid_id;
+use super::failures::parse_id;
 use crate::http::{Enrolling, Session, address_of, session};
 
 #[derive(ApiResponse)]
@@ -226,7 +226,7 @@ impl AuthApi {
         #[oai(example = "id_example")]
         id: Path<String>,
     ) -> Result<Taken, ApiError> {
-        let id = id.parse().map_err(|error| invalid_id(&error))?;
+        let id = parse_id(&id)?;
         self.accounts.end_sessions(&caller.0.account, Which::One(id)).await?;
         Ok(Taken::Done)
     }

@@ -17,7 +17,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use twinmcp_actors::jobs::{JobView, Submission};
 use twinmcp_actors::{Jobs, Teams};
-use twinmcp_storage::ids::JobId;
 use twinmcp_storage::scope::Scope;
 
 pub(crate) use self::shapes::JobRecord;
@@ -25,7 +24,7 @@ use self::shapes::{JobPage, JobRequest, UploadRecord};
 use super::Tag;
 use super::body::JsonBody;
 use super::error::ApiError;
-use super::failures::invalid_id;
+use super::failures::parse_id;
 use super::teams::acting;
 use crate::http::Caller;
 
@@ -102,8 +101,8 @@ impl JobsApi {
         caller.may(Scope::JobsWrite)?;
         let submission = Submission {
             account: acting(&self.teams, &caller, asked.team.as_deref())?,
-            library: asked.library.parse().map_err(|error| invalid_id(&error))?,
-            version: asked.version()?.parse().map_err(|error| invalid_id(&error))?,
+            library: parse_id(&asked.library)?,
+            version: parse_id(&asked.version()?)?,
             source: asked.source()?,
             base_url: asked.base_url.clone(),
         };
@@ -125,7 +124,7 @@ impl JobsApi {
         #[oai(example = "limit_example", validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u32>>,
     ) -> Result<Json<JobPage>, ApiError> {
-        let before = before.0.as_deref().map(parse).transpose()?;
+        let before = before.0.as_deref().map(parse_id).transpose()?;
         let limit = limit.0.map_or(PAGE_ITEMS_MAX, |limit| limit as usize).min(PAGE_ITEMS_MAX);
         // One more than shown tells whether there is a next page.
         let views = self.jobs.list(&caller.owner(), before.as_ref(), limit + 1)?;
@@ -145,7 +144,7 @@ impl JobsApi {
         #[oai(example = "id_example")]
         id: Path<String>,
     ) -> Result<Json<JobRecord>, ApiError> {
-        Ok(Json(JobRecord::from(&self.jobs.get(&caller.owner(), &parse(&id)?)?)))
+        Ok(Json(JobRecord::from(&self.jobs.get(&caller.owner(), &parse_id(&id)?)?)))
     }
 
     /// Cancels a job.
@@ -160,7 +159,7 @@ impl JobsApi {
         id: Path<String>,
     ) -> Result<Json<JobRecord>, ApiError> {
         caller.may(Scope::JobsWrite)?;
-        Ok(Json(JobRecord::from(&self.jobs.cancel(&caller.owner(), &parse(&id)?).await?)))
+        Ok(Json(JobRecord::from(&self.jobs.cancel(&caller.owner(), &parse_id(&id)?).await?)))
     }
 
     /// Follows a job.
@@ -174,7 +173,7 @@ impl JobsApi {
         #[oai(example = "id_example")]
         id: Path<String>,
     ) -> Result<EventStream<BoxStream<'static, JobRecord>>, ApiError> {
-        let receiver = self.jobs.watch(&caller.owner(), &parse(&id)?)?;
+        let receiver = self.jobs.watch(&caller.owner(), &parse_id(&id)?)?;
         let Ok(permit) = Arc::clone(&self.streams).try_acquire_owned() else {
             let message = "The node has as many event streams open as it takes; poll the job instead.";
             return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "overload", message).retry_after(10));
@@ -213,10 +212,6 @@ fn follow(receiver: watch::Receiver<JobView>, permit: OwnedSemaphorePermit) -> B
         Some((JobRecord::from(&view), state))
     })
     .boxed()
-}
-
-fn parse(text: &str) -> Result<JobId, ApiError> {
-    text.parse().map_err(|error| invalid_id(&error))
 }
 
 fn team_example() -> Option<String> {

@@ -18,8 +18,8 @@ use self::shapes::{
 use super::Tag;
 use super::body::JsonBody;
 use super::error::ApiError;
-use super::failures::invalid_id;
-use super::teams::{acting, parse as parse_account};
+use super::failures::parse_id;
+use super::teams::acting;
 use super::upgrade::Vectors;
 use crate::http::{Caller, Reader};
 
@@ -60,7 +60,7 @@ impl LibrariesApi {
     #[oai(path = "/", method = "post", operation_id = "claim_library")]
     async fn claim(&self, caller: Caller, asked: JsonBody<LibraryClaim>) -> Result<Claimed, ApiError> {
         caller.may(Scope::LibrariesWrite)?;
-        let (id, visibility) = (parse(&asked.id)?, visibility(&asked.visibility)?);
+        let (id, visibility) = (parse_id(&asked.id)?, visibility(&asked.visibility)?);
         let account = acting(&self.teams, &caller, asked.team.as_deref())?;
         let view = self.libraries.claim(&caller.owner(), &account, &id, visibility).await?;
         Ok(Claimed::Library(Json(self.whole(&view).await?)))
@@ -80,7 +80,7 @@ impl LibrariesApi {
         #[oai(example = "limit_example", validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u32>>,
     ) -> Result<Json<LibraryPage>, ApiError> {
-        let after = after.0.as_deref().map(parse).transpose()?;
+        let after = after.0.as_deref().map(parse_id).transpose()?;
         let limit = limit.0.map_or(PAGE_ITEMS_MAX, |limit| limit as usize).min(PAGE_ITEMS_MAX);
         // One more than shown tells whether there is a next page.
         let views = self.libraries.list(reader.owner().as_ref(), after.as_ref(), limit + 1)?;
@@ -141,7 +141,7 @@ impl LibrariesApi {
         let known = self.found(&who, &id)?.library;
         let change = change.0;
         let visibility = change.visibility.as_deref().map(visibility).transpose()?;
-        let owner = change.owner.as_deref().map(parse_account).transpose()?;
+        let owner = change.owner.as_deref().map(parse_id).transpose()?;
         let every_s = change.refresh_every.as_deref().map(seconds).transpose()?;
         let mut facts = known.facts;
         facts.title = change.title.unwrap_or(facts.title);
@@ -214,7 +214,7 @@ impl LibrariesApi {
         version: Path<String>,
     ) -> Result<Removed, ApiError> {
         caller.may(Scope::LibrariesWrite)?;
-        let version = version.parse().map_err(|error| invalid_id(&error))?;
+        let version = parse_id(&version)?;
         self.libraries.remove_version(caller.owner(), &id(&org, &name)?, &version).await?;
         Ok(Removed::Done)
     }
@@ -260,11 +260,7 @@ fn missing(id: &LibraryId) -> ApiError {
 
 /// The library of two parts of a path.
 pub(super) fn id(org: &str, name: &str) -> Result<LibraryId, ApiError> {
-    parse(&format!("/{org}/{name}"))
-}
-
-fn parse(text: &str) -> Result<LibraryId, ApiError> {
-    text.parse().map_err(|error| invalid_id(&error))
+    parse_id(&format!("/{org}/{name}"))
 }
 
 fn after_example() -> Option<String> {

@@ -16,7 +16,7 @@ use self::hook_body::HookBody;
 use super::Tag;
 use super::body::JsonBody;
 use super::error::ApiError;
-use super::failures::invalid_id;
+use super::failures::parse_id;
 use super::jobs::JobRecord;
 use super::libraries::{id, name_example, org_example};
 use super::problem::Context7Error;
@@ -155,7 +155,7 @@ impl RefreshApi {
                            documentation of a private repository with `twinmcp index`.";
             return Err(ApiError::bad_request(message).into());
         }
-        let library: LibraryId = asked.library_name.parse().map_err(|error| invalid_id(&error))?;
+        let library: LibraryId = parse_id(&asked.library_name)?;
         let which = asked.branch.clone().map_or(Which::Current, Which::Branch);
         match self.refresh.start(&caller.owner(), &library, &which).await {
             Ok(_) => Ok(Json(Context7Refresh::example())),
@@ -188,7 +188,7 @@ impl RefreshApi {
     ) -> Result<Begun, ApiError> {
         caller.may(Scope::JobsWrite)?;
         let which = match &asked.version {
-            Some(version) => Which::Version(version.parse().map_err(|error| invalid_id(&error))?),
+            Some(version) => Which::Version(parse_id(&version)?),
             None => Which::Current,
         };
         let view = self.refresh.start(&caller.owner(), &id(&org, &name)?, &which).await?;

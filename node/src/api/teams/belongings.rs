@@ -6,7 +6,6 @@ use poem::http::StatusCode;
 use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
-use twinmcp_actors::oauth::Registered;
 use twinmcp_actors::{ApiKeys, Oauth, Owner, Teams};
 use twinmcp_storage::clock::Clock;
 use twinmcp_storage::scope::Scope;
@@ -15,11 +14,10 @@ use twinmcp_storage::teams::Role;
 use super::super::Tag;
 use super::super::api_keys::{self, Created, KeyList, KeyRequest, Revoked};
 use super::super::body::JsonBody;
-use super::super::clients::{ClientList, ClientMade, ClientRemoved};
+use super::super::clients::{self, ClientList, ClientMade, ClientRemoved};
 use super::super::error::ApiError;
-use super::super::failures::invalid_id;
+use super::super::failures::parse_id;
 use super::super::oauth::Metadata;
-use super::parse;
 use super::shapes::team_example;
 use crate::http::Caller;
 
@@ -47,7 +45,7 @@ impl TeamBelongingsApi {
         asked: JsonBody<KeyRequest>,
     ) -> Result<Created, ApiError> {
         caller.may(Scope::KeysWrite)?;
-        let team = parse(&id)?;
+        let team = parse_id(&id)?;
         self.teams.admitted(&caller.owner(), &team, Role::Developer)?;
         let scopes = asked.scopes(&caller)?;
         let expires_at = asked.expires_at(&*self.clock);
@@ -67,7 +65,7 @@ impl TeamBelongingsApi {
         id: Path<String>,
     ) -> Result<Json<KeyList>, ApiError> {
         caller.may(Scope::KeysWrite)?;
-        let keys = self.teams.keys(&caller.owner(), &parse(&id)?)?;
+        let keys = self.teams.keys(&caller.owner(), &parse_id(&id)?)?;
         Ok(Json(KeyList::of(keys.iter().map(|it| &it.key), self.clock.now())))
     }
 
@@ -86,7 +84,7 @@ impl TeamBelongingsApi {
         key: Path<String>,
     ) -> Result<Revoked, ApiError> {
         caller.may(Scope::KeysWrite)?;
-        let (team, key) = (parse(&id)?, key.parse().map_err(|error| invalid_id(&error))?);
+        let (team, key) = (parse_id(&id)?, parse_id(&key)?);
         self.teams.admitted(&caller.owner(), &team, Role::Developer)?;
         match caller.owner() {
             Owner::Operator => self.api_keys.revoke(&team, &key).await?,
@@ -109,10 +107,9 @@ impl TeamBelongingsApi {
         metadata: Metadata,
     ) -> Result<ClientMade, ApiError> {
         caller.may(Scope::KeysWrite)?;
-        let team = parse(&id)?;
+        let team = parse_id(&id)?;
         self.teams.admitted(&caller.owner(), &team, Role::Admin)?;
-        let may: Vec<Scope> =
-            Scope::ALL.iter().copied().filter(|scope| !scope.is_permission() || caller.has(*scope)).collect();
+        let may = clients::given(&caller);
         match self.oauth.make_team_client(caller.account(), &team, &metadata.0, &may).await? {
             Some(made) => Ok(ClientMade::new(&made)),
             None => Err(twinmcp_actors::teams::TeamsError::NotFound.into()),
@@ -131,12 +128,9 @@ impl TeamBelongingsApi {
         id: Path<String>,
     ) -> Result<Json<ClientList>, ApiError> {
         caller.may(Scope::KeysWrite)?;
-        let team = parse(&id)?;
+        let team = parse_id(&id)?;
         self.teams.admitted(&caller.owner(), &team, Role::Admin)?;
-        let clients = self.oauth.clients_of(Some(&team))?;
-        let shown =
-            clients.into_iter().map(|client| Registered { client, secret: None, registration_token: None });
-        Ok(Json(ClientList::of(shown)))
+        Ok(Json(ClientList::of(self.oauth.clients_of(Some(&team))?)))
     }
 
     /// Removes a client of a team.
@@ -154,7 +148,7 @@ impl TeamBelongingsApi {
         client: Path<String>,
     ) -> Result<ClientRemoved, ApiError> {
         caller.may(Scope::KeysWrite)?;
-        let team = parse(&id)?;
+        let team = parse_id(&id)?;
         self.teams.admitted(&caller.owner(), &team, Role::Admin)?;
         if self.oauth.remove_client(Some(&team), &client).await? {
             return Ok(ClientRemoved::Done);
@@ -169,5 +163,5 @@ fn key_example() -> String {
 }
 
 fn client_example() -> String {
-    super::super::clients::example_id()
+    clients::example_id()
 }

@@ -21,7 +21,7 @@ use self::shapes::{
 use super::Tag;
 use super::body::JsonBody;
 use super::error::{ApiError, sentence};
-use super::failures::invalid_id;
+use super::failures::parse_id;
 use crate::http::Caller;
 
 /// Teams of one answer, at most.
@@ -70,7 +70,7 @@ impl TeamsApi {
         after: Query<Option<String>>,
     ) -> Result<Json<TeamList>, ApiError> {
         caller.may(Scope::Account)?;
-        let after = after.0.as_deref().map(parse).transpose()?;
+        let after = after.0.as_deref().map(parse_id).transpose()?;
         if !caller.has(Scope::Admin) {
             let teams = self.teams.of(caller.account())?.iter().map(TeamLine::from).collect();
             return Ok(Json(TeamList { teams, next: None }));
@@ -103,7 +103,7 @@ impl TeamsApi {
         id: Path<String>,
     ) -> Result<Json<TeamRecord>, ApiError> {
         caller.may(Scope::Account)?;
-        self.record(&caller, &parse(&id)?)
+        self.record(&caller, &parse_id(&id)?)
     }
 
     /// Renames a team.
@@ -119,7 +119,7 @@ impl TeamsApi {
         asked: JsonBody<TeamNameBody>,
     ) -> Result<Json<TeamRecord>, ApiError> {
         caller.may(Scope::Account)?;
-        let id = parse(&id)?;
+        let id = parse_id(&id)?;
         self.teams.rename(&caller.owner(), &id, &asked.name).await?;
         self.record(&caller, &id)
     }
@@ -136,7 +136,7 @@ impl TeamsApi {
         id: Path<String>,
     ) -> Result<Changed, ApiError> {
         caller.may(Scope::Account)?;
-        self.teams.delete(&caller.owner(), &parse(&id)?).await?;
+        self.teams.delete(&caller.owner(), &parse_id(&id)?).await?;
         Ok(Changed::Done)
     }
 
@@ -155,7 +155,7 @@ impl TeamsApi {
     ) -> Result<Changed, ApiError> {
         caller.may(Scope::Account)?;
         let role = role(&asked.role)?;
-        self.teams.invite(&caller.owner(), &parse(&id)?, &asked.email, role).await?;
+        self.teams.invite(&caller.owner(), &parse_id(&id)?, &asked.email, role).await?;
         Ok(Changed::Done)
     }
 
@@ -174,7 +174,7 @@ impl TeamsApi {
         email: Query<String>,
     ) -> Result<Changed, ApiError> {
         caller.may(Scope::Account)?;
-        self.teams.withdraw(&caller.owner(), &parse(&id)?, &email).await?;
+        self.teams.withdraw(&caller.owner(), &parse_id(&id)?, &email).await?;
         Ok(Changed::Done)
     }
 
@@ -195,7 +195,7 @@ impl TeamsApi {
         asked: JsonBody<RoleBody>,
     ) -> Result<Json<TeamRecord>, ApiError> {
         caller.may(Scope::Account)?;
-        let (id, member, role) = (parse(&id)?, parse(&member)?, role(&asked.role)?);
+        let (id, member, role) = (parse_id(&id)?, parse_id(&member)?, role(&asked.role)?);
         self.teams.set_role(&caller.owner(), &id, &member, role).await?;
         self.record(&caller, &id)
     }
@@ -216,7 +216,7 @@ impl TeamsApi {
         member: Path<String>,
     ) -> Result<Changed, ApiError> {
         caller.may(Scope::Account)?;
-        self.teams.remove(&caller.owner(), &parse(&id)?, &parse(&member)?).await?;
+        self.teams.remove(&caller.owner(), &parse_id(&id)?, &parse_id(&member)?).await?;
         Ok(Changed::Done)
     }
 }
@@ -230,13 +230,9 @@ impl TeamsApi {
 /// The account that a caller acts for: their own, or a team's that they manage.
 pub(super) fn acting(teams: &Teams, caller: &Caller, team: Option<&str>) -> Result<AccountId, ApiError> {
     let Some(team) = team else { return Ok(caller.account().clone()) };
-    let team = parse(team)?;
+    let team = parse_id(team)?;
     teams.admitted(&caller.owner(), &team, Role::Admin)?;
     Ok(team)
-}
-
-pub(super) fn parse(text: &str) -> Result<AccountId, ApiError> {
-    text.parse().map_err(|error| invalid_id(&error))
 }
 
 impl From<TeamsError> for ApiError {

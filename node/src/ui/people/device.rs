@@ -9,6 +9,7 @@ use twinmcp_actors::oauth::DeviceQuestion;
 
 use super::super::parameter;
 use super::authorize::{email, meaning, person};
+use super::sign_in::with_return;
 use super::{Failed, Form, Frame, People, see_other, told, with_form};
 use crate::api::ApiError;
 
@@ -25,16 +26,7 @@ struct DevicePage {
 pub(super) async fn show(people: People, request: Request) -> Result<Response, ApiError> {
     let typed = parameter(&request, "user_code").unwrap_or_default();
     let Some(person) = person(&people, &request)? else {
-        let back = match typed.is_empty() {
-            true => "/device".to_owned(),
-            false => {
-                let query =
-                    form_urlencoded::Serializer::new(String::new()).append_pair("user_code", &typed).finish();
-                format!("/device?{query}")
-            }
-        };
-        let query = form_urlencoded::Serializer::new(String::new()).append_pair("return_to", &back).finish();
-        return Ok(see_other(&format!("/signin?{query}"), None));
+        return Ok(see_other(&with_return("/signin", &with_code(&typed)), None));
     };
     if typed.is_empty() {
         return render(&people, &request, typed, None, None);
@@ -51,18 +43,14 @@ pub(super) async fn show(people: People, request: Request) -> Result<Response, A
 pub(super) async fn decide(people: People, mut request: Request) -> Result<Response, ApiError> {
     let form = Form::read(&mut request).await?;
     let Some(person) = person(&people, &request)? else {
-        return Ok(see_other("/signin?return_to=/device", None));
+        return Ok(see_other(&with_return("/signin", &with_code(form.field("user_code"))), None));
     };
     let typed = form.field("user_code").to_owned();
     let allow = match form.field("decision") {
         "allow" => true,
         "deny" => false,
         // The code was typed; now the person is asked.
-        _ => {
-            let query =
-                form_urlencoded::Serializer::new(String::new()).append_pair("user_code", &typed).finish();
-            return Ok(see_other(&format!("/device?{query}"), None));
-        }
+        _ => return Ok(see_other(&with_code(&typed), None)),
     };
     match people.oauth.decide_device(&typed, &person, allow).await {
         Ok(()) if allow => told(
@@ -80,6 +68,15 @@ pub(super) async fn decide(people: People, mut request: Request) -> Result<Respo
             render(&people, &request, typed, None, Some(failed))
         }
     }
+}
+
+/// The page, with what was typed.
+fn with_code(typed: &str) -> String {
+    if typed.is_empty() {
+        return "/device".to_owned();
+    }
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("user_code", typed).finish();
+    format!("/device?{query}")
 }
 
 fn render(

@@ -9,9 +9,9 @@ use twinmcp_storage::api_keys::ApiKey;
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::scope::Scope;
 
-use super::super::{html, parameter};
+use super::super::html;
 use super::authorize::meaning;
-use super::{Failed, Form, Frame, People, minute, see_other, with_form};
+use super::{Failed, Form, Frame, People, done, minute, see_other, with_form};
 use crate::api::{ApiError, scopes_of_key};
 use crate::http::{Caller, Session};
 
@@ -38,6 +38,9 @@ struct NewKeyPage<'a> {
     secret: &'a str,
     back: &'a str,
 }
+
+/// What was done, by the name of its form.
+const DONE: &[(&str, &str)] = &[("revoked", "The key opens nothing any more.")];
 
 /// A key as a list shows it.
 pub(super) struct KeyLine {
@@ -185,11 +188,10 @@ fn render(
     let keys = people.api_keys.list(&signed_in.account)?;
     let person = Caller::with_session(signed_in.clone());
     let form = KeyForm::new("/settings/keys", person.scopes().iter().copied(), sent.as_ref());
-    let is_done = parameter(request, "done").as_deref() == Some("revoked");
     with_form(people, request, failed, |frame| KeysPage {
         frame,
         here: "keys",
-        done: is_done.then_some("The key opens nothing any more."),
+        done: done(request, DONE),
         keys: keys.iter().rev().map(|key| KeyLine::new(key, now)).collect(),
         form,
         revoke: "/settings/keys/revoke",

@@ -30,7 +30,7 @@ use twinmcp_actors::accounts::Token;
 use twinmcp_actors::{Accounts, ApiKeys, Audit, Oauth, Teams, Upstream};
 use twinmcp_storage::clock::{Clock, Entropy, Timestamp};
 
-use super::html;
+use super::{html, parameter};
 use crate::api::ApiError;
 use crate::http::session::{self, FORM_FIELD, FormBinding};
 
@@ -191,6 +191,12 @@ struct Told<'a> {
     title: &'a str,
     message: &'a str,
     link: Option<(&'a str, &'a str)>,
+}
+
+/// The word for what was done before a page was asked for, by the name in its address.
+fn done(request: &Request, words: &[(&str, &'static str)]) -> Option<&'static str> {
+    let done = parameter(request, "done")?;
+    words.iter().find(|(name, _)| *name == done).map(|(_, text)| *text)
 }
 
 /// A page that says something and no more.

@@ -7,10 +7,9 @@ use twinmcp_actors::oauth::App;
 use twinmcp_actors::upstream::{Provider, UpstreamError};
 use twinmcp_storage::accounts::{Identity, Session as SessionKept, Which};
 
-use super::super::parameter;
 use super::authorize::meaning;
 use super::sign_in::again;
-use super::{Failed, Form, Frame, People, minute, see_other, set_cookie, told, upstream, with_form};
+use super::{Failed, Form, Frame, People, done, minute, see_other, set_cookie, told, upstream, with_form};
 use crate::api::ApiError;
 use crate::http::{Session, address_of, session};
 
@@ -202,8 +201,7 @@ fn render(
         linked: minute(identity.linked_at),
     };
     let provider = |provider: &Provider| (provider.name.clone(), provider.title.clone());
-    let done = parameter(request, "done");
-    let done = DONE.iter().find(|(name, _)| done.as_deref() == Some(name)).map(|(_, text)| *text);
+    let done = done(request, DONE);
     let (failed, failed_at) = failed.map_or((None, String::new()), |(failed, at)| (Some(failed), at));
     with_form(people, request, failed, |frame| SettingsPage {
         frame,

@@ -11,9 +11,8 @@ use twinmcp_actors::{Owner, Teams};
 use twinmcp_storage::ids::AccountId;
 use twinmcp_storage::teams::Role;
 
-use super::super::parameter;
 use super::keys::{self, Asked, KeyForm, KeyLine};
-use super::{Failed, Form, Frame, People, minute, see_other, with_form};
+use super::{Failed, Form, Frame, People, done, minute, see_other, with_form};
 use crate::api::ApiError;
 use crate::http::{Caller, Session};
 
@@ -225,8 +224,7 @@ pub(super) fn render(
     let keys = key_lines(&people.teams, who, &view, people.clock.now())?;
     let is_admin = own >= Role::Admin;
     let clients = if is_admin { people.oauth.clients_of(Some(id))? } else { Vec::new() };
-    let done = parameter(request, "done");
-    let done = DONE.iter().find(|(name, _)| done.as_deref() == Some(name)).map(|(_, text)| *text);
+    let done = done(request, DONE);
     let invited = sent.as_ref().filter(|_| failed_at == "invite");
     let invited = invited.map(|form| form.field("email").to_owned()).unwrap_or_default();
     let shown = view.invitations.iter().filter(|_| is_admin);

@@ -5,8 +5,7 @@ use poem::{Request, Response};
 use twinmcp_actors::accounts::SignedIn;
 use twinmcp_actors::teams::Membership;
 
-use super::super::parameter;
-use super::{Failed, Form, Frame, People, see_other, with_form};
+use super::{Failed, Form, Frame, People, done, see_other, with_form};
 use crate::api::ApiError;
 use crate::http::Session;
 
@@ -54,8 +53,7 @@ fn render(
     failed: Option<(Failed, String)>,
 ) -> Result<Response, ApiError> {
     let teams = people.teams.of(&signed_in.account)?;
-    let done = parameter(request, "done");
-    let done = DONE.iter().find(|(name, _)| done.as_deref() == Some(name)).map(|(_, text)| *text);
+    let done = done(request, DONE);
     let (failed, name) = failed.map_or((None, String::new()), |(failed, name)| (Some(failed), name));
     with_form(people, request, failed, |frame| TeamsPage { frame, here: "teams", done, teams, name })
 }

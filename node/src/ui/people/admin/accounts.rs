@@ -6,7 +6,7 @@ use twinmcp_actors::accounts::{NewPerson, PersonMade, PersonView, SignedIn};
 use twinmcp_storage::ids::AccountId;
 
 use super::super::super::parameter;
-use super::super::{Failed, Form, Frame, People, minute, see_other, with_form};
+use super::super::{Failed, Form, Frame, People, done, minute, see_other, with_form};
 use crate::api::ApiError;
 
 /// People of a page.
@@ -131,8 +131,7 @@ fn render(
     let is_more = listed.len() > PAGE_ITEMS_MAX;
     listed.truncate(PAGE_ITEMS_MAX);
     let next = listed.last().filter(|_| is_more).map(|last| last.person.account.to_string());
-    let done = parameter(request, "done");
-    let done = DONE.iter().find(|(name, _)| done.as_deref() == Some(name)).map(|(_, text)| *text);
+    let done = done(request, DONE);
     with_form(people, request, failed, |frame| PeoplePage {
         here: "people",
         frame,

@@ -8,8 +8,7 @@ use twinmcp_actors::oauth::Registered;
 use twinmcp_storage::oauth::client::{Authentication, Client, Owner};
 use twinmcp_storage::scope::{self, Scope};
 
-use super::super::super::parameter;
-use super::super::{Failed, Form, Frame, People, minute, see_other, with_form};
+use super::super::{Failed, Form, Frame, People, done, minute, see_other, with_form};
 use crate::api::ApiError;
 
 #[derive(Template)]
@@ -136,8 +135,7 @@ fn render(
     made: Option<Made>,
 ) -> Result<Response, ApiError> {
     let clients = people.oauth.clients_of(None)?;
-    let done = parameter(request, "done");
-    let done = DONE.iter().find(|(name, _)| done.as_deref() == Some(name)).map(|(_, text)| *text);
+    let done = done(request, DONE);
     with_form(people, request, failed, |frame| ClientsPage {
         here: "clients",
         frame,
