@@ -1,8 +1,7 @@
 //! Nothing that opens something is written anywhere: a run through the flows with the log at its most talkative, and then a search for
 //! what was shown, given out or typed, in log, traces, metrics, audit log and some answers that refuse.
 //!
-//! The flows are the functions below. Not among them are passkeys, invitations to teams and what clients sign; codes of an app are too
-//! short to be looked for.
+//! The flows are the functions below. Not among them are passkeys and what clients sign; codes of an app are too short to be looked for.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -16,6 +15,7 @@ use super::app::{App, Tokens, VERIFIER, decide, field, parameter, post_form, sig
 use super::authenticator::{Authenticator, answer, confirm};
 use super::provider::{CODE, Provider, SECRET};
 use super::signer::Signer;
+use super::teams::{confirmed, invited, team};
 use super::{Browser, PASSWORD, form_token, letter, link};
 
 const NEXT_PASSWORD: &str = "another good password 42";
@@ -216,6 +216,24 @@ async fn factors(node: &TestNode, secrets: &mut Secrets) {
     }
 }
 
+/// An invitation that the wrong one shows, the right one, and the right one again; and a key of the team.
+async fn teams(node: &TestNode, secrets: &mut Secrets) {
+    let mut mary = confirmed(node, "mary@example.org").await;
+    let team = team(&mut mary).await;
+    let token = invited(node, &mut mary, &team, "joan@example.org", "developer").await;
+    let join = json!({ "token": secrets.note("invitation", &token) });
+    let mut joan = confirmed(node, "joan@example.org").await;
+    joan.get(&format!("/join?token={token}")).await.expect(200);
+    let refused = mary.post("/api/teams/join", &join).await.expect(403);
+    secrets.are_not_in("a refusal", &refused.text);
+    joan.post("/api/teams/join", &join).await.expect(200);
+    joan.post("/api/teams/join", &join).await.expect(403);
+    let key = json!({ "name": "build", "scopes": ["docs:read"] });
+    let made = joan.post(&format!("{team}/keys"), &key).await.expect(201).json();
+    let key = secrets.of("API key", &made, "secret");
+    node.client().with_key(&key).get("/api/libraries").await.expect(200);
+}
+
 /// Another provider, whose answer is used, comes back, and is refused.
 async fn elsewhere(node: &TestNode, corp: &Provider, secrets: &mut Secrets) {
     secrets.note("secret at a provider", SECRET);
@@ -281,9 +299,10 @@ async fn case_117_no_log_trace_metric_or_refusal_holds_what_opens_something() {
     programs(&node, &mut browser, &mut secrets).await;
     device(&node, &mut browser, &mut secrets).await;
     factors(&node, &mut secrets).await;
+    teams(&node, &mut secrets).await;
     elsewhere(&node, &corp, &mut secrets).await;
     operators(&client, &mut secrets).await;
-    assert!(secrets.0.len() >= 25, "a flow is missing: {:?}", secrets.0.keys());
+    assert!(secrets.0.len() >= 26, "a flow is missing: {:?}", secrets.0.keys());
 
     secrets.are_not_in("the metrics", &client.get("/api/metrics").await.expect(200).text);
     let audit = client.get("/api/audit/export").await.expect(200).text;

@@ -186,7 +186,7 @@ async fn case_108_what_a_device_signs_is_taken_once_from_here_for_its_account() 
     show(&mut adas, &asked["ticket"], &signed).await.expect(200);
 }
 
-/// The device as it was before somebody else tried to add it: what the account is called comes from the options.
+/// The device as one of `browser`'s account again: an offer to somebody else had told it that it is a key of theirs.
 async fn again(mut device: Device, browser: &mut Browser) -> Device {
     let offer = browser.post("/api/auth/passkeys/offer", &json!({})).await.expect(200).json();
     device.create(&offer["options"]);
