@@ -102,7 +102,7 @@ impl JobsApi {
         let submission = Submission {
             account: acting(&self.teams, &caller, asked.team.as_deref())?,
             library: parse_id(&asked.library)?,
-            version: parse_id(&asked.version()?)?,
+            version: parse_id(asked.version()?)?,
             source: asked.source()?,
             base_url: asked.base_url.clone(),
         };

@@ -188,7 +188,7 @@ impl RefreshApi {
     ) -> Result<Begun, ApiError> {
         caller.may(Scope::JobsWrite)?;
         let which = match &asked.version {
-            Some(version) => Which::Version(parse_id(&version)?),
+            Some(version) => Which::Version(parse_id(version)?),
             None => Which::Current,
         };
         let view = self.refresh.start(&caller.owner(), &id(&org, &name)?, &which).await?;
