@@ -11,8 +11,9 @@ use std::path::PathBuf;
 
 use crate::accounts::{
     self, Account, Answered, FactorCommand, Factors, Link, LinkCommand, Links, Method, Passkey, PasswordHash,
-    Person, PersonAdded, PersonCommand, Proof, Purpose, Renewal, Ring, Session, SessionCommand, SignIn, Totp,
-    Tries, TryCommand, UpstreamCommand, Which, WhichFactor, Who,
+    Person, PersonAdded, PersonCommand, Proof, Purpose, Renewal, Ring, Session, SessionCommand, SignIn, Sms,
+    TextCommand, Texts, TextsAllowed, Totp, Tries, TryCommand, UpstreamCommand, Which, WhichFactor, Who,
+    Whose,
 };
 use crate::api_keys::{self, ApiKey, KeyRing, SecretHash};
 use crate::audit;
@@ -351,7 +352,9 @@ fn people_are_written_as_they_always_were() {
         proof: Some(Proof::Totp { step: 59_000_000 }),
         upstream: Some(upstream_session()),
     };
-    check("command-accounts-session-begin", &sessions(SessionCommand::Begin(Box::new(sign_in))));
+    check("command-accounts-session-begin", &sessions(SessionCommand::Begin(Box::new(sign_in.clone()))));
+    let sign_in = SignIn { proof: Some(Proof::Sms { number: secret(), expires_at: at() }), ..sign_in };
+    check("command-accounts-session-begin-sms", &sessions(SessionCommand::Begin(Box::new(sign_in))));
     check("command-accounts-session-seen", &sessions(SessionCommand::Seen { secret_hash: secret() }));
     for (name, which) in
         [("one", Which::One(session())), ("all-but", Which::AllBut(session())), ("all", Which::All)]
@@ -434,6 +437,7 @@ fn second_factors_are_written_as_they_always_were() {
         answered: vec![Answered { challenge: secret(), until: at() }],
         backup_codes: vec![secret()],
         backup_codes_made_at: Some(at()),
+        sms: Some(Sms { sealed: vec![6; 3], added_at: at(), used_at: at() }),
     };
     check("factors", &factors);
     let check = |name: &str, command| {
@@ -470,6 +474,29 @@ fn second_factors_are_written_as_they_always_were() {
     let which = WhichFactor::Passkey { id: vec![8; 3] };
     check("remove-passkey", FactorCommand::Remove { account: account(), generation: 3, which });
     check("reset", FactorCommand::Reset { account: account() });
+    let add = FactorCommand::AddSms {
+        account: account(),
+        generation: 3,
+        sealed: vec![6; 3],
+        renewal: Renewal { session: session(), secret_hash: secret() },
+        backup_codes: vec![secret()],
+    };
+    check("add-sms", add);
+    let which = WhichFactor::Sms;
+    check("remove-sms", FactorCommand::Remove { account: account(), generation: 3, which });
+}
+
+#[test]
+fn text_messages_are_written_as_they_always_were() {
+    check("texts", &Texts { sent: vec![at(), at()] });
+    let text = |command| Command::Accounts(accounts::Command::Text(command));
+    let whose = Whose::network("192.0.2.1");
+    let allowed = vec![TextsAllowed { whose, texts_max: 20 }];
+    check(
+        "command-accounts-text-send",
+        &text(TextCommand::Send { account: account(), allowed, window_ms: 3_600_000 }),
+    );
+    check("command-accounts-text-not-sent", &text(TextCommand::NotSent { whose: vec![whose] }));
 }
 
 #[test]

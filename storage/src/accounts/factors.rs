@@ -2,7 +2,7 @@
 //!
 //! A code is taken once in the whole cluster, because it is spent in the command that begins the session ([`spend`]): a
 //! step of the clock only if it is later than the last one (RFC 6238, 5.2), a backup code only if it is there, a challenge to a passkey
-//! (`passkeys`) only if it was not answered. Whoever has a
+//! (`passkeys`) or a code that was sent only if it was not answered. Whoever has a
 //! factor gets no session without one, also when it was added while the sign-in was decided.
 //!
 //! Every change makes a new generation of the person. The first factor ends every other session, and what programs were allowed:
@@ -33,12 +33,14 @@ pub struct Factors {
     pub totp: Option<Totp>,
     /// Keys of devices, oldest first.
     pub passkeys: Vec<Passkey>,
-    /// Challenges to them that were answered.
+    /// Challenges to them, and codes that were sent, that were answered.
     pub answered: Vec<Answered>,
     /// Codes on paper that are left; each takes the place of a factor once.
     pub backup_codes: Vec<SecretHash>,
     /// When those were made.
     pub backup_codes_made_at: Option<Timestamp>,
+    /// A phone that codes are sent to.
+    pub sms: Option<Sms>,
 }
 
 impl Record for Factors {
@@ -49,6 +51,11 @@ impl Record for Factors {
 impl Factors {
     /// Whether a password alone is not enough.
     pub const fn are_needed(&self) -> bool {
+        self.has_stronger_than_sms() || self.sms.is_some()
+    }
+
+    /// Whether there is a factor that nobody has by taking over a phone number.
+    pub const fn has_stronger_than_sms(&self) -> bool {
         self.totp.is_some() || !self.passkeys.is_empty()
     }
 }
@@ -63,6 +70,17 @@ pub struct Totp {
     /// The step of the newest code that was taken: no code of it or an earlier one is.
     pub last_step: u64,
     /// When that was.
+    pub used_at: Timestamp,
+}
+
+/// A phone that codes are sent to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sms {
+    /// Its number, sealed.
+    pub sealed: Vec<u8>,
+    /// When it was added.
+    pub added_at: Timestamp,
+    /// When a code that was sent there was last taken.
     pub used_at: Timestamp,
 }
 
@@ -81,6 +99,13 @@ pub enum Proof {
     },
     /// What a passkey has signed.
     Passkey(Assertion),
+    /// A code that was sent to a phone.
+    Sms {
+        /// Tells it from every other that was sent.
+        number: SecretHash,
+        /// From when on the proposers refuse it by themselves.
+        expires_at: Timestamp,
+    },
 }
 
 /// The session that somebody adds a factor in: it goes on under another secret, and has shown the factor too.
@@ -102,6 +127,8 @@ pub enum WhichFactor {
         /// What the device calls it.
         id: Vec<u8>,
     },
+    /// The phone that codes are sent to.
+    Sms,
 }
 
 /// A change to factors.
@@ -165,6 +192,20 @@ pub enum Command {
     Reset {
         /// Whose.
         account: AccountId,
+    },
+    /// Adds a phone whose person has shown the code that was sent there. [`Outcome::NotFound`], [`Outcome::AlreadyExists`] when there is one,
+    /// [`Outcome::Stale`] when something changed since it was decided.
+    AddSms {
+        /// Whose.
+        account: AccountId,
+        /// The generation it was decided for.
+        generation: u32,
+        /// The number, sealed.
+        sealed: Vec<u8>,
+        /// The session it happens in.
+        renewal: Renewal,
+        /// Hashes of backup codes, used if there are none yet.
+        backup_codes: Vec<SecretHash>,
     },
 }
 
@@ -246,6 +287,7 @@ pub(super) fn apply(
                     let removed = place.map(|place| factors.passkeys.remove(place));
                     removed.map(|passkey| passkeys::free(transaction, &passkey.id)).is_some()
                 }
+                WhichFactor::Sms => factors.sms.take().is_some(),
             };
             if !was_there {
                 return Ok(Outcome::NotFound);
@@ -253,6 +295,7 @@ pub(super) fn apply(
             let factor = match which {
                 WhichFactor::Totp => "totp",
                 WhichFactor::Passkey { .. } => "passkey",
+                WhichFactor::Sms => "sms",
             };
             transaction.note(people::about(Action::FactorRemoved, account).with("factor", factor));
             change(transaction, person, &factors)
@@ -266,6 +309,20 @@ pub(super) fn apply(
             grant::revoke_all(transaction, at, account, None)?;
             transaction.note(people::about(Action::FactorsReset, account));
             change(transaction, person, &Factors::default())
+        }
+        Command::AddSms { account, generation, sealed, renewal, backup_codes } => {
+            let person = match decided(transaction, account, *generation)? {
+                Ok(person) => person,
+                Err(refused) => return Ok(refused),
+            };
+            let before = factors(transaction, account)?;
+            if before.sms.is_some() {
+                return Ok(Outcome::AlreadyExists);
+            }
+            let sms = Sms { sealed: sealed.clone(), added_at: at, used_at: at };
+            let after = Factors { sms: Some(sms), ..before.clone() };
+            transaction.note(people::about(Action::FactorAdded, account).with("factor", "sms"));
+            add(transaction, at, person, (before, after), (renewal, Method::Sms), backup_codes)
         }
     }
 }
@@ -350,6 +407,12 @@ pub(super) fn spend(
         Some(Proof::Passkey(assertion)) => {
             let Factors { passkeys, answered, .. } = &mut factors;
             passkeys::spend(passkeys, answered, at, assertion)
+        }
+        Some(Proof::Sms { number, expires_at }) => {
+            let Factors { sms, answered, .. } = &mut factors;
+            let is_right = sms.is_some() && passkeys::answer(answered, at, *number, *expires_at);
+            sms.iter_mut().for_each(|sms| sms.used_at = at);
+            is_right
         }
     };
     if is_right {

@@ -6,7 +6,7 @@
 //! Key layout, in [`Keyspace::Accounts`]: `a/<account>` -> [`Account`]; `p/<account>` -> [`Person`];
 //! `e/<e-mail>` -> the account that has it; `f/<account>` -> [`Factors`]; `w/<hash>` -> the account that has a passkey; `s/<hash>` -> [`Session`]; `r/<account>` -> [`Ring`], which sessions the
 //! account has; `l/<hash>` -> [`Link`]; `n/<account or e-mail>` -> [`Links`], which links were made for it;
-//! `t/<who>` -> [`Tries`]; `up/`, `ul/`, `us/`, `uj/`: identities at other providers (`upstream`); `q/<name>` and `q/<name>/<number>` -> what is forgotten first (`shelf`).
+//! `t/<who>` -> [`Tries`]; `x/<whose>` -> [`Texts`]; `up/`, `ul/`, `us/`, `uj/`: identities at other providers (`upstream`); `q/<name>` and `q/<name>/<number>` -> what is forgotten first (`shelf`).
 
 mod email;
 mod factors;
@@ -17,6 +17,7 @@ mod sessions;
 mod shelf;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod tries;
 mod upstream;
 
@@ -32,7 +33,7 @@ use crate::transaction::{self, Transaction};
 
 pub use self::email::{EMAIL_BYTES_MAX, Email, InvalidEmail};
 pub use self::factors::{
-    BACKUP_CODES, Command as FactorCommand, Factors, Proof, Renewal, Totp, WhichFactor, factors,
+    BACKUP_CODES, Command as FactorCommand, Factors, Proof, Renewal, Sms, Totp, WhichFactor, factors,
 };
 pub use self::links::{Command as LinkCommand, LINKS_EACH_MAX, LINKS_MAX, Link, Links, Purpose, link};
 pub use self::passkeys::{ANSWERED_MAX, Answered, Assertion, PASSKEYS_PER_ACCOUNT_MAX, Passkey, by_passkey};
@@ -46,6 +47,7 @@ pub use self::sessions::{
 };
 #[cfg(test)]
 pub(crate) use self::shelf::Shelf;
+pub use self::texts::{Command as TextCommand, TEXTS_EACH_MAX, TEXTS_MAX, Texts, TextsAllowed, Whose, texts};
 pub use self::tries::{Command as TryCommand, TRIES_MAX, Tried, Tries, Who, tries};
 pub use self::upstream::{
     Command as UpstreamCommand, IDENTITIES_EACH_MAX, Identities, Identity, SUBJECT_BYTES_MAX, Subject,
@@ -93,6 +95,8 @@ pub enum Command {
     Factor(FactorCommand),
     /// A change to identities at other providers.
     Upstream(UpstreamCommand),
+    /// Text messages.
+    Text(TextCommand),
 }
 
 pub(crate) fn apply(
@@ -115,6 +119,7 @@ pub(crate) fn apply(
         Command::Try(command) => tries::apply(transaction, at, command),
         Command::Factor(command) => factors::apply(transaction, at, command),
         Command::Upstream(command) => upstream::apply(transaction, at, command),
+        Command::Text(command) => texts::apply(transaction, at, command),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::transaction::Transaction;
 
 /// Passkeys that one account may have.
 pub const PASSKEYS_PER_ACCOUNT_MAX: usize = 10;
-/// Challenges of one account that were answered and have not expired; one more is refused.
+/// Challenges and sent codes of one account that were answered and have not expired; one more is refused.
 pub const ANSWERED_MAX: usize = 32;
 
 /// A key of somebody's device.
@@ -46,7 +46,7 @@ pub struct Assertion {
     pub expires_at: Timestamp,
 }
 
-/// A challenge that was answered.
+/// A challenge, or a code that was sent, that was answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answered {
     /// Its hash.
@@ -62,20 +62,31 @@ pub(super) fn spend(
     at: Timestamp,
     assertion: &Assertion,
 ) -> bool {
-    answered.retain(|answered| at < answered.until);
     let Some(passkey) = passkeys.iter_mut().find(|passkey| passkey.id == assertion.id) else { return false };
     let counts = passkey.counter > 0 || assertion.counter > 0;
-    let is_new = answered.iter().all(|answered| answered.challenge != assertion.challenge);
-    if assertion.expires_at <= at
-        || !is_new
-        || answered.len() >= ANSWERED_MAX
-        || (counts && assertion.counter <= passkey.counter)
+    if (counts && assertion.counter <= passkey.counter)
+        || !answer(answered, at, assertion.challenge, assertion.expires_at)
     {
         return false;
     }
     passkey.counter = assertion.counter;
     passkey.used_at = at;
-    answered.push(Answered { challenge: assertion.challenge, until: assertion.expires_at });
+    true
+}
+
+/// Whether something that was asked is answered for the first time, and in time; then it is noted.
+pub(super) fn answer(
+    answered: &mut Vec<Answered>,
+    at: Timestamp,
+    challenge: SecretHash,
+    expires_at: Timestamp,
+) -> bool {
+    answered.retain(|answered| at < answered.until);
+    let is_new = answered.iter().all(|answered| answered.challenge != challenge);
+    if expires_at <= at || !is_new || answered.len() >= ANSWERED_MAX {
+        return false;
+    }
+    answered.push(Answered { challenge, until: expires_at });
     true
 }
 

@@ -2,6 +2,7 @@
 
 mod endings;
 mod factors;
+mod sms;
 
 use super::*;
 use crate::api_keys::{self, SecretHash};

@@ -149,6 +149,8 @@ names! {
         LibraryRemoved = "library.removed",
         /// One version of a library is gone.
         VersionRemoved = "version.removed",
+        /// A code was about to be sent to the phone of somebody.
+        CodeSent = "second_factor.code_sent",
     }
 }
 

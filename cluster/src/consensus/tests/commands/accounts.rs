@@ -2,10 +2,12 @@
 
 use proptest::prelude::*;
 use twinmcp_storage::accounts::{
-    Command, FactorCommand, Method, PersonAdded, PersonCommand, Renewal, SessionCommand, SignIn, Subject,
-    Tried, TryCommand, UpstreamCommand, UpstreamSession, Which, WhichFactor, Who,
+    Command, FactorCommand, Method, PersonAdded, PersonCommand, Proof, Renewal, SessionCommand, SignIn,
+    Subject, TextCommand, TextsAllowed, Tried, TryCommand, UpstreamCommand, UpstreamSession, Which,
+    WhichFactor, Who, Whose,
 };
 use twinmcp_storage::api_keys::SecretHash;
+use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::ids::SessionId;
 
 use super::{account, text};
@@ -17,6 +19,7 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
         4 => session_command().prop_map(Command::Session),
         2 => factor_command().prop_map(Command::Factor),
         3 => upstream_command().prop_map(Command::Upstream),
+        2 => text_command().prop_map(Command::Text),
         1 => (1..4_u32).prop_map(|count| Command::Try(TryCommand::Failed {
             who: Who::network("192.0.2.1"),
             tried: Tried::Nobody,
@@ -77,8 +80,8 @@ fn session_command() -> impl Strategy<Value = SessionCommand> {
         Just(Which::All),
     ];
     prop_oneof![
-        4 => (account(), generation(), session(), upstream).prop_map(
-            |(account, generation, (id, secret_hash), upstream)| {
+        4 => (account(), generation(), session(), upstream, sent_code()).prop_map(
+            |(account, generation, (id, secret_hash), upstream, proof)| {
                 SessionCommand::Begin(Box::new(SignIn {
                     account,
                     generation,
@@ -92,13 +95,41 @@ fn session_command() -> impl Strategy<Value = SessionCommand> {
                     replaces: None,
                     who: Who::network("192.0.2.1"),
                     rehashed: None,
-                    proof: None,
+                    proof,
                     upstream,
                 }))
             }
         ),
         1 => session().prop_map(|(_, secret_hash)| SessionCommand::Seen { secret_hash }),
         1 => (account(), which).prop_map(|(account, which)| SessionCommand::End { account, which }),
+    ]
+}
+
+/// What was sent to a phone, if anything was.
+fn sent_code() -> impl Strategy<Value = Option<Proof>> {
+    proptest::option::weighted(
+        0.3,
+        (0..4_u8, 0..400_u64).prop_map(|(number, expires_at)| Proof::Sms {
+            number: SecretHash::of(&format!("sent {number}")),
+            expires_at: Timestamp::from_millis(expires_at),
+        }),
+    )
+}
+
+fn text_command() -> impl Strategy<Value = TextCommand> {
+    let whose = || {
+        prop_oneof![
+            account().prop_map(|account| Whose::account(&account)),
+            (0..2_u8).prop_map(|number| Whose::number([number; 32])),
+            Just(Whose::network("192.0.2.1")),
+        ]
+    };
+    let allowed = (whose(), 0..4_u32).prop_map(|(whose, texts_max)| TextsAllowed { whose, texts_max });
+    prop_oneof![
+        3 => (account(), proptest::collection::vec(allowed, 1..4)).prop_map(|(account, allowed)| {
+            TextCommand::Send { account, allowed, window_ms: 50 }
+        }),
+        1 => proptest::collection::vec(whose(), 1..4).prop_map(|whose| TextCommand::NotSent { whose }),
     ]
 }
 
@@ -114,11 +145,18 @@ fn factor_command() -> impl Strategy<Value = FactorCommand> {
                 backup_codes: vec![SecretHash::of("code")],
             }
         ),
-        1 => (account(), generation()).prop_map(|(account, generation)| FactorCommand::Remove {
-            account,
-            generation,
-            which: WhichFactor::Totp,
-        }),
+        2 => (account(), generation(), session()).prop_map(
+            |(account, generation, (session, secret_hash))| FactorCommand::AddSms {
+                account,
+                generation,
+                sealed: vec![2],
+                renewal: Renewal { session, secret_hash },
+                backup_codes: vec![SecretHash::of("code")],
+            }
+        ),
+        1 => (account(), generation(), prop_oneof![Just(WhichFactor::Totp), Just(WhichFactor::Sms)]).prop_map(
+            |(account, generation, which)| FactorCommand::Remove { account, generation, which }
+        ),
         1 => account().prop_map(|account| FactorCommand::Reset { account }),
     ]
 }
