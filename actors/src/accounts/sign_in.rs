@@ -147,7 +147,11 @@ impl Accounts {
         let challenge = |shown, needed| self.challenge(person, shown, needed).map(SignInStep::Challenge);
         let known = needed()?;
         if known.are_needed() {
-            return challenge(shown, &known);
+            // A factor that was added while the password was compared has made a new generation. Read after the factors, it is theirs.
+            let now = accounts::person(self.cluster.reader(), &person.account)?;
+            let is_as_compared = |now: &Person| shown.upstream.is_none() && now.password == person.password;
+            let now = now.filter(is_as_compared);
+            return self.challenge(now.as_ref().unwrap_or(person), shown, &known).map(SignInStep::Challenge);
         }
         let arrival = Arrival {
             person,
