@@ -37,7 +37,7 @@ pub use backup::RestoreError;
 pub use config::{
     AccountsConfig, Config, DnsConfig, EmbeddingsConfig, HttpConfig, IngestConfig, LimitsConfig, MailConfig,
     MailTls, MfaConfig, MfaRequired, NodeConfig, PeersConfig, Problem, Problems, SearchConfig, SignUpMode,
-    StorageConfig, TelemetryConfig,
+    SmsConfig, StorageConfig, TelemetryConfig,
 };
 pub use data_dir::DataDirError;
 pub use dns::{DnsError, GeoError};

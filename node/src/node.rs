@@ -29,7 +29,7 @@ use crate::accounts;
 use crate::api::{
     AccountsApi, AddApi, ApiKeysApi, AppsApi, AuditApi, AuthApi, CatalogueApi, ClientsApi, ClusterApi,
     Context7Api, FORMS_AT_ONCE_MAX, Health, HealthApi, JobsApi, LibrariesApi, MfaApi, OauthApi, PasskeysApi,
-    RefreshApi, RotationsApi, RouteApi, SigningKeysApi, TeamBelongingsApi, TeamsApi, Tools, ToolsApi,
+    RefreshApi, RotationsApi, RouteApi, SigningKeysApi, SmsApi, TeamBelongingsApi, TeamsApi, Tools, ToolsApi,
     UpstreamApi, UsageApi, routes,
 };
 use crate::backroom::NodeBackroom;
@@ -84,7 +84,7 @@ pub enum StartError {
     /// The mail relay has no password.
     #[error(transparent)]
     Mail(#[from] accounts::PasswordFileError),
-    /// The embedding service, the bucket or a provider has no key.
+    /// The embedding service, the bucket, a provider or the carrier of text messages has no key.
     #[error(transparent)]
     Key(#[from] KeyError),
     /// A thread that opened something ended early.
@@ -158,11 +158,12 @@ impl Node {
         let bundles = Arc::new(data.bundles);
         let endpoint = embeddings::endpoint(&config.embeddings, |name| std::env::var(name).ok())?;
         let bucket = bucket::bucket(&config.bucket, |name| std::env::var(name).ok())?;
+        let sms = accounts::sms(&config.sms, |name| std::env::var(name).ok())?;
         let bundles_config = BundlesConfig { bucket, ..bundles_config(&config) };
         let actors = Actors::start(
             ActorsConfig {
                 endpoint,
-                accounts: accounts::config(&config, address)?,
+                accounts: accounts::config(&config, address, sms)?,
                 bundles: bundles_config,
                 providers: upstream::providers(&config.upstream)?,
                 ..actors_config(&config, address, place.keys())
@@ -398,6 +399,7 @@ fn apis(
             },
             AuditApi { audit: actors.audit.clone() },
             UpstreamApi { upstream: actors.upstream.clone() },
+            SmsApi { accounts: actors.accounts.clone() },
         ),
     )
 }

@@ -68,6 +68,48 @@ impl std::fmt::Debug for SmtpPassword {
     }
 }
 
+/// How codes are sent to phones.
+#[derive(Debug, Clone)]
+pub struct SmsConfig {
+    /// Where the carrier takes messages.
+    pub url: String,
+    /// What shows it who sends.
+    pub secret: CarrierSecret,
+    /// What a message says; `{code}`, `{service}` and `{host}` stand for theirs.
+    pub text: String,
+    /// Messages for one account, and to one number, within an hour.
+    pub texts_max: u32,
+    /// Messages that are asked for from one network within an hour.
+    pub network_texts_max: u32,
+}
+
+/// Longest secret of a carrier, in bytes.
+const CARRIER_SECRET_BYTES_MAX: usize = 4 * 1024;
+
+/// The secret that a carrier knows this service by.
+#[derive(Clone)]
+pub struct CarrierSecret(String);
+
+impl CarrierSecret {
+    /// The secret in `text`: printable characters without blanks, blanks around them aside; `None` when it is none.
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let is_secret = (1..=CARRIER_SECRET_BYTES_MAX).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_graphic());
+        is_secret.then(|| Self(text.to_owned()))
+    }
+
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for CarrierSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
 /// How people sign up and in.
 #[derive(Debug, Clone)]
 pub struct AccountsConfig {

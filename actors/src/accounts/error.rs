@@ -5,6 +5,7 @@ use twinmcp_storage::accounts::{InvalidEmail, NAME_BYTES_MAX};
 use twinmcp_storage::clock::EntropyError;
 use twinmcp_storage::engine::StorageError;
 
+use super::factors::number::InvalidNumber;
 use super::hashing::HashingError;
 use super::password::PasswordError;
 use crate::seal::VaultError;
@@ -61,6 +62,26 @@ pub enum AccountsError {
     /// There is none of the kind.
     #[error("there is no such second factor")]
     NoFactor,
+    /// A code that was sent is not enough to change what is stronger.
+    #[error(
+        "sign in once more with your authenticator app or a passkey: a code by text message is not enough to change second factors"
+    )]
+    StrongerNeeded,
+    /// Nobody sends text messages here.
+    #[error("this service sends no text messages; its operator sets `sms.url`")]
+    NoSmsHere,
+    /// No number.
+    #[error(transparent)]
+    Number(#[from] InvalidNumber),
+    /// Too many messages for the account, to the number or from the network.
+    #[error("too many text messages were sent; the next one can be in {retry_after_s} s")]
+    TooManyTexts {
+        /// After how many seconds another may be sent.
+        retry_after_s: u64,
+    },
+    /// The carrier did not take the message.
+    #[error("the text message could not be sent; try again in a moment, or use another second factor")]
+    TextNotSent,
     /// The last factor of somebody who has to have one.
     #[error("this service asks for a second factor; it can only be removed when there is another")]
     FactorRequired,

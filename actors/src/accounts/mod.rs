@@ -36,12 +36,14 @@ use twinmcp_storage::clock::{Clock, Entropy};
 use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::ids::AccountId;
 
-pub use self::config::{AccountsConfig, MailConfig, SignUp, SmtpPassword, SmtpTls};
+pub use self::config::{AccountsConfig, CarrierSecret, MailConfig, SignUp, SmsConfig, SmtpPassword, SmtpTls};
 pub use self::error::AccountsError;
 pub use self::factors::challenge::{Challenge, ChallengeAnswer};
 pub use self::factors::enrol::{FactorAdded, TotpOffer};
+pub use self::factors::number::InvalidNumber;
 use self::factors::passkey::Passkeys;
 pub use self::factors::passkey::{PASSKEY_NAME_BYTES_MAX, PasskeyAnswer, PasskeyQuestion};
+pub use self::factors::sms::{CodeSent, SmsAsked, SmsOffer, SmsView};
 pub use self::factors::{Factor, FactorsView, MfaConfig, PasskeyView, Required};
 pub use self::hashing::HashingError;
 pub use self::password::{PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, PasswordError};
@@ -53,6 +55,7 @@ pub use self::token::Token;
 pub use twinmcp_storage::accounts::Method;
 
 use self::census::Census;
+use self::factors::carrier::Carrier;
 use self::factors::metrics::FactorMetrics;
 pub(crate) use self::factors::policy::FactorPolicy;
 use self::guard::Guard;
@@ -101,6 +104,7 @@ pub struct Accounts {
     vault: Vault,
     policy: FactorPolicy,
     passkeys: Passkeys,
+    carrier: Carrier,
     metrics: Metrics,
     factor_metrics: FactorMetrics,
     /// Tells how many are signed in for as long as it is held.
@@ -125,6 +129,8 @@ impl Accounts {
         let post = Post::new(&config.mail, Arc::clone(&clock), Arc::clone(&entropy), metrics.clone())?;
         let hashing = Hashing::new(config.hash_threads, config.hashes_waiting_max);
         let passkeys = Passkeys::new(&config.public_url, &config.mfa.issuer);
+        let carrier =
+            Carrier::new(config.mfa.sms.clone(), &context.outbound, &config.mfa.issuer, &config.public_url);
         let policy = FactorPolicy::new(context.cluster.clone(), config.mfa.required);
         let census = Census::start(context.cluster.clone(), Arc::clone(&clock));
         let accounts = Self {
@@ -141,6 +147,7 @@ impl Accounts {
             vault: Vault::new(context.cluster.clone(), keys),
             policy,
             passkeys,
+            carrier,
             metrics,
             factor_metrics: FactorMetrics::new(),
             _census: census,

@@ -14,6 +14,7 @@ use twinmcp_storage::ids::{AccountId, LibraryId};
 use twinmcp_storage::libraries;
 use twinmcp_storage::teams::{self, Role};
 
+use super::factors::FactorsView;
 use super::letters;
 use super::password::Password;
 use super::sign_in::SignedIn;
@@ -50,6 +51,8 @@ pub struct AccountExport {
     pub teams: Vec<(AccountId, Role)>,
     /// Who they are at other providers.
     pub identities: Vec<Identity>,
+    /// Their second factors, without secrets.
+    pub factors: FactorsView,
 }
 
 /// Somebody whom an operator lets in.
@@ -224,6 +227,7 @@ impl Accounts {
             libraries: self.libraries_of(account)?,
             teams: teams::of(self.cluster.reader(), account)?,
             identities: self.identities(account)?,
+            factors: self.factors(account)?,
         };
         self.audit.note(Event::new(Action::AccountExported, Kind::Account, account)).await?;
         Ok(export)

@@ -48,7 +48,7 @@ pub(crate) use self::answer::{docs_text, libraries_text, marks};
 pub(crate) use self::api_keys::{ApiKeysApi, scopes_of_key};
 pub(crate) use self::apps::AppsApi;
 pub(crate) use self::audit::AuditApi;
-pub(crate) use self::auth::{AuthApi, MfaApi, PasskeysApi, UpstreamApi};
+pub(crate) use self::auth::{AuthApi, MfaApi, PasskeysApi, SmsApi, TEXT_NOT_SENT, UpstreamApi};
 pub(crate) use self::catalogue::CatalogueApi;
 pub(crate) use self::clients::ClientsApi;
 pub(crate) use self::cluster::ClusterApi;
@@ -113,6 +113,7 @@ pub(crate) type IdentityApis = (
     TeamBelongingsApi,
     AuditApi,
     UpstreamApi,
+    SmsApi,
 );
 
 /// Every endpoint of the document.

@@ -393,6 +393,9 @@ impl Config {
         if let Some(message) = super::provider::wrong(&self.upstream.providers) {
             require(false, "upstream", "providers", &message);
         }
+        for (key, message) in self.sms.wrong() {
+            require(false, "sms", key, message);
+        }
         let mail = &self.mail;
         let host = mail.host.len() <= 255
             && mail.host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.:".contains(&byte));

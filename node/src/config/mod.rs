@@ -6,6 +6,7 @@
 
 mod check;
 mod provider;
+mod sms;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -410,6 +411,24 @@ section! {
     }
 }
 
+section! {
+    /// Codes by text message, as a second factor.
+    SmsConfig = "sms" {
+        /// Where a carrier takes messages, by https, or by http on this machine; empty sends none.
+        url: String = String::new(),
+        /// File with the secret that the carrier knows this service by; empty where a variable has it.
+        secret_file: PathBuf = PathBuf::new(),
+        /// Variable with that secret; empty where a file has it.
+        secret_variable: String = String::new(),
+        /// What a message says, with `{code}` in it; `{service}` and `{host}` stand for theirs.
+        text: String = "{code} is your code for {service}. Give it to nobody.\n\n@{host} #{code}".to_owned(),
+        /// Messages an hour for one account, and to one number.
+        per_hour: u32 = 5,
+        /// Messages an hour that are asked for from one network.
+        network_per_hour: u32 = 20,
+    }
+}
+
 /// How the mail relay is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -502,6 +521,8 @@ config! {
     accounts: AccountsConfig,
     /// Section `mfa`.
     mfa: MfaConfig,
+    /// Section `sms`.
+    sms: SmsConfig,
     /// Section `mail`.
     mail: MailConfig,
     /// Section `oauth`.

@@ -8,7 +8,7 @@ use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
-use twinmcp_actors::accounts::{Challenge, SignedIn, Token};
+use twinmcp_actors::accounts::{SignedIn, Token};
 
 use super::origin::Origin;
 use crate::api::ApiError;
@@ -44,8 +44,8 @@ pub(crate) fn pending(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// `Set-Cookie` for a sign-in that waits for a second factor.
-pub(crate) fn wait(challenge: &Challenge) -> String {
-    set_cookie(PENDING_COOKIE, &challenge.ticket, challenge.life_s)
+pub(crate) fn wait(ticket: &str, max_age_s: u64) -> String {
+    set_cookie(PENDING_COOKIE, ticket, max_age_s)
 }
 
 /// `Set-Cookie` that takes that back.

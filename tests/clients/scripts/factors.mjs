@@ -153,6 +153,54 @@ story("where a browser has no passkeys nothing speaks of them but the text", asy
   await page.getByRole("button", { name: "Sign in", exact: true }).waitFor();
 });
 
+/** The code in the newest text message. */
+async function sent() {
+  return (await (await fetch(asked.phone)).text()).slice(0, 6);
+}
+
+/** Asks for a code to a phone that is to be added. */
+async function offer(page, email) {
+  await signIn(page, email);
+  await page.goto(`${url}/mfa`);
+  await page.getByLabel("Phone number").fill("+43 660 1234567");
+  await page.getByRole("button", { name: "Send a code there" }).click();
+  await page.getByRole("heading", { name: "Add a phone" }).waitFor();
+}
+
+/** Adds a phone that codes are sent to. */
+async function addPhone(page, email) {
+  await offer(page, email);
+  await page.getByLabel("Code of the text message").fill(await sent());
+  await page.getByRole("button", { name: "Add the phone" }).click();
+  await page.getByRole("heading", { name: "Your backup codes" }).waitFor();
+}
+
+for (const [number, options] of [{}, { ...withoutJavaScript, viewport: { width: 390, height: 844 } }].entries()) {
+  const email = `sms${number}@example.org`;
+  story(`a phone is added, sent a code, and removed, ${number === 0 ? "with" : "without"} JavaScript`, async (page) => {
+    await addPhone(page, email);
+    await page.getByRole("link", { name: "I have kept them" }).click();
+    await page.waitForURL(`${url}/settings`);
+    check((await text(page)).includes("ask for a code by text message"), await text(page));
+
+    await page.context().clearCookies();
+    await signIn(page, email, `${url}/signin?return_to=/libraries`);
+    await page.getByRole("button", { name: "Send a code to the number …67" }).click();
+    await page.getByText("A code was sent to the number …67").waitFor();
+    await page.getByLabel("Code of the text message").fill("no");
+    await page.getByRole("button", { name: "Go on with this code" }).click();
+    check((await text(page, "[role=alert]")).includes("wrong or was used"), await text(page));
+    await page.getByRole("button", { name: "Send another code" }).click();
+    await page.getByLabel("Code of the text message").fill(await sent());
+    await page.getByRole("button", { name: "Go on with this code" }).click();
+    await page.waitForURL(`${url}/libraries`);
+    await page.goto(`${url}/mfa`);
+    await page.getByRole("button", { name: "Remove the phone" }).click();
+    await page.waitForURL("**done=1");
+    await page.getByLabel("Phone number").waitFor();
+  }, options);
+}
+
 let looked = 0;
 looks([
   ["factors", async (page) => {
@@ -181,6 +229,17 @@ looks([
     looked += 1;
     await page.goto(`${url}/mfa`);
     await page.getByText("10 of them are left").waitFor();
+  }],
+  ["factors-phone", async (page) => {
+    await offer(page, "plain@example.org");
+  }],
+  ["signin-phone", async (page) => {
+    await addPhone(page, `looks${looked}@example.org`);
+    looked += 1;
+    await page.context().clearCookies();
+    await signIn(page, `looks${looked - 1}@example.org`);
+    await page.getByRole("button", { name: "Send a code to the number" }).click();
+    await page.getByLabel("Code of the text message").waitFor();
   }],
   ["signin-factor", async (page) => {
     await signIn(page, "program@example.org");

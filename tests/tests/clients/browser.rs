@@ -1,8 +1,11 @@
 //! The pages in a real browser: Debian's Chromium, driven by Playwright, with axe for what people with
 //! assistive technology meet.
 
+use std::sync::{Arc, Mutex};
+
 use serde_json::{Value, json};
 use twinmcp_tests::docs::{self, BASE_URL, QUESTIONS};
+use twinmcp_tests::service::{Service, Told};
 use twinmcp_tests::{NodeSetup, TestNode};
 
 use super::Clients;
@@ -10,7 +13,7 @@ use super::Clients;
 /// Fewer stories than that, and the script has lost some.
 const STORIES_MIN: usize = 50;
 const PEOPLES_STORIES_MIN: usize = 75;
-const FACTORS_STORIES_MIN: usize = 29;
+const FACTORS_STORIES_MIN: usize = 39;
 const OPERATORS_STORIES_MIN: usize = 25;
 
 /// What somebody may write into documentation that others read in a browser.
@@ -106,11 +109,22 @@ async fn people_sign_up_in_and_out_and_change_their_accounts_in_a_browser() {
 async fn people_add_show_and_remove_second_factors_in_a_browser() {
     let clients = Clients::installed();
     let setup = NodeSetup::default().with("accounts", "lock_after", 1_000);
+    let carrier = carrier().await;
+    let secret = tempfile::NamedTempFile::new().expect("the machine has a temporary folder");
+    std::fs::write(secret.path(), "secret-of-the-carrier").expect("a temporary file can be written");
+    let setup = setup
+        .with("outbound", "allowed_networks", json!(["127.0.0.1"]))
+        .with("sms", "url", carrier.url("/sms"))
+        .with("sms", "secret_file", secret.path().display())
+        .with("sms", "network_per_hour", 1_000)
+        .with("sms", "per_hour", 1_000);
     let node = setup.with("accounts", "address_lock_after", 100_000).at_one_port_named().start().await;
     let password = "correct horse battery";
-    let looks = (0..8).map(|number| format!("looks{number}"));
-    let names =
-        ["story0", "story1", "program", "plain", "passkey"].map(str::to_owned).into_iter().chain(looks);
+    let looks = (0..12).map(|number| format!("looks{number}"));
+    let names = ["story0", "story1", "sms0", "sms1", "program", "plain", "passkey"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(looks);
     for name in names {
         let person = json!({ "email": format!("{name}@example.org"), "name": name, "password": password });
         node.client().post("/api/accounts", &person).await.expect(201);
@@ -119,6 +133,7 @@ async fn people_add_show_and_remove_second_factors_in_a_browser() {
         "url": node.url().replace("127.0.0.1", "localhost"),
         "chromium": chromium(),
         "password": password,
+        "phone": carrier.url("/phone"),
         "screenshots": std::env::var("TWINMCP_SCREENSHOTS").ok(),
     });
     all_hold(&clients.script("factors.mjs", &asked).await, FACTORS_STORIES_MIN);
@@ -144,6 +159,21 @@ async fn operators_look_after_people_clients_and_the_log_in_a_browser() {
         )
         .await;
     all_hold(&told, OPERATORS_STORIES_MIN);
+}
+
+/// A carrier of text messages, and the phone they go to: it shows the newest text.
+async fn carrier() -> Service {
+    let newest: Arc<Mutex<String>> = Arc::default();
+    Service::start(move |asked| {
+        let mut newest = newest.lock().expect("nobody panicked");
+        if asked.method == "GET" {
+            return Told::of("text/plain", newest.clone());
+        }
+        let sent: Value = serde_json::from_str(&asked.body).expect("a message is JSON");
+        sent["text"].as_str().expect("a message has a text").clone_into(&mut newest);
+        Told::status(202)
+    })
+    .await
 }
 
 /// Every story that was told held, and none was lost.

@@ -94,7 +94,7 @@ async fn fixture_node(folder: &Path) -> Node {
 async fn whole(revision: &str) {
     let clients = Clients::installed();
     let folder = tempfile::tempdir().expect("the machine has a temporary folder");
-    let node = fixture_node(folder.path()).await;
+    let node = Box::pin(fixture_node(folder.path())).await;
     let expected = clients.folder.join("expected").join(format!("{revision}.yml")).display().to_string();
     let arguments = ["--requirements", revision, "--expected-failures", &expected];
     let ended = suite(&clients, &node.url(), &arguments).await;

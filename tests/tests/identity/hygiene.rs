@@ -1,7 +1,8 @@
 //! Nothing that opens something is written anywhere: a run through the flows with the log at its most talkative, and then a search for
 //! what was shown, given out or typed, in log, traces, metrics, audit log and some answers that refuse.
 //!
-//! The flows are the functions below. Not among them are passkeys and what clients sign; codes of an app are too short to be looked for.
+//! The flows are the functions below. Not among them are passkeys and what clients sign; codes of an app and of text messages are too short
+//! to be looked for by themselves.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -13,6 +14,7 @@ use twinmcp_tests::{Answer, TestClient, TestNode};
 
 use super::app::{App, Tokens, VERIFIER, decide, field, parameter, post_form, signed_in};
 use super::authenticator::{Authenticator, answer, confirm};
+use super::carrier::{self, Carrier};
 use super::provider::{CODE, Provider, SECRET};
 use super::signer::Signer;
 use super::teams::{confirmed, invited, team};
@@ -234,6 +236,30 @@ async fn teams(node: &TestNode, secrets: &mut Secrets) {
     node.client().with_key(&key).get("/api/libraries").await.expect(200);
 }
 
+/// A phone that is sent codes, and a carrier that fails.
+async fn phone(node: &TestNode, carrier: &Carrier, secrets: &mut Secrets) {
+    let email = "ruth@example.org";
+    secrets.note("secret of a carrier", carrier::SECRET);
+    secrets.note("number of a phone", carrier::NUMBER.trim_start_matches('+'));
+    let mut browser = signed_in(node, email).await;
+    carrier.answers(500);
+    let refused = carrier::offer(&mut browser, carrier::NUMBER).await.expect(503);
+    secrets.are_not_in("a refusal", &refused.text);
+    carrier.answers(202);
+    let offer = carrier::offer(&mut browser, carrier::NUMBER).await.expect(200).json();
+    secrets.of("offer", &offer, "ticket");
+    carrier::confirm(&mut browser, &offer, &carrier.wrong()).await.expect(403);
+    carrier::confirm(&mut browser, &offer, &carrier.code()).await.expect(200);
+    let mut browser = Browser::at(node);
+    browser.sign_in(email, PASSWORD).await.expect(202);
+    carrier::send(&mut browser).await.expect(200);
+    secrets.note("sign-in under way", &browser.cookies["__Host-twinmcp-pending"]);
+    answer(&mut browser, "sms", &carrier.wrong()).await.expect(403);
+    // With the words around it, since six digits alone stand in many a number.
+    secrets.note("text message", &format!("{} is your code", carrier.code()));
+    answer(&mut browser, "sms", &carrier.code()).await.expect(200);
+}
+
 /// Another provider, whose answer is used, comes back, and is refused.
 async fn elsewhere(node: &TestNode, corp: &Provider, secrets: &mut Secrets) {
     secrets.note("secret at a provider", SECRET);
@@ -290,7 +316,8 @@ async fn operators(client: &TestClient, secrets: &mut Secrets) {
 #[tokio::test]
 async fn case_117_no_log_trace_metric_or_refusal_holds_what_opens_something() {
     let (collector, corp) = (Collector::start().await, Provider::start().await);
-    let setup = corp.setup("openid", ", sign_up = true").with("accounts", "sign_up", "open");
+    let carrier = Carrier::start().await;
+    let setup = carrier.on(corp.setup("openid", ", sign_up = true")).with("accounts", "sign_up", "open");
     let setup = setup.with("telemetry", "log", "trace");
     let mut node = setup.with("telemetry", "otlp_endpoint", collector.endpoint()).with_peers().start().await;
     let (client, mut secrets) = (node.client(), Secrets::default());
@@ -300,9 +327,10 @@ async fn case_117_no_log_trace_metric_or_refusal_holds_what_opens_something() {
     device(&node, &mut browser, &mut secrets).await;
     factors(&node, &mut secrets).await;
     teams(&node, &mut secrets).await;
+    phone(&node, &carrier, &mut secrets).await;
     elsewhere(&node, &corp, &mut secrets).await;
     operators(&client, &mut secrets).await;
-    assert!(secrets.0.len() >= 26, "a flow is missing: {:?}", secrets.0.keys());
+    assert!(secrets.0.len() >= 29, "a flow is missing: {:?}", secrets.0.keys());
 
     secrets.are_not_in("the metrics", &client.get("/api/metrics").await.expect(200).text);
     let audit = client.get("/api/audit/export").await.expect(200).text;
@@ -312,6 +340,7 @@ async fn case_117_no_log_trace_metric_or_refusal_holds_what_opens_something() {
         "client.credentials_replaced",
         "consent.given",
         "second_factor.added",
+        "second_factor.code_sent",
         "backup_code.used",
     ] {
         assert!(audit.contains(&format!("\"action\":\"{action}\"")), "the audit log tells of {action}");

@@ -17,11 +17,12 @@ use twinmcp_storage::ids::AccountId;
 use super::super::sign_in::{Arrival, Attempts, NewSession};
 use super::super::{Accounts, AccountsError};
 use super::enrol::{BACKUP_CODES, SECRETS};
+use super::sms::SentCode;
 use super::totp::Secret;
 use super::{Factor, backup_code};
 
 /// How long somebody has to find their phone, in milliseconds.
-const PENDING_MS: u64 = 5 * 60 * 1_000;
+pub(super) const PENDING_MS: u64 = 5 * 60 * 1_000;
 pub(super) const SIGN_INS: &str = "twinmcp 2026-11 sign-ins that wait for a second factor";
 
 /// What is asked of somebody whose password was right.
@@ -70,6 +71,8 @@ pub(super) struct Pending {
     pub(super) rehashed: Option<PasswordHash>,
     pub(super) upstream: Option<UpstreamSession>,
     pub(super) expires_at: Timestamp,
+    /// The code that was sent last, when one was asked for.
+    pub(super) sms: Option<SentCode>,
 }
 
 impl Accounts {
@@ -87,6 +90,7 @@ impl Accounts {
             rehashed: shown.rehashed,
             upstream: shown.upstream,
             expires_at: self.clock.now().plus_millis(PENDING_MS),
+            sms: None,
         };
         Ok(Challenge {
             ticket: self.vault.ticket(SIGN_INS, &pending, &*self.entropy)?,
@@ -123,12 +127,12 @@ impl Accounts {
         let person = person.ok_or(AccountsError::SignInExpired)?;
         let attempts = self.admit(Who::factor(&pending.account), answer.address)?;
         let factors = factors(self.cluster.reader(), &pending.account)?;
-        let Some(proof) = self.proof(&pending.account, &factors, answer)? else {
+        let Some(proof) = self.proof(&pending, &factors, answer)? else {
             self.failed(&attempts, Some(pending.account.clone()), answer.address).await?;
             return Err(AccountsError::WrongCode);
         };
         let mut methods = pending.methods;
-        methods.push(Method::OneTimeCode);
+        methods.push(if answer.factor == Factor::Sms { Method::Sms } else { Method::OneTimeCode });
         let arrival = Arrival {
             person: &Person { generation: pending.generation, ..person },
             methods,
@@ -172,7 +176,7 @@ impl Accounts {
     /// What is spent for what somebody typed, if it is right as far as this node knows.
     fn proof(
         &self,
-        account: &AccountId,
+        pending: &Pending,
         factors: &Factors,
         answer: ChallengeAnswer<'_>,
     ) -> Result<Option<Proof>, AccountsError> {
@@ -184,13 +188,19 @@ impl Accounts {
                 Ok(step.filter(|step| *step > totp.last_step).map(|step| Proof::Totp { step }))
             }
             Factor::BackupCode => {
-                let hash = backup_code::hash(&self.vault.derive(BACKUP_CODES)?, account, answer.code);
+                let hash =
+                    backup_code::hash(&self.vault.derive(BACKUP_CODES)?, &pending.account, answer.code);
                 Ok(hash
                     .filter(|hash| factors.backup_codes.contains(hash))
                     .map(|hash| Proof::BackupCode { hash }))
             }
             // It signs, and has no code.
             Factor::Passkey => Ok(None),
+            Factor::Sms => {
+                let number = pending.sms.as_ref().and_then(|sent| sent.shown_by(answer.code));
+                let expires_at = pending.expires_at;
+                Ok(number.map(|number| Proof::Sms { number, expires_at }))
+            }
         }
     }
 
@@ -199,6 +209,7 @@ impl Accounts {
         let passkey = has_passkey.then_some(Factor::Passkey);
         let totp = factors.totp.is_some().then_some(Factor::Totp);
         let backup_code = (!factors.backup_codes.is_empty()).then_some(Factor::BackupCode);
-        passkey.into_iter().chain(totp).chain(backup_code).collect()
+        let sms = (factors.sms.is_some() && self.carrier.is_there()).then_some(Factor::Sms);
+        passkey.into_iter().chain(totp).chain(sms).chain(backup_code).collect()
     }
 }

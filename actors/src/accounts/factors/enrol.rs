@@ -14,6 +14,7 @@ use twinmcp_storage::ids::{AccountId, SessionId};
 use super::super::letters;
 use super::super::sign_in::SignedIn;
 use super::super::{Accounts, AccountsError, Token};
+use super::sms::shown_enough;
 use super::totp::Secret;
 use super::{Factor, backup_code};
 
@@ -59,13 +60,15 @@ impl Accounts {
     /// Offers an authenticator app.
     ///
     /// # Errors
-    /// [`AccountsError::NotFresh`], [`AccountsError::FactorThere`].
+    /// [`AccountsError::NotFresh`], [`AccountsError::StrongerNeeded`], [`AccountsError::FactorThere`].
     pub async fn offer_totp(&self, signed_in: &SignedIn) -> Result<TotpOffer, AccountsError> {
         self.fresh(signed_in)?;
         self.vault.ready().await?;
         let person = accounts::person(self.cluster.reader(), &signed_in.account)?;
         let person = person.ok_or(AccountsError::NotFound)?;
-        if factors(self.cluster.reader(), &person.account)?.totp.is_some() {
+        let known = factors(self.cluster.reader(), &person.account)?;
+        shown_enough(signed_in, &known)?;
+        if known.totp.is_some() {
             return Err(AccountsError::FactorThere);
         }
         let secret = Secret::random(&*self.entropy)?;
@@ -151,12 +154,13 @@ impl Accounts {
     /// Makes backup codes in place of all there are.
     ///
     /// # Errors
-    /// [`AccountsError::NotFresh`], [`AccountsError::NoFactor`].
+    /// [`AccountsError::NotFresh`], [`AccountsError::StrongerNeeded`], [`AccountsError::NoFactor`].
     #[tracing::instrument(name = "accounts.make_backup_codes", skip_all)]
     pub async fn make_backup_codes(&self, signed_in: &SignedIn) -> Result<Vec<String>, AccountsError> {
         self.fresh(signed_in)?;
         let person = accounts::person(self.cluster.reader(), &signed_in.account)?;
         let person = person.ok_or(AccountsError::NotFound)?;
+        shown_enough(signed_in, &factors(self.cluster.reader(), &person.account)?)?;
         let codes = backup_code::make(&*self.entropy)?;
         let backup_codes = self.hashes(&person.account, &codes)?;
         let (account, generation) = (person.account.clone(), person.generation);

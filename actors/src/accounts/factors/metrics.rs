@@ -6,17 +6,30 @@ use opentelemetry::{KeyValue, global};
 use super::super::AccountsError;
 use super::Factor;
 
-/// Counts what was shown.
+/// Counts what was shown, and what was sent.
 #[derive(Clone)]
-pub(crate) struct FactorMetrics(Counter<u64>);
+pub(crate) struct FactorMetrics {
+    attempts: Counter<u64>,
+    texts: Counter<u64>,
+}
 
 impl FactorMetrics {
     pub(crate) fn new() -> Self {
-        let attempts = global::meter("twinmcp")
+        let meter = global::meter("twinmcp");
+        let attempts = meter
             .u64_counter("twinmcp.mfa.attempts")
             .with_description("Second factors that were shown, by what became of it.")
             .build();
-        Self(attempts)
+        let texts = meter
+            .u64_counter("twinmcp.mfa.texts")
+            .with_description("Codes for phones, by what became of the message.")
+            .build();
+        Self { attempts, texts }
+    }
+
+    /// What became of a message, by a word of a closed list.
+    pub(super) fn text(&self, outcome: &'static str) {
+        self.texts.add(1, &[KeyValue::new("outcome", outcome)]);
     }
 
     pub(super) fn answered<T>(&self, factor: Factor, result: &Result<T, AccountsError>) {
@@ -27,6 +40,6 @@ impl FactorMetrics {
             Err(AccountsError::SignInExpired | AccountsError::OfferRefused) => "expired",
             Err(_) => "failed",
         };
-        self.0.add(1, &[KeyValue::new("method", factor.as_str()), KeyValue::new("outcome", outcome)]);
+        self.attempts.add(1, &[KeyValue::new("method", factor.as_str()), KeyValue::new("outcome", outcome)]);
     }
 }

@@ -1,27 +1,32 @@
 //! Second factors: added, shown and taken away.
 //!
 //! A sign-in with a factor has two steps ([`challenge`]); what was shown in the first travels sealed through the browser, so any node
-//! takes the second. A passkey ([`passkey`]) is both steps at once. What is added is offered first, sealed too, and becomes a factor only with a right code ([`enrol`]).
+//! takes the second. A passkey ([`passkey`]) is both steps at once; a code by text message ([`sms`]) is sent when it is asked for. What is added is offered first, sealed too, and becomes a factor only with a right code ([`enrol`]).
 //!
 //! Invariants: a secret is shown once, and kept sealed with the cluster's base key; a code is tried only after its tries were counted,
 //! and is spent by the command that begins the session; what changes factors needs a session that has just begun.
 
 pub(super) mod backup_code;
+pub(super) mod carrier;
 pub(super) mod challenge;
 pub(super) mod enrol;
 pub(super) mod metrics;
+pub(super) mod number;
 pub(crate) mod passkey;
 pub(crate) mod policy;
+pub(super) mod sms;
 #[cfg(test)]
 mod tests;
 pub(super) mod totp;
 
-use twinmcp_storage::accounts::{self, FactorCommand, Method, Passkey, WhichFactor, factors};
+use twinmcp_storage::accounts::{self, FactorCommand, Factors, Method, Passkey, WhichFactor, factors};
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::command::Outcome;
 use twinmcp_storage::ids::AccountId;
 
 pub use self::policy::Required;
+use self::sms::{SmsView, shown_enough};
+use super::config::SmsConfig;
 use super::letters;
 use super::sign_in::SignedIn;
 use super::{Accounts, AccountsError};
@@ -35,11 +40,13 @@ pub struct MfaConfig {
     pub issuer: String,
     /// How long after a sign-in factors may be changed, and identities connected without a password, in milliseconds.
     pub fresh_ms: u64,
+    /// How codes are sent to phones; nothing where they are not.
+    pub sms: Option<SmsConfig>,
 }
 
 impl Default for MfaConfig {
     fn default() -> Self {
-        Self { required: Required::default(), issuer: "TwinMCP".to_owned(), fresh_ms: 600_000 }
+        Self { required: Required::default(), issuer: "TwinMCP".to_owned(), fresh_ms: 600_000, sms: None }
     }
 }
 
@@ -52,6 +59,8 @@ pub enum Factor {
     BackupCode,
     /// A passkey.
     Passkey,
+    /// A code that is sent to a phone.
+    Sms,
 }
 
 impl Factor {
@@ -61,6 +70,7 @@ impl Factor {
             Self::Totp => "totp",
             Self::BackupCode => "backup_code",
             Self::Passkey => "passkey",
+            Self::Sms => "sms",
         }
     }
 }
@@ -76,6 +86,10 @@ pub struct FactorsView {
     pub passkeys: Vec<PasskeyView>,
     /// Whether passkeys can be added here.
     pub passkeys_are_there: bool,
+    /// The phone that codes are sent to.
+    pub sms: Option<SmsView>,
+    /// Whether one can be added here.
+    pub sms_is_there: bool,
     /// Backup codes that are left.
     pub backup_codes_left: usize,
     /// When they were made.
@@ -117,6 +131,8 @@ impl Accounts {
             totp: factors.totp.as_ref().map(|totp| (totp.added_at, totp.used_at)),
             passkeys: factors.passkeys.iter().map(PasskeyView::from).collect(),
             passkeys_are_there: self.passkeys.are_there(),
+            sms: self.sms_view(&factors)?,
+            sms_is_there: self.carrier.is_there(),
             backup_codes_left: factors.backup_codes.len(),
             backup_codes_made_at: factors.backup_codes_made_at,
         })
@@ -140,7 +156,7 @@ impl Accounts {
     /// Removes the authenticator app.
     ///
     /// # Errors
-    /// [`AccountsError::NotFresh`], [`AccountsError::FactorRequired`], [`AccountsError::NoFactor`].
+    /// [`AccountsError::NotFresh`], [`AccountsError::StrongerNeeded`], [`AccountsError::FactorRequired`], [`AccountsError::NoFactor`].
     pub async fn remove_totp(&self, signed_in: &SignedIn) -> Result<(), AccountsError> {
         self.remove_factor(signed_in, WhichFactor::Totp).await
     }
@@ -157,11 +173,17 @@ impl Accounts {
     }
 
     #[tracing::instrument(name = "accounts.remove_factor", skip_all)]
-    async fn remove_factor(&self, signed_in: &SignedIn, which: WhichFactor) -> Result<(), AccountsError> {
+    pub(super) async fn remove_factor(
+        &self,
+        signed_in: &SignedIn,
+        which: WhichFactor,
+    ) -> Result<(), AccountsError> {
         self.fresh(signed_in)?;
         let factors = factors(self.cluster.reader(), &signed_in.account)?;
-        let count = usize::from(factors.totp.is_some()) + factors.passkeys.len();
-        if count == 1 && self.needs_factor(&signed_in.account)? {
+        if which != WhichFactor::Sms {
+            shown_enough(signed_in, &factors)?;
+        }
+        if self.is_last(&factors, &which) && self.needs_factor(&signed_in.account)? {
             return Err(AccountsError::FactorRequired);
         }
         let person = accounts::person(self.cluster.reader(), &signed_in.account)?;
@@ -170,6 +192,15 @@ impl Accounts {
         self.change_factors(FactorCommand::Remove { account, generation, which }).await?;
         self.tell(person.email, letters::factors_changed(&self.config.public_url));
         Ok(())
+    }
+
+    /// Whether nothing is left to be shown without this one.
+    fn is_last(&self, factors: &Factors, which: &WhichFactor) -> bool {
+        let totp = factors.totp.is_some() && *which != WhichFactor::Totp;
+        // To a phone that nothing is sent to any more, nobody signs in.
+        let sms = factors.sms.is_some() && self.carrier.is_there() && *which != WhichFactor::Sms;
+        let is_other = |passkey: &Passkey| !matches!(which, WhichFactor::Passkey { id } if *id == passkey.id);
+        !totp && !sms && !factors.passkeys.iter().any(is_other)
     }
 
     /// Removes every factor of somebody and ends their sessions, as an operator.

@@ -25,6 +25,7 @@ use webauthn_rs::prelude::{
 use super::super::sign_in::{Arrival, NewSession, SignedIn};
 use super::super::{Accounts, AccountsError, Token};
 use super::enrol::FactorAdded;
+use super::sms::shown_enough;
 use super::{Factor, backup_code};
 
 /// How long somebody has to use their device, in milliseconds.
@@ -115,15 +116,16 @@ impl Accounts {
     /// Offers to add a passkey.
     ///
     /// # Errors
-    /// [`AccountsError::NotFresh`], [`AccountsError::NoPasskeysHere`].
+    /// [`AccountsError::NotFresh`], [`AccountsError::StrongerNeeded`], [`AccountsError::NoPasskeysHere`].
     pub async fn offer_passkey(&self, signed_in: &SignedIn) -> Result<PasskeyQuestion, AccountsError> {
         self.fresh(signed_in)?;
         let webauthn = self.passkeys.get()?;
         self.vault.ready().await?;
         let person = accounts::person(self.cluster.reader(), &signed_in.account)?;
         let person = person.ok_or(AccountsError::NotFound)?;
-        let known = factors(self.cluster.reader(), &person.account)?.passkeys;
-        let known = known.into_iter().map(|passkey| passkey.id).collect();
+        let known = factors(self.cluster.reader(), &person.account)?;
+        shown_enough(signed_in, &known)?;
+        let known = known.passkeys.into_iter().map(|passkey| passkey.id).collect();
         let (handle, email) = (handle(&person.account), person.email.as_str());
         let (options, state) = webauthn
             .start_passkey_registration(handle, email, email, Some(known))

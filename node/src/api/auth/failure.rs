@@ -5,6 +5,11 @@ use twinmcp_actors::accounts::{AccountsError, HashingError};
 
 use super::super::error::{ApiError, sentence};
 
+/// The carrier of text messages did not take one. Pages say so where the person is, since they may show something else.
+pub(crate) const TEXT_NOT_SENT: &str = "text_not_sent";
+/// Seconds after which to have another message sent.
+const TEXT_RETRY_S: u64 = 10;
+
 impl From<AccountsError> for ApiError {
     fn from(error: AccountsError) -> Self {
         let told = sentence(&error.to_string());
@@ -31,6 +36,15 @@ impl From<AccountsError> for ApiError {
             AccountsError::FactorThere => refused(StatusCode::CONFLICT, "factor_exists"),
             AccountsError::FactorRequired => refused(StatusCode::CONFLICT, "factor_required"),
             AccountsError::NoFactor => refused(StatusCode::NOT_FOUND, "factor_not_found"),
+            AccountsError::StrongerNeeded => refused(StatusCode::FORBIDDEN, "stronger_factor_needed"),
+            AccountsError::NoSmsHere => refused(StatusCode::CONFLICT, "sms_unavailable"),
+            AccountsError::Number(_) => refused(StatusCode::BAD_REQUEST, "invalid_number"),
+            AccountsError::TooManyTexts { retry_after_s } => {
+                refused(StatusCode::TOO_MANY_REQUESTS, "too_many_texts").retry_after(retry_after_s)
+            }
+            AccountsError::TextNotSent => {
+                refused(StatusCode::SERVICE_UNAVAILABLE, TEXT_NOT_SENT).retry_after(TEXT_RETRY_S)
+            }
             AccountsError::NotReady => {
                 refused(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable").retry_after(1)
             }

@@ -2,7 +2,7 @@
 
 use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object};
-use twinmcp_actors::accounts::{Challenge, Factor, FactorsView, PasskeyView, TotpOffer};
+use twinmcp_actors::accounts::{Challenge, Factor, FactorsView, PasskeyView, SmsView, TotpOffer};
 
 /// A kind of second factor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
@@ -14,6 +14,8 @@ pub(crate) enum FactorKind {
     BackupCode,
     /// A passkey.
     Passkey,
+    /// A code that `POST /api/auth/mfa/challenge/sms` sends to a phone.
+    Sms,
 }
 
 impl From<Factor> for FactorKind {
@@ -22,6 +24,7 @@ impl From<Factor> for FactorKind {
             Factor::Totp => Self::Totp,
             Factor::BackupCode => Self::BackupCode,
             Factor::Passkey => Self::Passkey,
+            Factor::Sms => Self::Sms,
         }
     }
 }
@@ -34,6 +37,8 @@ pub(crate) enum CodeKind {
     Totp,
     /// A backup code, which is good once.
     BackupCode,
+    /// A code that was sent to a phone in this sign-in.
+    Sms,
 }
 
 impl From<CodeKind> for Factor {
@@ -41,6 +46,7 @@ impl From<CodeKind> for Factor {
         match kind {
             CodeKind::Totp => Self::Totp,
             CodeKind::BackupCode => Self::BackupCode,
+            CodeKind::Sms => Self::Sms,
         }
     }
 }
@@ -203,6 +209,32 @@ impl Example for PasskeyRecord {
     }
 }
 
+/// A phone that codes are sent to.
+#[derive(Debug, Clone, Object)]
+#[oai(example)]
+pub(crate) struct SmsRecord {
+    /// The last two digits of its number.
+    to: String,
+    /// When it was added, RFC 3339.
+    added_at: String,
+    /// When a code was last taken, RFC 3339.
+    used_at: String,
+}
+
+impl From<&SmsView> for SmsRecord {
+    fn from(view: &SmsView) -> Self {
+        let SmsView { to, added_at, used_at } = view;
+        Self { to: to.clone(), added_at: added_at.to_string(), used_at: used_at.to_string() }
+    }
+}
+
+impl Example for SmsRecord {
+    fn example() -> Self {
+        let at = "2026-11-23T12:46:10.123Z".to_owned();
+        Self { to: "…67".to_owned(), added_at: at.clone(), used_at: at }
+    }
+}
+
 /// Your second factors.
 #[derive(Debug, Clone, Object)]
 #[oai(example)]
@@ -214,6 +246,9 @@ pub(crate) struct FactorsRecord {
     totp: Option<TotpRecord>,
     /// Your passkeys, oldest first.
     passkeys: Vec<PasskeyRecord>,
+    /// The phone that codes are sent to.
+    #[oai(skip_serializing_if_is_none)]
+    sms: Option<SmsRecord>,
     /// Backup codes that are left.
     backup_codes_left: usize,
 }
@@ -225,13 +260,14 @@ impl From<&FactorsView> for FactorsRecord {
             used_at: used_at.to_string(),
         });
         let passkeys = view.passkeys.iter().map(PasskeyRecord::from).collect();
-        Self { required: view.is_required, totp, passkeys, backup_codes_left: view.backup_codes_left }
+        let (required, sms) = (view.is_required, view.sms.as_ref().map(SmsRecord::from));
+        Self { required, totp, passkeys, sms, backup_codes_left: view.backup_codes_left }
     }
 }
 
 impl Example for FactorsRecord {
     fn example() -> Self {
         let (totp, passkeys) = (Some(TotpRecord::example()), vec![PasskeyRecord::example()]);
-        Self { required: false, totp, passkeys, backup_codes_left: 9 }
+        Self { required: false, totp, passkeys, sms: Some(SmsRecord::example()), backup_codes_left: 9 }
     }
 }

@@ -8,6 +8,7 @@ mod mfa;
 mod mfa_shapes;
 mod passkeys;
 mod shapes;
+mod sms;
 mod upstream;
 
 use poem::Request;
@@ -18,6 +19,7 @@ use twinmcp_actors::Accounts;
 use twinmcp_actors::accounts::{AccountsError, LinkUse, NewSession, SignInRequest, SignInStep, SignedIn};
 use twinmcp_storage::accounts::Which;
 
+pub(crate) use self::failure::TEXT_NOT_SENT;
 pub(crate) use self::mfa::MfaApi;
 use self::mfa_shapes::ChallengeRecord;
 pub(crate) use self::passkeys::PasskeysApi;
@@ -26,6 +28,7 @@ use self::shapes::{
     ChangeEmailBody, ChangeNameBody, ChangePasswordBody, ConfirmBody, EmailBody, ExportRecord, LinkBody,
     SessionList, SessionRecord, SignInBody, SignUpBody, SignedInRecord,
 };
+pub(crate) use self::sms::SmsApi;
 pub(crate) use self::upstream::UpstreamApi;
 use super::Tag;
 use super::body::JsonBody;
@@ -177,7 +180,7 @@ impl AuthApi {
         match step {
             SignInStep::Session(new) => Ok(Began::session(&self.accounts, &new)?.into()),
             SignInStep::Challenge(challenge) => {
-                let cookie = session::wait(&challenge);
+                let cookie = session::wait(&challenge.ticket, challenge.life_s);
                 let told = Json(ChallengeRecord::from(&challenge));
                 Ok(FirstStep::Challenge(told, cookie, "no-store".to_owned()))
             }

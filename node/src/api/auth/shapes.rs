@@ -5,6 +5,8 @@ use poem_openapi::types::Example;
 use twinmcp_actors::accounts::{AccountExport, PersonView};
 use twinmcp_storage::accounts::{Method, Session};
 
+use super::mfa_shapes::FactorsRecord;
+
 /// An e-mail address and a password.
 #[derive(Debug, Object)]
 #[oai(example)]
@@ -350,6 +352,8 @@ pub(crate) struct ExportRecord {
     identities: Vec<ExportedIdentity>,
     /// The teams they are in.
     teams: Vec<ExportedTeam>,
+    /// Their second factors.
+    factors: FactorsRecord,
 }
 
 /// A team that somebody is in.
@@ -394,6 +398,7 @@ impl From<&AccountExport> for ExportRecord {
                 .iter()
                 .map(|(id, role)| ExportedTeam { id: id.to_string(), role: role.as_str().to_owned() })
                 .collect(),
+            factors: FactorsRecord::from(&export.factors),
         }
     }
 }
@@ -407,6 +412,7 @@ impl Example for ExportRecord {
             libraries: vec!["/acme/widget".to_owned()],
             identities: vec![ExportedIdentity::example()],
             teams: vec![ExportedTeam::example()],
+            factors: FactorsRecord::example(),
         }
     }
 }

@@ -180,8 +180,13 @@ fn complete_operation((path, method): (&str, &str), names_team: bool, operation:
             protected
                 || ["/api/webhooks/", "/api/auth/", "/api/oauth/"].iter().any(|own| path.starts_with(own))
         }
-        // A session's account may have gone since, and the team that something is for may not be there.
-        "404" => named || names_team || id == "get_metrics" || path.starts_with("/api/auth/") && protected,
+        // A session's account may have gone since, the team that something is for may not be there, nor the factor to go on with.
+        "404" => {
+            named
+                || names_team
+                || matches!(id.as_str(), "get_metrics" | "ask_passkey" | "send_code")
+                || path.starts_with("/api/auth/") && protected
+        }
         "409" => method != "get",
         "408" | "413" | "415" => has_body,
         // Context7's shape of failures has it, for this one operation of theirs.

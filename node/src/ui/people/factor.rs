@@ -2,7 +2,7 @@
 
 use askama::Template;
 use poem::{Request, Response};
-use twinmcp_actors::accounts::{AccountsError, ChallengeAnswer, Factor};
+use twinmcp_actors::accounts::{AccountsError, ChallengeAnswer, Factor, SmsAsked};
 
 use super::super::parameter;
 use super::sign_in::{again, policy};
@@ -19,6 +19,10 @@ struct FactorPage {
     begin: String,
     has_passkey: bool,
     has_totp: bool,
+    /// The phone that a code can be sent to.
+    sms: Option<SmsAsked>,
+    /// Whether one was.
+    is_sent: bool,
     has_backup_codes: bool,
     /// Whether a backup code was shown and was wrong.
     backup_failed: bool,
@@ -34,6 +38,7 @@ pub(super) async fn submit(people: People, mut request: Request) -> Result<Respo
     let return_to = session::local_path(Some(form.field("return_to")));
     let factor = match form.field("factor") {
         "backup_code" => Factor::BackupCode,
+        "sms" => Factor::Sms,
         _ => Factor::Totp,
     };
     let Some(ticket) = session::pending(request.headers()) else {
@@ -61,7 +66,7 @@ pub(super) async fn submit(people: People, mut request: Request) -> Result<Respo
     }
 }
 
-fn render(
+pub(super) fn render(
     people: &People,
     request: &Request,
     return_to: String,
@@ -73,6 +78,7 @@ fn render(
         Err(AccountsError::SignInExpired) => return Ok(see_other(&again(&return_to), None)),
         Err(error) => return Err(error.into()),
     };
+    let sms = people.accounts.sms_asked(ticket)?;
     let policy = policy(&return_to);
     let (failed, at) = failed.map_or((None, None), |(failed, factor)| (Some(failed), Some(factor)));
     let page = with_form(people, request, failed, |frame| FactorPage {
@@ -81,6 +87,8 @@ fn render(
         return_to,
         has_passkey: factors.contains(&Factor::Passkey),
         has_totp: factors.contains(&Factor::Totp),
+        is_sent: sms.as_ref().is_some_and(|sms| sms.is_sent),
+        sms,
         has_backup_codes: factors.contains(&Factor::BackupCode),
         backup_failed: at == Some(Factor::BackupCode),
     })?;

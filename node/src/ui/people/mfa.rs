@@ -4,7 +4,9 @@
 
 use askama::Template;
 use poem::{Request, Response};
-use twinmcp_actors::accounts::{AccountsError, FactorsView, PasskeyView, SignedIn, TotpOffer};
+use twinmcp_actors::accounts::{
+    AccountsError, FactorAdded, FactorsView, PasskeyView, SignedIn, SmsView, TotpOffer,
+};
 
 use super::super::parameter;
 use super::sign_in::{again, with_return};
@@ -33,7 +35,21 @@ struct MfaPage {
     /// Whether they were led here by the way to something else.
     is_led: bool,
     totp: Option<(String, String)>,
+    phone: Option<PhoneLine>,
     codes_made: Option<String>,
+}
+
+struct PhoneLine {
+    to: String,
+    added: String,
+    used: String,
+}
+
+impl PhoneLine {
+    fn new(view: &SmsView) -> Self {
+        let SmsView { to, added_at, used_at } = view;
+        Self { to: to.clone(), added: minute(*added_at), used: minute(*used_at) }
+    }
 }
 
 struct PasskeyLine {
@@ -78,7 +94,7 @@ const DONE: &str = "/mfa?done=1";
 
 /// Who asks; somebody who is not signed in is sent to do so.
 #[expect(clippy::result_large_err, reason = "it is the answer itself")]
-fn signed_in(request: &Request) -> Result<SignedIn, Response> {
+pub(super) fn signed_in(request: &Request) -> Result<SignedIn, Response> {
     let sign_in = || see_other(&with_return("/signin", &on_the_way("/mfa", request)), None);
     Enrolling::of(request).cloned().ok_or_else(sign_in)
 }
@@ -89,12 +105,12 @@ fn led_from(request: &Request) -> Option<String> {
 }
 
 /// A path of these pages, from which somebody is led on as from this one.
-fn on_the_way(path: &str, request: &Request) -> String {
+pub(super) fn on_the_way(path: &str, request: &Request) -> String {
     led_from(request).map_or_else(|| path.to_owned(), |return_to| with_return(path, &return_to))
 }
 
 /// The factors, once one of them was changed.
-fn done(request: &Request) -> Response {
+pub(super) fn done(request: &Request) -> Response {
     let page = led_from(request).map(|return_to| format!("{}&done=1", with_return("/mfa", &return_to)));
     see_other(page.as_deref().unwrap_or(DONE), None)
 }
@@ -128,24 +144,31 @@ pub(super) async fn confirm_totp(people: People, mut request: Request) -> Result
     let form = Form::read(&mut request).await?;
     let (ticket, code) = (form.field("ticket"), form.field("code"));
     match people.accounts.confirm_totp(&signed_in, ticket, code, address_of(&request)).await {
-        Ok(added) => {
-            let mut response = match (added.backup_codes, led_from(&request)) {
-                (Some(codes), return_to) => {
-                    let return_to = return_to.unwrap_or_else(|| SETTINGS.to_owned());
-                    codes_page(&people, &request, return_to, true, codes)?
-                }
-                (None, Some(return_to)) => see_other(&return_to, None),
-                (None, None) => done(&request),
-            };
-            set_cookie(&mut response, &cookie(&people, &added.secret));
-            Ok(response)
-        }
+        Ok(added) => factor_added(&people, &request, added),
         Err(error @ (AccountsError::WrongCode | AccountsError::Locked { .. })) => {
             let failed = Some(Failed::of(error)?);
             totp_page(&people, &request, ticket.to_owned(), None, failed)
         }
         Err(error) => refused(&people, &request, &signed_in, error, "/mfa/totp"),
     }
+}
+
+/// What follows a factor that was added: backup codes with the first, or where the person was going.
+pub(super) fn factor_added(
+    people: &People,
+    request: &Request,
+    added: FactorAdded,
+) -> Result<Response, ApiError> {
+    let mut response = match (added.backup_codes, led_from(request)) {
+        (Some(codes), return_to) => {
+            let return_to = return_to.unwrap_or_else(|| SETTINGS.to_owned());
+            codes_page(people, request, return_to, true, codes)?
+        }
+        (None, Some(return_to)) => see_other(&return_to, None),
+        (None, None) => done(request),
+    };
+    set_cookie(&mut response, &cookie(people, &added.secret));
+    Ok(response)
 }
 
 pub(super) async fn remove_totp(people: People, mut request: Request) -> Result<Response, ApiError> {
@@ -185,7 +208,7 @@ pub(super) async fn make_codes(people: People, mut request: Request) -> Result<R
 }
 
 /// What was refused: who signed in too long ago signs in once more on the way to `path`, others are told on the page.
-fn refused(
+pub(super) fn refused(
     people: &People,
     request: &Request,
     signed_in: &SignedIn,
@@ -217,6 +240,7 @@ fn render(
         passkeys: factors.passkeys.iter().map(PasskeyLine::new).collect(),
         go_on: led_from.unwrap_or_else(|| SETTINGS.to_owned()),
         totp: factors.totp.map(|(added, used)| (minute(added), minute(used))),
+        phone: factors.sms.as_ref().map(PhoneLine::new),
         codes_made: factors.backup_codes_made_at.map(minute),
         factors,
     })

@@ -17,6 +17,7 @@ mod mfa;
 mod settings;
 mod sign_in;
 mod sign_up;
+mod sms;
 mod team;
 mod teams;
 mod upstream;
@@ -31,7 +32,7 @@ use twinmcp_actors::{Accounts, ApiKeys, Audit, Oauth, Teams, Upstream};
 use twinmcp_storage::clock::{Clock, Entropy, Timestamp};
 
 use super::{html, parameter};
-use crate::api::ApiError;
+use crate::api::{ApiError, TEXT_NOT_SENT};
 use crate::http::session::{self, FORM_FIELD, FormBinding};
 
 /// Fields of one form.
@@ -55,10 +56,14 @@ pub(super) fn routes(route: Route, people: &People) -> Route {
     admin::routes(route, people)
         .at("/signin", get(page(people, sign_in::show)).post(page(people, sign_in::submit)))
         .at("/signin/factor", get(page(people, factor::show)).post(page(people, factor::submit)))
+        .at("/signin/factor/sms", post(page(people, sms::send)))
         .at("/mfa", get(page(people, mfa::show)))
         .at("/mfa/totp", get(page(people, mfa::offer_totp)).post(page(people, mfa::confirm_totp)))
         .at("/mfa/totp/remove", post(page(people, mfa::remove_totp)))
         .at("/mfa/passkey/remove", post(page(people, mfa::remove_passkey)))
+        .at("/mfa/sms", post(page(people, sms::offer)))
+        .at("/mfa/sms/confirm", post(page(people, sms::confirm)))
+        .at("/mfa/sms/remove", post(page(people, sms::remove)))
         .at("/mfa/codes", post(page(people, mfa::make_codes)))
         .at("/signout", post(page(people, sign_in::leave)))
         .at("/signout/answer", post(page(people, end_session::answer)))
@@ -149,7 +154,8 @@ impl Failed {
     fn of(error: impl Into<ApiError>) -> Result<Self, ApiError> {
         let error = error.into();
         let status = error.status();
-        if status.is_server_error() {
+        // A carrier that fails leaves the person other ways, which stand on the same page.
+        if status.is_server_error() && error.code() != TEXT_NOT_SENT {
             return Err(error);
         }
         Ok(Self { status, message: error.to_string(), retry_after_s: error.retry_after_s() })

@@ -28,6 +28,8 @@ struct SettingsPage {
     since: String,
     password_set: Option<String>,
     factors: FactorsView,
+    /// What sign-ins ask for beside the password.
+    asked: String,
     sessions: Vec<SessionLine>,
     apps: Vec<AppLine>,
     identities: Vec<IdentityLine>,
@@ -214,6 +216,7 @@ fn render(
         is_operator: view.person.is_operator,
         since: minute(view.created_at),
         password_set: view.person.password_set_at.map(minute),
+        asked: asked(&factors),
         factors,
         sessions: sessions.iter().map(|session| SessionLine::new(session, signed_in)).collect(),
         apps: apps.into_iter().map(AppLine::from).collect(),
@@ -221,4 +224,15 @@ fn render(
         providers: people.upstream.providers().iter().map(provider).collect(),
         chars_min: PASSWORD_CHARS_MIN,
     })
+}
+
+/// `a passkey or a code by text message`; nothing for whose password is enough.
+fn asked(factors: &FactorsView) -> String {
+    let asked = [
+        (!factors.passkeys.is_empty(), "a passkey"),
+        (factors.totp.is_some(), "a code of your authenticator app"),
+        (factors.sms.is_some(), "a code by text message"),
+    ];
+    let asked: Vec<_> = asked.into_iter().filter_map(|(is_asked, what)| is_asked.then_some(what)).collect();
+    asked.join(" or ")
 }

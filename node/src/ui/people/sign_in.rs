@@ -53,7 +53,7 @@ pub(super) async fn submit(people: People, mut request: Request) -> Result<Respo
         Ok(SignInStep::Session(new)) => Ok(see_other(&return_to, Some(cookie(&people, &new.secret)))),
         Ok(SignInStep::Challenge(challenge)) => {
             let next = with_return("/signin/factor", &return_to);
-            Ok(see_other(&next, Some(session::wait(&challenge))))
+            Ok(see_other(&next, Some(session::wait(&challenge.ticket, challenge.life_s))))
         }
         Err(error) => {
             let failed = Failed::of(error)?;

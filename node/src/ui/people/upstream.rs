@@ -61,7 +61,7 @@ pub(super) async fn arrive(people: People, request: Request) -> Result<Response,
                 SignInStep::Session(new) => see_other(&return_to, Some(cookie(&people, &new.secret))),
                 SignInStep::Challenge(challenge) => {
                     let next = with_return("/signin/factor", &return_to);
-                    see_other(&next, Some(session::wait(&challenge)))
+                    see_other(&next, Some(session::wait(&challenge.ticket, challenge.life_s)))
                 }
             };
             set_cookie(&mut response, &session::end_trip());
