@@ -31,7 +31,7 @@ fn setup(number: usize) -> NodeSetup {
 
 /// How often a code is raced for; `TWINMCP_RACES` overrides it.
 fn races() -> usize {
-    twinmcp_tests::variable("TWINMCP_RACES").and_then(|races| races.try_into().ok()).unwrap_or(200)
+    twinmcp_tests::variable("TWINMCP_RACES").and_then(|races| races.try_into().ok()).unwrap_or(1_000)
 }
 
 #[tokio::test]
