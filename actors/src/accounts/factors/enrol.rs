@@ -5,8 +5,9 @@
 
 use std::net::IpAddr;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use twinmcp_storage::accounts::{self, FactorCommand, Renewal, Who, factors};
+use twinmcp_storage::accounts::{self, FactorCommand, Factors, Person, Renewal, Who, factors};
 use twinmcp_storage::api_keys::SecretHash;
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::ids::{AccountId, SessionId};
@@ -46,40 +47,85 @@ pub struct FactorAdded {
     pub backup_codes: Option<Vec<String>>,
 }
 
-/// What is sealed in an offer.
+/// What is sealed in an offer of a factor; `what` shows that it works.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Offer {
-    account: AccountId,
+pub(super) struct Offer<T> {
+    pub(super) account: AccountId,
     pub(super) session: SessionId,
-    generation: u32,
-    pub(super) secret: Secret,
+    pub(super) generation: u32,
+    pub(super) what: T,
     pub(super) expires_at: Timestamp,
 }
 
+impl<T> Offer<T> {
+    pub(super) fn new(person: Person, signed_in: &SignedIn, what: T, expires_at: Timestamp) -> Self {
+        let session = signed_in.session.clone();
+        Self { account: person.account, session, generation: person.generation, what, expires_at }
+    }
+}
+
 impl Accounts {
-    /// Offers an authenticator app.
+    /// Who adds a factor, as they are now, and those they have.
     ///
     /// # Errors
-    /// [`AccountsError::NotFresh`], [`AccountsError::StrongerNeeded`], [`AccountsError::FactorThere`].
-    pub async fn offer_totp(&self, signed_in: &SignedIn) -> Result<TotpOffer, AccountsError> {
+    /// [`AccountsError::NotFresh`], [`AccountsError::StrongerNeeded`].
+    pub(super) async fn may_add(&self, signed_in: &SignedIn) -> Result<(Person, Factors), AccountsError> {
         self.fresh(signed_in)?;
         self.vault.ready().await?;
         let person = accounts::person(self.cluster.reader(), &signed_in.account)?;
         let person = person.ok_or(AccountsError::NotFound)?;
         let known = factors(self.cluster.reader(), &person.account)?;
         shown_enough(signed_in, &known)?;
+        Ok((person, known))
+    }
+
+    /// What was offered to whoever is signed in, in this session, and not too long ago.
+    ///
+    /// # Errors
+    /// [`AccountsError::OfferRefused`].
+    pub(super) fn offered<T: DeserializeOwned>(
+        &self,
+        purpose: &str,
+        signed_in: &SignedIn,
+        ticket: &str,
+    ) -> Result<Offer<T>, AccountsError> {
+        let right = |offer: &Offer<T>| {
+            (&offer.account, &offer.session) == (&signed_in.account, &signed_in.session)
+                && self.clock.now() < offer.expires_at
+        };
+        let offer: Option<Offer<T>> = self.vault.read_ticket(purpose, ticket)?;
+        offer.filter(right).ok_or(AccountsError::OfferRefused)
+    }
+
+    /// Adds a factor that has shown that it works. `command` is given the session's renewal and the hashes of backup codes, which are
+    /// taken when there are none.
+    pub(super) async fn add_factor(
+        &self,
+        signed_in: &SignedIn,
+        command: impl FnOnce(Renewal, Vec<SecretHash>) -> FactorCommand,
+    ) -> Result<FactorAdded, AccountsError> {
+        let (account, secret) = (&signed_in.account, Token::random(&*self.entropy)?);
+        let backup_codes = backup_code::make(&*self.entropy)?;
+        let hashes = self.hashes(account, &backup_codes)?;
+        let renewal = Renewal { session: signed_in.session.clone(), secret_hash: secret.hash() };
+        self.change_factors(command(renewal, hashes.clone())).await?;
+        self.tell_of_factors(account)?;
+        let are_new = factors(self.cluster.reader(), account)?.backup_codes == hashes;
+        Ok(FactorAdded { secret, backup_codes: are_new.then_some(backup_codes) })
+    }
+
+    /// Offers an authenticator app.
+    ///
+    /// # Errors
+    /// [`AccountsError::NotFresh`], [`AccountsError::StrongerNeeded`], [`AccountsError::FactorThere`].
+    pub async fn offer_totp(&self, signed_in: &SignedIn) -> Result<TotpOffer, AccountsError> {
+        let (person, known) = self.may_add(signed_in).await?;
         if known.totp.is_some() {
             return Err(AccountsError::FactorThere);
         }
         let secret = Secret::random(&*self.entropy)?;
         let (text, uri) = (secret.text(), secret.uri(&self.config.mfa.issuer, person.email.as_str()));
-        let offer = Offer {
-            account: person.account,
-            session: signed_in.session.clone(),
-            generation: person.generation,
-            secret,
-            expires_at: self.clock.now().plus_millis(OFFER_MS),
-        };
+        let offer = Offer::new(person, signed_in, secret, self.clock.now().plus_millis(OFFER_MS));
         Ok(TotpOffer {
             secret: text,
             uri: uri.ok_or(AccountsError::Changed)?,
@@ -112,43 +158,25 @@ impl Accounts {
         code: &str,
         address: IpAddr,
     ) -> Result<FactorAdded, AccountsError> {
-        let right = |offer: &Offer| {
-            (&offer.account, &offer.session) == (&signed_in.account, &signed_in.session)
-                && self.clock.now() < offer.expires_at
-        };
-        let offer: Option<Offer> = self.vault.read_ticket(OFFERS, ticket)?;
-        let offer = offer.filter(right).ok_or(AccountsError::OfferRefused)?;
-        let attempts = self.admit(Who::factor(&offer.account), address)?;
-        let Some(step) = offer.secret.step_of(code, self.clock.now()) else {
-            self.failed(&attempts, Some(offer.account), address).await?;
+        let Offer { account, generation, what: app, .. } =
+            self.offered::<Secret>(OFFERS, signed_in, ticket)?;
+        let attempts = self.admit(Who::factor(&account), address)?;
+        let Some(step) = app.step_of(code, self.clock.now()) else {
+            self.failed(&attempts, Some(account), address).await?;
             return Err(AccountsError::WrongCode);
         };
-        let secret = Token::random(&*self.entropy)?;
-        let backup_codes = backup_code::make(&*self.entropy)?;
-        let add = FactorCommand::AddTotp {
-            account: offer.account.clone(),
-            generation: offer.generation,
-            sealed: self.vault.sealer(SECRETS)?.seal(offer.secret.as_bytes(), &*self.entropy)?,
+        let sealed = self.vault.sealer(SECRETS)?.seal(app.as_bytes(), &*self.entropy)?;
+        let add = |renewal, backup_codes| FactorCommand::AddTotp {
+            account,
+            generation,
+            sealed,
             step,
-            renewal: Renewal { session: signed_in.session.clone(), secret_hash: secret.hash() },
-            backup_codes: self.hashes(&offer.account, &backup_codes)?,
+            renewal,
+            backup_codes,
         };
-        self.change_factors(add).await?;
+        let added = self.add_factor(signed_in, add).await?;
         attempts.succeeded();
-        self.added(&offer.account, secret, backup_codes)
-    }
-
-    /// What somebody is told who has added a factor: backup codes, if they were taken because there were none before.
-    pub(super) fn added(
-        &self,
-        account: &AccountId,
-        secret: Token,
-        backup_codes: Vec<String>,
-    ) -> Result<FactorAdded, AccountsError> {
-        self.tell_of_factors(account)?;
-        let kept = factors(self.cluster.reader(), account)?.backup_codes;
-        let are_new = kept == self.hashes(account, &backup_codes)?;
-        Ok(FactorAdded { secret, backup_codes: are_new.then_some(backup_codes) })
+        Ok(added)
     }
 
     /// Makes backup codes in place of all there are.

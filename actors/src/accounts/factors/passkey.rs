@@ -10,12 +10,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use twinmcp_storage::accounts::{
-    self, Assertion, FactorCommand, Method, Proof, Renewal, Who, by_passkey, factors,
-};
+use twinmcp_storage::accounts::{self, Assertion, FactorCommand, Method, Proof, Who, by_passkey, factors};
 use twinmcp_storage::api_keys::SecretHash;
 use twinmcp_storage::clock::Timestamp;
-use twinmcp_storage::ids::{AccountId, SessionId};
+use twinmcp_storage::ids::AccountId;
 use url::Url;
 use webauthn_rs::prelude::{
     DiscoverableAuthentication, Passkey, PasskeyAuthentication, PasskeyRegistration, PublicKeyCredential,
@@ -24,9 +22,8 @@ use webauthn_rs::prelude::{
 
 use super::super::sign_in::{Arrival, NewSession, SignedIn};
 use super::super::{Accounts, AccountsError, Token};
-use super::enrol::FactorAdded;
-use super::sms::shown_enough;
-use super::{Factor, backup_code};
+use super::Factor;
+use super::enrol::{FactorAdded, Offer};
 
 /// How long somebody has to use their device, in milliseconds.
 const QUESTION_MS: u64 = 5 * 60 * 1_000;
@@ -85,16 +82,6 @@ pub struct PasskeyAnswer<'a> {
     pub replaces: Option<&'a str>,
 }
 
-/// What is sealed in an offer.
-#[derive(Serialize, Deserialize)]
-struct Offer {
-    account: AccountId,
-    session: SessionId,
-    generation: u32,
-    state: PasskeyRegistration,
-    expires_at: Timestamp,
-}
-
 /// What is sealed in a question.
 #[derive(Serialize, Deserialize)]
 struct Question {
@@ -118,13 +105,8 @@ impl Accounts {
     /// # Errors
     /// [`AccountsError::NotFresh`], [`AccountsError::StrongerNeeded`], [`AccountsError::NoPasskeysHere`].
     pub async fn offer_passkey(&self, signed_in: &SignedIn) -> Result<PasskeyQuestion, AccountsError> {
-        self.fresh(signed_in)?;
+        let (person, known) = self.may_add(signed_in).await?;
         let webauthn = self.passkeys.get()?;
-        self.vault.ready().await?;
-        let person = accounts::person(self.cluster.reader(), &signed_in.account)?;
-        let person = person.ok_or(AccountsError::NotFound)?;
-        let known = factors(self.cluster.reader(), &person.account)?;
-        shown_enough(signed_in, &known)?;
         let known = known.passkeys.into_iter().map(|passkey| passkey.id).collect();
         let (handle, email) = (handle(&person.account), person.email.as_str());
         let (options, state) = webauthn
@@ -134,14 +116,7 @@ impl Accounts {
         // One that the device finds by itself signs somebody in who has typed nothing.
         options["publicKey"]["authenticatorSelection"]["residentKey"] = "preferred".into();
         let expires_at = self.clock.now().plus_millis(QUESTION_MS);
-        let offer = Offer {
-            account: person.account,
-            session: signed_in.session.clone(),
-            generation: person.generation,
-            state,
-            expires_at,
-        };
-        self.question(options, OFFERS, &offer)
+        self.question(options, OFFERS, &Offer::new(person, signed_in, state, expires_at))
     }
 
     /// Adds the passkey that a device has made.
@@ -157,40 +132,32 @@ impl Accounts {
         name: &str,
         credential: Value,
     ) -> Result<FactorAdded, AccountsError> {
-        let offer: Option<Offer> = self.vault.read_ticket(OFFERS, ticket)?;
-        let right = |offer: &Offer| {
-            (&offer.account, &offer.session) == (&signed_in.account, &signed_in.session)
-                && self.clock.now() < offer.expires_at
-        };
-        let offer = offer.filter(right).ok_or(AccountsError::OfferRefused)?;
+        let Offer { account, generation, what: state, .. } =
+            self.offered::<PasskeyRegistration>(OFFERS, signed_in, ticket)?;
         let name = name.trim();
         if name.is_empty() || name.len() > PASSKEY_NAME_BYTES_MAX || name.contains(char::is_control) {
             return Err(AccountsError::PasskeyName);
         }
         let made: RegisterPublicKeyCredential =
             serde_json::from_value(credential).map_err(|_| AccountsError::WrongPasskey)?;
-        let (known, id): (_, &[u8]) =
-            (factors(self.cluster.reader(), &offer.account)?.passkeys, &made.raw_id);
+        let (known, id): (_, &[u8]) = (factors(self.cluster.reader(), &account)?.passkeys, &made.raw_id);
         if known.iter().any(|passkey| passkey.id == id) {
             return Err(AccountsError::FactorThere);
         }
-        let passkey = self.passkeys.get()?.finish_passkey_registration(&made, &offer.state);
+        let passkey = self.passkeys.get()?.finish_passkey_registration(&made, &state);
         let passkey = passkey.map_err(|error| refused(&error))?;
-        let secret = Token::random(&*self.entropy)?;
-        let backup_codes = backup_code::make(&*self.entropy)?;
-        let add = FactorCommand::AddPasskey {
-            account: offer.account.clone(),
-            generation: offer.generation,
+        let add = |renewal, backup_codes| FactorCommand::AddPasskey {
+            account,
+            generation,
             id: passkey.cred_id().to_vec(),
             name: name.to_owned(),
             credential: serde_json::to_vec(&passkey).unwrap_or_default(),
             // What the device has counted so far is in the credential, and compared with it by the library.
             counter: 0,
-            renewal: Renewal { session: signed_in.session.clone(), secret_hash: secret.hash() },
-            backup_codes: self.hashes(&offer.account, &backup_codes)?,
+            renewal,
+            backup_codes,
         };
-        self.change_factors(add).await?;
-        self.added(&offer.account, secret, backup_codes)
+        self.add_factor(signed_in, add).await
     }
 
     /// Asks whoever has a passkey of this service to show it: a sign-in without a password. Says nothing about who has one.

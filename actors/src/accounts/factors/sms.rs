@@ -11,20 +11,19 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use tracing::instrument;
 use twinmcp_storage::accounts::{
-    self, FactorCommand, Factors, Method, Renewal, TextCommand, TextsAllowed, WhichFactor, Who, Whose,
-    factors, texts,
+    self, FactorCommand, Factors, Method, TextCommand, TextsAllowed, WhichFactor, Who, Whose, factors, texts,
 };
 use twinmcp_storage::api_keys::SecretHash;
 use twinmcp_storage::clock::{Entropy, EntropyError, Timestamp};
 use twinmcp_storage::command::Outcome;
-use twinmcp_storage::ids::{AccountId, SessionId};
+use twinmcp_storage::ids::AccountId;
 
 use super::super::sign_in::SignedIn;
 use super::super::{Accounts, AccountsError, Token, network};
+use super::Factor;
 use super::challenge::{PENDING_MS, Pending, SIGN_INS};
-use super::enrol::FactorAdded;
+use super::enrol::{FactorAdded, Offer};
 use super::number::Number;
-use super::{Factor, backup_code};
 
 /// How long a code is good, in milliseconds.
 const CODE_MS: u64 = PENDING_MS;
@@ -127,15 +126,11 @@ pub struct SmsView {
     pub used_at: Timestamp,
 }
 
-/// What is sealed in an offer.
+/// A number, and the code that was sent there.
 #[derive(Serialize, Deserialize)]
-struct Offer {
-    account: AccountId,
-    session: SessionId,
-    generation: u32,
+struct Asked {
     to: Number,
     code: Code,
-    expires_at: Timestamp,
 }
 
 impl Accounts {
@@ -157,27 +152,17 @@ impl Accounts {
         address: IpAddr,
     ) -> Result<SmsOffer, AccountsError> {
         self.carrier.config()?;
-        self.fresh(signed_in)?;
+        let (person, known) = self.may_add(signed_in).await?;
         let to = Number::parse(typed)?;
-        self.vault.ready().await?;
-        let person = accounts::person(self.cluster.reader(), &signed_in.account)?;
-        let person = person.ok_or(AccountsError::NotFound)?;
-        let known = factors(self.cluster.reader(), &person.account)?;
-        shown_enough(signed_in, &known)?;
         if known.sms.is_some() {
             return Err(AccountsError::FactorThere);
         }
-        let offer = Offer {
-            account: person.account,
-            session: signed_in.session.clone(),
-            generation: person.generation,
-            to,
-            code: Code::random(&*self.entropy)?,
-            expires_at: self.clock.now().plus_millis(CODE_MS),
-        };
+        let asked = Asked { to, code: Code::random(&*self.entropy)? };
+        let offer = Offer::new(person, signed_in, asked, self.clock.now().plus_millis(CODE_MS));
         let ticket = self.vault.ticket(OFFERS, &offer, &*self.entropy)?;
-        self.text(&offer.account, &offer.to, &offer.code, address).await?;
-        Ok(SmsOffer { to: offer.to.masked(), ticket, life_s: CODE_MS / 1_000 })
+        let Asked { to, code } = &offer.what;
+        self.text(&offer.account, to, code, address).await?;
+        Ok(SmsOffer { to: to.masked(), ticket, life_s: CODE_MS / 1_000 })
     }
 
     /// Adds the phone that a code was sent to, if `code` is that.
@@ -204,29 +189,24 @@ impl Accounts {
         code: &str,
         address: IpAddr,
     ) -> Result<FactorAdded, AccountsError> {
-        let right = |offer: &Offer| {
-            (&offer.account, &offer.session) == (&signed_in.account, &signed_in.session)
-                && self.clock.now() < offer.expires_at
-        };
-        let offer: Option<Offer> = self.vault.read_ticket(OFFERS, ticket)?;
-        let offer = offer.filter(right).ok_or(AccountsError::OfferRefused)?;
-        let attempts = self.admit(Who::factor(&offer.account), address)?;
-        if !offer.code.is(code) {
-            self.failed(&attempts, Some(offer.account), address).await?;
+        let Offer { account, generation, what: asked, .. } =
+            self.offered::<Asked>(OFFERS, signed_in, ticket)?;
+        let attempts = self.admit(Who::factor(&account), address)?;
+        if !asked.code.is(code) {
+            self.failed(&attempts, Some(account), address).await?;
             return Err(AccountsError::WrongCode);
         }
-        let secret = Token::random(&*self.entropy)?;
-        let backup_codes = backup_code::make(&*self.entropy)?;
-        let add = FactorCommand::AddSms {
-            account: offer.account.clone(),
-            generation: offer.generation,
-            sealed: self.vault.sealer(NUMBERS)?.seal(offer.to.as_str().as_bytes(), &*self.entropy)?,
-            renewal: Renewal { session: signed_in.session.clone(), secret_hash: secret.hash() },
-            backup_codes: self.hashes(&offer.account, &backup_codes)?,
+        let sealed = self.vault.sealer(NUMBERS)?.seal(asked.to.as_str().as_bytes(), &*self.entropy)?;
+        let add = |renewal, backup_codes| FactorCommand::AddSms {
+            account,
+            generation,
+            sealed,
+            renewal,
+            backup_codes,
         };
-        self.change_factors(add).await?;
+        let added = self.add_factor(signed_in, add).await?;
         attempts.succeeded();
-        self.added(&offer.account, secret, backup_codes)
+        Ok(added)
     }
 
     /// Sends a code to whoever goes on with a sign-in, to the phone that they have added.

@@ -6,6 +6,7 @@ use twinmcp_storage::accounts::{Method, Who};
 
 use super::challenge::{Pending, SIGN_INS};
 use super::enrol::{OFFERS, Offer};
+use super::totp::Secret;
 use super::*;
 use crate::accounts::{ChallengeAnswer, NewSession, SignInStep, SignedIn};
 use crate::tests::World;
@@ -29,17 +30,17 @@ impl Story {
         &self.world.actors.accounts
     }
 
-    fn offer(&self, ticket: &str) -> Offer {
+    fn offer(&self, ticket: &str) -> Offer<Secret> {
         self.people().vault.read_ticket(OFFERS, ticket).unwrap().unwrap()
     }
 
     /// The code of the step that is `steps` after this one.
-    fn code(&self, offer: &Offer, steps: u64) -> String {
-        offer.secret.code_at(self.people().clock.now().plus_millis(steps * 30_000))
+    fn code(&self, offer: &Offer<Secret>, steps: u64) -> String {
+        offer.what.code_at(self.people().clock.now().plus_millis(steps * 30_000))
     }
 
     /// Adds an app with the code of this step.
-    async fn enrol(&self) -> (Offer, Vec<String>) {
+    async fn enrol(&self) -> (Offer<Secret>, Vec<String>) {
         let people = self.people();
         let shown = people.offer_totp(&self.session).await.unwrap();
         let offer = self.offer(&shown.ticket);
@@ -73,7 +74,7 @@ async fn case_104_an_offer_is_good_for_who_asked_in_time_once_and_needs_a_fresh_
     let shown = people.offer_totp(&story.session).await.unwrap();
     let offer = story.offer(&shown.ticket);
     let code = story.code(&offer, 0);
-    let resealed = |change: &dyn Fn(&mut Offer)| {
+    let resealed = |change: &dyn Fn(&mut Offer<Secret>)| {
         let mut changed = story.offer(&shown.ticket);
         change(&mut changed);
         people.vault.ticket(OFFERS, &changed, &*people.entropy).unwrap()
