@@ -137,3 +137,53 @@ impl KeySets {
         KeySet::parse(&set).map_err(KeySetsError::Set)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tokio::io::AsyncWriteExt;
+    use twinmcp_storage::clock::ManualClock;
+
+    use super::*;
+    use crate::outbound::tests::{Server, config, outbound};
+
+    #[tokio::test]
+    async fn who_finds_every_place_taken_has_not_looked_and_may_a_moment_later() {
+        // RFC 7515, A.3.
+        let set = json!({ "keys": [{
+            "kty": "EC", "crv": "P-256", "alg": "ES256", "kid": "k",
+            "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+            "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+        }] });
+        let body = set.to_string();
+        let answer =
+            format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+        let gate = Arc::new(Semaphore::new(0));
+        let opened = Arc::clone(&gate);
+        let server = Server::start(move |_, mut stream| {
+            let (gate, answer) = (Arc::clone(&opened), answer.clone());
+            async move {
+                let _open = gate.acquire().await.map_err(std::io::Error::other)?;
+                stream.write_all(answer.as_bytes()).await
+            }
+        })
+        .await;
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp::from_millis(1_000_000)));
+        let sets = Arc::new(KeySets::new(outbound(config()), clock));
+        let find = |number: usize| {
+            let (sets, url) = (Arc::clone(&sets), server.url(&format!("/{number}")));
+            async move { sets.find(url.as_str(), Some("k"), Algorithm::ES256).await.map(drop) }
+        };
+        let waiting: Vec<_> = (0..FETCHES_MAX).map(|number| tokio::spawn(find(number))).collect();
+        while server.requests() < FETCHES_MAX {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(matches!(find(FETCHES_MAX).await, Err(KeySetsError::Busy)));
+        gate.add_permits(1_000);
+        for waiting in waiting {
+            waiting.await.unwrap().unwrap();
+        }
+        find(FETCHES_MAX).await.unwrap();
+        assert_eq!(server.requests(), FETCHES_MAX + 1);
+    }
+}

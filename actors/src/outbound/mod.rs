@@ -19,7 +19,7 @@ mod metrics;
 mod redirect;
 mod resolver;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tunnel;
 
 use std::sync::Arc;

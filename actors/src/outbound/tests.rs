@@ -13,13 +13,13 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 
 /// A server that answers each connection as `answer` says, given the head of the request.
-struct Server {
+pub(crate) struct Server {
     port: u16,
     requests: Arc<AtomicUsize>,
 }
 
 impl Server {
-    async fn start<F, W>(answer: F) -> Self
+    pub(crate) async fn start<F, W>(answer: F) -> Self
     where
         F: Fn(String, TcpStream) -> W + Send + Sync + 'static,
         W: Future<Output = io::Result<()>> + Send + 'static,
@@ -53,11 +53,11 @@ impl Server {
         .await
     }
 
-    fn url(&self, path: &str) -> Url {
+    pub(crate) fn url(&self, path: &str) -> Url {
         format!("http://site.test:{}{path}", self.port).parse().unwrap()
     }
 
-    fn requests(&self) -> usize {
+    pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
 }
@@ -84,11 +84,11 @@ impl Resolver for TestResolver {
     }
 }
 
-fn config() -> OutboundConfig {
+pub(crate) fn config() -> OutboundConfig {
     OutboundConfig { allowed_hosts: vec!["site.test".into()], ..OutboundConfig::default() }
 }
 
-fn outbound(config: OutboundConfig) -> Outbound {
+pub(crate) fn outbound(config: OutboundConfig) -> Outbound {
     Outbound::new(config, Arc::new(TestResolver)).unwrap()
 }
 

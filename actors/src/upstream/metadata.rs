@@ -96,14 +96,95 @@ impl Documents {
         if metadata.issuer != issuer {
             return Err(ExchangeError::Metadata("it is of another issuer than is configured"));
         }
-        let is_safe = |url: &String| url.starts_with("https://") || issuer.starts_with("http://");
-        if ![&metadata.authorization_endpoint, &metadata.token_endpoint, &metadata.jwks_uri]
-            .into_iter()
-            .chain(&metadata.userinfo_endpoint)
-            .all(is_safe)
-        {
+        if !metadata.is_safe() {
             return Err(ExchangeError::Metadata("it names addresses that are not https"));
         }
         Ok(metadata)
+    }
+}
+
+impl Metadata {
+    /// Whether nobody on the way reads along, at no address; where the provider itself is not asked by https, an operator has decided that.
+    fn is_safe(&self) -> bool {
+        let is_safe = |url: &String| url.starts_with("https://") || self.issuer.starts_with("http://");
+        [&self.authorization_endpoint, &self.token_endpoint, &self.jwks_uri]
+            .into_iter()
+            .chain(&self.userinfo_endpoint)
+            .all(is_safe)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use serde_json::{Value, json};
+    use tokio::io::AsyncWriteExt;
+    use twinmcp_storage::clock::ManualClock;
+
+    use super::*;
+    use crate::outbound::tests::{Server, config, outbound};
+
+    fn metadata(issuer: &str) -> Value {
+        let at = |path: &str| format!("{issuer}{path}");
+        json!({
+            "issuer": issuer, "authorization_endpoint": at("/authorize"), "token_endpoint": at("/token"),
+            "jwks_uri": at("/keys"), "userinfo_endpoint": at("/userinfo"),
+        })
+    }
+
+    #[test]
+    fn every_address_of_a_provider_that_is_asked_by_https_is_too() {
+        let of = |issuer, change: Option<&str>| {
+            let mut metadata = metadata(issuer);
+            if let Some(name) = change {
+                metadata[name] = json!("http://id.example/x");
+            }
+            serde_json::from_value::<Metadata>(metadata).unwrap().is_safe()
+        };
+        assert!(of("https://id.example", None));
+        for name in ["authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"] {
+            assert!(!of("https://id.example", Some(name)), "{name}");
+            assert!(of("http://id.example", Some(name)), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_known_is_believed_on_for_a_minute_each_time_it_cannot_be_looked_at_again() {
+        let is_up = Arc::new(AtomicBool::new(false));
+        let up = Arc::clone(&is_up);
+        let server = Server::start(move |head, mut stream| {
+            let host = head.split_once("host: ").and_then(|(_, rest)| rest.lines().next());
+            let body = metadata(&format!("http://{}", host.unwrap_or_default())).to_string();
+            let status = if up.load(Ordering::SeqCst) { "200 OK" } else { "503 Service Unavailable" };
+            let answer = format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            async move { stream.write_all(answer.as_bytes()).await }
+        })
+        .await;
+        let issuer = server.url("").to_string();
+        let issuer = issuer.trim_end_matches('/');
+        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(KEPT_MS)));
+        let documents = Documents::new(outbound(config()), Arc::clone(&clock) as Arc<dyn Clock>);
+        // Whether it is known, and how often it was asked for so far.
+        let known = async || (documents.of(issuer).await.is_ok(), server.requests());
+
+        assert_eq!((known().await, known().await), ((false, 1), (false, 2)), "nothing is kept of a failure");
+        is_up.store(true, Ordering::SeqCst);
+        assert_eq!((known().await, known().await), ((true, 3), (true, 3)));
+        is_up.store(false, Ordering::SeqCst);
+        for asked in [4, 5] {
+            clock.advance_millis(if asked == 4 { KEPT_MS } else { AGAIN_MS });
+            assert_eq!((known().await, known().await), ((true, asked), (true, asked)));
+        }
+        is_up.store(true, Ordering::SeqCst);
+        clock.advance_millis(AGAIN_MS - 1);
+        assert_eq!(known().await, (true, 5));
+        clock.advance_millis(1);
+        assert_eq!(known().await, (true, 6));
+        clock.advance_millis(KEPT_MS - 1);
+        assert_eq!(known().await, (true, 6));
     }
 }

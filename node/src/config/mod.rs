@@ -11,12 +11,20 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use twinmcp_storage::engine::EngineKind;
 
+pub(crate) use self::cluster::{BucketConfig, BundlesConfig, KeepPolicy};
+pub use self::cluster::{DnsConfig, PeersConfig};
+pub use self::identity::{
+    AccountsConfig, MailConfig, MailTls, MfaConfig, MfaRequired, SignUpMode, SmsConfig,
+};
+pub(crate) use self::identity::{OauthConfig, UpstreamConfig};
+pub use self::ingest::{EmbeddingsConfig, IngestConfig};
+pub(crate) use self::ingest::{FetchConfig, OutboundConfig};
 pub(crate) use self::provider::{ProviderConfig, ProviderKind};
 use self::source::Source;
 pub use self::source::{Problem, Problems};
@@ -38,15 +46,20 @@ macro_rules! section {
         }
 
         impl $name {
-            const SECTION: &str = $section;
-            const KEYS: &[&str] = &[$(stringify!($field),)*];
+            pub(in crate::config) const SECTION: &str = $section;
+            pub(in crate::config) const KEYS: &[&str] = &[$(stringify!($field),)*];
 
-            fn read(source: &mut Source<'_>) -> Self {
+            pub(in crate::config) fn read(source: &mut Source<'_>) -> Self {
                 Self { $($field: source.take(Self::SECTION, stringify!($field)).unwrap_or_else(|| $default),)* }
             }
         }
     };
 }
+
+// After the macro that they are written with.
+mod cluster;
+mod identity;
+mod ingest;
 
 section! {
     /// Who this node is and where it keeps its data.
@@ -121,150 +134,6 @@ section! {
 }
 
 section! {
-    /// Other nodes.
-    PeersConfig = "cluster" {
-        /// Address and port where other nodes are answered, e.g. `0.0.0.0:7947`; empty for a node alone.
-        listen: String = String::new(),
-        /// Where other nodes reach this one, as `host:port`; the address of `listen` when empty.
-        address: String = String::new(),
-        /// Address and port of gossip between nodes (UDP); the port below that of `listen` when empty.
-        gossip_listen: String = String::new(),
-        /// Files with the secret of gossip; the first one's seals, both open; derived from the cluster's key when empty.
-        gossip_secret_files: Vec<PathBuf> = Vec::new(),
-        /// Where clients reach this node, e.g. `https://eu.docs.example.com`; told by `/api/route`.
-        url: String = String::new(),
-        /// What fails together with this node inside its region, e.g. a data centre.
-        zone: String = String::new(),
-        /// By which addresses clients reach this node, at most one IPv4 and one IPv6: what `[dns]` of any node answers.
-        public_addresses: Vec<IpAddr> = Vec::new(),
-        /// Where this node is, as `latitude,longitude` in degrees; that of its public address in `dns.geo_file` when empty.
-        location: String = String::new(),
-        /// File with the token that lets a node without data into a cluster; empty for none.
-        join_token_file: PathBuf = PathBuf::new(),
-        /// How often a leader says that it is there, in milliseconds: above the time to the farthest voter.
-        heartbeat_ms: u64 = 100,
-        /// Shortest silence of a leader after which another is elected, in milliseconds.
-        election_min_ms: u64 = 400,
-        /// Longest such silence, in milliseconds.
-        election_max_ms: u64 = 800,
-    }
-}
-
-/// Which index bundles a node keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KeepPolicy {
-    /// All of them.
-    Everywhere,
-    /// Its share of those of its region.
-    Region,
-    /// Those that were asked about lately.
-    OnDemand,
-}
-
-section! {
-    /// Index bundles on this node and on their way between nodes.
-    BundlesConfig = "bundles" {
-        /// Which bundles this node keeps: `everywhere` (all), `region` (its share of those that its region keeps) or
-        /// `on_demand` (those it was asked about lately).
-        keep: KeepPolicy = KeepPolicy::Everywhere,
-        /// Copies of each bundle that the nodes of a region which say `region` keep together.
-        copies_per_region: u8 = 2,
-        /// Bytes above which a node that says `on_demand` lets the bundle go that was asked for longest ago.
-        disk_bytes_max: u64 = 10 * 1024 * 1024 * 1024,
-        /// Silence of a node after which others keep its share in its place, in milliseconds.
-        replace_after_ms: u64 = 600_000,
-        /// Time for which a bundle that no version names is left on the disk, in milliseconds.
-        garbage_grace_ms: u64 = 3_600_000,
-        /// Time between two looks at what is missing here and what may go, in milliseconds.
-        look_every_ms: u64 = 10_000,
-        /// Bytes a second of bundles fetched from other nodes and from the bucket; 0 for no limit.
-        fetch_bytes_per_s_max: u64 = 0,
-        /// Bytes a second of bundles sent to other nodes and to the bucket; 0 for no limit.
-        send_bytes_per_s_max: u64 = 0,
-    }
-}
-
-section! {
-    /// A bucket of an S3-compatible store, where bundles are kept besides on nodes.
-    BucketConfig = "bucket" {
-        /// Where the store answers, without the bucket, e.g. `https://s3.eu-central-1.amazonaws.com`; empty for none.
-        endpoint: String = String::new(),
-        /// Name of the bucket, which has to be there.
-        name: String = String::new(),
-        /// Region that requests are signed for.
-        region: String = "us-east-1".to_owned(),
-        /// What names of bundles begin with, e.g. `twinmcp/bundles`; empty for nothing.
-        prefix: String = String::new(),
-        /// File with the access key; empty for none.
-        access_key_file: PathBuf = PathBuf::new(),
-        /// Variable with the access key, e.g. `AWS_ACCESS_KEY_ID`; empty for none.
-        access_key_variable: String = String::new(),
-        /// File with the secret key; empty for none.
-        secret_key_file: PathBuf = PathBuf::new(),
-        /// Variable with the secret key, e.g. `AWS_SECRET_ACCESS_KEY`; empty for none.
-        secret_key_variable: String = String::new(),
-        /// Whether the bucket stands in the path of URLs and not in the name of the host.
-        path_style: bool = true,
-        /// Whether an endpoint on another machine may be spoken to without TLS.
-        allow_http: bool = false,
-        /// Whether a node may let its copy of a bundle go when the bucket has one.
-        counts_as_copy: bool = false,
-    }
-}
-
-section! {
-    /// Answers of the DNS: one name with the addresses of the nodes that are nearest to whoever asks.
-    DnsConfig = "dns" {
-        /// Addresses and ports to answer on, over UDP and TCP, e.g. `203.0.113.10:53`; none answers nowhere.
-        listen: Vec<SocketAddr> = Vec::new(),
-        /// The name that clients use, a zone of its own, e.g. `docs.example.com`.
-        zone: String = String::new(),
-        /// Name servers of the zone, as its parent names them; those inside the zone with their addresses behind them, e.g.
-        /// `ns1.docs.example.com 203.0.113.10`.
-        name_servers: Vec<String> = Vec::new(),
-        /// Mail address of whoever keeps the zone; `hostmaster` in it when empty.
-        mailbox: String = String::new(),
-        /// How long an answer may be kept, in seconds: so long a client may be sent to a node that is gone.
-        ttl_seconds: u32 = 30,
-        /// Nodes in one answer, the nearest first. Many resolvers shuffle them.
-        answers_max: usize = 2,
-        /// Answers a second to one network (/24 of IPv4, /56 of IPv6) over UDP.
-        responses_per_second_max: u32 = 200,
-        /// File of MaxMind's format with the places of addresses, of the kind City; without it the nodes near this one are given.
-        geo_file: PathBuf = PathBuf::new(),
-    }
-}
-
-section! {
-    /// An embedding service beside what is built in; any that speaks OpenAI's `/embeddings`.
-    EmbeddingsConfig = "embeddings" {
-        /// Where it is, without `/embeddings`, e.g. `https://api.example.com/v1`; empty for none.
-        url: String = String::new(),
-        /// The model that is asked for.
-        model: String = String::new(),
-        /// Numbers in a vector of that model.
-        dimensions: usize = 0,
-        /// File with the key; empty for none.
-        key_file: PathBuf = PathBuf::new(),
-        /// Variable with the key, e.g. `OPENAI_API_KEY`; empty for none.
-        key_variable: String = String::new(),
-        /// Texts in one request.
-        items_max: usize = 64,
-        /// Tokens of all texts in one request; a single text may have more.
-        tokens_max: usize = 16_000,
-        /// Requests for one batch of documents, the first included.
-        attempts_max: u32 = 5,
-        /// Time one request for documents may take, in milliseconds.
-        timeout_ms: u64 = 30_000,
-        /// Time a question waits for its vector, in milliseconds; then words and built-in vectors answer.
-        query_timeout_ms: u64 = 400,
-        /// What the service's vectors count beside words, 0 to 1.
-        weight: f32 = 0.6,
-    }
-}
-
-section! {
     /// What a caller may ask of a search.
     SearchConfig = "search" {
         /// Tokens of an answer when the caller names no number.
@@ -298,164 +167,6 @@ section! {
         oauth_per_minute: u32 = 6_000,
         /// Such requests one address may make at once after a pause.
         oauth_burst: u32 = 1_000,
-    }
-}
-
-/// Who may make an account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SignUpMode {
-    /// Everybody whose mail arrives.
-    Open,
-    /// Whoever an operator gives a link.
-    Invite,
-    /// Nobody; operators make accounts with a password.
-    Closed,
-}
-
-section! {
-    /// People who sign in.
-    AccountsConfig = "accounts" {
-        /// Who may make an account: `open` (everybody whose mail arrives), `invite` (whoever an operator gives a link) or `closed`
-        /// (nobody; operators make accounts with a password).
-        sign_up: SignUpMode = SignUpMode::Invite,
-        /// Time without use after which a session ends, in seconds.
-        session_idle_seconds: u64 = 7 * 24 * 3600,
-        /// Time after which a session ends in any case, in seconds.
-        session_life_seconds: u64 = 30 * 24 * 3600,
-        /// Wrong passwords for one e-mail address before it is locked, over all nodes.
-        lock_after: u32 = 10,
-        /// Wrong passwords from one IPv4 address or IPv6 /64 before it is locked, over all nodes.
-        address_lock_after: u32 = 50,
-        /// The first lock, in seconds; each further wrong password doubles it.
-        lock_seconds: u64 = 60,
-        /// The longest lock, in seconds.
-        lock_seconds_max: u64 = 3600,
-        /// Life of a link to another password, in seconds.
-        reset_life_seconds: u64 = 3600,
-        /// Life of a link that invites, or confirms an e-mail address, in seconds.
-        invite_life_seconds: u64 = 3 * 24 * 3600,
-        /// Passwords hashed at once; 0 for half of the cores.
-        hash_threads: usize = 0,
-        /// Passwords that wait for it beyond those; one more is told 429 with `Retry-After`.
-        hashes_waiting_max: usize = 64,
-    }
-}
-
-/// Who has to have a second factor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MfaRequired {
-    /// Nobody; people may have one.
-    Nobody,
-    /// Who runs this service.
-    Operators,
-    /// Every person.
-    Everybody,
-}
-
-section! {
-    /// Second factors of people who sign in.
-    MfaConfig = "mfa" {
-        /// Who has to have one: `nobody` (people may), `operators` or `everybody`. Who has none is led to add one after the password, and can do
-        /// nothing else before.
-        required: MfaRequired = MfaRequired::Nobody,
-        /// What the service is called in an authenticator app.
-        issuer: String = "TwinMCP".to_owned(),
-        /// How long after a sign-in factors may be added and removed, and identities of other providers connected, in seconds; later the
-        /// person signs in once more.
-        fresh_seconds: u64 = 600,
-    }
-}
-
-/// What tokens are signed with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SigningAlgorithm(pub twinmcp_storage::oauth::signing_key::Algorithm);
-
-impl<'de> serde::Deserialize<'de> for SigningAlgorithm {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        name.parse().map(Self).map_err(serde::de::Error::custom)
-    }
-}
-
-section! {
-    /// The authorization server.
-    OauthConfig = "oauth" {
-        /// What tokens are signed with, the usual one first: `RS256`, `ES256`, `EdDSA`. The others are for clients that ask for them.
-        signing_algorithms: Vec<SigningAlgorithm> = vec![SigningAlgorithm(twinmcp_storage::oauth::signing_key::Algorithm::Rs256)],
-        /// Life of an access token, in seconds; an hour at most.
-        access_token_seconds: u64 = 600,
-        /// Life of an authorization code, in seconds.
-        code_seconds: u64 = 60,
-        /// Life of a refresh token that is not used, in seconds.
-        refresh_idle_seconds: u64 = 30 * 24 * 3600,
-        /// Life of all refresh tokens of one sign-in together, in seconds.
-        refresh_life_seconds: u64 = 180 * 24 * 3600,
-        /// How long a client with credentials may send a used refresh token again because the answer was lost, in seconds; 0 for never.
-        refresh_retry_seconds: u64 = 10,
-        /// Whether clients may register themselves (RFC 7591).
-        registration: bool = true,
-        /// How long a key signs before the next one does, in seconds.
-        key_seconds: u64 = 90 * 24 * 3600,
-        /// How long a key is published before it signs, in seconds.
-        key_publish_seconds: u64 = 24 * 3600,
-    }
-}
-
-section! {
-    /// Signing in at other providers.
-    UpstreamConfig = "upstream" {
-        /// Each as a `[[upstream.providers]]`, the same on all nodes of a cluster.
-        providers: Vec<ProviderConfig> = Vec::new(),
-    }
-}
-
-section! {
-    /// Codes by text message, as a second factor.
-    SmsConfig = "sms" {
-        /// Where a carrier takes messages, by https, or by http on this machine; empty sends none.
-        url: String = String::new(),
-        /// File with the secret that the carrier knows this service by; empty where a variable has it.
-        secret_file: PathBuf = PathBuf::new(),
-        /// Variable with that secret; empty where a file has it.
-        secret_variable: String = String::new(),
-        /// What a message says, with `{code}` in it; `{service}` and `{host}` stand for theirs.
-        text: String = "{code} is your code for {service}. Give it to nobody.\n\n@{host} #{code}".to_owned(),
-        /// Messages an hour for one account, and to one number.
-        per_hour: u32 = 5,
-        /// Messages an hour that are asked for from one network.
-        network_per_hour: u32 = 20,
-    }
-}
-
-/// How the mail relay is spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MailTls {
-    /// TLS from the first byte.
-    Implicit,
-    /// TLS after `STARTTLS`, or nothing is sent.
-    Starttls,
-    /// None, for a relay on this machine.
-    None,
-}
-
-section! {
-    /// Letters to people.
-    MailConfig = "mail" {
-        /// Host of the relay that letters are handed to by SMTP; empty to write them to `outbox/` in the data directory.
-        host: String = String::new(),
-        /// Its port; 0 for the usual one (465, with `starttls` 587, with `none` 25).
-        port: u16 = 0,
-        /// How it is spoken to: `implicit` (TLS from the first byte), `starttls` (TLS or nothing) or `none` (for a relay on this machine).
-        tls: MailTls = MailTls::Implicit,
-        /// Name to sign in with at the relay; empty for none.
-        user: String = String::new(),
-        /// File with the password to it; empty for none.
-        password_file: PathBuf = PathBuf::new(),
-        /// Sender of every letter, e.g. `TwinMCP <no-reply@example.com>`.
-        from: String = String::new(),
     }
 }
 
@@ -542,77 +253,6 @@ section! {
         entries_max: u64 = 100_000,
         /// Days after which an event goes.
         days_max: u64 = 400,
-    }
-}
-
-section! {
-    /// Index jobs and what is sent to them.
-    IngestConfig = "ingest" {
-        /// Jobs that run at once; the others wait.
-        jobs_running_max: usize = 1,
-        /// Largest archive that may be sent, in bytes.
-        upload_bytes_max: u64 = 1024 * 1024 * 1024,
-        /// Folders on this machine that jobs may read, with everything below them; none allows no folder.
-        folders: Vec<PathBuf> = Vec::new(),
-        /// Silence of a node after which another takes its jobs over, in milliseconds.
-        lease_ms: u64 = 30_000,
-        /// Time for which a job waits for nodes that alone may have its archive or folder, in milliseconds; then it fails.
-        lost_after_ms: u64 = 3_600_000,
-        /// Folder of a sentence transformer, all-MiniLM-L6-v2, that gives published documentation better vectors in
-        /// the background; empty for none.
-        upgrade_model: PathBuf = PathBuf::new(),
-        /// Share of one core that upgrades may use, in percent.
-        upgrade_cpu_percent: u8 = 50,
-        /// Vectors of upgrades remembered on disk, in bytes.
-        upgrade_cache_bytes: u64 = 128 * 1024 * 1024,
-    }
-}
-
-section! {
-    /// Requests to other hosts, made for the node's users.
-    OutboundConfig = "outbound" {
-        /// Host names that may lead to addresses that are not public.
-        allowed_hosts: Vec<String> = Vec::new(),
-        /// Networks that are not public and may be asked, e.g. `10.20.0.0/16`.
-        allowed_networks: Vec<String> = Vec::new(),
-        /// Whether http may be used besides https.
-        allow_http: bool = true,
-        /// Where sites can reach the people who run this node; told with each request.
-        contact_url: String = String::new(),
-        /// Time to find an address and connect, in milliseconds.
-        connect_timeout_ms: u64 = 10_000,
-        /// Time one request may take, in milliseconds.
-        request_timeout_ms: u64 = 60_000,
-        /// Longest pause within an answer, in milliseconds.
-        idle_timeout_ms: u64 = 15_000,
-        /// Largest answer in bytes, unpacked.
-        body_bytes_max: u64 = 16 * 1024 * 1024,
-        /// Redirects that one request follows.
-        redirects_max: usize = 5,
-    }
-}
-
-section! {
-    /// Web sites and git repositories that are indexed.
-    FetchConfig = "fetch" {
-        /// Pages of one web site.
-        pages_max: usize = 5_000,
-        /// Bytes of all pages of one web site.
-        bytes_max: u64 = 1024 * 1024 * 1024,
-        /// Links from the first page of a web site to its last.
-        depth_max: usize = 20,
-        /// Time after which no further page of a web site is begun, in milliseconds.
-        timeout_ms: u64 = 3_600_000,
-        /// Requests a second to one host.
-        requests_per_second: f64 = 5.0,
-        /// Requests to one host at once.
-        in_flight_max: usize = 2,
-        /// Bytes of the pages kept for the next visit.
-        cache_bytes_max: u64 = 1024 * 1024 * 1024,
-        /// Bytes that a git repository may send, and its files may have together.
-        git_bytes_max: u64 = 1024 * 1024 * 1024,
-        /// Time to fetch a git repository, in milliseconds.
-        git_timeout_ms: u64 = 600_000,
     }
 }
 

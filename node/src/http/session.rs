@@ -21,6 +21,12 @@ const PENDING_COOKIE: &str = "__Host-twinmcp-pending";
 const FORM_COOKIE: &str = "__Host-twinmcp-form";
 /// What somebody takes along to another provider.
 const TRIP_COOKIE: &str = "__Host-twinmcp-upstream";
+/// Where somebody was going who waits for a letter.
+const ONWARD_COOKIE: &str = "__Host-twinmcp-onward";
+/// How long that is worth going to, in seconds.
+const ONWARD_SECONDS: u64 = 3_600;
+/// Longest path that is kept for that, in bytes: a browser keeps 4,096 of a cookie with all that belongs to it (RFC 6265, 6.1).
+const ONWARD_BYTES_MAX: usize = 3_800;
 /// Tells tokens of forms from whatever else is made from the same secret.
 const FORM_CONTEXT: &str = "twinmcp 2026-11 token of a form";
 /// The field of a form that holds its token.
@@ -65,6 +71,24 @@ pub(crate) fn begin(secret: &Token, max_age_s: u64) -> String {
 /// `Set-Cookie` that takes a session's cookie back.
 pub(crate) fn end() -> String {
     set_cookie(SESSION_COOKIE, "", 0)
+}
+
+/// `Set-Cookie` that keeps in this browser where somebody goes on to who opens the link of a letter; nothing for a path that no cookie holds.
+///
+/// It does not stand in the letter: who writes an address of somebody else's into a form sends them nowhere.
+pub(crate) fn keep_onward(path: &str) -> Option<String> {
+    let is_kept = path.len() <= ONWARD_BYTES_MAX && !path.contains([';', ',', '"']);
+    is_kept.then(|| set_cookie(ONWARD_COOKIE, path, ONWARD_SECONDS))
+}
+
+/// Where somebody was going before they were sent a letter.
+pub(crate) fn onward(headers: &HeaderMap) -> Option<String> {
+    cookie(headers, ONWARD_COOKIE).map(|path| local_path(Some(path)))
+}
+
+/// `Set-Cookie` that takes that back.
+pub(crate) fn end_onward() -> String {
+    set_cookie(ONWARD_COOKIE, "", 0)
 }
 
 /// What a browser brings back from another provider, whatever it is worth.

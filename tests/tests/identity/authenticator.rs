@@ -1,5 +1,7 @@
 //! An authenticator app, as on somebody's phone: it shows codes of a secret that was typed in (RFC 6238).
 
+use std::time::Duration;
+
 use ring::hmac;
 use serde_json::{Value, json};
 use twinmcp_tests::Answer;
@@ -35,6 +37,14 @@ impl Authenticator {
         self.code(self.step + 1)
     }
 
+    /// What it shows at this moment, which comes after another than that it was set up with.
+    pub(super) async fn shown_later(&self) -> String {
+        while now() / STEP_S == self.step {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        self.code(now() / STEP_S)
+    }
+
     /// A code of none of the steps around.
     pub(super) fn wrong(&self) -> String {
         let near: Vec<_> = (self.step - 4..self.step + 10).map(|step| self.code(step)).collect();
@@ -50,6 +60,13 @@ impl Authenticator {
         let at = usize::from(bytes[bytes.len() - 1] & 15);
         let number = u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes")) & 0x7FFF_FFFF;
         format!("{:06}", number % 1_000_000)
+    }
+}
+
+/// Waits until the step of the moment lasts for some seconds more.
+pub(super) async fn not_at_the_end_of_a_step() {
+    while now() % STEP_S > STEP_S / 2 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

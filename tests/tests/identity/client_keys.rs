@@ -13,7 +13,7 @@ use super::signer::{Signer, hs256, now, unsigned};
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// A machine's client with `more` metadata.
-async fn machine(client: &TestClient, more: &Value) -> App {
+pub(super) async fn machine(client: &TestClient, more: &Value) -> App {
     let mut metadata = json!({
         "client_name": "build", "grant_types": ["client_credentials"], "scope": "docs:read",
         "token_endpoint_auth_method": "private_key_jwt",
@@ -25,7 +25,7 @@ async fn machine(client: &TestClient, more: &Value) -> App {
 }
 
 /// What an assertion claims, with `changes`; each has a name of its own.
-fn claims(app: &App, issuer: &str, changes: &[(&str, Value)]) -> Value {
+pub(super) fn claims(app: &App, issuer: &str, changes: &[(&str, Value)]) -> Value {
     static NAMES: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let name = NAMES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let mut claims = json!({
@@ -37,7 +37,7 @@ fn claims(app: &App, issuer: &str, changes: &[(&str, Value)]) -> Value {
     claims
 }
 
-async fn ask(client: &TestClient, assertion: &str, more: &[(&str, &str)]) -> Answer {
+pub(super) async fn ask(client: &TestClient, assertion: &str, more: &[(&str, &str)]) -> Answer {
     let mut fields = vec![
         ("grant_type", "client_credentials"),
         ("client_assertion_type", TYPE),
@@ -47,7 +47,7 @@ async fn ask(client: &TestClient, assertion: &str, more: &[(&str, &str)]) -> Ans
     post_form(client, "/api/oauth/token", &fields).await
 }
 
-async fn issuer(client: &TestClient) -> String {
+pub(super) async fn issuer(client: &TestClient) -> String {
     let about = client.get("/.well-known/oauth-authorization-server").await.expect(200).json();
     let methods = about["token_endpoint_auth_methods_supported"].as_array().expect("it is there");
     assert!(methods.contains(&"private_key_jwt".into()) && methods.contains(&"client_secret_jwt".into()));

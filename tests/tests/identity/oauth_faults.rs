@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 
 use futures_util::future::join_all;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::mpsc::unbounded_channel;
 use twinmcp_tests::{Answer, Chance, NodeSetup, TestClient, TestCluster, eventually, left_out, variable};
 
 use super::app::{App, Tokens, VERIFIER, opens, signed_in};
+use super::authenticator::{self, enrol, not_at_the_end_of_a_step};
+use super::signer::{self, Signer};
+use super::{Browser, PASSWORD, client_keys};
 
 /// Codes that are redeemed at once when the node is killed.
 const CODES: usize = 16;
@@ -142,6 +145,40 @@ async fn case_118_clocks_that_differ_by_a_minute_refuse_no_token_and_keep_none()
         let given =
             machine.ask(&client(0), "/api/oauth/token", &[("grant_type", "client_credentials")]).await;
         is_good_everywhere(&Tokens::of(&given.expect(200)).access).await;
+    }
+
+    // What a client signed, on a clock that is right.
+    let signer = Signer::new("k1");
+    let key = json!({ "jwks": signer.jwks() });
+    let signs = client_keys::machine(&cluster.client(1), &key).await;
+    let issuer = client_keys::issuer(&cluster.client(1)).await;
+    let assertion = |changes: &[(&str, Value)]| signer.sign(&client_keys::claims(&signs, &issuer, changes));
+    for place in 0..3 {
+        let client = cluster.client(place);
+        let given = eventually("the client on every node", async || {
+            let answer = client_keys::ask(&client, &assertion(&[]), &[]).await;
+            (answer.status == 200).then_some(answer)
+        });
+        is_good_everywhere(&Tokens::of(&given.await).access).await;
+        let late = assertion(&[("exp", json!(signer::now() - 95)), ("iat", json!(signer::now() - 155))]);
+        client_keys::ask(&client, &late, &[]).await.expect(401);
+    }
+
+    // Codes of an app, which are good for half a minute: each person sets one up at one node and signs in at the next.
+    not_at_the_end_of_a_step().await;
+    let mut apps = Vec::new();
+    for place in 0..3 {
+        let email = format!("grace{place}@example.org");
+        let mut browser = signed_in(&cluster.nodes[place], &email).await;
+        apps.push((email, enrol(&mut browser).await.app));
+    }
+    for (place, (email, app)) in apps.iter().enumerate() {
+        let mut browser = Browser::at(&cluster.nodes[(place + 1) % 3]);
+        let code = app.shown_later().await;
+        browser.sign_in(email, PASSWORD).await.expect(202);
+        authenticator::answer(&mut browser, "totp", &code).await.expect(200);
+        browser.sign_in(email, PASSWORD).await.expect(202);
+        authenticator::answer(&mut browser, "totp", &code).await.expect(403);
     }
 
     // Of the node that is right: 30 s, and a minute more. Another one that is so far on, and half a minute besides, believes it no more.

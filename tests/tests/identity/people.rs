@@ -309,17 +309,18 @@ async fn case_096_the_same_limit_holds_over_three_nodes() {
 
 #[tokio::test]
 async fn case_097_one_password_tried_on_many_people_locks_where_it_comes_from() {
-    let node = NodeSetup::default().with("accounts", "address_lock_after", 20).start().await;
+    let node = TestNode::empty().await;
     person(&node.client(), "ada@example.org").await;
-    let mut taken = 0;
-    for number in 0..40 {
-        let answer = Browser::at(&node).sign_in(&format!("user{number}@example.org"), "Summer2026!").await;
+    let (mut browser, mut taken) = (Browser::at(&node), 0);
+    for number in 0..1_000 {
+        let answer = browser.sign_in(&format!("user{number}@example.org"), "Summer2026!").await;
         match answer.status {
             401 => taken += 1,
             _ => assert_eq!(answer.expect(429).code(), "too_many_attempts"),
         }
     }
-    assert_eq!(taken, 20);
+    // As many as is configured by nothing, and one more where the thousand took longer than the lock.
+    assert!((50..=52).contains(&taken), "{taken} were tried");
     Browser::at(&node).sign_in("ada@example.org", PASSWORD).await.expect(429);
 }
 

@@ -57,6 +57,42 @@ async fn a_person_signs_up_in_changes_things_and_leaves_by_forms() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_letter_goes_on_to_where_they_were_going_in_that_browser_alone() {
+    let node = open().start().await;
+    let mut browser = Browser::at(&node);
+    let way = "/signin?return_to=%2Flibraries%3Fq%3Dkiln";
+    let shown = browser.get(way).await.expect(200).text;
+    for page in ["/signup", "/reset"] {
+        assert!(shown.contains(&format!("href=\"{page}?return_to=%2Flibraries%3Fq%3Dkiln\"")), "{shown}");
+    }
+    let (sign_up, ada) = ("/signup?return_to=/libraries%3Fq%3Dkiln", ("email", "ada@example.org"));
+    let wrong = browser.submit(sign_up, sign_up, &[("email", "nobody"), ("name", "Ada")]).await.expect(400);
+    assert!(wrong.text.contains("action=\"/signup?return_to=%2Flibraries%3Fq%3Dkiln\""), "{}", wrong.text);
+    browser.submit(sign_up, sign_up, &[ada, ("name", "Ada")]).await.expect(200);
+    let (_, token) = link(&letter(&node, "ada@example.org", "Confirm").await);
+    let page = format!("/verify?token={token}");
+    let done = browser.submit(&page, &page, &[("password", PASSWORD)]).await.expect(200).text;
+    assert!(done.contains(&format!("href=\"{way}\"")), "{done}");
+    assert!(!browser.cookies.contains_key("__Host-twinmcp-onward"), "it is gone to once");
+
+    let reset = "/reset?return_to=/device%3Fuser_code%3DBCDF-GHJK";
+    browser.submit(reset, reset, &[ada]).await.expect(200);
+    let (_, token) = link(&letter(&node, "ada@example.org", "Choose another password").await);
+    let page = format!("/reset?token={token}");
+    // Whoever asked for the letter may be somebody else, who would lead its reader somewhere.
+    let mut other = Browser::at(&node);
+    let done = other.submit(&page, &page, &[("password", PASSWORD)]).await.expect(200).text;
+    assert!(done.contains("href=\"/signin\""), "{done}");
+    for away in ["//evil.example", "https://evil.example/", "/libraries;x"] {
+        let mut led = Browser::at(&node);
+        let path = twinmcp_tests::with_parameters("/reset", &[("return_to", away)]);
+        led.submit(&path, &path, &[ada]).await.expect(200);
+        let kept = led.cookies.get("__Host-twinmcp-onward").map_or("", String::as_str);
+        assert!(matches!(kept, "" | "/settings"), "{kept}");
+    }
+}
+
+#[tokio::test]
 async fn case_075_and_076_a_form_of_another_site_or_browser_is_refused() {
     let node = TestNode::empty().await;
     person(&node.client(), "ada@example.org").await;

@@ -338,6 +338,11 @@ async fn nobody_hears_of_text_messages_where_there_is_no_carrier() {
     assert!(!ada.get("/signin/factor").await.expect(200).text.contains("Send a code"));
     answer(&mut ada, "backup_code", &backup_codes[0]).await.expect(200);
     assert!(ada.get("/mfa").await.expect(200).text.contains("This service sends none at present"));
+    let settings = ada.get("/settings").await.expect(200).text;
+    assert!(
+        settings.contains("Sign-ins ask for a backup code, while no text messages are sent."),
+        "{settings}"
+    );
     ada.delete("/api/auth/mfa/sms").await.expect(204);
     assert!(!ada.get("/mfa").await.expect(200).text.contains("Text messages"));
 }

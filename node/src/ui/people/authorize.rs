@@ -9,8 +9,8 @@ use twinmcp_storage::accounts::Method;
 use twinmcp_storage::scope::Scope;
 
 use super::super::POLICY;
-use super::sign_in::{again, with_return};
-use super::{Form, Frame, People, leading_on, see_other, with_form};
+use super::sign_in::again;
+use super::{Form, Frame, People, leading_on, see_other, with_form, with_return};
 use crate::api::ApiError;
 use crate::http::Session;
 

@@ -9,8 +9,7 @@ use twinmcp_actors::oauth::DeviceQuestion;
 
 use super::super::parameter;
 use super::authorize::{email, meaning, person};
-use super::sign_in::with_return;
-use super::{Failed, Form, Frame, People, see_other, told, with_form};
+use super::{Failed, Form, Frame, People, see_other, told, with_form, with_return};
 use crate::api::ApiError;
 
 #[derive(Template)]

@@ -7,8 +7,11 @@ use poem::{Request, Response};
 use twinmcp_actors::accounts::{AccountsError, LinkUse, OpenLink, PASSWORD_CHARS_MIN};
 
 use super::super::parameter;
-use super::{Failed, Form, Frame, People, told, with_form};
+use super::{
+    Failed, Form, Frame, People, on_the_way, set_cookie, told, told_of_letter, with_form, with_return,
+};
 use crate::api::ApiError;
+use crate::http::session;
 
 #[derive(Template)]
 #[template(path = "people/link.html")]
@@ -31,6 +34,8 @@ struct LinkPage {
 struct ResetPage {
     frame: Frame,
     email: String,
+    action: String,
+    sign_in: String,
 }
 
 pub(super) async fn show(people: People, request: Request) -> Result<Response, ApiError> {
@@ -55,10 +60,10 @@ pub(super) async fn submit_reset(people: People, mut request: Request) -> Result
     }
     let form = Form::read(&mut request).await?;
     match people.accounts.request_reset(form.field("email")).await {
-        Ok(()) => told(
-            "Look into your mail",
+        Ok(()) => told_of_letter(
+            &request,
             "If somebody has an account with this address, a letter with a link is on its way.",
-            Some(("/signin", "Sign in")),
+            Some((&on_the_way("/signin", &request), "Sign in")),
         ),
         Err(error) => ask(&people, &request, form.field("email").to_owned(), Some(Failed::of(error)?)),
     }
@@ -70,7 +75,8 @@ fn ask(
     email: String,
     failed: Option<Failed>,
 ) -> Result<Response, ApiError> {
-    with_form(people, request, failed, |frame| ResetPage { frame, email })
+    let (action, sign_in) = (on_the_way("/reset", request), on_the_way("/signin", request));
+    with_form(people, request, failed, |frame| ResetPage { frame, email, action, sign_in })
 }
 
 /// The form of a link that can be used.
@@ -117,11 +123,22 @@ async fn apply(people: People, mut request: Request, action: &'static str) -> Re
             "It is the address of your account from now on.",
             Some(("/settings", "Your account")),
         ),
-        Ok(_) => told("Done", "You can sign in with the password now.", Some(("/signin", "Sign in"))),
+        Ok(_) => ready(&request),
         Err(error @ AccountsError::LinkRefused) => Err(error.into()),
         Err(error) => {
             let failed = Failed::of(error)?;
             open(&people, &request, &token, action, Some((failed, form.field("name").to_owned())))
         }
     }
+}
+
+/// Somebody has a password, and goes on to where they were going before they were sent the letter, if that was in this browser.
+fn ready(request: &Request) -> Result<Response, ApiError> {
+    let onward = session::onward(request.headers());
+    let sign_in = onward.as_deref().map_or_else(|| "/signin".to_owned(), |path| with_return("/signin", path));
+    let mut response = told("Done", "You can sign in with the password now.", Some((&sign_in, "Sign in")))?;
+    if onward.is_some() {
+        set_cookie(&mut response, &session::end_onward());
+    }
+    Ok(response)
 }

@@ -9,10 +9,13 @@ use twinmcp_actors::accounts::{
 };
 
 use super::super::parameter;
-use super::sign_in::{again, with_return};
-use super::{Failed, Form, Frame, People, cookie, minute, see_other, set_cookie, with_form};
+use super::sign_in::again;
+use super::{
+    Failed, Form, Frame, People, cookie, led_from, minute, on_the_way, see_other, set_cookie, with_form,
+    with_return,
+};
 use crate::api::ApiError;
-use crate::http::{Enrolling, address_of, session};
+use crate::http::{Enrolling, address_of};
 use crate::qr;
 
 #[derive(Template)]
@@ -97,16 +100,6 @@ const DONE: &str = "/mfa?done=1";
 pub(super) fn signed_in(request: &Request) -> Result<SignedIn, Response> {
     let sign_in = || see_other(&with_return("/signin", &on_the_way("/mfa", request)), None);
     Enrolling::of(request).cloned().ok_or_else(sign_in)
-}
-
-/// Where somebody was going who was led here to add a factor. Each form and link takes it along in its address.
-fn led_from(request: &Request) -> Option<String> {
-    parameter(request, "return_to").map(|asked| session::local_path(Some(&asked)))
-}
-
-/// A path of these pages, from which somebody is led on as from this one.
-pub(super) fn on_the_way(path: &str, request: &Request) -> String {
-    led_from(request).map_or_else(|| path.to_owned(), |return_to| with_return(path, &return_to))
 }
 
 /// The factors, once one of them was changed.

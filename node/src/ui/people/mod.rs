@@ -205,6 +205,35 @@ fn done(request: &Request, words: &[(&str, &'static str)]) -> Option<&'static st
     words.iter().find(|(name, _)| *name == done).map(|(_, text)| *text)
 }
 
+/// Where somebody was going who was led to a page on the way. Its forms and links take that along in their addresses.
+fn led_from(request: &Request) -> Option<String> {
+    parameter(request, "return_to").map(|asked| session::local_path(Some(&asked)))
+}
+
+/// A path of these pages, from which somebody is led on as from this one.
+fn on_the_way(path: &str, request: &Request) -> String {
+    led_from(request).map_or_else(|| path.to_owned(), |return_to| with_return(path, &return_to))
+}
+
+/// `path`, from which somebody goes on to `return_to`.
+fn with_return(path: &str, return_to: &str) -> String {
+    let query = form_urlencoded::Serializer::new(String::new()).append_pair("return_to", return_to).finish();
+    format!("{path}?{query}")
+}
+
+/// Says that a letter is on its way, and keeps where somebody was going until they open its link.
+fn told_of_letter(
+    request: &Request,
+    message: &str,
+    link: Option<(&str, &str)>,
+) -> Result<Response, ApiError> {
+    let mut response = told("Look into your mail", message, link)?;
+    if let Some(cookie) = led_from(request).and_then(|path| session::keep_onward(&path)) {
+        set_cookie(&mut response, &cookie);
+    }
+    Ok(response)
+}
+
 /// A page that says something and no more.
 fn told(title: &str, message: &str, link: Option<(&str, &str)>) -> Result<Response, ApiError> {
     html(StatusCode::OK, &Told { title, message, link })

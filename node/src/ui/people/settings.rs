@@ -228,10 +228,13 @@ fn render(
 
 /// `a passkey or a code by text message`; nothing for whose password is enough.
 fn asked(factors: &FactorsView) -> String {
+    let has_other = !factors.passkeys.is_empty() || factors.totp.is_some();
+    let has_phone = factors.sms.is_some();
     let asked = [
         (!factors.passkeys.is_empty(), "a passkey"),
         (factors.totp.is_some(), "a code of your authenticator app"),
-        (factors.sms.is_some(), "a code by text message"),
+        (has_phone && factors.sms_is_there, "a code by text message"),
+        (has_phone && !factors.sms_is_there && !has_other, "a backup code, while no text messages are sent"),
     ];
     let asked: Vec<_> = asked.into_iter().filter_map(|(is_asked, what)| is_asked.then_some(what)).collect();
     asked.join(" or ")

@@ -8,7 +8,7 @@ use twinmcp_storage::accounts::Which;
 
 use super::super::parameter;
 use super::authorize::{self, AUTHORIZE};
-use super::{Failed, Form, Frame, People, cookie, leading_on, see_other, with_form};
+use super::{Failed, Form, Frame, People, cookie, leading_on, see_other, with_form, with_return};
 use crate::api::ApiError;
 use crate::http::{Enrolling, Session, address_of, session};
 
@@ -22,7 +22,9 @@ struct SignInPage {
     return_to: String,
     /// Whether somebody who is signed in is to show once more who they are; the form takes that along.
     is_again: bool,
-    is_open: bool,
+    /// Where somebody asks for another password, and makes an account, on the way.
+    reset: String,
+    sign_up: Option<String>,
     /// Other providers: what people call them, and where the way there begins.
     providers: Vec<(String, String)>,
 }
@@ -75,12 +77,6 @@ pub(super) async fn leave(people: People, mut request: Request) -> Result<Respon
     Ok(see_other("/signin", Some(session::end())))
 }
 
-/// `path`, from which somebody goes on to `return_to`.
-pub(super) fn with_return(path: &str, return_to: &str) -> String {
-    let query = form_urlencoded::Serializer::new(String::new()).append_pair("return_to", return_to).finish();
-    format!("{path}?{query}")
-}
-
 /// Whether somebody is to show once more who they are, though they are signed in.
 pub(super) fn is_again(request: &Request) -> bool {
     parameter(request, "again").is_some()
@@ -99,7 +95,9 @@ fn render(
     failed: Option<Failed>,
 ) -> Result<Response, ApiError> {
     let policy = policy(&return_to);
+    let reset = with_return("/reset", &return_to);
     let is_open = people.accounts.config().sign_up == SignUp::Open;
+    let sign_up = is_open.then(|| with_return("/signup", &return_to));
     let is_again = is_again(request);
     let providers = people.upstream.providers().iter().map(|provider| {
         let path = with_return(&format!("/upstream/{}", provider.name), &return_to);
@@ -107,7 +105,8 @@ fn render(
     });
     let providers = providers.collect();
     let has_passkeys = people.accounts.has_passkeys();
-    let page = |frame| SignInPage { frame, has_passkeys, email, return_to, is_again, is_open, providers };
+    let page =
+        |frame| SignInPage { frame, has_passkeys, email, return_to, is_again, reset, sign_up, providers };
     Ok(leading_on(with_form(people, request, failed, page)?, policy))
 }
 

@@ -4,7 +4,7 @@ use askama::Template;
 use poem::{Request, Response};
 use twinmcp_actors::accounts::SignUp;
 
-use super::{Failed, Form, Frame, People, told, with_form};
+use super::{Failed, Form, Frame, People, on_the_way, told_of_letter, with_form};
 use crate::api::ApiError;
 
 #[derive(Template)]
@@ -14,6 +14,8 @@ struct SignUpPage {
     email: String,
     name: String,
     is_open: bool,
+    action: String,
+    sign_in: String,
 }
 
 pub(super) async fn show(people: People, request: Request) -> Result<Response, ApiError> {
@@ -24,8 +26,8 @@ pub(super) async fn submit(people: People, mut request: Request) -> Result<Respo
     let form = Form::read(&mut request).await?;
     let (email, name) = (form.field("email"), form.field("name"));
     match people.accounts.sign_up(email, name).await {
-        Ok(()) => told(
-            "Look into your mail",
+        Ok(()) => told_of_letter(
+            &request,
             "A letter with a link is on its way, if the address can have an account. Open the link to choose a password.",
             None,
         ),
@@ -43,5 +45,6 @@ fn render(
     failed: Option<Failed>,
 ) -> Result<Response, ApiError> {
     let is_open = people.accounts.config().sign_up == SignUp::Open;
-    with_form(people, request, failed, |frame| SignUpPage { frame, email, name, is_open })
+    let (action, sign_in) = (on_the_way("/signup", request), on_the_way("/signin", request));
+    with_form(people, request, failed, |frame| SignUpPage { frame, email, name, is_open, action, sign_in })
 }

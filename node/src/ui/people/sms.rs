@@ -6,9 +6,9 @@ use askama::Template;
 use poem::{Request, Response};
 use twinmcp_actors::accounts::{AccountsError, CodeSent, Factor, SmsOffer};
 
-use super::mfa::{done, factor_added, on_the_way, refused, signed_in};
-use super::sign_in::{again, with_return};
-use super::{Failed, Form, Frame, People, factor, see_other, with_form};
+use super::mfa::{done, factor_added, refused, signed_in};
+use super::sign_in::again;
+use super::{Failed, Form, Frame, People, factor, on_the_way, see_other, with_form, with_return};
 use crate::api::ApiError;
 use crate::http::{address_of, session};
 

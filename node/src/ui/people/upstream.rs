@@ -10,8 +10,10 @@ use twinmcp_actors::upstream::{Arrival, Leaving, TRIP_SECONDS, UpstreamError, Vi
 
 use super::super::parameter;
 use super::authorize::email;
-use super::sign_in::{again, is_again, policy, with_return};
-use super::{Failed, Form, Frame, People, cookie, leading_on, see_other, set_cookie, told, with_form};
+use super::sign_in::{again, is_again, policy};
+use super::{
+    Failed, Form, Frame, People, cookie, leading_on, see_other, set_cookie, told, with_form, with_return,
+};
 use crate::api::ApiError;
 use crate::http::{Session, address_of, session};
 

@@ -3,6 +3,9 @@
 //! [`Node::start`] is how the program and every test start a node; it reads nothing but its
 //! configuration and its data directory.
 
+mod services;
+mod settings;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,30 +14,18 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use twinmcp_actors::embedding::{Embedder, StaticTable};
-use twinmcp_actors::ingest::fetch::FetchConfig;
-use twinmcp_actors::oauth::RotationConfig;
-use twinmcp_actors::outbound::OutboundConfig;
-use twinmcp_actors::usage::{self, Limits};
-use twinmcp_actors::{
-    AccountsConfig, Actors, ActorsConfig, BundlesConfig, JobsConfig, OauthConfig, SupervisionConfig,
-    UpgradeConfig,
-};
-use twinmcp_cluster::membership::Keep;
+use twinmcp_actors::{Actors, ActorsConfig, BundlesConfig};
 use twinmcp_cluster::peer::PeerService;
-use twinmcp_cluster::{Cluster, ClusterError, ClusterKeys};
+use twinmcp_cluster::{Cluster, ClusterError};
 use twinmcp_storage::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 
+use self::services::apis;
+use self::settings::{actors_config, bundles_config, limits};
 use crate::accounts;
-use crate::api::{
-    AccountsApi, AddApi, ApiKeysApi, AppsApi, AuditApi, AuthApi, CatalogueApi, ClientsApi, ClusterApi,
-    Context7Api, FORMS_AT_ONCE_MAX, Health, HealthApi, JobsApi, LibrariesApi, MfaApi, OauthApi, PasskeysApi,
-    RefreshApi, RotationsApi, RouteApi, SigningKeysApi, SmsApi, TeamBelongingsApi, TeamsApi, Tools, ToolsApi,
-    UpstreamApi, UsageApi, routes,
-};
+use crate::api::{ClusterApi, RotationsApi, RouteApi, Tools, routes};
 use crate::backroom::NodeBackroom;
 use crate::bucket;
-use crate::config::{Config, KeepPolicy};
+use crate::config::Config;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::dns::{DnsError, Nodes, Responder};
 use crate::embeddings;
@@ -43,7 +34,6 @@ use crate::http::{Front, FrontConfig, Server};
 use crate::mcp;
 use crate::outside_key::KeyError;
 use crate::peers::{Place, PlaceError};
-use crate::public_url;
 use crate::telemetry::{self, Readiness};
 use crate::ui;
 use crate::upstream;
@@ -325,194 +315,6 @@ impl Node {
         tracing::info!("node stopped");
         Ok(())
     }
-}
-
-fn apis(
-    config: &Config,
-    actors: &Actors,
-    cluster: &Cluster,
-    readiness: &Arc<Readiness>,
-    clock: &Arc<dyn Clock>,
-    (streams, stop): (&Arc<Semaphore>, &CancellationToken),
-    (cluster_api, rotations_api, route_api): (ClusterApi, RotationsApi, RouteApi),
-) -> crate::api::Apis {
-    let tools = Tools::new(actors.search.clone(), actors.usage.clone(), config.search.clone());
-    let health = Health {
-        node: config.node.name.clone(),
-        region: config.node.region.clone(),
-        cluster: cluster.clone(),
-        supervisor: actors.supervisor.clone(),
-        mending: actors.mending.clone(),
-        distribution: actors.distribution.clone(),
-        readiness: Arc::clone(readiness),
-        embedder: StaticTable::builtin().id().to_owned(),
-        upgrades: actors.upgrades.clone(),
-        endpoint: actors.endpoint.clone(),
-        libraries: actors.libraries.clone(),
-    };
-    (
-        Context7Api { tools: tools.clone() },
-        AddApi {
-            jobs: actors.jobs.clone(),
-            libraries: actors.libraries.clone(),
-            forms: Semaphore::new(FORMS_AT_ONCE_MAX),
-        },
-        ToolsApi { tools },
-        LibrariesApi {
-            teams: actors.teams.clone(),
-            search: actors.search.clone(),
-            libraries: actors.libraries.clone(),
-            catalogue: actors.catalogue.clone(),
-            refresh: actors.refresh.clone(),
-            upgrades: actors.upgrades.clone(),
-            endpoint: actors.endpoint.clone(),
-        },
-        CatalogueApi { catalogue: actors.catalogue.clone() },
-        RefreshApi { refresh: actors.refresh.clone() },
-        UsageApi { usage: actors.usage.clone(), clock: Arc::clone(clock) },
-        JobsApi {
-            jobs: actors.jobs.clone(),
-            teams: actors.teams.clone(),
-            streams: Arc::clone(streams),
-            stop: stop.clone(),
-        },
-        ApiKeysApi { api_keys: actors.api_keys.clone(), clock: Arc::clone(clock) },
-        cluster_api,
-        rotations_api,
-        route_api,
-        HealthApi { health },
-        (
-            AuthApi { accounts: actors.accounts.clone() },
-            MfaApi { accounts: actors.accounts.clone() },
-            PasskeysApi { accounts: actors.accounts.clone() },
-            AccountsApi { accounts: actors.accounts.clone() },
-            AppsApi { oauth: actors.oauth.clone() },
-            OauthApi { oauth: actors.oauth.clone(), accounts: actors.accounts.clone() },
-            ClientsApi { oauth: actors.oauth.clone() },
-            SigningKeysApi { oauth: actors.oauth.clone() },
-            TeamsApi { teams: actors.teams.clone() },
-            TeamBelongingsApi {
-                teams: actors.teams.clone(),
-                api_keys: actors.api_keys.clone(),
-                oauth: actors.oauth.clone(),
-                clock: Arc::clone(clock),
-            },
-            AuditApi { audit: actors.audit.clone() },
-            UpstreamApi { upstream: actors.upstream.clone() },
-            SmsApi { accounts: actors.accounts.clone() },
-        ),
-    )
-}
-
-/// Names of actors are global to the process, which may run several nodes: the port tells them apart.
-fn actors_config(config: &Config, address: SocketAddr, keys: ClusterKeys) -> ActorsConfig {
-    ActorsConfig {
-        node: format!("{}:{}", config.node.name, address.port()),
-        data_dir: config.node.data_dir.clone(),
-        jobs: JobsConfig {
-            workers: config.ingest.jobs_running_max,
-            folders: config.ingest.folders.clone(),
-            upload_bytes_max: config.ingest.upload_bytes_max,
-            fetch: fetch_config(config),
-            lease: Duration::from_millis(config.ingest.lease_ms),
-            lost_after: Duration::from_millis(config.ingest.lost_after_ms),
-            ..JobsConfig::default()
-        },
-        upgrade: UpgradeConfig {
-            model: Some(config.ingest.upgrade_model.clone()).filter(|folder| !folder.as_os_str().is_empty()),
-            cpu_percent: config.ingest.upgrade_cpu_percent,
-            cache_bytes_max: config.ingest.upgrade_cache_bytes,
-        },
-        accounts: AccountsConfig::default(),
-        outbound: outbound_config(config),
-        endpoint: None,
-        bundles: BundlesConfig::default(),
-        supervision: SupervisionConfig::default(),
-        oauth: oauth_config(config, address),
-        providers: Vec::new(),
-        keys,
-    }
-}
-
-fn oauth_config(config: &Config, address: SocketAddr) -> OauthConfig {
-    let oauth = &config.oauth;
-    let seconds = Duration::from_secs;
-    OauthConfig {
-        algorithms: oauth.signing_algorithms.iter().map(|named| named.0).collect(),
-        access: seconds(oauth.access_token_seconds),
-        code: seconds(oauth.code_seconds),
-        refresh_idle: seconds(oauth.refresh_idle_seconds),
-        refresh_absolute: seconds(oauth.refresh_life_seconds),
-        refresh_again: seconds(oauth.refresh_retry_seconds),
-        registration: oauth.registration,
-        rotation: RotationConfig {
-            sign: seconds(oauth.key_seconds),
-            publish: seconds(oauth.key_publish_seconds),
-        },
-        ..OauthConfig::new(public_url::of(&config.http.public_url, address))
-    }
-}
-
-fn bundles_config(config: &Config) -> BundlesConfig {
-    let bundles = &config.bundles;
-    BundlesConfig {
-        keep: match bundles.keep {
-            KeepPolicy::Everywhere => Keep::Everywhere,
-            KeepPolicy::Region => Keep::Region { copies: bundles.copies_per_region },
-            KeepPolicy::OnDemand => Keep::OnDemand,
-        },
-        disk_bytes_max: bundles.disk_bytes_max,
-        replace_after: Duration::from_millis(bundles.replace_after_ms),
-        garbage_grace: Duration::from_millis(bundles.garbage_grace_ms),
-        look_every: Duration::from_millis(bundles.look_every_ms),
-        fetch_bytes_per_s_max: bundles.fetch_bytes_per_s_max,
-        send_bytes_per_s_max: bundles.send_bytes_per_s_max,
-        bucket: None,
-    }
-}
-
-fn outbound_config(config: &Config) -> OutboundConfig {
-    let outbound = &config.outbound;
-    // Checked with the configuration: each of them is a network.
-    let networks = outbound.allowed_networks.iter().filter_map(|network| network.parse().ok());
-    OutboundConfig {
-        contact_url: outbound.contact_url.clone(),
-        allowed_hosts: outbound.allowed_hosts.clone(),
-        allowed_networks: networks.collect(),
-        allow_http: outbound.allow_http,
-        connect_timeout: Duration::from_millis(outbound.connect_timeout_ms),
-        request_timeout: Duration::from_millis(outbound.request_timeout_ms),
-        idle_timeout: Duration::from_millis(outbound.idle_timeout_ms),
-        body_bytes_max: outbound.body_bytes_max,
-        redirects_max: outbound.redirects_max,
-        ..OutboundConfig::default()
-    }
-}
-
-fn fetch_config(config: &Config) -> FetchConfig {
-    let fetch = &config.fetch;
-    FetchConfig {
-        pages_max: fetch.pages_max,
-        bytes_max: fetch.bytes_max,
-        depth_max: fetch.depth_max,
-        timeout: Duration::from_millis(fetch.timeout_ms),
-        requests_per_second: fetch.requests_per_second,
-        in_flight_max: fetch.in_flight_max,
-        cache_bytes_max: fetch.cache_bytes_max,
-        git_bytes_max: fetch.git_bytes_max,
-        git_timeout: Duration::from_millis(fetch.git_timeout_ms),
-    }
-}
-
-fn limits(config: &Config) -> Limits {
-    Limits::new(&usage::LimitsConfig {
-        anonymous_per_minute: config.limits.anonymous_per_minute,
-        anonymous_burst: config.limits.anonymous_burst,
-        key_per_minute: config.limits.key_per_minute,
-        key_burst: config.limits.key_burst,
-        oauth_per_minute: config.limits.oauth_per_minute,
-        oauth_burst: config.limits.oauth_burst,
-    })
 }
 
 fn listen_error(address: SocketAddr, source: io::Error) -> StartError {
