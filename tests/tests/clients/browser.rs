@@ -168,7 +168,7 @@ async fn people_sign_in_at_another_service_and_out_of_this_one_in_a_browser() {
     let password = "correct horse battery";
     let near = |setup: NodeSetup| {
         let setup = setup.with("outbound", "allowed_networks", json!(["127.0.0.1"]));
-        setup.with("accounts", "lock_after", 1_000).with("limits", "oauth_burst", 100_000)
+        setup.with("accounts", "lock_after", 1_000)
     };
     let home = near(NodeSetup::default()).start().await;
     let anonymous = home.client().anonymous();
@@ -176,13 +176,17 @@ async fn people_sign_in_at_another_service_and_out_of_this_one_in_a_browser() {
     let url = branch_setup.public_url();
     let metadata = json!({
         "client_name": "Branch", "redirect_uris": [format!("{url}/upstream/home/callback")],
-        "token_endpoint_auth_method": "none",
     });
     let made = anonymous.post("/api/oauth/register", &metadata).await.expect(201).json();
+    // One that shows who it is: what it was allowed once is not asked again.
+    let secret = tempfile::NamedTempFile::new().expect("the machine has a temporary folder");
+    std::fs::write(secret.path(), made["client_secret"].as_str().expect("it is there"))
+        .expect("a temporary file can be written");
     let provider = format!(
-        "[{{ name = \"home\", title = \"Home\", url = \"{}\", client_id = {}, sign_up = true }}]",
+        "[{{ name = \"home\", title = \"Home\", url = \"{}\", client_id = {}, client_secret_file = \"{}\", sign_up = true }}]",
         home.url(),
         made["client_id"],
+        secret.path().display(),
     );
     let branch = branch_setup.with("upstream", "providers", provider).start().await;
     let names = ["comes-with", "comes-without", "factor-with", "factor-without", "denies"];
