@@ -7,7 +7,6 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
-use crate::secrets;
 use crate::wait::{DEADLINE, eventually};
 
 /// Asks one node.
@@ -116,14 +115,9 @@ impl TestClient {
     /// # Errors
     /// What the connection ended with.
     pub async fn try_answer(&self, request: RequestBuilder) -> Result<Answer, reqwest::Error> {
-        let (http, request) = request.build_split();
-        let request = request?;
-        secrets::note_request(&request);
-        let response = http.execute(request).await?;
+        let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let answer = Answer { status, headers, text: response.text().await? };
-        secrets::note_answer(&answer);
-        Ok(answer)
+        Ok(Answer { status, headers, text: response.text().await? })
     }
 
     /// `GET path`.
