@@ -7,6 +7,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
+use crate::secrets;
 use crate::wait::{DEADLINE, eventually};
 
 /// Asks one node.
@@ -115,9 +116,14 @@ impl TestClient {
     /// # Errors
     /// What the connection ended with.
     pub async fn try_answer(&self, request: RequestBuilder) -> Result<Answer, reqwest::Error> {
-        let response = request.send().await?;
+        let (http, request) = request.build_split();
+        let request = request?;
+        secrets::note_request(&request);
+        let response = http.execute(request).await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Ok(Answer { status, headers, text: response.text().await? })
+        let answer = Answer { status, headers, text: response.text().await? };
+        secrets::note_answer(&answer);
+        Ok(answer)
     }
 
     /// `GET path`.

@@ -4,7 +4,7 @@
 //! writes documentation whose right answers are known; [`site`] and [`git`] serve it; [`collector`] takes the traces of a node;
 //! [`Fault`] and [`SmallDisk`] are bad disks, [`Links`] are a bad network, and [`Regions`] networks of their own, [`TestBucket`] keeps objects, [`Resolver`] asks for names, [`history`] judges what callers saw. The stories are in `tests/`, one module each.
 //!
-//! Invariant: nothing here leaves the machine, listens on a fixed port or writes outside a temporary folder.
+//! Invariant: what callers send and are given stands in no log and in no trace of any node (it is looked for when a node ends). Nothing here leaves the machine, listens on a fixed port or writes outside a temporary folder.
 
 mod binary;
 mod bucket;
@@ -23,6 +23,7 @@ mod raw;
 mod regions;
 mod relay;
 mod resolver;
+mod secrets;
 pub mod service;
 pub mod site;
 mod wait;

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::binary::twinmcp;
 use crate::cli::Cli;
 use crate::client::TestClient;
+use crate::secrets;
 use crate::wait::{DEADLINE, eventually, eventually_within};
 
 /// How long a node that is dropped may take to stop before it is killed.
@@ -111,6 +112,14 @@ impl NodeSetup {
         setup.with("http", "public_url", url)
     }
 
+    /// Where browsers find it.
+    ///
+    /// # Panics
+    /// When it was not told to say so, as by [`Self::at_one_port_named`].
+    pub fn public_url(&self) -> String {
+        self.variables.get("TWINMCP__HTTP__PUBLIC_URL").expect("the node has a public address").clone()
+    }
+
     /// At one free port that the node names to the clients of its cluster.
     #[must_use]
     pub fn at_one_port_told(self) -> Self {
@@ -190,6 +199,11 @@ impl NodeSetup {
     }
 
     fn made(self) -> TestNode {
+        for (name, value) in &self.variables {
+            if ["_SECRET", "_PASSWORD", "_TOKEN"].iter().any(|end| name.ends_with(end)) {
+                secrets::note(name, value);
+            }
+        }
         let home = tempfile::tempdir().expect("the machine has a temporary folder");
         TestNode { setup: self, home, process: None, url: String::new(), key: String::new() }
     }
@@ -348,6 +362,7 @@ impl TestNode {
         .await;
         let Some((url, key)) = told else { return Err(self.stderr().split_off(before)) };
         self.process = Some(process);
+        secrets::note("operator's key", &key);
         (self.url, self.key) = (url, key);
         Ok(())
     }
@@ -410,24 +425,33 @@ impl TestNode {
 }
 
 impl Drop for TestNode {
-    /// A node that may stop by itself writes its coverage; one that does not is killed.
+    /// A node that may stop by itself writes its coverage; one that does not is killed. Then what it wrote is looked through.
     fn drop(&mut self) {
-        let Some(mut process) = self.process.take() else { return };
         if std::thread::panicking() {
             show(&self.log());
         }
-        let pid = process.id();
-        send_signal(pid, "TERM");
-        let (ended, end) = mpsc::channel();
-        let waiting = std::thread::spawn(move || {
-            let _ = process.wait();
-            let _ = ended.send(());
-        });
-        if end.recv_timeout(STOP_DEADLINE).is_err() {
-            send_signal(pid, "KILL");
+        if let Some(process) = self.process.take() {
+            end(process);
         }
-        let _ = waiting.join();
+        // What is printed on the terminal is for the person who starts the node, who is shown the operator's key there.
+        if !std::thread::panicking() {
+            secrets::are_not_in("the log", &self.stderr());
+        }
     }
+}
+
+fn end(mut process: Child) {
+    let pid = process.id();
+    send_signal(pid, "TERM");
+    let (ended, end) = mpsc::channel();
+    let waiting = std::thread::spawn(move || {
+        let _ = process.wait();
+        let _ = ended.send(());
+    });
+    if end.recv_timeout(STOP_DEADLINE).is_err() {
+        send_signal(pid, "KILL");
+    }
+    let _ = waiting.join();
 }
 
 /// Sends a process a signal by name, with the system's own `kill`: the standard library can only send `KILL`.

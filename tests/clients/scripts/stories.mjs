@@ -7,6 +7,8 @@ import { chromium } from "playwright-core";
 
 export const asked = JSON.parse(process.argv[2]);
 export const { url } = asked;
+/** Services that a browser is led to and back from. */
+const ours = [url, ...(asked.others ?? [])];
 const axe = fs.readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 const browser = await chromium.launch({
@@ -74,7 +76,7 @@ async function run({ name, tell, options }) {
     dialog.dismiss();
   });
   page.on("request", (request) => {
-    if (!request.url().startsWith(`${url}/`)) seen.push(`asked ${request.url()}`);
+    if (!ours.some((it) => request.url().startsWith(`${it}/`))) seen.push(`asked ${request.url()}`);
   });
   try {
     await tell(page, seen);

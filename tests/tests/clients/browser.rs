@@ -15,6 +15,7 @@ const STORIES_MIN: usize = 50;
 const PEOPLES_STORIES_MIN: usize = 75;
 const FACTORS_STORIES_MIN: usize = 39;
 const OPERATORS_STORIES_MIN: usize = 25;
+const ELSEWHERE_STORIES_MIN: usize = 39;
 
 /// What somebody may write into documentation that others read in a browser.
 const HOSTILE: &str = "# Hostile widget\n\nThe hostile widget <script>window.ran = 1</script> says \
@@ -159,6 +160,57 @@ async fn operators_look_after_people_clients_and_the_log_in_a_browser() {
         )
         .await;
     all_hold(&told, OPERATORS_STORIES_MIN);
+}
+
+#[tokio::test]
+async fn people_sign_in_at_another_service_and_out_of_this_one_in_a_browser() {
+    let clients = Clients::installed();
+    let password = "correct horse battery";
+    let near = |setup: NodeSetup| {
+        let setup = setup.with("outbound", "allowed_networks", json!(["127.0.0.1"]));
+        setup.with("accounts", "lock_after", 1_000)
+    };
+    let home = near(NodeSetup::default()).start().await;
+    let anonymous = home.client().anonymous();
+    let branch_setup = near(NodeSetup::default()).at_one_port_named();
+    let url = branch_setup.public_url();
+    let metadata = json!({
+        "client_name": "Branch", "redirect_uris": [format!("{url}/upstream/home/callback")],
+    });
+    let made = anonymous.post("/api/oauth/register", &metadata).await.expect(201).json();
+    // One that shows who it is: what it was allowed once is not asked again.
+    let secret = tempfile::NamedTempFile::new().expect("the machine has a temporary folder");
+    std::fs::write(secret.path(), made["client_secret"].as_str().expect("it is there"))
+        .expect("a temporary file can be written");
+    let provider = format!(
+        "[{{ name = \"home\", title = \"Home\", url = \"{}\", client_id = {}, client_secret_file = \"{}\", sign_up = true }}]",
+        home.url(),
+        made["client_id"],
+        secret.path().display(),
+    );
+    let branch = branch_setup.with("upstream", "providers", provider).start().await;
+    let names = ["comes-with", "comes-without", "factor-with", "factor-without", "denies"];
+    let both = ["has-with", "has-without", "apart"];
+    for name in names.iter().chain(&both) {
+        // The operator vouches for no address: the link of the invitation does.
+        let asked = json!({ "email": format!("{name}@example.org"), "name": name });
+        let invited = home.client().post("/api/accounts", &asked).await.expect(201).json();
+        let token = invited["link"].as_str().and_then(|link| link.split_once("token=")).expect("a link").1;
+        let used = json!({ "token": token, "password": password });
+        anonymous.post("/api/auth/verify", &used).await.expect(204);
+    }
+    for name in both.iter().chain(&["leaves"]) {
+        let person = json!({ "email": format!("{name}@example.org"), "name": name, "password": password });
+        branch.client().post("/api/accounts", &person).await.expect(201);
+    }
+    let asked = json!({
+        "url": url,
+        "others": [home.url()],
+        "chromium": chromium(),
+        "password": password,
+        "screenshots": std::env::var("TWINMCP_SCREENSHOTS").ok(),
+    });
+    all_hold(&clients.script("elsewhere.mjs", &asked).await, ELSEWHERE_STORIES_MIN);
 }
 
 /// A carrier of text messages, and the phone they go to: it shows the newest text.

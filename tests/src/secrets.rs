@@ -1,0 +1,140 @@
+//! Nothing that opens something is written by a node, in any test: what callers send and are given is noted here by its name, and looked for
+//! in the log and in the traces of each node once it has ended.
+//!
+//! Invariant: no secret is in what is told of a finding.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use aho_corasick::AhoCorasick;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, LOCATION, SET_COOKIE};
+use serde_json::Value;
+
+use crate::client::Answer;
+
+/// Shorter ones stand in many a text by accident, such as six digits.
+const CHARS_MIN: usize = 8;
+
+/// Fields of JSON and of forms whose value opens something.
+const FIELDS: &[&str] = &[
+    "access_token",
+    "api_key",
+    "assertion",
+    "backup_codes",
+    "client_assertion",
+    "client_secret",
+    "code_verifier",
+    "current",
+    "device_code",
+    "form_token",
+    "id_token",
+    "id_token_hint",
+    "logout_token",
+    "new",
+    "otpauth_url",
+    "password",
+    "refresh_token",
+    "registration_access_token",
+    "request_uri",
+    "secret",
+    "ticket",
+    "token",
+    "user_code",
+];
+
+/// The name of a code, in forms and in the query of an address; in JSON it is that of an error.
+const CODE: &str = "code";
+
+/// What a field named `secret` says where it names one of the cluster's, rather than being it.
+const NAMES: &[&str] = &["authority", "key"];
+
+/// What our cookies are called.
+const COOKIES: &str = "__Host-twinmcp";
+
+/// Each by what it is.
+static KNOWN: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+
+fn known() -> MutexGuard<'static, BTreeMap<String, String>> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From now on `secret`, a `what`, may be in no log.
+pub(crate) fn note(what: &str, secret: &str) {
+    if secret.len() >= CHARS_MIN && !NAMES.contains(&secret) {
+        known().entry(secret.to_owned()).or_insert_with(|| what.to_owned());
+    }
+}
+
+/// Notes what a caller sends.
+pub(crate) fn note_request(request: &reqwest::Request) {
+    let headers = request.headers();
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if let Some((scheme, credentials)) = header(AUTHORIZATION.as_str()).split_once(' ') {
+        note(scheme, credentials);
+    }
+    note("x-api-key", header("x-api-key"));
+    note("dpop", header("dpop"));
+    header(COOKIE.as_str()).split("; ").for_each(note_cookie);
+    let Some(body) = request.body().and_then(reqwest::Body::as_bytes) else { return };
+    match header(CONTENT_TYPE.as_str()) {
+        "application/json" => note_json(body),
+        "application/x-www-form-urlencoded" => note_form(&String::from_utf8_lossy(body)),
+        _ => {}
+    }
+}
+
+/// Notes what a caller is given.
+pub(crate) fn note_answer(answer: &Answer) {
+    set(&answer.headers).for_each(note_cookie);
+    if let Some((_, query)) = answer.header(LOCATION.as_str()).split_once('?') {
+        note_form(query);
+    }
+    note_json(answer.text.as_bytes());
+}
+
+fn set(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(SET_COOKIE).iter().filter_map(|line| line.to_str().ok());
+    lines.filter_map(|line| line.split(';').next())
+}
+
+fn note_cookie(pair: &str) {
+    if let Some((name, value)) = pair.split_once('=').filter(|(name, _)| name.starts_with(COOKIES)) {
+        note(name, value);
+    }
+}
+
+fn note_form(form: &str) {
+    let Ok(form) = reqwest::Url::parse(&format!("form:?{form}")) else { return };
+    for (name, value) in form.query_pairs() {
+        if name == CODE || FIELDS.contains(&&*name) {
+            note(&name, &value);
+        }
+    }
+}
+
+fn note_json(text: &[u8]) {
+    fn walk(name: &str, value: &Value) {
+        match value {
+            Value::String(text) if FIELDS.contains(&name) => note(name, text),
+            Value::Array(values) => values.iter().for_each(|value| walk(name, value)),
+            Value::Object(fields) => fields.iter().for_each(|(name, value)| walk(name, value)),
+            _ => {}
+        }
+    }
+    if let Ok(value) = serde_json::from_slice(text) {
+        walk("", &value);
+    }
+}
+
+/// # Panics
+/// When `text` holds something that was noted; told are its name and what stands before it in its line.
+#[track_caller]
+pub(crate) fn are_not_in(place: &str, text: &str) {
+    let known = known().clone();
+    let finder = AhoCorasick::new(known.keys()).expect("tests know few secrets");
+    if let Some(found) = finder.find(text) {
+        let line = text[..found.start()].rsplit('\n').next().unwrap_or_default();
+        let what = known.values().nth(found.pattern().as_usize()).map(String::as_str).unwrap_or_default();
+        panic!("{place} holds a {what} behind: {line}");
+    }
+}
