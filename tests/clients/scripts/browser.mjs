@@ -116,14 +116,14 @@ story("a job is seen going on, and the version appears without a reload by hand"
   await startJob("1.0");
   await page.goto(`${url}/libraries/acme/live`);
   check((await page.locator("[data-live]").count()) === 1, `nothing is live: ${await text(page)}`);
-  await page.getByRole("heading", { name: "Versions" }).waitFor({ timeout: 60_000 });
+  await page.getByRole("heading", { name: "Versions" }).waitFor({ timeout: 180_000 });
   check((await text(page, "section[aria-labelledby=jobs]")).includes("1.0: done"), await text(page));
 });
 
 story("a job is seen going on without JavaScript too", async (page) => {
   await startJob("1.1");
   await page.goto(`${url}/libraries/acme/live`);
-  await page.getByRole("rowheader", { name: "1.1" }).waitFor({ timeout: 60_000 });
+  await page.getByRole("rowheader", { name: "1.1" }).waitFor({ timeout: 180_000 });
 }, { javaScriptEnabled: false });
 
 story("hostile documentation is shown and does nothing", async (page) => {
