@@ -11,8 +11,8 @@ use tokio::process::Command;
 
 use crate::binary::twinmcp;
 
-/// How long a program may run; the slowest, eighty stories in a browser, need a quarter on an idle machine.
-const PROGRAM_DEADLINE: Duration = Duration::from_secs(660);
+/// How long a program may run; the slowest foreign one needs a tenth on an idle machine.
+const PROGRAM_DEADLINE: Duration = Duration::from_secs(240);
 
 /// How a program ended.
 #[derive(Debug, Clone)]
@@ -53,7 +53,15 @@ impl Finished {
 ///
 /// # Panics
 /// When it cannot be started or does not end in time.
-pub async fn run(mut command: Command, input: &str) -> Finished {
+pub async fn run(command: Command, input: &str) -> Finished {
+    run_within(command, input, PROGRAM_DEADLINE).await
+}
+
+/// As [`run`], for a program that may take as long as `deadline`.
+///
+/// # Panics
+/// When it cannot be started or does not end in time.
+pub async fn run_within(mut command: Command, input: &str, deadline: Duration) -> Finished {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
     let mut stdin = child.stdin.take().expect("stdin is a pipe");
@@ -63,8 +71,8 @@ pub async fn run(mut command: Command, input: &str) -> Finished {
         drop(stdin);
     };
     let ended = async { tokio::join!(feed, child.wait_with_output()).1 };
-    let output = tokio::time::timeout(PROGRAM_DEADLINE, ended).await;
-    let output = output.unwrap_or_else(|_| panic!("{command:?} did not end within {PROGRAM_DEADLINE:?}"));
+    let output = tokio::time::timeout(deadline, ended).await;
+    let output = output.unwrap_or_else(|_| panic!("{command:?} did not end within {deadline:?}"));
     let output = output.unwrap_or_else(|error| panic!("cannot wait for {command:?}: {error}"));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Finished { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }

@@ -30,7 +30,7 @@ mod wait;
 
 pub use binary::twinmcp;
 pub use bucket::{BUCKET, TestBucket};
-pub use cli::{Cli, Finished, run};
+pub use cli::{Cli, Finished, run, run_within};
 pub use client::{Answer, Events, TestClient, form, with_parameters};
 pub use cluster::TestCluster;
 pub use faults::{Chance, Fault, SmallDisk, left_out, variable};

@@ -51,6 +51,9 @@ const NAMES: &[&str] = &["authority", "key"];
 /// What our cookies are called.
 const COOKIES: &str = "__Host-twinmcp";
 
+/// The one of them that opens nothing: it says where somebody was going.
+const ONWARD_COOKIE: &str = "__Host-twinmcp-onward";
+
 /// Each by what it is.
 static KNOWN: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
 
@@ -98,7 +101,8 @@ fn set(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 }
 
 fn note_cookie(pair: &str) {
-    if let Some((name, value)) = pair.split_once('=').filter(|(name, _)| name.starts_with(COOKIES)) {
+    let opens = |name: &str| name.starts_with(COOKIES) && name != ONWARD_COOKIE;
+    if let Some((name, value)) = pair.split_once('=').filter(|(name, _)| opens(name)) {
         note(name, value);
     }
 }
@@ -136,5 +140,65 @@ pub(crate) fn are_not_in(place: &str, text: &str) {
         let line = text[..found.start()].rsplit('\n').next().unwrap_or_default();
         let what = known.values().nth(found.pattern().as_usize()).map(String::as_str).unwrap_or_default();
         panic!("{place} holds a {what} behind: {line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::{Answer, HeaderMap, are_not_in, known, note_answer, note_request};
+
+    const LOG: &str = "first line\n{\"msg\":\"seen ";
+
+    /// What is told when a log holds `secret`.
+    fn told_of(secret: &str) -> Option<String> {
+        let text = format!("{LOG}{secret}\"}}");
+        let panic = catch_unwind(|| are_not_in("the log", &text)).err()?;
+        panic.downcast_ref::<String>().cloned()
+    }
+
+    #[test]
+    fn whatever_callers_send_or_are_given_is_found_and_not_told() {
+        let http = reqwest::Client::new();
+        let sent = http.post("http://127.0.0.1/").header("authorization", "Bearer sent-as-bearer");
+        let sent = sent.header("cookie", "other=other-cookie; __Host-twinmcp=sent-as-cookie");
+        let json = sent.try_clone().expect("it has no body").json(&serde_json::json!({
+            "client": { "client_secret": "sent-in-json" }, "code": "named_error",
+        }));
+        note_request(&json.build().expect("it is a request"));
+        let form = sent
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body("code=sent%2Bin%2Bform&scope=in-a-scope");
+        note_request(&form.build().expect("it is a request"));
+        let mut headers = HeaderMap::new();
+        let set = "__Host-twinmcp-pending=given-as-cookie; Secure";
+        headers.append("set-cookie", set.parse().expect("it is a header"));
+        let onward = "__Host-twinmcp-onward=/where/to; Secure";
+        headers.append("set-cookie", onward.parse().expect("it is a header"));
+        headers.insert(
+            "location",
+            "https://a.example/cb?code=given-in-address".parse().expect("it is a header"),
+        );
+        let text = r#"{ "secret": "authority", "backup_codes": ["given-in-list"] }"#.to_owned();
+        note_answer(&Answer { status: 200, headers, text });
+
+        let secrets = [
+            "sent-as-bearer",
+            "sent-as-cookie",
+            "sent-in-json",
+            "sent+in+form",
+            "given-as-cookie",
+            "given-in-address",
+            "given-in-list",
+        ];
+        for secret in secrets {
+            let told = told_of(secret).unwrap_or_else(|| panic!("{secret} was not found"));
+            assert!(told.contains("behind: {\"msg\":\"seen ") && !told.contains(secret), "{told}");
+        }
+        for harmless in ["other-cookie", "named_error", "in-a-scope", "authority", "/where/to"] {
+            assert_eq!(told_of(harmless), None, "{harmless}");
+        }
+        assert_eq!(known().len(), secrets.len());
     }
 }

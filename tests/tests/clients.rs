@@ -78,16 +78,20 @@ impl Clients {
 
     /// One of our scripts, told `asked`; the JSON it prints.
     async fn script(&self, name: &str, asked: &Value) -> Value {
+        last_line(&run(self.script_command(name, asked), "").await.expect(0))
+    }
+
+    /// One of our scripts, to be told `asked`.
+    fn script_command(&self, name: &str, asked: &Value) -> Command {
         let path = self.folder.join("scripts").join(name);
         let asked = asked.to_string();
-        let command = if name.ends_with(".py") {
+        if name.ends_with(".py") {
             let mut command = Command::new(self.folder.join("venv/bin/python"));
             command.arg(path).arg(&asked).env_clear().envs(self.variables());
             command
         } else {
             self.program(&path, &[&asked])
-        };
-        last_line(&run(command, "").await.expect(0))
+        }
     }
 }
 

@@ -2,13 +2,17 @@
 //! assistive technology meet.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use twinmcp_tests::docs::{self, BASE_URL, QUESTIONS};
 use twinmcp_tests::service::{Service, Told};
-use twinmcp_tests::{NodeSetup, TestNode};
+use twinmcp_tests::{NodeSetup, TestNode, run_within};
 
-use super::Clients;
+use super::{Clients, last_line};
+
+/// How long the stories of one script may take: eighty need a quarter on an idle machine.
+const STORIES_DEADLINE: Duration = Duration::from_secs(660);
 
 /// Fewer stories than that, and the script has lost some.
 const STORIES_MIN: usize = 50;
@@ -43,6 +47,13 @@ async fn index(node: &TestNode, library: &str, version: &str, files: &[(String, 
     node.cli().run(&arguments).await.expect(0);
 }
 
+impl Clients {
+    /// What a script of stories, told `asked`, says of each.
+    async fn stories(&self, name: &str, asked: &Value) -> Value {
+        last_line(&run_within(self.script_command(name, asked), "", STORIES_DEADLINE).await.expect(0))
+    }
+}
+
 fn chromium() -> String {
     let known = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
     let found = known.into_iter().find(|path| std::path::Path::new(path).is_file());
@@ -67,7 +78,7 @@ async fn people_find_read_and_follow_everything_in_a_browser() {
 
     let question = &QUESTIONS[0];
     let told = clients
-        .script(
+        .stories(
             "browser.mjs",
             &json!({
                 "url": node.url(),
@@ -92,7 +103,7 @@ async fn people_sign_up_in_and_out_and_change_their_accounts_in_a_browser() {
     let invited = json!({ "email": "invited@example.org" });
     let invite = node.client().post("/api/accounts", &invited).await.expect(201).json();
     let told = clients
-        .script(
+        .stories(
             "people.mjs",
             &json!({
                 "url": node.url(),
@@ -137,7 +148,7 @@ async fn people_add_show_and_remove_second_factors_in_a_browser() {
         "phone": carrier.url("/phone"),
         "screenshots": std::env::var("TWINMCP_SCREENSHOTS").ok(),
     });
-    all_hold(&clients.script("factors.mjs", &asked).await, FACTORS_STORIES_MIN);
+    all_hold(&clients.stories("factors.mjs", &asked).await, FACTORS_STORIES_MIN);
 }
 
 #[tokio::test]
@@ -148,7 +159,7 @@ async fn operators_look_after_people_clients_and_the_log_in_a_browser() {
     let operator = json!({ "email": email, "name": "Grace", "password": password, "operator": true });
     node.client().post("/api/accounts", &operator).await.expect(201);
     let told = clients
-        .script(
+        .stories(
             "admin.mjs",
             &json!({
                 "url": node.url(),
@@ -210,7 +221,7 @@ async fn people_sign_in_at_another_service_and_out_of_this_one_in_a_browser() {
         "password": password,
         "screenshots": std::env::var("TWINMCP_SCREENSHOTS").ok(),
     });
-    all_hold(&clients.script("elsewhere.mjs", &asked).await, ELSEWHERE_STORIES_MIN);
+    all_hold(&clients.stories("elsewhere.mjs", &asked).await, ELSEWHERE_STORIES_MIN);
 }
 
 /// A carrier of text messages, and the phone they go to: it shows the newest text.
