@@ -147,7 +147,10 @@ pub(crate) fn are_not_in(place: &str, text: &str) {
 mod tests {
     use std::panic::catch_unwind;
 
+    use reqwest::Method;
+
     use super::{Answer, HeaderMap, are_not_in, known, note_answer, note_request};
+    use crate::client::TestClient;
 
     const LOG: &str = "first line\n{\"msg\":\"seen ";
 
@@ -160,8 +163,8 @@ mod tests {
 
     #[test]
     fn whatever_callers_send_or_are_given_is_found_and_not_told() {
-        let http = reqwest::Client::new();
-        let sent = http.post("http://127.0.0.1/").header("authorization", "Bearer sent-as-bearer");
+        let client = TestClient::new("http://127.0.0.1", None);
+        let sent = client.request(Method::POST, "/").header("authorization", "Bearer sent-as-bearer");
         let sent = sent.header("cookie", "other=other-cookie; __Host-twinmcp=sent-as-cookie");
         let json = sent.try_clone().expect("it has no body").json(&serde_json::json!({
             "client": { "client_secret": "sent-in-json" }, "code": "named_error",
