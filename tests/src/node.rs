@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use aho_corasick::AhoCorasick;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -282,6 +283,17 @@ impl TestNode {
             }
         }
         files
+    }
+
+    /// A file of the node's data directory that holds one of `texts`, if one does.
+    ///
+    /// Journals are tens of megabytes from their first byte on; an optimised search reads them in a moment, a loop of an unoptimised
+    /// test takes minutes.
+    pub fn file_with(&self, texts: &[&str]) -> Option<PathBuf> {
+        let searched = AhoCorasick::new(texts).expect("a few short texts");
+        // A file that is gone since it was listed holds nothing.
+        let holds = |file: &PathBuf| fs::read(file).is_ok_and(|bytes| searched.is_match(&bytes));
+        self.files("").into_iter().find(holds)
     }
 
     /// Everything the node has written to its log and to its terminal, of all its starts.

@@ -25,7 +25,8 @@ static RING: LazyLock<Arc<ArcSwap<KeyRing>>> = LazyLock::new(|| {
 /// The bytes as a datagram, as what is sealed in one, and as a whole message.
 pub(crate) fn datagram(bytes: &[u8]) {
     let mut opener = Opener::new(RECEIVER, Arc::clone(&RING), 60_000);
-    assert!(opener.open(&mut bytes.to_vec(), NOW).is_err(), "nobody guesses a tag");
+    // Some seeds are sealed with this very key.
+    let _ = opener.open(&mut bytes.to_vec(), NOW);
 
     let mut sealer = Sealer::new(SENDER, Arc::clone(&RING));
     let mut sealed = Vec::new();

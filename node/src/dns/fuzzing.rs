@@ -47,7 +47,9 @@ pub(crate) fn question(bytes: &[u8]) {
         let Some(answer) = ANSWERER.answer(bytes, from, carrier, &SERVERS) else { continue };
         assert!(answer.bytes.len() <= bytes_max && answer.kind != Kind::Failed);
         assert_eq!(answer.bytes[..2], bytes[..2], "the id comes back");
-        assert!(Message::from_vec(&answer.bytes).is_ok_and(|answer| !answer.recursion_available));
+        assert_eq!(answer.bytes[3] & 0x80, 0, "recursion is not available");
+        // What the library does not read and goes back as it came (a client subnet of no family) makes both unreadable to it.
+        assert!(Message::from_vec(bytes).is_err() || Message::from_vec(&answer.bytes).is_ok());
     }
     if let Some(answer) = ANSWERER.truncated(bytes) {
         // A name may point into the header, and is longer without that.

@@ -242,14 +242,9 @@ async fn case_107_a_backup_code_takes_the_place_of_a_factor_once_and_is_kept_as_
     let mut browser = challenged(&node).await;
     answer(&mut browser, "backup_code", &codes[0]).await.expect(403);
     answer(&mut browser, "backup_code", &new).await.expect(200);
-    for file in node.files("") {
-        let kept = std::fs::read(&file).unwrap_or_default();
-        let kept = String::from_utf8_lossy(&kept);
-        for code in [&codes[0], &new] {
-            let found = kept.contains(code.as_str()) || kept.contains(&code.replace('-', ""));
-            assert!(!found, "{} holds a backup code", file.display());
-        }
-    }
+    let as_typed = [&codes[0], &new].map(|code| code.replace('-', ""));
+    let readable = [&codes[0], &new, &as_typed[0], &as_typed[1]].map(String::as_str);
+    assert_eq!(node.file_with(&readable), None, "a backup code stands there");
     // With the last factor go the codes.
     ada.delete("/api/auth/mfa/totp").await.expect(204);
     assert_eq!(ada.delete("/api/auth/mfa/totp").await.expect(404).code(), "factor_not_found");
