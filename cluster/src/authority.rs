@@ -8,13 +8,10 @@
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose,
 };
-use ring::signature::KeyPair as _;
 use ring::{aead, hkdf};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use twinmcp_storage::clock::{Entropy, EntropyError, Timestamp};
@@ -126,43 +123,6 @@ impl ClusterKey {
         let length = opened.map_err(|_| AuthorityError::Sealed)?.len();
         secret.truncate(length);
         Ok(secret)
-    }
-}
-
-/// Signs what clients take on from one node to another: which nodes there are.
-///
-/// Ed25519 (RFC 8032), as JWS in its compact form (RFC 7515, RFC 8037). The key is derived from the cluster's, so every
-/// node signs with the same one.
-pub struct RouteSigner {
-    key: ring::signature::Ed25519KeyPair,
-}
-
-impl ClusterKey {
-    /// The signer of this cluster; nothing if its key could not be derived.
-    pub fn route_signer(&self) -> Option<RouteSigner> {
-        let seed = self.derive("twinmcp route v1");
-        let key = ring::signature::Ed25519KeyPair::from_seed_unchecked(&seed).ok()?;
-        Some(RouteSigner { key })
-    }
-}
-
-impl RouteSigner {
-    /// The public key, as `x` of a JWK has it.
-    pub fn public(&self) -> String {
-        BASE64.encode(self.key.public_key())
-    }
-
-    /// Says that `next` signs in the place of this one: a JWS of `{"next_kid":…}`.
-    pub(crate) fn endorse(&self, next: &Self) -> String {
-        self.sign(format!(r#"{{"next_kid":"{}"}}"#, next.public()).as_bytes())
-    }
-
-    /// `payload` as a JWS whose header names the key by what [`Self::public`] says.
-    pub fn sign(&self, payload: &[u8]) -> String {
-        let header = format!(r#"{{"alg":"EdDSA","kid":"{}"}}"#, self.public());
-        let signed = format!("{}.{}", BASE64.encode(header), BASE64.encode(payload));
-        let signature = BASE64.encode(self.key.sign(signed.as_bytes()));
-        format!("{signed}.{signature}")
     }
 }
 
@@ -312,23 +272,6 @@ mod tests {
         assert_eq!(format!("{key:?}"), "ClusterKey(***)");
         assert_ne!(key.derive("a"), key.derive("b"));
         assert_ne!(key.derive("a"), ClusterKey::new([8; 32]).derive("a"));
-    }
-
-    #[test]
-    fn a_signed_list_is_verified_with_the_public_key_and_no_byte_of_it_changes() {
-        let signer = ClusterKey::new([7; 32]).route_signer().unwrap();
-        let jws = signer.sign(b"{}");
-        let (signed, signature) = jws.rsplit_once('.').unwrap();
-        let public = BASE64.decode(signer.public()).unwrap();
-        let public = ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, public);
-        let signature = BASE64.decode(signature).unwrap();
-        public.verify(signed.as_bytes(), &signature).unwrap();
-        assert!(public.verify(signed.replace('.', "..").as_bytes(), &signature).is_err());
-        let next = ClusterKey::new([8; 32]).route_signer().unwrap();
-        assert_ne!(signer.public(), next.public());
-        let endorsement = signer.endorse(&next);
-        let payload = endorsement.split('.').nth(1).and_then(|payload| BASE64.decode(payload).ok()).unwrap();
-        assert_eq!(String::from_utf8(payload).unwrap(), format!(r#"{{"next_kid":"{}"}}"#, next.public()));
     }
 
     #[test]

@@ -429,6 +429,17 @@ impl Cluster {
         self.inner.readable.view()
     }
 
+    /// How old the agreed state on this node is at most: what was changed elsewhere since, it may not know. Grows while the node is
+    /// cut off; a fraction of a second otherwise.
+    pub fn state_age(&self) -> Duration {
+        self.inner.consensus.state_age()
+    }
+
+    /// The newest log entry that this node has applied; 0 before the first. Whatever this node has answered for is at or before it.
+    pub fn applied_index(&self) -> u64 {
+        self.inner.consensus.applied().borrow().unwrap_or_default()
+    }
+
     /// Returns once this node has applied the entry at `log_index`.
     ///
     /// # Errors
@@ -439,10 +450,7 @@ impl Cluster {
         let is_reached = matches!(tokio::time::timeout(deadline, reached).await, Ok(Ok(_)));
         match is_reached {
             true => Ok(()),
-            false => {
-                let applied = self.inner.consensus.applied().borrow().unwrap_or_default();
-                Err(ClusterError::Behind { wanted: log_index, applied })
-            }
+            false => Err(ClusterError::Behind { wanted: log_index, applied: self.applied_index() }),
         }
     }
 

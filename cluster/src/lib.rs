@@ -31,15 +31,14 @@ mod renewing;
 mod rotation;
 mod round_trip;
 mod routing;
+mod signed_route;
 mod status;
 #[cfg(test)]
 mod tests;
 mod uploads;
 mod voters;
 
-pub use authority::{
-    AuthorityError, CLUSTER_KEY_BYTES, CertificateAuthority, ClusterKey, Credentials, RouteSigner,
-};
+pub use authority::{AuthorityError, CLUSTER_KEY_BYTES, CertificateAuthority, ClusterKey, Credentials};
 pub use behalf::Behalf;
 pub use bundles::{BundleBytes, KEPT_MAX, KeptAnswer, KeptQuestion};
 pub use changes::Changes;
@@ -56,6 +55,7 @@ pub use renewing::{Renewal, renew};
 pub use rotation::{RotationError, RotationStatus, Trust};
 pub use round_trip::{FarVoter, RoundTrips};
 pub use routing::{Candidate, Viewpoint, rank};
+pub use signed_route::{RouteSigner, RouteVerifier};
 pub use status::{ClusterId, ClusterStatus, GroupId, MemberStatus, NodeId, Role, StopReason};
 pub use uploads::{KeepUpload, UploadKept};
 pub use voters::VOTERS_MAX;

@@ -15,6 +15,10 @@ use crate::client::Answer;
 /// Shorter ones stand in many a text by accident, such as six digits.
 const CHARS_MIN: usize = 8;
 
+/// What a longer one begins with tells it from all others; the search takes memory for each byte that is looked for, and a test sends a
+/// password of two megabytes.
+const BYTES_LOOKED_FOR_MAX: usize = 256;
+
 /// Fields of JSON and of forms whose value opens something.
 const FIELDS: &[&str] = &[
     "access_token",
@@ -51,8 +55,8 @@ const NAMES: &[&str] = &["authority", "key"];
 /// What our cookies are called.
 const COOKIES: &str = "__Host-twinmcp";
 
-/// The one of them that opens nothing: it says where somebody was going.
-const ONWARD_COOKIE: &str = "__Host-twinmcp-onward";
+/// Those of them that open nothing: they say where somebody was going, and what was changed last.
+const HARMLESS_COOKIES: &[&str] = &["__Host-twinmcp-onward", "__Host-twinmcp-log-index"];
 
 /// Each by what it is.
 static KNOWN: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
@@ -64,7 +68,8 @@ fn known() -> MutexGuard<'static, BTreeMap<String, String>> {
 /// From now on `secret`, a `what`, may be in no log.
 pub(crate) fn note(what: &str, secret: &str) {
     if secret.len() >= CHARS_MIN && !NAMES.contains(&secret) {
-        known().entry(secret.to_owned()).or_insert_with(|| what.to_owned());
+        let start = &secret[..secret.floor_char_boundary(BYTES_LOOKED_FOR_MAX)];
+        known().entry(start.to_owned()).or_insert_with(|| what.to_owned());
     }
 }
 
@@ -101,7 +106,7 @@ fn set(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 }
 
 fn note_cookie(pair: &str) {
-    let opens = |name: &str| name.starts_with(COOKIES) && name != ONWARD_COOKIE;
+    let opens = |name: &str| name.starts_with(COOKIES) && !HARMLESS_COOKIES.contains(&name);
     if let Some((name, value)) = pair.split_once('=').filter(|(name, _)| opens(name)) {
         note(name, value);
     }
@@ -164,10 +169,11 @@ mod tests {
     #[test]
     fn whatever_callers_send_or_are_given_is_found_and_not_told() {
         let client = TestClient::new("http://127.0.0.1", None);
+        let long = "sent in two megabytes ü".repeat(100_000);
         let sent = client.request(Method::POST, "/").header("authorization", "Bearer sent-as-bearer");
         let sent = sent.header("cookie", "other=other-cookie; __Host-twinmcp=sent-as-cookie");
         let json = sent.try_clone().expect("it has no body").json(&serde_json::json!({
-            "client": { "client_secret": "sent-in-json" }, "code": "named_error",
+            "client": { "client_secret": "sent-in-json" }, "code": "named_error", "password": long,
         }));
         note_request(&json.build().expect("it is a request"));
         let form = sent
@@ -194,6 +200,7 @@ mod tests {
             "given-as-cookie",
             "given-in-address",
             "given-in-list",
+            &long,
         ];
         for secret in secrets {
             let told = told_of(secret).unwrap_or_else(|| panic!("{secret} was not found"));

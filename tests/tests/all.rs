@@ -8,6 +8,7 @@ mod clients;
 mod cluster;
 mod command_line;
 mod crash;
+mod cut_off;
 mod disks;
 mod dns;
 mod document;
@@ -15,6 +16,7 @@ mod embeddings;
 mod errors;
 mod faults;
 mod fetched;
+mod fresh;
 // The same small file of places as in the tests of the responder.
 #[path = "../../node/src/dns/geo_fixture.rs"]
 mod geo_file;
@@ -25,6 +27,7 @@ mod jobs;
 mod limits;
 mod main_job;
 mod mcp;
+mod moving;
 mod observed;
 mod placement;
 mod publishing;

@@ -1,8 +1,14 @@
 //! Several nodes, one service: what one indexes all answer, any may die, and operators steer them.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::json;
-use twinmcp_tests::{TestClient, TestCluster, docs, eventually};
+use tokio::sync::watch;
+use twinmcp_tests::{Cli, TestClient, TestCluster, docs, eventually};
+
+/// Keys a writer makes at most: an account has a hundred.
+const KEYS_EACH: usize = 30;
 
 pub(crate) const QUESTION: &str = "glaze colour codes";
 
@@ -108,8 +114,13 @@ async fn a_token_lets_one_node_in_once_and_a_removed_node_is_out_for_good() {
     let view = cluster.view(0).await;
     assert_eq!(view["nodes"].as_array().unwrap().len(), 1, "{view}");
     let body = json!({ "name": "made by a test", "scopes": ["docs:read"] });
+    let keys = async || cluster.client(0).get("/api/keys").await.expect(200).json();
+    let before = keys().await;
     cluster.client(1).post("/api/keys", &body).await.expect(503);
-    cluster.client(0).delete("/api/cluster/nodes/2").await.expect(409);
+    assert_eq!(keys().await, before, "what it asks its old peers to change stays as it was");
+    // Told of a failure, an operator asks again.
+    cluster.client(0).delete("/api/cluster/nodes/2").await.expect(204);
+    cluster.client(0).delete("/api/cluster/nodes/9").await.expect(409);
     // Its id is not given to the next one.
     cluster.join().await;
     let view = cluster.view(0).await;
@@ -136,7 +147,7 @@ async fn clients_are_told_the_nodes_and_move_on_when_theirs_dies() {
     assert_eq!(listed["jws"].as_str().unwrap().split('.').count(), 3);
 
     let urls = format!("{},{}", cluster.nodes[0].url(), cluster.nodes[1].url());
-    let cli = twinmcp_tests::Cli::new(&urls, None, &cluster.nodes[2].folder());
+    let cli = Cli::new(&urls, None, &cluster.nodes[2].folder());
     let before = cli.run(&["query", "/acme/kiln", QUESTION]).await.expect(0).stdout;
     cluster.nodes[0].kill().await;
     assert_eq!(cli.run(&["query", "/acme/kiln", QUESTION]).await.expect(0).stdout, before);
@@ -156,7 +167,7 @@ async fn a_backup_of_a_running_cluster_is_restored_into_an_empty_node() {
     let first = answered(&cluster, 2).await;
     let home = tempfile::tempdir().unwrap();
     let home = home.path();
-    let cli = twinmcp_tests::Cli::new(cluster.nodes[2].url(), Some(cluster.key()), home);
+    let cli = Cli::new(cluster.nodes[2].url(), Some(cluster.key()), home);
     let file = home.join("backup.tar");
     let file = file.to_str().unwrap();
     let told = cli.run(&["backup", file]).await.expect(0).stderr;
@@ -188,6 +199,66 @@ async fn a_backup_of_a_running_cluster_is_restored_into_an_empty_node() {
     assert_eq!(answered(&cluster, 1).await, first);
 }
 
+/// Makes keys at a node, one after another, until it is told to stop; how many were answered is told as it goes.
+async fn write_keys(
+    client: TestClient,
+    writer: usize,
+    answered: watch::Sender<usize>,
+    stop: watch::Receiver<bool>,
+) {
+    for number in 0..KEYS_EACH {
+        if *stop.borrow() {
+            return;
+        }
+        let body = json!({ "name": format!("{writer}-{number}"), "scopes": ["docs:read"] });
+        client.post("/api/keys", &body).await.expect(201);
+        answered.send_replace(number + 1);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_backup_under_writes_holds_all_that_was_answered_before_it_and_nothing_after_a_gap() {
+    let cluster = TestCluster::start(3, 0).await;
+    cluster.client(1).index("/acme/kiln", "1.0", "docs.tar", docs::tar(&docs::kiln("1.0"))).await;
+    let (stop, stopped) = watch::channel(false);
+    let mut writers = Vec::new();
+    for writer in 0..3 {
+        let (answered, progress) = watch::channel(0);
+        let written = tokio::spawn(write_keys(cluster.client(writer), writer, answered, stopped.clone()));
+        writers.push((progress, written));
+    }
+    for (progress, _) in &mut writers {
+        progress.wait_for(|answered| *answered >= 3).await.unwrap();
+    }
+    let before: Vec<usize> = writers.iter().map(|(progress, _)| *progress.borrow()).collect();
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("backup.tar");
+    let cli = Cli::new(cluster.nodes[2].url(), Some(cluster.key()), home.path());
+    cli.run(&["backup", file.to_str().unwrap()]).await.expect(0);
+    stop.send_replace(true);
+    for (_, written) in writers {
+        written.await.unwrap();
+    }
+
+    let data = home.path().join("restored");
+    let config = home.path().join("restored.toml");
+    std::fs::write(&config, format!("[node]\ndata_dir = {data:?}\n")).unwrap();
+    cli.run(&["restore", file.to_str().unwrap(), "--config", config.to_str().unwrap()]).await.expect(0);
+    let restored = TestCluster::setup(1).on(&data).start().await;
+    let listed =
+        TestClient::new(restored.url(), Some(cluster.key())).get("/api/keys").await.expect(200).json();
+    let keys = listed["keys"].as_array().unwrap();
+    for (writer, before) in before.into_iter().enumerate() {
+        let prefix = format!("{writer}-");
+        let numbers = keys.iter().filter_map(|key| key["name"].as_str()?.strip_prefix(&prefix)?.parse().ok());
+        let mut numbers: Vec<usize> = numbers.collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..numbers.len()).collect::<Vec<_>>(), "writer {writer} has a gap");
+        assert!(numbers.len() >= before, "{} of {before} that were answered before", numbers.len());
+    }
+}
+
 #[tokio::test]
 async fn one_voter_that_is_left_goes_on_alone_when_an_operator_says_so() {
     let mut cluster = TestCluster::start(3, 0).await;
@@ -200,7 +271,7 @@ async fn one_voter_that_is_left_goes_on_alone_when_an_operator_says_so() {
     let config = home.join("survivor.toml");
     let data = cluster.nodes[2].data_dir();
     std::fs::write(&config, format!("[node]\ndata_dir = {data:?}\n")).unwrap();
-    let cli = twinmcp_tests::Cli::new(cluster.nodes[2].url(), None, &home);
+    let cli = Cli::new(cluster.nodes[2].url(), None, &home);
     let force = ["cluster", "force-alone", "--config", config.to_str().unwrap()];
     let refused = cli.run(&force).await.expect(2).stderr;
     assert!(refused.contains("--the-others-are-lost"), "{refused}");
@@ -215,7 +286,7 @@ async fn one_voter_that_is_left_goes_on_alone_when_an_operator_says_so() {
 async fn operators_see_the_nodes_and_hand_leadership_over() {
     let cluster = TestCluster::start(3, 1).await;
     let home = cluster.nodes[3].folder();
-    let cli = twinmcp_tests::Cli::new(cluster.nodes[3].url(), Some(cluster.key()), &home);
+    let cli = Cli::new(cluster.nodes[3].url(), Some(cluster.key()), &home);
     let shown = cli.run(&["cluster", "status"]).await.expect(0).stdout;
     for (number, role) in [(1, "leader"), (2, "voter"), (3, "voter"), (4, "learner")] {
         let line = shown.lines().find(|line| line.contains(&format!("region-{number}"))).unwrap_or_default();
@@ -228,7 +299,7 @@ async fn operators_see_the_nodes_and_hand_leadership_over() {
     let refused = cli.run(&["cluster", "promote", "9"]).await.expect(1).stderr;
     assert!(refused.contains("there is no node 9"), "{refused}");
 
-    let leader = twinmcp_tests::Cli::new(cluster.nodes[1].url(), Some(cluster.key()), &home);
+    let leader = Cli::new(cluster.nodes[1].url(), Some(cluster.key()), &home);
     leader.run(&["cluster", "drain"]).await.expect(0);
     cluster.client(1).get("/api/health/ready").await.expect(503);
     assert_ne!(cluster.leader(3, Some(2)).await, 2);
@@ -237,6 +308,27 @@ async fn operators_see_the_nodes_and_hand_leadership_over() {
     leader.run(&["cluster", "undrain"]).await.expect(0);
     cluster.client(1).get("/api/health/ready").await.expect(200);
     cli.run(&["cluster", "upgrade"]).await.expect(0);
+}
+
+#[tokio::test]
+async fn voters_fail_apart_unless_an_operator_insists() {
+    let place = |number: usize| if number < 4 { "here" } else { "there" };
+    let setup = async |number| TestCluster::setup(number).with("node", "region", place(number));
+    let cluster = TestCluster::start_as(1, 3, setup).await;
+    let cli = Cli::new(cluster.nodes[2].url(), Some(cluster.key()), &cluster.nodes[2].folder());
+    let refused = cli.run(&["cluster", "promote", "2"]).await.expect(1).stderr;
+    assert!(refused.contains("fail together with `node-1`") && refused.contains("`node-4`"), "{refused}");
+    cli.run(&["cluster", "promote", "2", "--force"]).await.expect(0);
+    cli.run(&["cluster", "promote", "4"]).await.expect(0);
+    // Nobody is left who would fail apart.
+    cli.run(&["cluster", "promote", "3"]).await.expect(0);
+    cli.run(&["cluster", "demote", "2"]).await.expect(0);
+    cli.run(&["cluster", "remove", "2"]).await.expect(0);
+    let view = cluster.view(0).await;
+    let nodes = view["nodes"].as_array().unwrap().iter();
+    let ids: Vec<_> = nodes.clone().filter_map(|node| node["id"].as_u64()).collect();
+    assert_eq!(ids, [1, 3, 4], "{view}");
+    assert!(nodes.clone().all(|node| node["role"] != "learner"), "{view}");
 }
 
 #[tokio::test]
@@ -249,7 +341,7 @@ async fn a_node_that_joined_and_ended_before_any_state_came_never_founds_a_clust
     std::fs::write(&token, cluster.token(0).await).unwrap();
     let text = format!("[node]\ndata_dir = {data:?}\n[cluster]\nlisten = \"{}\"\n", setup.peers());
     std::fs::write(&config, text).unwrap();
-    let cli = twinmcp_tests::Cli::new(cluster.nodes[0].url(), None, home.path());
+    let cli = Cli::new(cluster.nodes[0].url(), None, home.path());
     cli.run(&["cluster", "join", token.to_str().unwrap(), "--config", config.to_str().unwrap()])
         .await
         .expect(0);

@@ -33,7 +33,7 @@ pub(crate) fn handshake() -> [Value; 2] {
     ]
 }
 
-fn call(id: u64, name: &str, arguments: &Value) -> Value {
+pub(crate) fn call(id: u64, name: &str, arguments: &Value) -> Value {
     let params = json!({ "name": name, "arguments": arguments });
     json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params })
 }

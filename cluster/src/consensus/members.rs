@@ -145,8 +145,8 @@ async fn try_change(raft: &Raft, change: MemberChange) -> Result<(), Refusal> {
             let demoted = ChangeMembers::RemoveVoters(BTreeSet::from([node]));
             Ok(raft.change_membership(demoted, true).await.map(drop)?)
         }
+        // Removed twice is removed once: whoever was told of a failure asks again.
         MemberChange::Remove { node } => {
-            known(raft, node)?;
             if raft.voter_ids().any(|voter| voter == node) {
                 voters_besides(raft, node)?;
                 step_aside(raft, node).await?;

@@ -9,6 +9,7 @@
 mod apply;
 mod dump;
 mod entry;
+mod freshness;
 mod health;
 mod log;
 mod machine;
@@ -42,6 +43,7 @@ use twinmcp_storage::command::Command;
 use twinmcp_storage::engine::{Engine, Keyspace, Reader, StorageError};
 
 use self::apply::Applier;
+use self::freshness::Freshness;
 use self::health::Health;
 use self::machine::StateMachine;
 use self::members::Members;
@@ -95,6 +97,7 @@ pub(crate) struct Consensus {
     tail: Arc<Tail>,
     applier: Arc<Applier>,
     snapshots: SnapshotStore,
+    freshness: Arc<Freshness>,
     changes: ChangeFeed,
     health: Health,
     stopped: watch::Sender<Option<StopReason>>,
@@ -146,9 +149,12 @@ impl Consensus {
         let queue = Arc::new(Queue::start(&config, former));
         // Peers are answered from now on: nobody else may lead before this node has given its vote.
         let serving = watch::Sender::new(false);
+        let freshness = Arc::new(Freshness::new(raft.clone(), applier.applied()));
+        freshness.observe(config.group_id);
         let service = Service {
             group: config.group_id,
             raft: raft.clone(),
+            freshness: Arc::clone(&freshness),
             queue: Arc::clone(&queue),
             snapshots: snapshots.clone(),
             health: health.clone(),
@@ -203,6 +209,7 @@ impl Consensus {
             tail,
             applier,
             snapshots,
+            freshness,
             changes,
             health,
             stopped,
@@ -215,6 +222,11 @@ impl Consensus {
         deadline: Duration,
     ) -> Result<Applied, ClusterError> {
         self.proposer.propose(command, deadline).await
+    }
+
+    /// How old the state is at most.
+    pub(crate) fn state_age(&self) -> Duration {
+        self.freshness.age()
     }
 
     pub(crate) fn transport(&self) -> &dyn Transport {

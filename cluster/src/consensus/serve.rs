@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use twinmcp_storage::record::{self, Record};
 
 use super::entry::{self, EntryError};
+use super::freshness::Freshness;
 use super::health::Health;
 use super::members::{change_here, read_index_here};
 use super::messages::{
@@ -41,6 +42,7 @@ const PIECES_AHEAD: usize = 2;
 pub(super) struct Service {
     pub(super) group: GroupId,
     pub(super) raft: Raft,
+    pub(super) freshness: Arc<Freshness>,
     pub(super) queue: Arc<Queue>,
     pub(super) snapshots: SnapshotStore,
     pub(super) health: Health,
@@ -108,9 +110,13 @@ impl Service {
             std::future::ready(request.is_ok())
         });
         let requests = readable.filter_map(|request| std::future::ready(request.ok()));
-        let answers = self.raft.stream_append(requests.boxed()).map(|answer| {
+        let freshness = Arc::clone(&self.freshness);
+        let answers = self.raft.stream_append(requests.boxed()).map(move |answer| {
             let answer = match answer {
-                Ok(Ok(last)) => Appended::Stored(last.map(PositionRecord::from)),
+                Ok(Ok(last)) => {
+                    freshness.followed();
+                    Appended::Stored(last.map(PositionRecord::from))
+                }
                 Ok(Err(StreamAppendError::Conflict(position))) => Appended::Conflict(position.into()),
                 Ok(Err(StreamAppendError::HigherVote(vote))) => Appended::HigherVote(vote.into()),
                 Err(_) => Appended::Stopped,

@@ -202,6 +202,25 @@ async fn a_leader_that_comes_back_leads_only_after_an_election() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_was_cut_off_comes_back_without_an_election() {
+    let several = Several::start(3, 3).await;
+    let leader = several.leader_besides(None).await;
+    let term = several.nodes[&leader].status().term;
+    let lonely = if leader == 3 { 2 } else { 3 };
+    let others: Vec<u64> = (1..=3).filter(|node| *node != lonely).collect();
+    several.network.cut(lonely, &others);
+    tokio::time::sleep(Duration::from_millis(4 * several.config.election_max_ms)).await;
+    // It asked whether it would be voted for, and nobody answered: no term began (pre-vote; Ongaro, 9.6).
+    assert_eq!(several.nodes[&lonely].status().term, term);
+    several.network.heal();
+    several.nodes[&lonely].propose(account(1)).await.unwrap();
+    several.everywhere(1).await;
+    let status = several.nodes[&leader].status();
+    assert_eq!((status.role, status.term), (Role::Leader, term));
+    several.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_is_cut_off_is_replaced_and_its_late_write_is_not_answered() {
     let several = Several::start(3, 3).await;
     let old = several.leader_besides(None).await;

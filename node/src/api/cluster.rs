@@ -225,7 +225,7 @@ impl ClusterApi {
     /// Each node is asked how it is, and waited for a second. For operators (`admin`).
     #[oai(path = "/", method = "get", operation_id = "get_cluster")]
     async fn get(&self, caller: Caller) -> Result<Json<ClusterView>, ApiError> {
-        caller.may(Scope::Admin)?;
+        caller.may_look(Scope::Admin)?;
         let status = self.cluster.status();
         let known = members::nodes(self.cluster.reader())?;
         let asked = status.members.iter().map(|member| self.report(member.node_id, status.node_id));
@@ -320,7 +320,8 @@ impl ClusterApi {
 
     /// Ends a node's part for good.
     ///
-    /// Its id is never used again, and its certificate refused from now on. For operators (`admin`).
+    /// Its id is never used again, and its certificate refused from now on. After a failure, ask again: what was removed in part
+    /// is removed whole, and what was removed before stays so. For operators (`admin`).
     #[oai(path = "/nodes/:id", method = "delete", operation_id = "remove_node")]
     async fn remove(
         &self,
@@ -330,11 +331,18 @@ impl ClusterApi {
         id: Path<u64>,
     ) -> Result<Changed, ApiError> {
         caller.may(Scope::Admin)?;
-        self.cluster.remove(NodeId(id.0)).await?;
+        let node = NodeId(id.0);
+        let is_member = self.cluster.status().members.iter().any(|member| member.node_id == node);
+        self.cluster.remove(node).await?;
+        // Only this ends its certificate. Asked again after it failed, both steps are taken again.
         let remove = members::Command::Remove { node: id.0 };
         match self.cluster.propose(Command::Members(remove)).await?.outcome {
+            Outcome::Done | Outcome::Stale => Ok(Changed::Done),
             // A node that never said anything about itself has no record.
-            Outcome::Done | Outcome::Stale | Outcome::NotFound => Ok(Changed::Done),
+            Outcome::NotFound if is_member => Ok(Changed::Done),
+            Outcome::NotFound => {
+                Err(ClusterError::Members { reason: format!("there is no node {node}") }.into())
+            }
             outcome => Err(ApiError::internal(UnexpectedOutcome(outcome))),
         }
     }

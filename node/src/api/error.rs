@@ -223,7 +223,7 @@ impl ApiError {
     fn oauth(&self) -> Value {
         let code = match self.0.code {
             "validation_error" | "unsupported_media_type" | "method_not_allowed" => "invalid_request",
-            "busy" | "outcome_unknown" | "read_only" | "storage_failed" | "overload" => {
+            "busy" | "behind" | "outcome_unknown" | "read_only" | "storage_failed" | "overload" => {
                 "temporarily_unavailable"
             }
             "internal_error" => "server_error",

@@ -47,7 +47,12 @@ impl From<ClusterError> for ApiError {
                     .retry_after(1)
                     .caused_by(error)
             }
-            ClusterError::Busy | ClusterError::NoLeader | ClusterError::Behind { .. } => Self::busy(
+            ClusterError::Behind { .. } => {
+                let message = "This node does not know yet all that was changed on others; nothing was done. Try again in a \
+                               second, or ask another node.";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "behind", message).retry_after(1).caused_by(error)
+            }
+            ClusterError::Busy | ClusterError::NoLeader => Self::busy(
                 "The cluster takes no changes right now; nothing was changed. Try again in a second.",
             )
             .caused_by(error),

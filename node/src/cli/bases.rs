@@ -56,6 +56,11 @@ impl Bases {
         self.lock().urls.len()
     }
 
+    /// All of them, in the order in which they are tried.
+    pub(super) fn all(&self) -> Vec<Url> {
+        self.lock().urls.clone()
+    }
+
     /// Whether all of them are on this machine, where no proxy can help.
     pub(super) fn are_local(&self) -> bool {
         let is_local = |url: &Url| {

@@ -1,14 +1,17 @@
 //! How the client verbs talk to a node.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
+use twinmcp_cluster::RouteVerifier;
 
 use super::CliError;
 use super::bases::Bases;
@@ -24,6 +27,8 @@ const PROBE_STEP_MS: u128 = 10;
 const PROBES_MAX: usize = 16;
 /// Paths below which a POST only asks.
 const READS: &str = "/api/mcp/";
+/// How far the log of a node is that has answered to a change: whoever is asked next has to know as much.
+const LOG_INDEX: &str = "twinmcp-log-index";
 /// Longest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -46,6 +51,18 @@ pub(super) struct Node {
     key: Option<String>,
     /// What this program is to the node's metrics.
     source: &'static str,
+    /// The cluster whose lists of nodes are believed.
+    cluster: Arc<Mutex<RouteVerifier>>,
+    /// The greatest log index that was told; 0 before the first.
+    log_index: Arc<AtomicU64>,
+}
+
+/// What `/api/route` answers, as far as it is signed.
+#[derive(Deserialize)]
+struct Listed {
+    jws: String,
+    #[serde(default)]
+    succession: Vec<String>,
 }
 
 impl Node {
@@ -61,14 +78,19 @@ impl Node {
         }
         let client = client.build().map_err(|error| CliError::failed(&error))?;
         let key = args.key.clone().filter(|key| !key.is_empty());
-        Ok(Self { client, bases: Arc::new(bases), key, source })
+        let (bases, cluster, log_index) = (Arc::new(bases), Arc::default(), Arc::default());
+        Ok(Self { client, bases, key, source, cluster, log_index })
     }
 
     /// A request to `path`, with the key.
     pub(super) fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, CliError> {
         let joined = format!("{}{path}", self.bases.current().as_str().trim_end_matches('/'));
         let url = Url::parse(&joined).map_err(|error| CliError::Usage(format!("--url: {error}")))?;
-        let request = self.client.request(method, url).header("x-context7-source", self.source);
+        let mut request = self.client.request(method, url).header("x-context7-source", self.source);
+        let seen = self.log_index.load(Ordering::Relaxed);
+        if seen > 0 {
+            request = request.header(LOG_INDEX, seen);
+        }
         Ok(match &self.key {
             Some(key) => request.bearer_auth(key),
             None => request,
@@ -118,6 +140,8 @@ impl Node {
     /// Sends a request; an answer that is no success becomes an error in the node's own words.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, CliError> {
         let response = self.execute(request).await.map_err(|error| self.unreachable(&error))?;
+        let told = response.headers().get(LOG_INDEX).and_then(|index| index.to_str().ok()?.parse().ok());
+        self.log_index.fetch_max(told.unwrap_or_default(), Ordering::Relaxed);
         let status = response.status();
         if status.is_success() && status != reqwest::StatusCode::ACCEPTED {
             return Ok(response);
@@ -151,14 +175,33 @@ impl Node {
     }
 
     /// Asks the cluster for its nodes, looks which of them answer, and asks the nearest from now on. A node alone, or of
-    /// another version, changes nothing.
+    /// another version, changes nothing; nor does a list that the cluster of the first one has not signed.
     pub(super) async fn look_around(&self) {
         let Ok(request) = self.request(Method::GET, "/api/route") else { return };
-        let Ok(listed) = self.read::<Value>(request.timeout(PROBE_TIMEOUT)).await else { return };
-        let nodes = listed["route"]["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let Ok(listed) = self.read::<Listed>(request.timeout(PROBE_TIMEOUT)).await else { return };
+        let verified = {
+            let mut cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+            cluster.verify(&listed.jws, &listed.succession)
+        };
+        let route = verified.and_then(|route| serde_json::from_slice::<Value>(&route).ok());
+        let Some(route) = route else { return };
+        let nodes = route["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
         let urls = nodes.iter().filter_map(|node| Url::parse(node["url"].as_str()?).ok());
+        self.bases.replace(self.near(urls).await);
+    }
+
+    /// Of several nodes that the user named, asks the nearest that answers.
+    pub(super) async fn choose(&self) {
+        let told = self.bases.all();
+        if told.len() > 1 {
+            self.bases.replace(self.near(told.into_iter()).await);
+        }
+    }
+
+    /// Those that are ready, the nearest first.
+    async fn near(&self, urls: impl Iterator<Item = Url>) -> Vec<Url> {
         let probed = futures_util::future::join_all(urls.take(PROBES_MAX).map(|url| self.probe(url))).await;
-        self.bases.replace(near_first(probed.into_iter().flatten().collect()));
+        near_first(probed.into_iter().flatten().collect())
     }
 
     /// How long a node takes to say that it is ready; nothing for one that is not.

@@ -41,12 +41,14 @@ pub(super) struct QueryArgs {
 
 pub(super) async fn resolve(args: ResolveArgs) -> Result<(), CliError> {
     let node = Node::new(&args.client, "twinmcp-cli")?;
+    node.choose().await;
     let asked = json!({ "libraryName": args.name, "query": args.query });
     show(&node.post("/api/mcp/resolve-library-id", &asked).await?, args.json)
 }
 
 pub(super) async fn query(args: QueryArgs) -> Result<(), CliError> {
     let node = Node::new(&args.client, "twinmcp-cli")?;
+    node.choose().await;
     let asked = json!({ "libraryId": args.id, "query": args.question.join(" "), "tokens": args.tokens });
     show(&node.post("/api/mcp/query-docs", &asked).await?, args.json)
 }

@@ -126,6 +126,8 @@ impl Config {
             cluster.election_max_ms > cluster.election_min_ms && cluster.election_max_ms <= 1_200_000;
         let message = "must be above `election_min_ms`, 1200000 milliseconds at most";
         require(longest, "cluster", "election_max_ms", message);
+        let stale = (1_000..=86_400_000).contains(&cluster.stale_after_ms);
+        require(stale, "cluster", "stale_after_ms", "must be 1000 to 86400000 milliseconds");
 
         let dns = &self.dns;
         require(dns.listen.len() <= 8, "dns", "listen", "must name at most 8 addresses");

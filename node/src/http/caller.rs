@@ -57,6 +57,32 @@ const OPERATORS: &[Scope] = &[
     Scope::Admin,
 ];
 
+/// Whether a key that was revoked must not have it for longer than the node may be cut off. Reading documentation and talking with
+/// it go on everywhere.
+fn can_do_harm(scope: Scope) -> bool {
+    match scope {
+        Scope::LibrariesWrite
+        | Scope::JobsWrite
+        | Scope::KeysWrite
+        | Scope::Account
+        | Scope::AnalyticsRead
+        | Scope::Admin => true,
+        Scope::DocsRead
+        | Scope::MetricsRead
+        | Scope::Chat
+        | Scope::OpenId
+        | Scope::Profile
+        | Scope::Email
+        | Scope::OfflineAccess => false,
+    }
+}
+
+fn stale() -> ApiError {
+    let message = "This node has been cut off from the others for too long to know whether you may still do this. Ask another \
+                   node, or try again when it is back.";
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "state_too_old", message).retry_after(5)
+}
+
 /// Why a session is no caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Withheld {
@@ -86,6 +112,8 @@ impl Withheld {
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     shown: Shown,
+    /// Whether what was shown may have been revoked long ago, because the node is cut off.
+    is_stale: bool,
 }
 
 /// What opened the door.
@@ -98,17 +126,17 @@ enum Shown {
 
 impl Caller {
     pub(crate) fn new(key: ApiKey) -> Self {
-        Self { shown: Shown::Key(Arc::new(key)) }
+        Self { shown: Shown::Key(Arc::new(key)), is_stale: false }
     }
 
     /// Who shows an access token that is good here.
     pub(crate) fn with_token(token: Arc<AccessToken>) -> Self {
-        Self { shown: Shown::Token(token) }
+        Self { shown: Shown::Token(token), is_stale: false }
     }
 
     /// Who is signed in.
     pub(crate) fn with_session(signed_in: SignedIn) -> Self {
-        Self { shown: Shown::Session(Arc::new(signed_in)) }
+        Self { shown: Shown::Session(Arc::new(signed_in)), is_stale: false }
     }
 
     /// What tells this caller from others, for limits and usage: the key's id, client and account, or the account.
@@ -167,8 +195,22 @@ impl Caller {
         self.scopes().contains(&scope) || self.scopes().contains(&Scope::Admin)
     }
 
-    /// Refuses a caller who lacks `scope`.
+    /// The same caller at a node whose agreed state is older than [`stale_after_ms`](crate::config::ClusterConfig).
+    pub(crate) fn at_stale_node(self) -> Self {
+        Self { is_stale: true, ..self }
+    }
+
+    /// Refuses a caller who lacks `scope`; and one who has it where that may not be true any more, and could do harm.
     pub(crate) fn may(&self, scope: Scope) -> Result<(), ApiError> {
+        self.may_look(scope)?;
+        match self.is_stale && can_do_harm(scope) {
+            true => Err(stale()),
+            false => Ok(()),
+        }
+    }
+
+    /// As [`Self::may`], for what nobody is harmed by: how the cluster is, which operators need to know where it is cut most of all.
+    pub(crate) fn may_look(&self, scope: Scope) -> Result<(), ApiError> {
         if self.has(scope) {
             return Ok(());
         }

@@ -11,9 +11,11 @@ const METHODS: &str = "GET, POST, PATCH, DELETE, OPTIONS";
 const REQUEST_HEADERS: &str = "Content-Type, Accept, Authorization, MCP-Session-Id, MCP-Protocol-Version, \
     Mcp-Method, Mcp-Name, X-API-Key, Context7-API-Key, X-Context7-API-Key, X-Context7-Source, \
     X-Context7-Server-Version, X-Context7-Client-IDE, X-Context7-Client-Version, X-Context7-Transport, \
-    X-Context7-Plugin, DPoP, Last-Event-ID, traceparent, tracestate";
+    X-Context7-Plugin, DPoP, Last-Event-ID, traceparent, tracestate, \
+    TwinMCP-Log-Index, TwinMCP-Consistency";
 const RESPONSE_HEADERS: &str = "X-Request-Id, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, \
-    WWW-Authenticate, DPoP-Nonce, MCP-Protocol-Version, X-TwinMCP-Version, X-TwinMCP-Indexed-At";
+    WWW-Authenticate, DPoP-Nonce, MCP-Protocol-Version, X-TwinMCP-Version, X-TwinMCP-Indexed-At, \
+    TwinMCP-Log-Index";
 const PREFLIGHT_MAX_AGE_S: &str = "86400";
 
 /// Whether programs in pages of allowed origins may read what is answered at `path`: what is for programs. A browser is sent to

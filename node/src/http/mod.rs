@@ -1,7 +1,7 @@
 //! The front: what every request passes before an endpoint sees it, and every answer on its way out.
 //!
 //! [`Front`] wraps the routes in one endpoint whose `call` reads top-down: a span and an id, the
-//! host and origin, a place among the requests in progress, the caller, the rate limit, the body,
+//! host and origin, what has to be known here first, a place among the requests in progress, the caller, the rate limit, the body,
 //! a deadline; then the shape of errors, headers, metrics and the log line.
 //!
 //! Invariants: a key that is sent but not valid is answered 401, never served as anonymous; a cookie that a page of another
@@ -12,6 +12,7 @@ mod caller;
 mod challenge;
 mod cors;
 mod credentials;
+mod fresh;
 mod metrics;
 mod origin;
 mod pace;
@@ -47,6 +48,8 @@ use self::caller::Withheld;
 pub(crate) use self::caller::tests::key as test_key;
 pub(crate) use self::caller::{Caller, Identity, Reader};
 use self::credentials::Credentials;
+use self::fresh::Wanted;
+pub(crate) use self::fresh::{AgreedState, Fresh};
 use self::metrics::{Metrics, Rejected};
 pub(crate) use self::origin::Origin;
 use self::origin::{Allowed, Foreign};
@@ -66,6 +69,7 @@ pub(crate) fn fuzz_headers(headers: &poem::http::HeaderMap) {
     let _ = allowed.check(None, headers);
     let _ = Credentials::of(headers);
     let _ = session::secret(headers);
+    let _ = Wanted::of(headers, Shape::Page);
 }
 
 /// Reads text as an origin: see [`crate::fuzzing::url`].
@@ -99,6 +103,8 @@ pub(crate) struct FrontConfig {
     pub(crate) entropy: Arc<dyn Entropy>,
     /// A node that is not ready asks clients to take their next request elsewhere.
     pub(crate) readiness: Arc<Readiness>,
+    /// What a request wants to find here that was written elsewhere.
+    pub(crate) fresh: Fresh,
     /// Places for requests in progress.
     pub(crate) in_flight: Arc<Semaphore>,
 }
@@ -180,7 +186,7 @@ impl<E: Endpoint> Front<E> {
     }
 
     /// Everything that may refuse a request, then the request itself.
-    async fn admit(&self, request: Request, class: Class, id: &str) -> Outcome {
+    async fn admit(&self, request: Request, (class, shape): (Class, Shape), id: &str) -> Outcome {
         if let Err(refused) = self.check_head(&request) {
             return refused.into();
         }
@@ -194,6 +200,18 @@ impl<E: Endpoint> Front<E> {
         }
         if cors::is_preflight(request.method(), request.headers()) {
             return Outcome { result: Ok(cors::preflight()), decision: None };
+        }
+        // What is not limited is the same whatever was written.
+        if class.limited {
+            // Before the sender is looked up, who may have been made by that very change.
+            let waited = match Wanted::of(request.headers(), shape) {
+                Ok(None) => Ok(()),
+                Ok(Some(wanted)) => self.config.fresh.wait(wanted).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = waited {
+                return error.into();
+            }
         }
         let Ok(_in_flight) =
             (if class.probe { Ok(None) } else { self.config.in_flight.try_acquire().map(Some) })
@@ -221,7 +239,10 @@ impl<E: Endpoint> Front<E> {
             Ok(signed_in) => signed_in.flatten(),
             Err(error) => return ApiError::from(error).into(),
         };
-        let sender = Sender::of(&request, class, caller, signed_in);
+        let mut sender = Sender::of(&request, class, caller, signed_in);
+        if self.config.readiness.is_stale() {
+            sender.caller = sender.caller.map(Caller::at_stale_node);
+        }
         let mut decision = None;
         if class.limited {
             self.metrics.client(request.headers());
@@ -456,8 +477,10 @@ impl<E: Endpoint> Endpoint for Front<E> {
         let (shape, class) = (Shape::of(&path, request.headers()), Class::of(&path));
         let origin = request.headers().get(header::ORIGIN).cloned();
         let is_http1 = request.version() <= Version::HTTP_11;
+        let in_browser = session::secret(request.headers()).is_some();
 
-        let Outcome { result, decision } = self.admit(request, class, &id).instrument(span.clone()).await;
+        let Outcome { result, decision } =
+            self.admit(request, (class, shape), &id).instrument(span.clone()).await;
         let _entered = span.enter();
         let mut error = None;
         let mut foreign = false;
@@ -483,6 +506,9 @@ impl<E: Endpoint> Endpoint for Front<E> {
         }
         if let Some(decision) = &decision {
             rate::tell(&mut response, decision, self.config.clock.now());
+        }
+        if fresh::may_have_changed(&method, &path, response.status()) {
+            self.config.fresh.tell(&mut response, in_browser);
         }
         if let Some(origin) = origin.filter(|_| !foreign && cors::may_be_read(&path)) {
             cors::allow(&mut response, &origin);

@@ -27,6 +27,10 @@ const ONWARD_COOKIE: &str = "__Host-twinmcp-onward";
 const ONWARD_SECONDS: u64 = 3_600;
 /// Longest path that is kept for that, in bytes: a browser keeps 4,096 of a cookie with all that belongs to it (RFC 6265, 6.1).
 const ONWARD_BYTES_MAX: usize = 3_800;
+/// How far the log was at the last change that this browser made: see [`super::fresh`].
+const LOG_INDEX_COOKIE: &str = "__Host-twinmcp-log-index";
+/// How long a node that is not cut off may be behind, and far more, in seconds.
+const LOG_INDEX_SECONDS: u64 = 60;
 /// Tells tokens of forms from whatever else is made from the same secret.
 const FORM_CONTEXT: &str = "twinmcp 2026-11 token of a form";
 /// The field of a form that holds its token.
@@ -89,6 +93,16 @@ pub(crate) fn onward(headers: &HeaderMap) -> Option<String> {
 /// `Set-Cookie` that takes that back.
 pub(crate) fn end_onward() -> String {
     set_cookie(ONWARD_COOKIE, "", 0)
+}
+
+/// How far the log was at the last change that this browser made, as it says.
+pub(super) fn log_index(headers: &HeaderMap) -> Option<&str> {
+    cookie(headers, LOG_INDEX_COOKIE)
+}
+
+/// `Set-Cookie` that keeps that in this browser, for a little while.
+pub(super) fn keep_log_index(index: u64) -> String {
+    set_cookie(LOG_INDEX_COOKIE, &index.to_string(), LOG_INDEX_SECONDS)
 }
 
 /// What a browser brings back from another provider, whatever it is worth.

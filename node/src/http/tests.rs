@@ -7,6 +7,7 @@ use poem::{EndpointExt, Route, endpoint, get};
 use serde_json::Value;
 use tokio::sync::Notify;
 use twinmcp_actors::usage::LimitsConfig;
+use twinmcp_cluster::ClusterError;
 use twinmcp_storage::clock::{ManualClock, SystemEntropy, Timestamp};
 use twinmcp_storage::scope::Scope;
 
@@ -14,6 +15,8 @@ use super::*;
 use crate::telemetry::Readiness;
 
 const KEY: &str = "tmcp_good";
+/// How far the log of this node is, for ever.
+const APPLIED: u64 = 41;
 
 fn config(http: HttpConfig, limits: LimitsConfig) -> FrontConfig {
     let readiness = Arc::new(Readiness::new());
@@ -34,6 +37,13 @@ fn config(http: HttpConfig, limits: LimitsConfig) -> FrontConfig {
         clock: Arc::new(ManualClock::at(Timestamp::from_millis(1_000_000))),
         entropy: Arc::new(SystemEntropy),
         readiness,
+        fresh: Fresh::new(AgreedState {
+            applied: Box::new(|| APPLIED),
+            reach: Box::new(|wanted, _| {
+                Box::pin(async move { Err(ClusterError::Behind { wanted, applied: APPLIED }) })
+            }),
+            linearize: Box::new(|_| Box::pin(async { Err(ClusterError::NoLeader) })),
+        }),
     }
 }
 
@@ -171,6 +181,44 @@ async fn a_full_node_answers_503_and_still_answers_probes() {
     client.get("/api/health").send().await.assert_status_is_ok();
     leave.notify_one();
     assert_eq!(first.await.unwrap(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn changes_tell_how_far_the_log_is_and_who_carries_more_is_turned_away_whoever_they_are() {
+    let client = client();
+    client.post("/api/jobs").send().await.assert_header("twinmcp-log-index", "41");
+    for quiet in
+        [client.get("/api/jobs"), client.post("/mcp"), client.post("/api/jobs").header("x-api-key", "bad")]
+    {
+        quiet.send().await.assert_header_is_not_exist("twinmcp-log-index");
+    }
+    let carrying = |index: &str| client.get("/api/jobs").header("twinmcp-log-index", index);
+    carrying("41").send().await.assert_status_is_ok();
+    for (request, status, code) in [
+        // The key is not looked at: it may be one that this node does not know yet.
+        (carrying("42").header("x-api-key", "bad"), 503, "behind"),
+        (carrying("soon"), 400, "validation_error"),
+        (client.get("/api/jobs").header("twinmcp-consistency", "linearizable"), 503, "busy"),
+        (client.get("/api/jobs").header("twinmcp-consistency", "strong"), 400, "validation_error"),
+        (client.get("/api/jobs").header("cookie", "__Host-twinmcp-log-index=42"), 503, "behind"),
+    ] {
+        let refused = request.send().await;
+        refused.assert_status(StatusCode::from_u16(status).unwrap());
+        refused.assert_content_type("application/problem+json");
+        assert_eq!(refused.0.header("retry-after"), (status == 503).then_some("1"));
+        assert_eq!(json(refused).await["code"], code);
+    }
+    // Probes are answered by what is here.
+    client.get("/api/health").header("twinmcp-log-index", "42").send().await.assert_status_is_ok();
+}
+
+#[tokio::test]
+async fn a_browser_keeps_how_far_the_log_is() {
+    let client = client();
+    let changed = client.post("/api/jobs").header("cookie", "__Host-twinmcp=secret").send().await;
+    let kept = "__Host-twinmcp-log-index=41; Path=/; Max-Age=60; Secure; HttpOnly; SameSite=Lax";
+    changed.assert_header("set-cookie", kept);
+    client.post("/api/jobs").send().await.assert_header_is_not_exist("set-cookie");
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ use crate::data_dir::{DataDir, DataDirError};
 use crate::dns::{DnsError, Nodes, Responder};
 use crate::embeddings;
 use crate::files;
-use crate::http::{Front, FrontConfig, Server};
+use crate::http::{AgreedState, Fresh, Front, FrontConfig, Server};
 use crate::mcp;
 use crate::outside_key::KeyError;
 use crate::peers::{Place, PlaceError};
@@ -40,6 +40,9 @@ use crate::upstream;
 
 /// Connections wait so many to be accepted.
 const BACKLOG: u32 = 1024;
+
+/// Between two looks how old the agreed state is.
+const AGE_LOOKED_AT_EVERY: Duration = Duration::from_millis(500);
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -251,6 +254,7 @@ impl Node {
             clock,
             entropy,
             readiness: Arc::clone(&readiness),
+            fresh: fresh(&cluster),
             in_flight,
         };
         let for_clients = (ui::authorize_endpoint(&people), ui::end_session_endpoint(&people));
@@ -260,6 +264,9 @@ impl Node {
             .map_err(|source| listen_error(address, source))?;
         let server = tokio::spawn(server.run());
         readiness.set(true);
+        let looking = look_for_age(cluster.clone(), Arc::clone(&readiness), config.cluster.stale_after_ms);
+        let stopped = stop.clone();
+        tokio::spawn(async move { stopped.run_until_cancelled(looking).await });
         if let Some(names) = names {
             let nodes = Nodes::new(&config, cluster.clone(), Arc::clone(&readiness));
             let stopped = stop.clone();
@@ -314,6 +321,31 @@ impl Node {
         self.cluster.shutdown().await?;
         tracing::info!("node stopped");
         Ok(())
+    }
+}
+
+/// What the front asks of the agreed state here.
+fn fresh(cluster: &Cluster) -> Fresh {
+    let (here, reaching, newest) = (cluster.clone(), cluster.clone(), cluster.clone());
+    Fresh::new(AgreedState {
+        applied: Box::new(move || here.applied_index()),
+        reach: Box::new(move |log_index, time| {
+            let cluster = reaching.clone();
+            Box::pin(async move { cluster.wait_applied(log_index, time).await })
+        }),
+        linearize: Box::new(move |time| {
+            let cluster = newest.clone();
+            Box::pin(async move { cluster.linearize(time).await.map(drop) })
+        }),
+    })
+}
+
+/// Looks how old the agreed state is, for as long as the node runs.
+async fn look_for_age(cluster: Cluster, readiness: Arc<Readiness>, stale_after_ms: u64) {
+    let mut looks = tokio::time::interval(AGE_LOOKED_AT_EVERY);
+    loop {
+        looks.tick().await;
+        readiness.set_stale(cluster.state_age() > Duration::from_millis(stale_after_ms));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use opentelemetry::global;
 use tokio_util::sync::CancellationToken;
 use twinmcp_cluster::{CertificateAuthority, Changes, Cluster, Trust};
 use twinmcp_storage::clock::Timestamp;
@@ -26,6 +27,13 @@ struct Shown {
     until: Timestamp,
     /// The authorities that it was made with, see [`Trust::names`].
     names: Vec<[u8; 32]>,
+}
+
+impl Shown {
+    /// Whether another is to be made: the authorities have changed, or a third of its life is left.
+    fn is_due(&self, names: &[[u8; 32]], now: Timestamp) -> bool {
+        self.names != names || self.until.millis_since(now) < CERTIFICATE_LIFE_MS / 3
+    }
 }
 
 impl Place {
@@ -67,7 +75,7 @@ impl Place {
             None => self.found_authority(cluster).await?,
         };
         let names = trust.names();
-        if names != shown.names || shown.until.millis_since(self.clock.now()) < CERTIFICATE_LIFE_MS / 3 {
+        if shown.is_due(&names, self.clock.now()) {
             let until = self.certify(&trust, cluster.status().cluster_id)?;
             // Peers believe the certificate of before for as long as both are accepted, and no longer.
             if shown.names.first().is_some_and(|before| Some(before) != names.first()) {
@@ -75,6 +83,15 @@ impl Place {
             }
             *shown = Shown { until, names };
         }
+        let left = Duration::from_millis(shown.until.millis_since(self.clock.now()));
+        global::meter("twinmcp")
+            .f64_gauge("twinmcp.peer.certificate.left")
+            .with_unit("s")
+            .with_description(
+                "How long peers still believe this node's certificate; it is renewed at a third of its life.",
+            )
+            .build()
+            .record(left.as_secs_f64(), &[]);
         Ok(cluster.confirm_trust(&trust).await?)
     }
 
@@ -110,4 +127,21 @@ async fn moved_on(changes: &mut Changes) {
         }
     }
     std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_replaced_at_a_third_of_its_life_and_with_its_authority() {
+        let life_ms = CERTIFICATE_LIFE_MS;
+        let shown = Shown { until: Timestamp::from_millis(life_ms), names: vec![[1; 32]] };
+        let (third, before) = (life_ms - life_ms / 3, 1_000);
+        assert!(!shown.is_due(&[[1; 32]], Timestamp::from_millis(third - before)));
+        assert!(shown.is_due(&[[1; 32]], Timestamp::from_millis(third + before)));
+        assert!(shown.is_due(&[[1; 32]], Timestamp::from_millis(2 * life_ms)), "it has expired");
+        assert!(shown.is_due(&[[2; 32], [1; 32]], Timestamp::default()), "another authority signs");
+        assert!(Shown::default().is_due(&[[1; 32]], Timestamp::from_millis(life_ms)), "the first one");
+    }
 }

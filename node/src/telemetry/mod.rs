@@ -157,6 +157,7 @@ pub(crate) fn scrape() -> Result<String, TelemetryError> {
 pub(crate) struct Readiness {
     ready: AtomicBool,
     draining: AtomicBool,
+    stale: AtomicBool,
     gauge: Gauge<u64>,
 }
 
@@ -167,7 +168,8 @@ impl Readiness {
             .with_description("Whether the node takes requests: 1 or 0.")
             .build();
         gauge.record(0, &[]);
-        Self { ready: AtomicBool::new(false), draining: AtomicBool::new(false), gauge }
+        let [ready, draining, stale] = [const { AtomicBool::new(false) }; 3];
+        Self { ready, draining, stale, gauge }
     }
 
     pub(crate) fn set(&self, ready: bool) {
@@ -179,6 +181,15 @@ impl Readiness {
     pub(crate) fn drain(&self, draining: bool) {
         self.draining.store(draining, Ordering::SeqCst);
         self.gauge.record(u64::from(self.is_ready()), &[]);
+    }
+
+    /// Whether the node has been cut off for so long that it does not know any more who may do harm.
+    pub(crate) fn set_stale(&self, stale: bool) {
+        self.stale.store(stale, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stale(&self) -> bool {
+        self.stale.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -1,13 +1,18 @@
 //! Authorities of two nodes: the same, one after the other, and none in common.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 use twinmcp_storage::clock::{Clock, SystemClock, SystemEntropy, Timestamp};
 use twinmcp_storage::members::Authority;
 
 use super::*;
 use crate::authority::{CertificateAuthority, ClusterKey};
 use crate::keys::ClusterKeys;
+use crate::peer::{Answer, Asked, Patience, PeerError, PeerServer, PeerService, Peers, bytes_body};
 use crate::rotation::Trust;
 
 const CLUSTER: ClusterId = ClusterId([7; 16]);
@@ -74,4 +79,45 @@ async fn a_node_that_missed_a_rotation_is_told_apart_until_it_is_let_back_in() {
     certify(&one, 1, &new, None);
     connect(&one, &two).await.unwrap();
     assert!(one.estranged().is_empty());
+}
+
+/// Says yes to whoever is let through.
+struct Yes;
+
+impl PeerService for Yes {
+    fn answer(self: Arc<Self>, _: Asked) -> BoxFuture<'static, Answer> {
+        Box::pin(async { Answer::new(bytes_body("yes")) })
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_was_removed_is_refused_on_the_connection_that_it_has() {
+    const PATIENCE: Patience = Patience {
+        connect: Duration::from_secs(10),
+        ping: Duration::from_secs(10),
+        silence: Duration::from_secs(10),
+    };
+    let members = Arc::new(Mutex::new(BTreeSet::from([NodeId(1), NodeId(2)])));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let known = Arc::clone(&members);
+    let two = Arc::new(TlsTcp::new(listener, Box::new(move |node| known.lock().unwrap().contains(&node))));
+    let (one, authority) = (listening().await, authority());
+    certify(&one, 1, &authority, None);
+    certify(&two, 2, &authority, None);
+    let (stop, stopped) = watch::channel(false);
+    let server = PeerServer { transport: two, service: Arc::new(Yes), patience: PATIENCE };
+    let served = tokio::spawn(server.run(stopped));
+
+    let peers = Peers::new(one, PATIENCE);
+    let ask = async || peers.call((NodeId(2), &address), "/anything", Vec::new()).await;
+    assert_eq!(ask().await.unwrap(), "yes");
+    members.lock().unwrap().remove(&NodeId(1));
+    let refused = ask().await.unwrap_err();
+    assert!(
+        matches!(&refused, PeerError::Refused { status: 403, reason, .. } if reason.contains("was removed")),
+        "{refused}"
+    );
+    stop.send(true).unwrap();
+    served.await.unwrap();
 }

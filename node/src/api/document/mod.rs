@@ -22,7 +22,10 @@ const DESCRIPTION: &str = "TwinMCP answers AI agents from real documentation: ex
     what does not keep up with a time is cut off. The operator may set other limits.\n\n\
     **Errors.** Context7's paths (`/api/v1`, `/api/v2`) answer `{error, message}`, `/mcp` answers JSON-RPC errors, `/api/oauth` answers \
     `{error, error_description}` (RFC 6749, 5.2), everything else answers problem details (RFC 9457) with a stable `code`.\n\n\
-    **Requests** have an id, in `X-Request-Id`; it is also the trace id, and a `traceparent` is continued.";
+    **Requests** have an id, in `X-Request-Id`; it is also the trace id, and a `traceparent` is continued.\n\n\
+    **Reading what was just written.** An answer to a change carries `TwinMCP-Log-Index`. Send it along to read the change on another \
+    node: a node that does not have it waits up to 2 s, then answers 503 `behind`. With `TwinMCP-Consistency: linearizable` a request sees \
+    everything that any node had answered for, or is 503.";
 
 /// Parameters that are checked by hand, for the sake of Context7's messages, and so look optional.
 const REQUIRED: &[(&str, &str)] = &[
