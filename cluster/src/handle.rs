@@ -269,14 +269,15 @@ impl Cluster {
         self.change(MemberChange::Promote { node: node.0 }).await
     }
 
-    /// Lets another voter lead if this node does, and waits until it does.
+    /// Lets another voter lead if this node does, and waits until it does. One that gossip says is drained only when all are.
     ///
     /// # Errors
     /// [`ClusterError::Deadline`] when this node leads still. A lone voter goes on leading: nobody else can.
     pub async fn hand_over(&self, deadline: Duration) -> Result<(), ClusterError> {
         let until = tokio::time::Instant::now() + deadline;
         while self.status().role == Role::Leader {
-            let Some(next) = self.inner.consensus.successor() else { return Ok(()) };
+            let is_draining = |node| self.directory().member(node).is_some_and(|told| told.is_draining);
+            let Some(next) = self.inner.consensus.successor(is_draining) else { return Ok(()) };
             if tokio::time::Instant::now() >= until {
                 return Err(ClusterError::Deadline);
             }

@@ -26,6 +26,9 @@ pub const BASE_URL_BYTES_MAX: usize = 500;
 pub const SOURCE_URL_BYTES_MAX: usize = 2_000;
 /// Longest name of a tag or branch, in bytes.
 pub const REVISION_BYTES_MAX: usize = 200;
+/// Owner of a job that its node gave back. No node has this id and its lease is never longer than a moment, so whoever can
+/// do the job may claim it at once, in every build.
+pub const NOBODY: u64 = 0;
 /// Attempts before a job that keeps ending its node's actor is given up.
 pub const ATTEMPTS_MAX: u32 = 5;
 
@@ -348,7 +351,12 @@ fn lease_key(node: u64) -> Vec<u8> {
     [b"w/".as_slice(), &node.to_be_bytes()].concat()
 }
 
-/// The node that works on a job, if one has claimed it.
+/// The node that works on a job, or did last; nothing for one that nobody has claimed, or that was given back.
+pub fn worker(reader: &(impl Reader + ?Sized), id: &JobId) -> Result<Option<u64>, StorageError> {
+    Ok(owner(reader, id)?.filter(|node| *node != NOBODY))
+}
+
+/// Whose a job is, if somebody has claimed it; [`NOBODY`]'s when its node gave it back.
 pub fn owner(reader: &(impl Reader + ?Sized), id: &JobId) -> Result<Option<u64>, StorageError> {
     let owner: Option<Owner> = transaction::get(reader, Keyspace::Jobs, &owner_key(id))?;
     Ok(owner.map(|owner| owner.node))

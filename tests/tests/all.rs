@@ -12,6 +12,7 @@ mod cut_off;
 mod disks;
 mod dns;
 mod document;
+mod draining;
 mod embeddings;
 mod errors;
 mod faults;

@@ -95,9 +95,28 @@ impl Copies {
             return true;
         }
         let nodes = self.others();
-        if nodes.is_empty() {
-            return true;
-        }
+        nodes.is_empty() || self.bring_to(nodes, account, hash, patience).await
+    }
+
+    /// Lets one of `nodes` have a copy of an archive that lies here, unless one has. Whether one has it now.
+    pub(super) async fn ensure_at(
+        &self,
+        nodes: &[NodeId],
+        account: &AccountId,
+        hash: &str,
+        patience: Duration,
+    ) -> bool {
+        self.is_kept_at(nodes, hash) || self.bring_to(nodes.to_vec(), account, hash, patience).await
+    }
+
+    /// Asks `nodes`, one after the other, to keep a copy, until one has it.
+    async fn bring_to(
+        &self,
+        nodes: Vec<NodeId>,
+        account: &AccountId,
+        hash: &str,
+        patience: Duration,
+    ) -> bool {
         let Some(bytes) = self.uploads.bytes(account, hash) else { return false };
         let (account, hash) = (account.to_string(), hash.to_owned());
         let question = KeepUpload { account, hash, bytes, is_wanted: true };
@@ -122,6 +141,11 @@ impl Copies {
         keeper.is_some_and(|keeper| {
             status.members.iter().any(|member| member.node_id == keeper) && !self.is_silent(keeper)
         })
+    }
+
+    /// Whether one of `nodes` is known to have a copy.
+    pub(super) fn is_kept_at(&self, nodes: &[NodeId], hash: &str) -> bool {
+        self.keepers().get(hash).is_some_and(|keeper| nodes.contains(keeper))
     }
 
     /// The archive is not needed any more.
@@ -240,6 +264,16 @@ impl Copies {
             writer.write(piece.map_err(|_| FetchError::Broken)?).await?;
         }
         writer.finish_as(hash).await?.map(drop).ok_or(FetchError::Other)
+    }
+
+    /// Other members that take jobs, as gossip has it: alive, ready and not drained; those first that take over best.
+    pub(super) fn takers(&self) -> Vec<NodeId> {
+        let mut takers = self.others();
+        takers.retain(|node| {
+            let told = self.cluster.directory().member(*node);
+            told.is_some_and(|told| told.liveness == Liveness::Alive && told.is_ready && !told.is_draining)
+        });
+        takers
     }
 
     /// Other members, those first that take over best: alive, not failing together with this one, and near.

@@ -2,8 +2,8 @@
 //! when one dies, and cleans up after those that ended.
 //!
 //! A job belongs to the node that claimed it. While this node has jobs it renews its lease; what a node leaves behind
-//! whose lease has run out is claimed by one that has, or can get, its source. A job whose source nobody has any more, the
-//! node that leads ends with a sentence (`lost`).
+//! whose lease has run out is claimed by one that has, or can get, its source; what a drained node gives back, at once
+//! (`draining`). A job whose source nobody has any more, the node that leads ends with a sentence (`lost`).
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use twinmcp_storage::jobs::{self, ATTEMPTS_MAX, JOBS_MAX, Job, Source};
 use twinmcp_storage::transaction::Change;
 
 use super::copies::Copies;
+use super::draining::{Draining, Held};
 use super::lost::{Left, Search};
 use super::progress::{Board, JobView, Progress, Stage};
 use super::uploads::Uploads;
@@ -54,6 +55,24 @@ pub(super) enum Message {
     Changed(Vec<JobId>),
     /// What a job was to be made from is lost, as the message says.
     Lost(JobId, String),
+    /// Which open jobs are this node's.
+    Held {
+        reply: RpcReplyPort<Result<Held, StorageError>>,
+    },
+    /// Gives jobs of a drained node that do not run to whoever takes them; answered also when that failed.
+    GiveBack {
+        jobs: Vec<JobId>,
+        reply: RpcReplyPort<()>,
+    },
+    /// Stops running jobs of a drained node.
+    StopRunning {
+        jobs: Vec<JobId>,
+        reply: RpcReplyPort<()>,
+    },
+    /// The node takes jobs again.
+    Resume {
+        reply: RpcReplyPort<()>,
+    },
 }
 
 /// Gives each job an actor, `workers` at a time.
@@ -68,24 +87,31 @@ pub(super) struct Dispatcher {
     /// How long a node's jobs are its own without a word of it; three words are said in that time.
     pub(super) lease: Duration,
     pub(super) lost_after: Duration,
+    pub(super) draining: Draining,
 }
 
 pub(super) struct State {
-    waiting: VecDeque<JobId>,
-    running: HashMap<ActorId, Attempt>,
-    node: u64,
+    pub(super) waiting: VecDeque<JobId>,
+    pub(super) running: HashMap<ActorId, Attempt>,
+    pub(super) node: u64,
     queue_depth: Gauge<u64>,
 }
 
-struct Attempt {
-    job: JobId,
-    cancel: CancellationToken,
+pub(super) struct Attempt {
+    pub(super) job: JobId,
+    pub(super) cancel: CancellationToken,
+    /// Whether it ends because the node is drained.
+    pub(super) is_stopped: bool,
 }
 
 impl State {
     /// Whether the job waits or runs here.
     fn holds(&self, job: &JobId) -> bool {
-        self.waiting.contains(job) || self.running.values().any(|attempt| attempt.job == *job)
+        self.waiting.contains(job) || self.runs(job)
+    }
+
+    pub(super) fn runs(&self, job: &JobId) -> bool {
+        self.running.values().any(|attempt| attempt.job == *job)
     }
 }
 
@@ -116,7 +142,8 @@ impl Actor for Dispatcher {
                 if owner.is_none_or(|owner| owner == node) {
                     state.waiting.push_back(job.id.clone());
                 }
-                self.board.show(job, owner);
+                let worker = jobs::worker(self.context.cluster.reader(), &job.id)?;
+                self.board.show(job, worker);
             }
         }
         tokio::spawn(follow(changes, myself.clone()));
@@ -150,6 +177,18 @@ impl Actor for Dispatcher {
                 myself.send_after(self.lease / 3, || Message::Tend);
             }
             Message::Lost(id, message) => self.lost(&id, &message, state).await?,
+            Message::Held { reply } => answer(reply, self.held(state)),
+            Message::GiveBack { jobs, reply } => {
+                if let Err(error) = self.give_back(&jobs, state).await {
+                    warn!(error = &error as &dyn std::error::Error, "jobs of this node were not given back");
+                }
+                answer(reply, ());
+            }
+            Message::StopRunning { jobs, reply } => {
+                self.stop_running(&jobs, state);
+                answer(reply, ());
+            }
+            Message::Resume { reply } => answer(reply, ()),
             Message::Sweep => {
                 self.sweep()?;
                 myself.send_after(SWEEP_EVERY, || Message::Sweep);
@@ -171,7 +210,7 @@ impl Actor for Dispatcher {
         };
         let id = event.actor_cell().map(|cell| cell.get_id());
         if let Some(attempt) = id.and_then(|id| state.running.remove(&id)) {
-            self.attempt_ended(&myself, &attempt.job, &cause).await?;
+            self.attempt_ended(&myself, &attempt, &cause, state).await?;
         }
         self.fill(&myself, state).await
     }
@@ -194,6 +233,9 @@ async fn follow(mut changes: Changes, dispatcher: ActorRef<Message>) {
 impl Dispatcher {
     #[instrument(name = "jobs.submit", skip_all, fields(library_id = %submission.library))]
     async fn submit(&self, submission: Submission, state: &mut State) -> Result<JobView, JobsError> {
+        if self.draining.is_set() {
+            return Err(JobsError::Draining);
+        }
         let context = &self.context;
         let id = JobId::random(context.clock.now(), &*context.entropy)?;
         let Submission { account, library, version, source, base_url } = submission;
@@ -231,10 +273,10 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Starts waiting jobs until all workers are busy.
+    /// Starts waiting jobs until all workers are busy; none on a drained node.
     async fn fill(&self, myself: &ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
         let mut bereft = Vec::new();
-        while state.running.len() < self.workers {
+        while state.running.len() < self.workers && !self.draining.is_set() {
             if bereft.len() == SOUGHT_MAX {
                 myself.send_message(Message::Fill)?;
                 break;
@@ -259,7 +301,7 @@ impl Dispatcher {
                 cancel: cancel.clone(),
             };
             let (actor, _) = Actor::spawn_linked(None, job::JobActor, arguments, myself.get_cell()).await?;
-            state.running.insert(actor.get_id(), Attempt { job: id, cancel });
+            state.running.insert(actor.get_id(), Attempt { job: id, cancel, is_stopped: false });
         }
         if !bereft.is_empty() {
             tokio::spawn(self.search().regain(bereft, self.lease, myself.clone()));
@@ -290,13 +332,18 @@ impl Dispatcher {
         if u128::from(left) > (self.lease * 5 / 6).as_millis() {
             return Ok(());
         }
-        let for_ms = u64::try_from(self.lease.as_millis()).unwrap_or(jobs::LEASE_MS_MAX);
+        self.renew_for(node, self.lease).await
+    }
+
+    /// Lets a node's lease end so much later than now.
+    pub(super) async fn renew_for(&self, node: u64, time: Duration) -> Result<(), ClusterError> {
+        let for_ms = u64::try_from(time.as_millis()).unwrap_or(jobs::LEASE_MS_MAX);
         let renew = jobs::Command::Renew { node, for_ms };
         self.context.cluster.propose(Command::Jobs(renew)).await.map(drop)
     }
 
-    /// Renews the lease while there are jobs, looks after copies of their archives, and takes jobs that nobody works on.
-    /// What cannot be agreed on now is tried again at the next time.
+    /// Renews the lease while there are jobs, looks after copies of their archives, and takes jobs that nobody works on, or
+    /// on a drained node tries to give jobs back. What cannot be agreed on now is tried again at the next time.
     async fn tend(&self, myself: &ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
         if (!state.waiting.is_empty() || !state.running.is_empty())
             && let Err(error) = self.renew(state.node).await
@@ -315,6 +362,9 @@ impl Dispatcher {
             }
             let Some(left) = self.left(&job, state.node)? else { continue };
             if job::can_run_here(&self.uploads, &job) {
+                if self.draining.is_set() {
+                    continue;
+                }
                 warn!(job_id = %job.id, "a job that its node has left is taken over");
                 state.waiting.push_back(job.id);
             } else {
@@ -325,6 +375,9 @@ impl Dispatcher {
         if status.leader == Some(status.node_id) && !lost.is_empty() {
             lost.truncate(SOUGHT_MAX);
             tokio::spawn(self.search().run(lost, myself.clone()));
+        }
+        if self.draining.is_set() {
+            self.try_to_give_back(myself, state)?;
         }
         Ok(())
     }
@@ -366,13 +419,23 @@ impl Dispatcher {
         self.give_up(&job, message).await
     }
 
-    /// Another node may have ended a job of this one.
+    /// Another node may have ended a job of this one, or given one back.
     fn changed(&self, jobs: &[JobId], state: &mut State) -> Result<(), StorageError> {
         for id in jobs {
             self.board.refresh(&self.context, id)?;
             let job = jobs::get(self.context.cluster.reader(), id)?;
             let is_ended = job.as_ref().is_none_or(|job| job.state.is_ended());
             let owner = jobs::owner(self.context.cluster.reader(), id)?;
+            // It waits on every node that can do it: whichever has a worker first claims it.
+            if let Some(job) = job.as_ref().filter(|_| !is_ended && owner == Some(jobs::NOBODY))
+                && !self.draining.is_set()
+                && job::can_run_here(&self.uploads, job)
+            {
+                if !state.holds(id) {
+                    state.waiting.push_back(id.clone());
+                }
+                continue;
+            }
             // The copy that was kept for the node that worked on it.
             if let Some(job) = job.filter(|_| is_ended && owner != Some(state.node))
                 && let Source::Upload { hash, .. } = &job.source
@@ -390,17 +453,22 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Another attempt for a job whose actor went away without ending it.
+    /// Another attempt for a job whose actor went away without ending it; one that was stopped waits here.
     async fn attempt_ended(
         &self,
         myself: &ActorRef<Message>,
-        id: &JobId,
+        Attempt { job: id, is_stopped, .. }: &Attempt,
         cause: &str,
+        state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         self.board.refresh(&self.context, id)?;
         let Some(job) = jobs::get(self.context.cluster.reader(), id)? else { return Ok(()) };
         if job.state.is_ended() {
             self.clean_after(&job)?;
+            return Ok(());
+        }
+        if *is_stopped {
+            state.waiting.push_back(id.clone());
             return Ok(());
         }
         warn!(job_id = %id, attempt = job.attempt, cause, "attempt ended before its job");
@@ -479,8 +547,8 @@ impl Board {
     /// Shows a job as it now stands in the store.
     pub(super) fn refresh(&self, context: &Context, id: &JobId) -> Result<(), StorageError> {
         if let Some(job) = jobs::get(context.cluster.reader(), id)? {
-            let owner = jobs::owner(context.cluster.reader(), id)?;
-            self.show(job, owner);
+            let worker = jobs::worker(context.cluster.reader(), id)?;
+            self.show(job, worker);
         }
         Ok(())
     }

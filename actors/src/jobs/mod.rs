@@ -8,6 +8,7 @@
 
 mod copies;
 mod dispatcher;
+mod draining;
 mod job;
 mod lost;
 mod progress;
@@ -37,6 +38,7 @@ use crate::slot::{REPLY_DEADLINE, Slot, Unanswered};
 use crate::supervisor::Child;
 use copies::Copies;
 use dispatcher::{Dispatcher, Message};
+use draining::Draining;
 
 /// How long an archive that was sent may take to another node before the sender is answered all the same.
 const COPY_PATIENCE: Duration = Duration::from_mins(2);
@@ -60,6 +62,8 @@ pub struct JobsConfig {
     pub lease: Duration,
     /// How long a job waits for nodes that alone may have its archive or folder before it fails.
     pub lost_after: Duration,
+    /// How long running jobs may go on when the node is drained; then those that another node can take are stopped.
+    pub finish: Duration,
 }
 
 impl Default for JobsConfig {
@@ -72,6 +76,7 @@ impl Default for JobsConfig {
             fetch: FetchConfig::default(),
             lease: Duration::from_secs(30),
             lost_after: Duration::from_hours(1),
+            finish: Duration::from_secs(10),
         }
     }
 }
@@ -109,6 +114,9 @@ pub enum JobsError {
     /// Too many jobs wait.
     #[error("{OPEN_JOBS_MAX} jobs are waiting; try again when some have ended")]
     LimitReached,
+    /// An operator drained the node.
+    #[error("this node is drained and takes no jobs; nothing was started, ask another node")]
+    Draining,
     /// Not a web address, or too long.
     #[error("`base_url` is an http or https URL of at most {BASE_URL_BYTES_MAX} bytes")]
     BaseUrl,
@@ -157,6 +165,8 @@ pub struct Jobs {
     copies: Copies,
     fetcher: Arc<Fetcher>,
     folders: Arc<[PathBuf]>,
+    draining: Draining,
+    finish: Duration,
 }
 
 impl Jobs {
@@ -180,6 +190,8 @@ impl Jobs {
         let (for_fetcher, for_copies) = (Arc::clone(&fetcher), copies.clone());
         let (workers, limits) = (config.workers.max(1), config.limits.clone());
         let (lease, lost_after) = (config.lease, config.lost_after);
+        let draining = Draining::default();
+        let for_dispatcher = draining.clone();
         let (child, slot) = Child::new("jobs", &context.node, move || {
             let dispatcher = Dispatcher {
                 context: Arc::clone(&for_actor),
@@ -191,12 +203,14 @@ impl Jobs {
                 limits: limits.clone(),
                 lease,
                 lost_after,
+                draining: for_dispatcher.clone(),
             };
             (dispatcher, ())
         });
         // A folder that does not exist allows nothing.
         let folders = config.folders.iter().filter_map(|folder| folder.canonicalize().ok()).collect();
-        (child, Self { slot, cluster: context.cluster.clone(), board, uploads, copies, fetcher, folders })
+        let (cluster, finish) = (context.cluster.clone(), config.finish);
+        (child, Self { slot, cluster, board, uploads, copies, fetcher, folders, draining, finish })
     }
 
     /// The way to uploads.
@@ -228,6 +242,7 @@ impl Jobs {
 
     /// Starts a job; answered once a quorum knows of it and, where there are other nodes, one of them has its archive.
     pub async fn submit(&self, submission: Submission) -> Result<JobView, JobsError> {
+        self.admit()?;
         let submission = self.checked(submission)?;
         if let Source::Upload { hash, .. } = &submission.source {
             self.copy(&submission.account, hash, COPY_AGAIN_PATIENCE).await;
@@ -297,7 +312,7 @@ impl Jobs {
     fn view(&self, job: Job) -> JobView {
         let progress = self.board.get(&job.id).map(|view| view.progress);
         // Only for whoever looks: a store that cannot be read says so elsewhere.
-        let node = jobs::owner(self.cluster.reader(), &job.id).unwrap_or_default();
+        let node = jobs::worker(self.cluster.reader(), &job.id).unwrap_or_default();
         let view = JobView::of(job, node);
         JobView { progress: progress.unwrap_or(view.progress), ..view }
     }

@@ -276,6 +276,7 @@ impl Refused {
                 JobsError::Busy(_)
                     | JobsError::Replicate(_)
                     | JobsError::LimitReached
+                    | JobsError::Draining
                     | JobsError::Storage(_)
             ),
             Self::Replaced | Self::Storage(_) => false,

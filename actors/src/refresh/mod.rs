@@ -326,7 +326,12 @@ impl Actor for RefreshActor {
         Message::Look: Message,
         (): &mut (),
     ) -> Result<(), ActorProcessingErr> {
-        for origin in plan::due_now(self.context.cluster.reader(), self.context.clock.now())? {
+        // Left to other nodes while this one is drained.
+        let due = match self.refresh.jobs.admit() {
+            Ok(()) => plan::due_now(self.context.cluster.reader(), self.context.clock.now())?,
+            Err(_) => Vec::new(),
+        };
+        for origin in due {
             let library = origin.library.clone();
             if let Err(error) = self.refresh.read_again(origin).await {
                 // It is due again at the next look.

@@ -17,6 +17,8 @@ pub(crate) mod service;
 pub(crate) mod site;
 mod world;
 
+use std::time::Duration;
+
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::jobs::{JobState, Source};
 use twinmcp_storage::libraries::Facts;
@@ -234,6 +236,34 @@ async fn a_cancelled_job_publishes_nothing() {
     let small = world.source("small", &[GUIDE]);
     world.index("/acme/other", "1.0", small).await;
     assert!(matches!(world.docs("/acme/widget", "polish").await, Err(SearchError::LibraryNotFound { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_node_begins_no_job_and_keeps_those_that_no_other_node_can_do() {
+    let world = World::new().await;
+    let pages: Vec<_> = (0..300).map(|page| (format!("docs/p{page}.md"), GUIDE.1.repeat(10))).collect();
+    let pages: Vec<_> = pages.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let running = world.submit("/acme/widget", "1.0", world.source("large", &pages)).await.unwrap();
+    let small = world.source("small", &[GUIDE]);
+    let waiting = world.submit("/acme/other", "1.0", small.clone()).await.unwrap();
+    let jobs = &world.actors.jobs;
+    let job = |id| jobs.get(&Owner::Operator, id).unwrap().job;
+
+    jobs.close();
+    let refused = world.submit("/acme/third", "1.0", small).await.unwrap_err();
+    assert!(matches!(refused, JobsError::Draining), "{refused}");
+    // Another dispatcher begins what it finds, unless it is told that it must not.
+    world.kill("jobs");
+    let emptied = async { while jobs.empty().await.is_err() {} };
+    tokio::time::timeout(Duration::from_secs(60), emptied).await.expect("nothing runs any more");
+    let stays = job(&waiting.job.id);
+    assert_eq!((stays.state, stays.attempt), (JobState::Queued, 0));
+
+    jobs.open().await.unwrap();
+    for id in [&running.job.id, &waiting.job.id] {
+        assert_eq!(world.ended(id).await.job.state, JobState::Done);
+    }
+    assert_eq!(job(&waiting.job.id).attempt, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

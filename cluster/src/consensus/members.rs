@@ -180,15 +180,15 @@ async fn step_aside(raft: &Raft, node: u64) -> Result<(), Refusal> {
     if node != *raft.node_id() {
         return Ok(());
     }
-    if let Some(next) = successor(raft) {
+    if let Some(next) = successor(raft, |_| false) {
         raft.trigger().transfer_leader(next).await.map_err(|error| Refusal::Because(error.to_string()))?;
     }
     Err(Refusal::NoLeader)
 }
 
-/// Who should lead in place of this node, which does: of the voters that answered lately, the one that lacks least. Nobody where
-/// it votes alone.
-pub(super) fn successor(raft: &Raft) -> Option<u64> {
+/// Who should lead in place of this node, which does: of the voters that answered lately, the one that lacks least; one that `goes`
+/// only when all do. Nobody where it votes alone.
+pub(super) fn successor(raft: &Raft, goes: impl Fn(u64) -> bool) -> Option<u64> {
     let metrics = raft.metrics();
     let metrics = metrics.borrow_watched();
     let has_answered = |voter: &u64| {
@@ -197,7 +197,7 @@ pub(super) fn successor(raft: &Raft) -> Option<u64> {
     };
     let matching = |voter: &u64| Some(metrics.replication.as_ref()?.get(voter)?.as_ref()?.index);
     let others = metrics.membership_config.membership().voter_ids().filter(|voter| voter != raft.node_id());
-    others.max_by_key(|voter| (has_answered(voter), matching(voter)))
+    others.max_by_key(|voter| (has_answered(voter), !goes(*voter), matching(voter)))
 }
 
 async fn admit(raft: &Raft, node: u64, address: String) -> Result<(), Refusal> {

@@ -268,9 +268,9 @@ impl Consensus {
         self.members.change(change, deadline).await
     }
 
-    /// Who should lead in place of this node, which does; nobody where it votes alone.
-    pub(crate) fn successor(&self) -> Option<NodeId> {
-        members::successor(&self.raft).map(NodeId)
+    /// Who should lead in place of this node, which does, and one that `goes` only when all do; nobody where it votes alone.
+    pub(crate) fn successor(&self, goes: impl Fn(NodeId) -> bool) -> Option<NodeId> {
+        members::successor(&self.raft, |voter| goes(NodeId(voter))).map(NodeId)
     }
 
     pub(crate) fn changes(&self) -> Changes {

@@ -34,7 +34,7 @@ use crate::telemetry::Readiness;
 
 /// How long another node is waited for when it is asked how it is.
 const REPORT_DEADLINE: Duration = Duration::from_secs(1);
-/// How long a node that is drained waits for another to lead.
+/// How long a node that is drained waits for another to lead, before it gives back its jobs.
 const HAND_OVER_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a backup waits until this node has applied what others have answered for.
 const LINEARIZE_DEADLINE: Duration = Duration::from_secs(5);
@@ -349,23 +349,36 @@ impl ClusterApi {
 
     /// Lets the asked node take no new work.
     ///
-    /// It turns not ready, so that load balancers leave it, finishes what runs, and hands leadership over; it goes on
-    /// following and answers who asks all the same. For operators (`admin`).
+    /// It turns not ready, so that load balancers leave it, begins no index job and refuses new ones with 503 `node_draining`,
+    /// hands leadership over, gives jobs that wait to other nodes at once, and finishes those that run; what has not ended
+    /// after `http.drain_timeout_ms` (10 s) is stopped and given away too. Jobs that no other node can do stay. Answered when
+    /// all that is done; it goes on also when nobody waits for the answer. The node goes on following and answers who asks.
+    /// For operators (`admin`).
     #[oai(path = "/drain", method = "post", operation_id = "drain_node")]
     async fn drain(&self, caller: Caller) -> Result<Changed, ApiError> {
         caller.may(Scope::Admin)?;
         self.readiness.drain(true);
-        self.cluster.hand_over(HAND_OVER_DEADLINE).await?;
+        let (cluster, jobs) = (self.cluster.clone(), self.backroom.jobs.clone());
+        jobs.close();
+        // Whoever asked may go: half of it would leave jobs behind.
+        let drained = tokio::spawn(async move {
+            // First, because leases are agreed on: what is proposed while leadership changes may fail.
+            let handed_over = cluster.hand_over(HAND_OVER_DEADLINE).await;
+            jobs.empty().await?;
+            handed_over.map_err(ApiError::from)
+        });
+        drained.await.map_err(ApiError::internal)??;
         Ok(Changed::Done)
     }
 
     /// Lets the asked node take work again.
     ///
-    /// For operators (`admin`).
+    /// Index jobs that stayed begin. For operators (`admin`).
     #[oai(path = "/drain", method = "delete", operation_id = "undrain_node")]
     async fn undrain(&self, caller: Caller) -> Result<Changed, ApiError> {
         caller.may(Scope::Admin)?;
         self.readiness.drain(false);
+        self.backroom.jobs.open().await?;
         Ok(Changed::Done)
     }
 

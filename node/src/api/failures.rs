@@ -13,8 +13,8 @@ use twinmcp_storage::ids::InvalidId;
 
 use super::error::ApiError;
 
-/// Seconds until it is worth asking a node again that somebody has to mend.
-const READ_ONLY_RETRY_S: u64 = 30;
+/// Seconds until it is worth asking a node again that waits for an operator.
+const OPERATOR_RETRY_S: u64 = 30;
 
 impl From<StorageError> for ApiError {
     fn from(error: StorageError) -> Self {
@@ -25,7 +25,7 @@ impl From<StorageError> for ApiError {
                 "The node cannot read its data; `/api/health` says what failed. Ask another node, or mend this one \
                  and restart it.",
             )
-            .retry_after(READ_ONLY_RETRY_S)
+            .retry_after(OPERATOR_RETRY_S)
             .caused_by(error),
             error => Self::internal(error),
         }
@@ -62,7 +62,7 @@ impl From<ClusterError> for ApiError {
                 "The node takes no changes since its disk or its data failed; nothing was changed, and reads go on. \
                  `/api/health` says what failed: mend it and restart the node.",
             )
-            .retry_after(READ_ONLY_RETRY_S)
+            .retry_after(OPERATOR_RETRY_S)
             .caused_by(error),
             ClusterError::Members { ref reason } => {
                 let message = super::error::sentence(&format!("the members were not changed: {reason}"));
@@ -74,7 +74,7 @@ impl From<ClusterError> for ApiError {
                 "Nodes of an older build may be in the cluster, which could not read this. When every node runs the new \
                  build, `twinmcp cluster upgrade` allows it.",
             )
-            .retry_after(READ_ONLY_RETRY_S)
+            .retry_after(OPERATOR_RETRY_S)
             .caused_by(error),
             ClusterError::TooLarge { bytes_max, .. } => Self::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -134,6 +134,8 @@ impl From<JobsError> for ApiError {
             JobsError::LimitReached => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "jobs_full", told(&error)).retry_after(60)
             }
+            JobsError::Draining => Self::new(StatusCode::SERVICE_UNAVAILABLE, "node_draining", told(&error))
+                .retry_after(OPERATOR_RETRY_S),
             JobsError::UploadNotFound { .. } => {
                 Self::new(StatusCode::CONFLICT, "upload_not_found", told(&error))
             }
@@ -163,7 +165,7 @@ impl From<UploadError> for ApiError {
                 "upload_not_written",
                 "The node's disk did not take the upload; nothing was kept. Look whether it is full or read-only.",
             )
-            .retry_after(READ_ONLY_RETRY_S)
+            .retry_after(OPERATOR_RETRY_S)
             .caused_by(error),
             UploadError::Entropy(error) => Self::internal(error),
         }

@@ -50,7 +50,7 @@ pub(super) enum ClusterCommand {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Let the asked node take no new work: it turns not ready and hands leadership over
+    /// Let the asked node take no new work: it turns not ready, hands over leadership and waiting jobs, and finishes what runs
     Drain(ClientArgs),
     /// Let the asked node take work again
     Undrain(ClientArgs),
@@ -118,7 +118,9 @@ pub(super) async fn run(command: ClusterCommand) -> Result<(), CliError> {
         ClusterCommand::Join { token, config } => join(&token, &config).await,
         ClusterCommand::Drain(client) => {
             send(&client, Method::POST, "/api/cluster/drain").await?;
-            tell("the node takes no new work and does not lead");
+            tell(
+                "the node takes no new work and does not lead; its jobs ended or went to other nodes that can do them",
+            );
             Ok(())
         }
         ClusterCommand::Undrain(client) => {

@@ -116,7 +116,8 @@ section! {
         /// Time between turning not ready and refusing connections when the node stops, in milliseconds: as long as
         /// a load balancer needs to notice.
         stop_grace_ms: u64 = 500,
-        /// Time requests in progress get to end when the node stops, in milliseconds.
+        /// Time requests in progress get to end when the node stops, and running index jobs when it is drained, in
+        /// milliseconds.
         drain_timeout_ms: u64 = 10_000,
     }
 }

@@ -28,6 +28,7 @@ pub(super) fn actors_config(config: &Config, address: SocketAddr, keys: ClusterK
             fetch: fetch_config(config),
             lease: Duration::from_millis(config.ingest.lease_ms),
             lost_after: Duration::from_millis(config.ingest.lost_after_ms),
+            finish: Duration::from_millis(config.http.drain_timeout_ms),
             ..JobsConfig::default()
         },
         upgrade: UpgradeConfig {

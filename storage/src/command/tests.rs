@@ -221,6 +221,28 @@ fn only_the_newest_attempt_of_a_running_job_publishes() {
 }
 
 #[test]
+fn a_job_that_its_node_gives_back_is_anybodys_at_once_and_the_others_stay() {
+    let mut world = World::new();
+    let claim = |job, node| Command::Jobs(jobs::Command::Claim { id: job_id(job), node });
+    let renew = |node, for_ms| Command::Jobs(jobs::Command::Renew { node, for_ms });
+    let worker = |world: &World, job| jobs::worker(&world.engine, &job_id(job)).unwrap();
+    world.submit(1, 1, "/org/given", "1");
+    world.submit(2, 1, "/org/kept", "1");
+    for command in [renew(2, 60_000), claim(1, 2), claim(2, 2)] {
+        assert_eq!(world.apply(command), Outcome::Done);
+    }
+    assert_eq!(world.apply(claim(1, 3)), Outcome::Stale, "the lease runs");
+    let nobody = jobs::NOBODY;
+    for command in [renew(nobody, 0), renew(2, 0), claim(1, nobody), renew(2, 60_000)] {
+        assert_eq!(world.apply(command), Outcome::Done);
+    }
+    assert_eq!((worker(&world, 1), worker(&world, 2)), (None, Some(2)));
+    assert_eq!(world.apply(claim(1, 3)), Outcome::Done);
+    assert_eq!(world.apply(claim(2, 3)), Outcome::Stale);
+    assert_eq!((worker(&world, 1), worker(&world, 2)), (Some(3), Some(2)));
+}
+
+#[test]
 fn a_library_of_another_account_is_not_published_into_described_or_removed() {
     let mut world = World::new();
     world.index(1, 1, "/org/lib", "1");

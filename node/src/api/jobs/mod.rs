@@ -77,6 +77,8 @@ impl JobsApi {
     ) -> Result<Uploaded, ApiError> {
         caller.may(Scope::JobsWrite)?;
         let account = acting(&self.teams, &caller, team.as_deref())?;
+        // Told before a gigabyte was sent in vain.
+        self.jobs.admit()?;
         let mut writer = self.jobs.uploads().begin(&account).await?;
         let mut pieces = std::pin::pin!(archive.0.into_bytes_stream());
         while let Some(piece) = pieces.next().await {
