@@ -29,6 +29,16 @@ async fn who_may_have_lost_a_right_long_ago_reads_on_and_does_no_harm() {
         assert_eq!(said(&cluster.client(place)).await, (200, 200), "node {}", place + 1);
     }
 
+    // Who led for longer than that and follows from now on knows as much as before.
+    let before = cluster.leader(0, None).await;
+    let next = if before == 1 { 2 } else { 1 };
+    cluster.client(3).post_empty(&format!("/api/cluster/nodes/{next}/lead")).await.expect(204);
+    let old = cluster.client(usize::try_from(before).unwrap() - 1);
+    for _ in 0..100 {
+        assert_eq!(old.get("/api/keys").await.status, 200, "node {before} led until a moment ago");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
     for place in [0, 1] {
         cluster.nodes[place].kill().await;
     }

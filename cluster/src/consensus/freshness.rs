@@ -4,7 +4,7 @@
 //! which it was told. A node that is cut off is told nothing, and its state grows old, whatever it takes itself for.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
@@ -51,7 +51,7 @@ impl Freshness {
         }
         let applied = *self.applied.borrow();
         if applied.is_some_and(|applied| applied >= said.index) {
-            self.as_of_ms.store(said.at_ms, Ordering::Relaxed);
+            self.as_of_ms.fetch_max(said.at_ms, Ordering::Relaxed);
             let committed = self.raft.metrics().borrow_watched().cluster_committed;
             *said = Said { index: committed.map_or(0, |committed| committed.index), at_ms: now_ms };
         }
@@ -59,18 +59,28 @@ impl Freshness {
 
     /// How old the state is at most: nothing for who votes alone; on the leader, since a majority followed it last; elsewhere since
     /// a leader told what has been applied here by now; since the start for a node that no leader has told anything.
+    ///
+    /// What a leader is told here it remembers: asked now and then, a node that has just handed over is as new as it was.
     pub(crate) fn age(&self) -> Duration {
+        let now_ms = self.now_ms();
+        if let Some(age_ms) = self.led_ms_ago() {
+            self.as_of_ms.fetch_max(now_ms.saturating_sub(age_ms), Ordering::Relaxed);
+        }
+        Duration::from_millis(now_ms.saturating_sub(self.as_of_ms.load(Ordering::Relaxed)))
+    }
+
+    /// When a majority last followed this node, in milliseconds before now, if it leads.
+    fn led_ms_ago(&self) -> Option<u64> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        if metrics.state == ServerState::Leader {
-            if metrics.membership_config.membership().voter_ids().count() == 1 {
-                return Duration::ZERO;
-            }
-            if let Some(acknowledged) = metrics.last_quorum_acked {
-                return acknowledged.elapsed();
-            }
+        if metrics.state != ServerState::Leader {
+            return None;
         }
-        Duration::from_millis(self.now_ms().saturating_sub(self.as_of_ms.load(Ordering::Relaxed)))
+        if metrics.membership_config.membership().voter_ids().count() == 1 {
+            return Some(0);
+        }
+        let acknowledged = metrics.last_quorum_acked?.elapsed();
+        Some(u64::try_from(acknowledged.as_millis()).unwrap_or(u64::MAX))
     }
 
     fn now_ms(&self) -> u64 {
@@ -78,8 +88,8 @@ impl Freshness {
     }
 
     /// Tells the age to metrics for as long as somebody else holds it.
-    pub(super) fn observe(self: &std::sync::Arc<Self>, group: GroupId) {
-        let observed = std::sync::Arc::downgrade(self);
+    pub(super) fn observe(self: &Arc<Self>, group: GroupId) {
+        let observed = Arc::downgrade(self);
         let labels = [KeyValue::new("group", i64::from(group.0))];
         global::meter("twinmcp")
             .f64_observable_gauge("twinmcp.consensus.state.age")

@@ -15,6 +15,7 @@ use twinmcp_cluster::RouteVerifier;
 
 use super::CliError;
 use super::bases::Bases;
+use crate::http::LOG_INDEX;
 use crate::telemetry::TraceContext;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,8 +28,6 @@ const PROBE_STEP_MS: u128 = 10;
 const PROBES_MAX: usize = 16;
 /// Paths below which a POST only asks.
 const READS: &str = "/api/mcp/";
-/// How far the log of a node is that has answered to a change: whoever is asked next has to know as much.
-const LOG_INDEX: &str = "twinmcp-log-index";
 /// Longest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -89,7 +88,7 @@ impl Node {
         let mut request = self.client.request(method, url).header("x-context7-source", self.source);
         let seen = self.log_index.load(Ordering::Relaxed);
         if seen > 0 {
-            request = request.header(LOG_INDEX, seen);
+            request = request.header(&LOG_INDEX, seen);
         }
         Ok(match &self.key {
             Some(key) => request.bearer_auth(key),
@@ -140,7 +139,7 @@ impl Node {
     /// Sends a request; an answer that is no success becomes an error in the node's own words.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, CliError> {
         let response = self.execute(request).await.map_err(|error| self.unreachable(&error))?;
-        let told = response.headers().get(LOG_INDEX).and_then(|index| index.to_str().ok()?.parse().ok());
+        let told = response.headers().get(&LOG_INDEX).and_then(|index| index.to_str().ok()?.parse().ok());
         self.log_index.fetch_max(told.unwrap_or_default(), Ordering::Relaxed);
         let status = response.status();
         if status.is_success() && status != reqwest::StatusCode::ACCEPTED {

@@ -118,9 +118,7 @@ pub(super) async fn run(command: ClusterCommand) -> Result<(), CliError> {
         ClusterCommand::Join { token, config } => join(&token, &config).await,
         ClusterCommand::Drain(client) => {
             send(&client, Method::POST, "/api/cluster/drain").await?;
-            tell(
-                "the node takes no new work and does not lead; its jobs ended or went to other nodes that can do them",
-            );
+            tell("the node takes no new work and does not lead; jobs that no other node can do stay on it");
             Ok(())
         }
         ClusterCommand::Undrain(client) => {

@@ -32,8 +32,8 @@ section! {
         election_min_ms: u64 = 400,
         /// Longest such silence, in milliseconds.
         election_max_ms: u64 = 800,
-        /// Age of the agreed state above which this node, cut off, lets nobody do what can do harm, in milliseconds: a key that was
-        /// revoked elsewhere still opens it.
+        /// Age of the agreed state above which this node, cut off, refuses at endpoints whose scope can do harm, in milliseconds: a key
+        /// that was revoked elsewhere still opens it.
         stale_after_ms: u64 = 60_000,
     }
 }

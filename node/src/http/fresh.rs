@@ -21,7 +21,7 @@ use crate::api::{ApiError, Shape};
 
 /// A log index, in decimal: of an answer, the newest entry that this node had applied, and with it what the request changed; of a
 /// request, what this node has to have applied.
-static LOG_INDEX: HeaderName = HeaderName::from_static("twinmcp-log-index");
+pub(crate) static LOG_INDEX: HeaderName = HeaderName::from_static("twinmcp-log-index");
 /// How new the state has to be that a request is answered from.
 static CONSISTENCY: HeaderName = HeaderName::from_static("twinmcp-consistency");
 /// The one thing that can be asked for there.

@@ -49,7 +49,7 @@ pub(crate) use self::caller::tests::key as test_key;
 pub(crate) use self::caller::{Caller, Identity, Reader};
 use self::credentials::Credentials;
 use self::fresh::Wanted;
-pub(crate) use self::fresh::{AgreedState, Fresh};
+pub(crate) use self::fresh::{AgreedState, Fresh, LOG_INDEX};
 use self::metrics::{Metrics, Rejected};
 pub(crate) use self::origin::Origin;
 use self::origin::{Allowed, Foreign};
