@@ -11,11 +11,12 @@ use tracing::instrument;
 use twinmcp_storage::clock::{Clock, Entropy, Timestamp};
 use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::engine::{Engine, Reader, StorageError};
-use twinmcp_storage::members::{self, NodeFacts};
 
 use crate::changes::Changes;
 use crate::config::ClusterConfig;
-use crate::consensus::{self, BUILD_VERSION, Consensus, MemberChange, Peering, Survivor, Work};
+use crate::consensus::{
+    self, BUILD_VERSION, Consensus, MemberChange, Peering, Survivor, VOTERS_VERSION, Work,
+};
 use crate::desk::PING_PATH;
 use crate::directory::Directory;
 use crate::error::ClusterError;
@@ -23,19 +24,10 @@ use crate::installing::Readable;
 use crate::peer::{Alone, Lane, PeerError, PeerService, Transport, bytes_body};
 use crate::round_trip::RoundTrips;
 use crate::status::{ClusterId, ClusterStatus, NodeId, Role, StopReason};
-use crate::voters::objection;
+use crate::voters::VoterChoice;
 
 /// Between two looks whether another node leads.
 const HAND_OVER_PAUSE: Duration = Duration::from_millis(100);
-
-/// Whether a voter may share a failure domain with another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VoterChoice {
-    /// Only when nobody else could vote.
-    Safe,
-    /// The operator knows better.
-    Forced,
-}
 
 /// What became of a proposal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -249,24 +241,18 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError::NoLeader`]; [`ClusterError::Members`] for a node that is unknown or too far behind, for a sixth
-    /// voter, and unless forced for one that would fail together with another.
+    /// voter, and unless forced for one that would fail together with another; [`ClusterError::TooOld`] unless forced for a cluster
+    /// whose leader may not know how to tell.
     pub async fn promote(&self, node: NodeId, choice: VoterChoice) -> Result<(), ClusterError> {
-        if choice == VoterChoice::Safe {
-            let members = self.status().members;
-            let known = members::nodes(self.reader()).map_err(ClusterError::Storage)?;
-            let facts_of =
-                |id: NodeId| known.iter().find(|node| node.id == id.0).map(|node| node.facts.clone());
-            let pick = |is_voter: bool| -> Vec<NodeFacts> {
-                let picked =
-                    members.iter().filter(|member| member.is_voter == is_voter && member.node_id != node);
-                picked.filter_map(|member| facts_of(member.node_id)).collect()
-            };
-            let candidate = facts_of(node).unwrap_or_default();
-            if let Some(reason) = objection(&pick(true), &candidate, &pick(false)) {
-                return Err(ClusterError::Members { reason });
-            }
+        let change = match choice {
+            VoterChoice::Forced => MemberChange::Promote { node: node.0 },
+            VoterChoice::Safe => MemberChange::PromoteApart { node: node.0 },
+        };
+        let agreed = self.status().version;
+        if choice == VoterChoice::Safe && agreed < VOTERS_VERSION {
+            return Err(ClusterError::TooOld { needed: VOTERS_VERSION, agreed });
         }
-        self.change(MemberChange::Promote { node: node.0 }).await
+        self.change(change).await
     }
 
     /// Lets another voter lead if this node does, and waits until it does. One that gossip says is drained only when all are.

@@ -31,6 +31,15 @@ const LIFE: Duration = Duration::from_secs(60);
 /// A heartbeat that is proposed is a multiple of so many milliseconds.
 const HEARTBEAT_STEP_MS: u64 = 50;
 
+/// Difference of two round trips that nobody notices, in milliseconds.
+const STEP_MS: u128 = 10;
+
+/// A round trip in steps that make a difference to whoever waits: what is no farther by one is as near. One that is not known is
+/// farther than all that are.
+pub fn round_trip_steps(round_trip: Option<Duration>) -> u128 {
+    round_trip.unwrap_or(Duration::MAX).as_millis() / STEP_MS
+}
+
 /// What this node has measured. Clones share it.
 #[derive(Clone)]
 pub struct RoundTrips {

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
+use crate::round_trip::round_trip_steps;
 use crate::status::NodeId;
 
 /// Load that makes no difference, in percent: a few requests must not send everybody elsewhere.
 const LOAD_STEP_PERCENT: u8 = 25;
-/// Difference of two round trips that nobody notices, in milliseconds.
-const ROUND_TRIP_STEP_MS: u128 = 10;
 /// Log entries a node may lack and still count as up to date.
 const LAG_MAX: u64 = 1_000;
 
@@ -60,7 +59,7 @@ pub fn rank(mut candidates: Vec<Candidate>, from: Viewpoint<'_>) -> Vec<Candidat
         let distance =
             if from.is_here() { candidate.round_trip.unwrap_or(Duration::MAX) } else { Duration::ZERO };
         let load = candidate.load_percent / LOAD_STEP_PERCENT;
-        let steps = distance.as_millis() / ROUND_TRIP_STEP_MS;
+        let steps = round_trip_steps(Some(distance));
         (!candidate.takes_requests, region, steps, candidate.lag > LAG_MAX, load, distance, candidate.node)
     });
     candidates

@@ -301,8 +301,22 @@ async fn operators_see_the_nodes_and_hand_leadership_over() {
 
     let leader = Cli::new(cluster.nodes[1].url(), Some(cluster.key()), &home);
     leader.run(&["cluster", "drain"]).await.expect(0);
-    cluster.client(1).get("/api/health/ready").await.expect(503);
-    assert_ne!(cluster.leader(3, Some(2)).await, 2);
+    let unready = cluster.client(1).get("/api/health/ready").await.expect(503);
+    assert!(unready.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0));
+    let next = cluster.leader(3, Some(2)).await;
+    assert_ne!(next, 2);
+    // Whoever leads now hands over to the one that is left, not back.
+    let (place, last) = (usize::try_from(next).unwrap() - 1, 4 - next);
+    eventually("the leader to hear that node 2 is drained", async || {
+        let route = cluster.client(place).get("/api/route").await.expect(200).json();
+        let mut nodes = route["route"]["nodes"].as_array()?.iter();
+        nodes.any(|node| node["id"] == 2 && node["ready"] == false).then_some(())
+    })
+    .await;
+    let leader_now = Cli::new(cluster.nodes[place].url(), Some(cluster.key()), &home);
+    leader_now.run(&["cluster", "drain"]).await.expect(0);
+    assert_eq!(cluster.leader(3, Some(next)).await, last);
+    leader_now.run(&["cluster", "undrain"]).await.expect(0);
     let shown = cli.run(&["cluster", "status"]).await.expect(0).stdout;
     assert!(shown.lines().any(|line| line.contains("region-2") && line.contains("draining")), "{shown}");
     leader.run(&["cluster", "undrain"]).await.expect(0);
@@ -329,6 +343,36 @@ async fn voters_fail_apart_unless_an_operator_insists() {
     let ids: Vec<_> = nodes.clone().filter_map(|node| node["id"].as_u64()).collect();
     assert_eq!(ids, [1, 3, 4], "{view}");
     assert!(nodes.clone().all(|node| node["role"] != "learner"), "{view}");
+}
+
+#[tokio::test]
+async fn a_node_that_lost_its_disk_comes_back_under_a_new_id() {
+    let mut cluster = TestCluster::start(2, 0).await;
+    cluster.client(0).index("/acme/kiln", "1.0", "docs.tar", docs::tar(&docs::kiln("1.0"))).await;
+    let first = answered(&cluster, 0).await;
+    let home = tempfile::tempdir().unwrap();
+    let disk = home.path().join("disk");
+    let token = cluster.token(0).await;
+    let mut third = TestCluster::setup(3).on(&disk).joining(&token).start().await;
+    cluster.client(0).post_empty("/api/cluster/nodes/3/promote").await.expect(204);
+    third.kill().await;
+    std::fs::remove_dir_all(&disk).unwrap();
+
+    // Its vote may have been counted: nobody may give it again under that name.
+    let refused = TestCluster::setup(3).on(&disk).joining(&token).try_start().await.map(drop).unwrap_err();
+    assert!(refused.contains("token"), "{refused}");
+    let place = cluster.join_as(TestCluster::setup(3).on(&disk)).await;
+    let cli = Cli::new(cluster.nodes[0].url(), Some(cluster.key()), home.path());
+    cli.run(&["cluster", "promote", "4"]).await.expect(0);
+    cli.run(&["cluster", "remove", "3"]).await.expect(0);
+    let view = cluster.view(place).await;
+    let nodes = view["nodes"].as_array().unwrap().iter();
+    assert_eq!(nodes.filter_map(|node| node["id"].as_u64()).collect::<Vec<_>>(), [1, 2, 4], "{view}");
+    assert_eq!(answered(&cluster, place).await, first);
+    // It votes: without it these two would have no majority.
+    cluster.nodes[0].kill().await;
+    changed(&cluster, place).await;
+    changed(&cluster, 1).await;
 }
 
 #[tokio::test]

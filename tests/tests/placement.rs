@@ -1,9 +1,10 @@
 //! Where bundles lie: a node answers what it does not have, keeps what is its own, and lets nothing go that others lack.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
-use twinmcp_tests::{NodeSetup, TestCluster, docs, eventually};
+use twinmcp_tests::{NodeSetup, TestClient, TestCluster, docs, eventually};
 
 const QUESTION: &str = "glaze colour codes";
 /// Looks of a test, in a row, at which a bundle lies where it did: several of a node's.
@@ -283,9 +284,51 @@ async fn a_large_bundle_comes_from_several_peers_at_once() {
     assert!((bytes..2 * bytes).contains(&sum), "parts and not the whole from each: {sum} of {bytes} bytes");
 }
 
+#[tokio::test]
+async fn a_bundle_comes_no_faster_than_allowed_and_goes_on_elsewhere_when_a_giver_dies() {
+    let mut cluster = TestCluster::start_as(1, 2, async |number| setup(number, "everywhere")).await;
+    let archive = docs::tar(&docs::made_up(60, 50));
+    cluster.client(0).index("/acme/large", "1.0", "docs.tar", archive).await;
+    eventually("the bundle on the first three nodes", async || {
+        (0..3).all(|place| bundles(&cluster, place).len() == 1).then_some(())
+    })
+    .await;
+    let bytes = cluster.nodes[0].files("bundles")[0].metadata().unwrap().len();
+    let gives = cluster.client(2);
+    let mut giver = cluster.nodes.remove(2);
+    // In eight seconds, the first of which is a burst.
+    let slow = setup(4, "everywhere").with("bundles", "fetch_bytes_per_s_max", bytes / 8);
+    let begun = Instant::now();
+    let dies = async {
+        eventually("the giver to be at it", async || {
+            let sent = counted(&gives, "twinmcp_bundles_sent_bytes_total").await;
+            (sent > 0).then_some(())
+        })
+        .await;
+        giver.kill().await;
+    };
+    let (place, ()) = tokio::join!(cluster.join_as(slow), dies);
+    eventually("the bundle on the fourth", async || (bundles(&cluster, place).len() == 1).then_some(()))
+        .await;
+    let took = begun.elapsed();
+    assert!(took > Duration::from_secs(6), "{bytes} bytes in {took:?}");
+    // One fetch: what broke off went on.
+    let metrics = cluster.client(place).get("/api/metrics").await.expect(200).text;
+    let fetches: Vec<_> =
+        metrics.lines().filter(|line| line.starts_with("twinmcp_bundles_fetches_total")).collect();
+    assert!(
+        matches!(fetches[..], [here] if here.contains("outcome=\"here\"") && here.ends_with(" 1")),
+        "{fetches:?}"
+    );
+}
+
 /// What a node counts under a name without labels; 0 before it has counted anything.
 async fn counter(cluster: &TestCluster, place: usize, name: &str) -> u64 {
-    let metrics = cluster.client(place).get("/api/metrics").await.expect(200).text;
+    counted(&cluster.client(place), name).await
+}
+
+async fn counted(client: &TestClient, name: &str) -> u64 {
+    let metrics = client.get("/api/metrics").await.expect(200).text;
     let line =
         metrics.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
     line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or_default() as u64

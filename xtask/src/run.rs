@@ -21,6 +21,11 @@ impl Step {
         Self::new(name, "cargo", arguments)
     }
 
+    pub(crate) fn with_arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+
     pub(crate) fn with_env(mut self, key: &'static str, value: impl Into<String>) -> Self {
         self.environment.push((key, value.into()));
         self

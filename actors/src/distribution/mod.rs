@@ -16,6 +16,7 @@ mod evict;
 mod fetch;
 mod look;
 mod metrics;
+mod near;
 mod pace;
 mod placement;
 mod plan;
@@ -41,6 +42,7 @@ pub use self::config::BundlesConfig;
 use self::fetch::Fetch;
 use self::look::{Names, each_version};
 use self::metrics::Metrics;
+use self::near::{Holder, near_first};
 use self::pace::Pace;
 use self::placement::Placement;
 use self::plan::Garbage;
@@ -203,8 +205,7 @@ impl Distribution {
         }
     }
 
-    /// Other members: those that may have the bundle, those of this region, and those that are to keep it first. Each
-    /// bundle begins at another one, so that they share the work.
+    /// Other members, in the order in which they should be asked for a bundle.
     fn near_first(&self, hash: BundleHash) -> Vec<NodeId> {
         let cluster = &self.context.cluster;
         let region = |node: NodeId| {
@@ -212,17 +213,15 @@ impl Distribution {
             node.map(|node| node.facts.region)
         };
         let here = region(cluster.status().node_id);
-        let mut peers = self.peers();
-        if !peers.is_empty() {
-            let first = usize::from(hash.as_bytes()[0]) % peers.len();
-            peers.rotate_left(first);
-        }
         let (directory, placement) = (cluster.directory(), self.placement());
-        peers.sort_by_cached_key(|peer| {
-            let is_keeper = placement.as_ref().is_some_and(|placement| placement.is_keeper(*peer, hash));
-            (directory.is_unlikely(*peer, hash.as_bytes()), region(*peer) != here, !is_keeper)
-        });
-        peers
+        let holder = |node: NodeId| Holder {
+            node,
+            is_unlikely: directory.is_unlikely(node, hash.as_bytes()),
+            is_elsewhere: region(node) != here,
+            round_trip: cluster.round_trips().to(node),
+            is_keeper: placement.as_ref().is_some_and(|placement| placement.is_keeper(node, hash)),
+        };
+        near_first(self.peers().into_iter().map(holder).collect(), hash)
     }
 
     /// Fetches what these libraries have anew and this node is to keep. What is here already was built here, and goes to

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures_util::{Stream, TryStreamExt};
 use openraft::OptionalSend;
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
+use tracing::info;
 
 use super::apply::{Applier, ApplyError};
 use super::dump::DumpError;
@@ -85,12 +86,15 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotPieces) -> io::Result<()> {
+        let (index, bytes) = (meta.last_log_id.map(|last| last.index), snapshot.bytes());
         let (meta, snapshots) = (meta.clone(), self.snapshots.clone());
-        self.blocking(move |applier| {
+        let installed = self.blocking(move |applier| {
             let kept = snapshots.keep(&meta, &snapshot).map_err(DumpError::from)?;
             applier.install(&meta, &kept.snapshot)
-        })
-        .await
+        });
+        installed.await?;
+        info!(applied_index = index, bytes, "a snapshot of the leader's took the place of the state");
+        Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {

@@ -1,4 +1,4 @@
-//! Who takes part: changes are made by the leader, one after another.
+//! Who takes part: any node is asked ([`Members`]), the leader makes the change ([`Leading`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,10 +8,13 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::raft::ReadPolicy;
 use openraft::{ChangeMembers, Instant as _};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 use twinmcp_storage::clock::Timestamp;
+use twinmcp_storage::members::{self, NodeFacts};
 use twinmcp_storage::record;
 
+use super::apply::Applier;
 use super::messages::{MemberChange, MembersChanged, ReadIndex};
 use super::network::{MEMBERS, READ_INDEX};
 use super::propose::{Leader, leader};
@@ -20,6 +23,7 @@ use super::types::{Member, Raft, Types};
 use crate::error::ClusterError;
 use crate::peer::Peers;
 use crate::status::GroupId;
+use crate::voters::{VoterChoice, objection};
 
 /// Entries a node may lack when it begins to vote: it must not hold up what is agreed on.
 const PROMOTION_LAG_MAX: u64 = 1_000;
@@ -33,6 +37,8 @@ pub(super) struct Members {
     pub(super) group: GroupId,
     pub(super) raft: Raft,
     pub(super) peers: Arc<Peers>,
+    /// For when this node leads.
+    pub(super) leading: Arc<Leading>,
 }
 
 impl Members {
@@ -41,7 +47,11 @@ impl Members {
         let until = Instant::now() + deadline;
         loop {
             let changed = match leader(&self.raft) {
-                Leader::Here => change_here(&self.raft, change.clone()).await,
+                Leader::Here => {
+                    let changing = self.leading.change(change.clone());
+                    // A leader without a majority waits for it, and for nobody's deadline.
+                    tokio::time::timeout_at(until, changing).await.unwrap_or(MembersChanged::NoLeader)
+                }
                 Leader::There(node, address) => {
                     let asked = record::encode(change).map_err(ClusterError::Storage)?;
                     let path = format!("/{}/{MEMBERS}", self.group);
@@ -98,13 +108,98 @@ pub(super) async fn read_index_here(raft: &Raft) -> Option<u64> {
     Some(read.log_id().index)
 }
 
-/// Makes a change if this node leads.
-pub(super) async fn change_here(raft: &Raft, change: MemberChange) -> MembersChanged {
-    match try_change(raft, change).await {
-        Ok(()) => MembersChanged::Done,
-        Err(Refusal::NoLeader) => MembersChanged::NoLeader,
-        Err(Refusal::Because(reason)) => MembersChanged::Refused(reason),
+/// What the leader does.
+pub(super) struct Leading {
+    raft: Raft,
+    applier: Arc<Applier>,
+    /// Held from the look at who votes until another does: two promotions at once would not see each other.
+    promoting: Mutex<()>,
+}
+
+impl Leading {
+    pub(super) fn new(raft: Raft, applier: Arc<Applier>) -> Self {
+        Self { raft, applier, promoting: Mutex::default() }
     }
+
+    /// Makes a change if this node leads.
+    pub(super) async fn change(&self, change: MemberChange) -> MembersChanged {
+        match self.try_change(change).await {
+            Ok(()) => MembersChanged::Done,
+            Err(Refusal::NoLeader) => MembersChanged::NoLeader,
+            Err(Refusal::Because(reason)) => MembersChanged::Refused(reason),
+        }
+    }
+
+    async fn try_change(&self, change: MemberChange) -> Result<(), Refusal> {
+        let raft = &self.raft;
+        if !raft.is_leader() {
+            return Err(Refusal::NoLeader);
+        }
+        match change {
+            MemberChange::Admit { node, address } => admit(raft, node, address).await,
+            MemberChange::Promote { node } => self.promote(node, VoterChoice::Forced).await,
+            MemberChange::PromoteApart { node } => self.promote(node, VoterChoice::Safe).await,
+            MemberChange::Demote { node } => {
+                voters_besides(raft, node)?;
+                step_aside(raft, node).await?;
+                let demoted = ChangeMembers::RemoveVoters(BTreeSet::from([node]));
+                Ok(raft.change_membership(demoted, true).await.map(drop)?)
+            }
+            MemberChange::Remove { node } => remove(raft, node).await,
+            MemberChange::Lead { node } => lead(raft, node).await,
+            // The stamp of an upgrade only moves time if the log's is behind, which no clock is asked for.
+            MemberChange::Upgrade { version } => Ok(upgrade(raft, Timestamp::default(), version).await?),
+        }
+    }
+
+    async fn promote(&self, node: u64, choice: VoterChoice) -> Result<(), Refusal> {
+        let raft = &self.raft;
+        let _turn = self.promoting.lock().await;
+        known(raft, node)?;
+        let facts =
+            members::nodes(&*self.applier.view()).map_err(|error| Refusal::Because(error.to_string()))?;
+        let facts_of = |id: u64| facts.iter().find(|known| known.id == id).map(|known| known.facts.clone());
+        let besides = |ids: Vec<u64>| -> Vec<NodeFacts> {
+            ids.into_iter().filter(|id| *id != node).filter_map(facts_of).collect()
+        };
+        let (voters, learners) = (besides(raft.voter_ids().collect()), besides(raft.learner_ids().collect()));
+        if let Some(reason) = objection(&voters, &facts_of(node).unwrap_or_default(), &learners, choice) {
+            return Err(Refusal::Because(reason));
+        }
+        if let Some(lag) = lag(raft, node).filter(|lag| *lag > PROMOTION_LAG_MAX) {
+            return Err(Refusal::Because(format!(
+                "node {node} is {lag} entries behind; {PROMOTION_LAG_MAX} are allowed: try again later"
+            )));
+        }
+        let promoted = ChangeMembers::AddVoterIds(BTreeSet::from([node]));
+        Ok(raft.change_membership(promoted, true).await.map(drop)?)
+    }
+}
+
+/// Removed twice is removed once: whoever was told of a failure asks again.
+async fn remove(raft: &Raft, node: u64) -> Result<(), Refusal> {
+    if raft.voter_ids().any(|voter| voter == node) {
+        voters_besides(raft, node)?;
+        step_aside(raft, node).await?;
+        let removed = ChangeMembers::RemoveVoters(BTreeSet::from([node]));
+        raft.change_membership(removed, false).await?;
+    }
+    if known(raft, node).is_ok() {
+        let removed = ChangeMembers::RemoveNodes(BTreeSet::from([node]));
+        raft.change_membership(removed, false).await?;
+    }
+    Ok(())
+}
+
+async fn lead(raft: &Raft, node: u64) -> Result<(), Refusal> {
+    if !raft.voter_ids().any(|voter| voter == node) {
+        return Err(Refusal::Because(format!("node {node} does not vote: promote it first")));
+    }
+    // Asked to hand over to itself, a leader would end its lease and wait for nobody.
+    if node == *raft.node_id() {
+        return Ok(());
+    }
+    raft.trigger().transfer_leader(node).await.map_err(|error| Refusal::Because(error.to_string()))
 }
 
 enum Refusal {
@@ -120,57 +215,6 @@ impl From<RaftError<Types, ClientWriteError<Types>>> for Refusal {
             ) => Self::NoLeader,
             other => Self::Because(other.to_string()),
         }
-    }
-}
-
-async fn try_change(raft: &Raft, change: MemberChange) -> Result<(), Refusal> {
-    if !raft.is_leader() {
-        return Err(Refusal::NoLeader);
-    }
-    match change {
-        MemberChange::Admit { node, address } => admit(raft, node, address).await,
-        MemberChange::Promote { node } => {
-            known(raft, node)?;
-            if let Some(lag) = lag(raft, node).filter(|lag| *lag > PROMOTION_LAG_MAX) {
-                return Err(Refusal::Because(format!(
-                    "node {node} is {lag} entries behind; {PROMOTION_LAG_MAX} are allowed: try again later"
-                )));
-            }
-            let promoted = ChangeMembers::AddVoterIds(BTreeSet::from([node]));
-            Ok(raft.change_membership(promoted, true).await.map(drop)?)
-        }
-        MemberChange::Demote { node } => {
-            voters_besides(raft, node)?;
-            step_aside(raft, node).await?;
-            let demoted = ChangeMembers::RemoveVoters(BTreeSet::from([node]));
-            Ok(raft.change_membership(demoted, true).await.map(drop)?)
-        }
-        // Removed twice is removed once: whoever was told of a failure asks again.
-        MemberChange::Remove { node } => {
-            if raft.voter_ids().any(|voter| voter == node) {
-                voters_besides(raft, node)?;
-                step_aside(raft, node).await?;
-                let removed = ChangeMembers::RemoveVoters(BTreeSet::from([node]));
-                raft.change_membership(removed, false).await?;
-            }
-            if known(raft, node).is_ok() {
-                let removed = ChangeMembers::RemoveNodes(BTreeSet::from([node]));
-                raft.change_membership(removed, false).await?;
-            }
-            Ok(())
-        }
-        MemberChange::Lead { node } => {
-            if !raft.voter_ids().any(|voter| voter == node) {
-                return Err(Refusal::Because(format!("node {node} does not vote: promote it first")));
-            }
-            // Asked to hand over to itself, a leader would end its lease and wait for nobody.
-            if node == *raft.node_id() {
-                return Ok(());
-            }
-            raft.trigger().transfer_leader(node).await.map_err(|error| Refusal::Because(error.to_string()))
-        }
-        // The stamp of an upgrade only moves time if the log's is behind, which no clock is asked for.
-        MemberChange::Upgrade { version } => Ok(upgrade(raft, Timestamp::default(), version).await?),
     }
 }
 

@@ -141,7 +141,7 @@ pub(super) struct ReadIndex {
 pub(crate) enum MemberChange {
     /// A node follows from now on, reached there; for one that is known, reached there from now on.
     Admit { node: u64, address: String },
-    /// A node that follows votes from now on.
+    /// A node that follows votes from now on, whatever fails together with it.
     Promote { node: u64 },
     /// A node that votes only follows from now on.
     Demote { node: u64 },
@@ -151,6 +151,9 @@ pub(crate) enum MemberChange {
     Lead { node: u64 },
     /// Every node can read this version.
     Upgrade { version: u32 },
+    /// A node that follows votes from now on, if it is a choice that [`objection`](crate::voters::objection) has nothing against. Since
+    /// [`VOTERS_VERSION`](super::start::VOTERS_VERSION).
+    PromoteApart { node: u64 },
 }
 
 /// What became of a [`MemberChange`].

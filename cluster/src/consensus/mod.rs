@@ -7,6 +7,7 @@
 //! Invariant: `openraft` is named below this module only, and never in anything public.
 
 mod apply;
+mod beat;
 mod dump;
 mod entry;
 mod freshness;
@@ -43,10 +44,11 @@ use twinmcp_storage::command::Command;
 use twinmcp_storage::engine::{Engine, Keyspace, Reader, StorageError};
 
 use self::apply::Applier;
+use self::beat::beat;
 use self::freshness::Freshness;
 use self::health::Health;
 use self::machine::StateMachine;
-use self::members::Members;
+use self::members::{Leading, Members};
 pub(crate) use self::messages::MemberChange;
 use self::network::Network;
 use self::propose::Proposer;
@@ -58,7 +60,7 @@ use self::requests::Numbers;
 use self::serve::Service;
 use self::snapshot::SnapshotStore;
 pub use self::start::BUILD_VERSION;
-pub(crate) use self::start::ROTATION_VERSION;
+pub(crate) use self::start::{ROTATION_VERSION, VOTERS_VERSION};
 use self::start::{begin, open, settings, start_error, start_failed};
 use self::tail::Tail;
 use self::types::Raft;
@@ -151,9 +153,11 @@ impl Consensus {
         let serving = watch::Sender::new(false);
         let freshness = Arc::new(Freshness::new(raft.clone(), applier.applied()));
         freshness.observe(config.group_id);
+        let leading = Arc::new(Leading::new(raft.clone(), Arc::clone(&applier)));
         let service = Service {
             group: config.group_id,
             raft: raft.clone(),
+            leading: Arc::clone(&leading),
             freshness: Arc::clone(&freshness),
             queue: Arc::clone(&queue),
             snapshots: snapshots.clone(),
@@ -164,6 +168,7 @@ impl Consensus {
         let transport = Arc::clone(&peering.transport);
         let server = PeerServer { transport: peering.transport, service: Arc::new(service), patience };
         tokio::spawn(server.run(serving.subscribe()));
+        tokio::spawn(beat(raft.clone(), config.heartbeat_ms));
         let begun = match begin(&config, &raft, (&applier, &snapshots), &*clock, entropy).await {
             Ok(begun) => begun,
             Err(error) => {
@@ -190,7 +195,8 @@ impl Consensus {
             health: health.clone(),
             metrics: Arc::clone(&metrics),
         };
-        let members = Members { group: config.group_id, raft: raft.clone(), peers: Arc::clone(&peers) };
+        let members =
+            Members { group: config.group_id, raft: raft.clone(), peers: Arc::clone(&peers), leading };
         let stopped = watch::Sender::new(None);
         watch_core(&raft, metrics, changes.clone(), health.clone(), stopped.clone());
         info!(cluster_id = %begun, node_id = %config.node_id, group = %config.group_id, "consensus has started");

@@ -18,7 +18,7 @@ use twinmcp_storage::record::{self, Record};
 use super::entry::{self, EntryError};
 use super::freshness::Freshness;
 use super::health::Health;
-use super::members::{change_here, read_index_here};
+use super::members::{Leading, read_index_here};
 use super::messages::{
     Append, Appended, AskVote, GiveVote, MemberChange, Proposal, Proposed, ReadIndex, SnapshotHead,
     SnapshotTaken, Transfer, Transferred,
@@ -42,6 +42,7 @@ const PIECES_AHEAD: usize = 2;
 pub(super) struct Service {
     pub(super) group: GroupId,
     pub(super) raft: Raft,
+    pub(super) leading: Arc<Leading>,
     pub(super) freshness: Arc<Freshness>,
     pub(super) queue: Arc<Queue>,
     pub(super) snapshots: SnapshotStore,
@@ -213,7 +214,7 @@ impl Service {
 
     async fn change_members(&self, body: Incoming) -> Result<Answer, ServeError> {
         let change: MemberChange = read(body).await?;
-        write(&change_here(&self.raft, change).await)
+        write(&self.leading.change(change).await)
     }
 }
 

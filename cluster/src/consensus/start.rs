@@ -12,6 +12,7 @@ use twinmcp_storage::engine::{Batch, Durability, Engine, Keyspace, StorageError}
 use twinmcp_storage::record;
 
 use super::apply::{Applier, Parts};
+use super::beat::patience_ms;
 use super::entry::{Content, Founding, Kind, Upgrade};
 use super::health::Health;
 use super::log::LogStore;
@@ -29,6 +30,8 @@ use crate::status::ClusterId;
 pub(super) const REQUESTS_VERSION: u32 = 2;
 /// Since this version of the cluster its key and its authority can be replaced.
 pub(crate) const ROTATION_VERSION: u32 = 3;
+/// Since this version of the cluster the leader sees to it that voters fail apart.
+pub(crate) const VOTERS_VERSION: u32 = 3;
 /// The newest version of a cluster that this build takes part in.
 ///
 /// Since 3 it agrees on people; what a command needs is said by [`Command::since`](twinmcp_storage::command::Command::since).
@@ -130,7 +133,9 @@ fn check_node(config: &ClusterConfig, state: &dyn Engine, raft: &dyn Engine) -> 
 pub(super) fn settings(config: &ClusterConfig) -> Result<openraft::Config, ClusterError> {
     let settings = openraft::Config {
         cluster_name: format!("group-{}", config.group_id),
-        heartbeat_interval: config.heartbeat_ms,
+        // To it, how long a heartbeat waits for an answer. When one is sent is said by `beat`.
+        heartbeat_interval: patience_ms(config),
+        enable_heartbeat: false,
         election_timeout_min: config.election_min_ms,
         election_timeout_max: config.election_max_ms,
         max_payload_entries: REPLICATED_ENTRIES_MAX,

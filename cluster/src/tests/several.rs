@@ -7,6 +7,7 @@ use std::time::Duration;
 use twinmcp_storage::accounts;
 use twinmcp_storage::clock::{SystemClock, SystemEntropy};
 use twinmcp_storage::command::{Command, Outcome};
+use twinmcp_storage::members::{self, NodeFacts};
 
 use super::network::Network;
 use super::{Machine, PATIENCE, account, account_id, config, eventually, has_account};
@@ -368,10 +369,16 @@ async fn a_backup_of_a_running_cluster_becomes_a_new_one_that_others_can_join() 
     let mut backup = Vec::new();
     several.nodes[&2].linearize(PATIENCE).await.unwrap();
     let write = |bytes: &[u8]| {
+        // What is changed after it has begun is not in it, wherever it has got to.
+        if backup.is_empty() {
+            let late = several.nodes[&2].propose(account(99));
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(late)).unwrap();
+        }
         backup.extend_from_slice(bytes);
         Ok(())
     };
     several.nodes[&2].backup(write).unwrap();
+    assert!(has_account(&several.nodes[&2], 99));
     let before = several.nodes[&2].status().cluster_id;
     several.stop().await;
 
@@ -386,6 +393,7 @@ async fn a_backup_of_a_running_cluster_becomes_a_new_one_that_others_can_join() 
     anew.add(1).await;
     assert_eq!(anew.nodes[&1].status().cluster_id, restored);
     assert!((0..30).all(|number| has_account(&anew.nodes[&1], number)));
+    assert!(!has_account(&anew.nodes[&1], 99));
     // As a node does that has a port for peers.
     anew.nodes[&1].admit(NodeId(1), "node-1:7947").await.unwrap();
     anew.add(2).await;
@@ -460,5 +468,64 @@ async fn a_node_knows_how_far_the_others_are_and_a_voter_which_voters_are_too_fa
         eventually(&format!("node {id} tells {expected:?}, not {:?}", told()), || told() == expected).await;
     }
     measuring.into_iter().for_each(|task| task.abort());
+    several.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_lines_longer_than_a_heartbeat_a_leader_knows_that_it_leads() {
+    let several = Several::start(3, 3).await;
+    several.network.delay(Duration::from_millis(60));
+    for number in 0..3 {
+        for (id, node) in &several.nodes {
+            let read = node.linearize(PATIENCE).await;
+            assert!(read.is_ok(), "read {number} at node {id}: {read:?}");
+        }
+    }
+    // Nothing is written any more: only heartbeats tell.
+    let idle = Duration::from_secs(3);
+    tokio::time::sleep(idle).await;
+    for (id, node) in &several.nodes {
+        assert!(node.state_age() < idle, "node {id}: {:?}", node.state_age());
+    }
+    several.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_operators_at_once_do_not_make_voters_that_fail_together() {
+    let several = Several::start(4, 1).await;
+    for (node, region) in [(1, "eu"), (2, "us"), (3, "us"), (4, "ap")] {
+        let facts = NodeFacts { name: format!("n{node}"), region: region.to_owned(), ..NodeFacts::default() };
+        let described =
+            several.nodes[&node].propose(Command::Members(members::Command::Describe { node, facts })).await;
+        assert_eq!(described.unwrap().outcome, Outcome::Done);
+    }
+    let promote =
+        async |asked: u64, node: u64| several.nodes[&asked].promote(NodeId(node), VoterChoice::Safe).await;
+    let (second, third) = tokio::join!(promote(2, 2), promote(4, 3));
+    let refused = match (second, third) {
+        (Ok(()), Err(refused)) | (Err(refused), Ok(())) => refused.to_string(),
+        both => panic!("one of the two is promoted, not {both:?}"),
+    };
+    assert!(refused.contains("promote `n4` instead") && refused.contains("--force"), "{refused}");
+    promote(3, 4).await.unwrap();
+    let voters = several.nodes[&1].status().members.iter().filter(|member| member.is_voter).count();
+    assert_eq!(voters, 3);
+    several.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_just_handed_over_is_as_new_as_it_was() {
+    let several = Several::start(3, 3).await;
+    let old = several.leader_besides(None).await;
+    let led = Duration::from_secs(2);
+    // Asked now and then, as health does.
+    for _ in 0..20 {
+        tokio::time::sleep(led / 20).await;
+        assert!(several.nodes[&old].state_age() < led);
+    }
+    several.network.delay(Duration::from_millis(20));
+    several.nodes[&old].hand_over(PATIENCE).await.unwrap();
+    let age = several.nodes[&old].state_age();
+    assert!(age < led, "{age:?}");
     several.stop().await;
 }

@@ -1,6 +1,6 @@
 //! Networks for tests: one in memory, and UDP with a tap.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -19,6 +19,14 @@ type Mail = (Vec<u8>, SocketAddr);
 #[derive(Clone, Default)]
 pub(super) struct MemoryNetwork {
     nodes: Arc<Mutex<HashMap<SocketAddr, mpsc::Sender<Mail>>>>,
+    silent: Arc<Mutex<HashSet<SocketAddr>>>,
+}
+
+impl MemoryNetwork {
+    /// Nothing comes from a node any more, as after a crash.
+    pub(super) fn silence(&self, node: SocketAddr) {
+        self.silent.lock().unwrap().insert(node);
+    }
 }
 
 struct MemorySocket {
@@ -47,6 +55,9 @@ impl Datagrams for MemorySocket {
     }
 
     async fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
+        if self.network.silent.lock().unwrap().contains(&self.address) {
+            return Ok(());
+        }
         let nodes = self.network.nodes.lock().unwrap();
         if let Some(node) = nodes.get(&to) {
             let _ = node.try_send((datagram.to_vec(), self.address));

@@ -3,8 +3,9 @@
 //!
 //! `cargo build --release -p twinmcp && cargo run --release -p twinmcp-tests --bin joining`
 //!
-//! Says how long the new node took until it is ready and until it has the last bundle, and the times of answers at the others
-//! before and meanwhile. All nodes share this machine: compare the two within one run.
+//! With `--entries 12000` the log is cut before, and the state comes as a snapshot. Says how long the new node took until it is ready
+//! and until it has the last bundle, and the times of answers at the others before and meanwhile. All nodes share this machine: compare
+//! the two within one run.
 
 mod watch;
 
@@ -22,6 +23,8 @@ use watch::{Times, Watching};
 
 /// Between two looks at the new node.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// What a node logs that was given a snapshot.
+const BY_SNAPSHOT: &str = "a snapshot of the leader's took the place of the state";
 /// Longest time it is waited for.
 const PATIENCE: Duration = Duration::from_secs(1_800);
 
@@ -34,6 +37,9 @@ struct Arguments {
     /// Index bundles
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     bundles: u64,
+    /// Log entries written before the node joins; a snapshot is made after 5,000
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=1_000_000))]
+    entries: u64,
     /// Seconds that are watched before the node joins
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
@@ -72,13 +78,16 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
     }
     say(&format!("{} libraries were indexed in {:.1} s", arguments.bundles, begun.elapsed().as_secs_f64()));
     everywhere(&cluster, arguments.bundles).await?;
+    let begun = Instant::now();
+    write(&cluster, arguments.entries).await?;
+    say(&format!("{} log entries were written in {:.1} s", arguments.entries, begun.elapsed().as_secs_f64()));
 
     let watching = Watching::start(&cluster);
     tokio::time::sleep(Duration::from_secs(arguments.seconds)).await;
     let before = watching.end().await;
     let watching = Watching::start(&cluster);
     let begun = Instant::now();
-    let setup = TestCluster::setup(4).with("telemetry", "log", "error").within(PATIENCE);
+    let setup = TestCluster::setup(4).with("telemetry", "log", "error,twinmcp_cluster=info").within(PATIENCE);
     let place = cluster.join_as(setup).await;
     let ready = begun.elapsed();
     let whole = loop {
@@ -97,6 +106,8 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
         ready.as_secs_f64(),
         answer.status
     ));
+    let came = if cluster.nodes[place].log().contains(BY_SNAPSHOT) { "a snapshot" } else { "the log" };
+    say(&format!("the state came by {came}"));
     say(&format!("it had all {} bundles after {:.1} s", arguments.bundles, whole.as_secs_f64()));
     say(&table(&before, &meanwhile));
     Ok(())
@@ -129,6 +140,21 @@ async fn import(cluster: &TestCluster, records: u64) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!("the import failed: {}", String::from_utf8_lossy(&ended.stderr))),
     }
+}
+
+/// Changes something until the log has grown by so many entries.
+async fn write(cluster: &TestCluster, entries: u64) -> Result<(), String> {
+    let applied = async || cluster.view(0).await["nodes"][0]["applied_index"].as_u64().unwrap_or_default();
+    let (begun, until) = (Instant::now(), applied().await + entries);
+    let changing = Watching::start(cluster);
+    while applied().await < until {
+        if begun.elapsed() > PATIENCE {
+            return Err("the log does not grow".to_owned());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    changing.end().await;
+    Ok(())
 }
 
 /// Waits until every node has all bundles.
