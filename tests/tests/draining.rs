@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use twinmcp_tests::docs::{self, QUESTIONS};
 use twinmcp_tests::site::{Page, Site};
-use twinmcp_tests::{NodeSetup, TestCluster, eventually};
+use twinmcp_tests::{Cli, NodeSetup, TestCluster, eventually};
 
 /// Where the node that is drained stands in the cluster, and its id.
 const DRAINED: usize = 1;
@@ -134,6 +134,11 @@ async fn a_drained_node_finishes_what_runs_gives_what_waits_to_others_at_once_an
         assert!(refused.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0), "{refused:?}");
         assert!(refused.text.contains("ask another node"), "{}", refused.text);
     }
+    // A program that was told of others asks one of those.
+    let home = cluster.nodes[DRAINED].folder();
+    let urls = format!("{},{}", cluster.nodes[DRAINED].url(), cluster.nodes[0].url());
+    let cli = Cli::new(&urls, Some(cluster.key()), &home);
+    cli.run(&["index", &site.url("/small/"), "--library", "/acme/told"]).await.expect(0);
     let answer = drained.context("/acme/slow", "how is a part glazed", &[]).await.expect(200);
     assert!(answer.text.contains("glazed"), "it answers all the same: {}", answer.text);
 

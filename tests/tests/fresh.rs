@@ -10,12 +10,12 @@ use twinmcp_tests::{Answer, Links, TestClient, TestCluster, eventually};
 const LOG_INDEX: &str = "twinmcp-log-index";
 const CONSISTENCY: &str = "twinmcp-consistency";
 /// Each way to a node that is far; less than heartbeats and connections are waited for.
-const FAR: Duration = Duration::from_millis(150);
+pub(crate) const FAR: Duration = Duration::from_millis(150);
 /// How long a node lets a request wait.
 const BOUND: Duration = Duration::from_secs(2);
 
 /// Three voters whose links a test can cut and stretch without an election.
-async fn cluster(links: &Links) -> TestCluster {
+pub(crate) async fn cluster(links: &Links) -> TestCluster {
     TestCluster::start_as(3, 0, async |number| {
         let setup = TestCluster::setup(number);
         let address = links.before(number, setup.peers()).await;

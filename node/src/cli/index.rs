@@ -131,6 +131,8 @@ pub(super) async fn run(args: IndexArgs) -> Result<(), CliError> {
         return Err(CliError::Usage("only a git repository has tags, branches and commits".to_owned()));
     }
     let node = Node::new(&args.client, "twinmcp-cli")?;
+    // One that is drained takes no jobs, and says that it is not ready.
+    node.choose().await;
     match location {
         Location::Documents(path) => {
             let what = What::Documents(path);

@@ -1,6 +1,6 @@
 //! The authorization server on three nodes: what is single-use is used once, whoever is asked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::time::Instant;
 
@@ -119,7 +119,7 @@ async fn case_058_and_091_and_113_what_is_taken_away_at_one_node_is_gone_at_all(
 }
 
 #[tokio::test]
-async fn case_112_keys_follow_each_other_while_tokens_are_asked_for_and_none_is_refused() {
+async fn case_110_and_112_keys_follow_each_other_while_tokens_are_asked_for_and_none_is_refused() {
     let cluster = TestCluster::start_as(3, 0, async |number| {
         setup(number).with("limits", "oauth_burst", 100_000).with("limits", "key_burst", 100_000)
     })
@@ -134,22 +134,35 @@ async fn case_112_keys_follow_each_other_while_tokens_are_asked_for_and_none_is_
     for node in 0..3 {
         eventually("the client on every node", async || (ask(node).await.status == 200).then_some(())).await;
     }
+    let shown = async |node: usize| -> BTreeSet<String> {
+        let keys = cluster.client(node).anonymous().get("/.well-known/jwks.json").await.expect(200).json();
+        keys["keys"].as_array().unwrap().iter().map(|key| key["kid"].to_string()).collect()
+    };
     let round = async |number: usize| {
+        let before = [shown(0).await, shown(1).await, shown(2).await];
         let token = Tokens::of(&ask(number).await.expect(200)).access;
-        for node in 0..3 {
+        let kid = read(&token).0["kid"].to_string();
+        for (node, before) in before.into_iter().enumerate() {
             assert!(opens(&cluster.client(node), &token).await, "token {number} at node {node}");
+            assert!(before.contains(&kid), "key {kid} has signed before node {node} showed it: {before:?}");
         }
-        read(&token).0["kid"].to_string()
+        (kid, token)
     };
     let mut rounds = pin!(stream::iter(0..).map(round).buffer_unordered(AT_ONCE));
-    let mut kids = BTreeSet::new();
+    let mut signed = BTreeMap::new();
     let three_keys = async {
-        while kids.len() < 3 {
-            kids.extend(rounds.next().await);
+        while signed.len() < 3 {
+            signed.extend(rounds.next().await);
         }
     };
     let waited = tokio::time::timeout(DEADLINE, three_keys).await;
-    assert!(waited.is_ok(), "{} keys signed tokens", kids.len());
+    assert!(waited.is_ok(), "{} keys signed tokens", signed.len());
+    // For as long as a token of its lives, a key is shown: these live for minutes.
+    let client = cluster.client(0);
+    let now = shown(0).await;
+    for (kid, token) in signed {
+        assert!(now.contains(&kid) && opens(&client, &token).await, "{kid} of {now:?}");
+    }
 }
 
 #[tokio::test]

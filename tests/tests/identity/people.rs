@@ -5,9 +5,10 @@ use std::time::Instant;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
-use twinmcp_tests::{NodeSetup, TestCluster, TestNode, eventually};
+use twinmcp_tests::{Links, NodeSetup, TestCluster, TestNode, eventually};
 
 use super::{Browser, PASSWORD, letter, link, open, person};
+use crate::fresh;
 
 #[tokio::test]
 async fn a_person_signs_up_by_a_letter_in_by_a_password_and_out() {
@@ -194,6 +195,21 @@ async fn case_086_links_begin_with_the_configured_address_whatever_a_request_say
     let request =
         client.request(Method::POST, "/api/auth/reset/request").json(&json!({ "email": "ada@example.org" }));
     client.answer(request.header("host", "evil.example")).await.expect(403);
+}
+
+#[tokio::test]
+async fn who_signs_in_at_one_node_is_known_at_the_next_however_late_that_hears_of_it() {
+    let links = Links::default();
+    let cluster = fresh::cluster(&links).await;
+    person(&cluster.client(0), "ada@example.org").await;
+    links.delay_between(1, 3, fresh::FAR);
+    links.delay_between(2, 3, fresh::FAR);
+    for _ in 0..3 {
+        let mut browser = Browser::at(&cluster.nodes[0]);
+        browser.sign_in("ada@example.org", PASSWORD).await.expect(200);
+        // With nothing but the cookies that the browser was given.
+        browser.moved_to(&cluster.nodes[2]).get("/api/auth/session").await.expect(200);
+    }
 }
 
 #[tokio::test]
