@@ -296,20 +296,22 @@ async fn a_bundle_comes_no_faster_than_allowed_and_goes_on_elsewhere_when_a_give
     })
     .await;
     let bytes = cluster.nodes[0].files("bundles")[0].metadata().unwrap().len();
-    let gives = cluster.client(2);
-    let mut giver = cluster.nodes.remove(2);
+    let sent = async |client: &TestClient| counted(client, "twinmcp_bundles_sent_bytes_total").await;
+    let clients = [cluster.client(1), cluster.client(2)];
+    let before = [sent(&clients[0]).await, sent(&clients[1]).await];
+    let mut givers = cluster.nodes.split_off(1);
     // What the first second brings is a burst.
     let least = Duration::from_secs_f64((bytes as f64 / f64::from(MIB)) - 1.0);
     assert!(least > Duration::from_secs(2), "{bytes} bytes are too few to tell");
     let slow = setup(4, "everywhere").with("bundles", "fetch_bytes_per_s_max", MIB);
     let begun = Instant::now();
     let dies = async {
-        eventually("the giver to be at it", async || {
-            let sent = counted(&gives, "twinmcp_bundles_sent_bytes_total").await;
-            (sent > 0).then_some(())
+        let at_it = eventually("one of the two to be at it", async || {
+            let now = [sent(&clients[0]).await, sent(&clients[1]).await];
+            (0..2).find(|at| now[*at] > before[*at])
         })
         .await;
-        giver.kill().await;
+        givers[at_it].kill().await;
     };
     let (place, ()) = tokio::join!(cluster.join_as(slow), dies);
     eventually("the bundle on the fourth", async || (bundles(&cluster, place).len() == 1).then_some(()))
