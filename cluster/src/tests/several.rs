@@ -529,3 +529,23 @@ async fn who_has_just_handed_over_is_as_new_as_it_was() {
     assert!(age < led, "{age:?}");
     several.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_without_a_majority_keeps_no_operator_waiting() {
+    let mut several = Several::empty();
+    several.config.propose_deadline = Duration::from_secs(2);
+    for node in 1..=4 {
+        several.add(node).await;
+    }
+    for node in 2..=3 {
+        several.nodes[&1].promote(NodeId(node), VoterChoice::Forced).await.unwrap();
+    }
+    let leader = several.leader_besides(None).await;
+    let others: Vec<u64> = (1..=4).filter(|node| *node != leader).collect();
+    several.network.cut(leader, &others);
+    let asked = several.nodes[&leader].promote(NodeId(4), VoterChoice::Forced);
+    let refused = tokio::time::timeout(PATIENCE, asked).await.expect("an answer in time").unwrap_err();
+    assert!(matches!(refused, ClusterError::NoLeader), "{refused:?}");
+    several.network.heal();
+    several.stop().await;
+}
