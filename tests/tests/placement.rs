@@ -254,16 +254,22 @@ async fn bundles_that_nobody_names_go_from_every_node_and_nothing_else_does() {
     .await;
 }
 
-#[tokio::test]
-async fn a_large_bundle_comes_from_several_peers_at_once() {
-    let mut cluster = TestCluster::start_as(1, 2, async |number| setup(number, "everywhere")).await;
-    let archive = docs::tar(&docs::made_up(60, 50));
+/// A voter and two learners that have the bundle of so many pages, and its bytes.
+async fn three_with_a_bundle(pages: usize) -> (TestCluster, u64) {
+    let cluster = TestCluster::start_as(1, 2, async |number| setup(number, "everywhere")).await;
+    let archive = docs::tar(&docs::made_up(pages, 50));
     cluster.client(0).index("/acme/large", "1.0", "docs.tar", archive).await;
     eventually("the bundle on the first three nodes", async || {
         (0..3).all(|place| bundles(&cluster, place).len() == 1).then_some(())
     })
     .await;
     let bytes = cluster.nodes[0].files("bundles")[0].metadata().unwrap().len();
+    (cluster, bytes)
+}
+
+#[tokio::test]
+async fn a_large_bundle_comes_from_several_peers_at_once() {
+    let (mut cluster, bytes) = three_with_a_bundle(60).await;
     let mut before = Vec::new();
     for place in 0..3 {
         before.push(counter(&cluster, place, "twinmcp_bundles_sent_bytes_total").await);
@@ -288,14 +294,7 @@ async fn a_large_bundle_comes_from_several_peers_at_once() {
 
 #[tokio::test]
 async fn a_bundle_comes_no_faster_than_allowed_and_goes_on_elsewhere_when_a_giver_dies() {
-    let mut cluster = TestCluster::start_as(1, 2, async |number| setup(number, "everywhere")).await;
-    let archive = docs::tar(&docs::made_up(90, 50));
-    cluster.client(0).index("/acme/large", "1.0", "docs.tar", archive).await;
-    eventually("the bundle on the first three nodes", async || {
-        (0..3).all(|place| bundles(&cluster, place).len() == 1).then_some(())
-    })
-    .await;
-    let bytes = cluster.nodes[0].files("bundles")[0].metadata().unwrap().len();
+    let (mut cluster, bytes) = three_with_a_bundle(90).await;
     let sent = async |client: &TestClient| counted(client, "twinmcp_bundles_sent_bytes_total").await;
     let clients = [cluster.client(1), cluster.client(2)];
     let before = [sent(&clients[0]).await, sent(&clients[1]).await];

@@ -132,10 +132,16 @@ async fn nodes_are_upgraded_one_by_one_and_one_goes_back_without_losing_anything
         let refused = cli.run(&["cluster", verb]).await.expect(1).stderr;
         assert!(refused.contains("twinmcp cluster upgrade"), "{refused}");
     }
+    // A leader of the previous build could not tell whether voters fail apart.
+    let refused = cli.run(&["cluster", "promote", "4"]).await.expect(1).stderr;
+    assert!(refused.contains("twinmcp cluster upgrade"), "{refused}");
+    cli.run(&["cluster", "promote", "4", "--force"]).await.expect(0);
+    cli.run(&["cluster", "demote", "4"]).await.expect(0);
     cli.run(&["cluster", "upgrade"]).await.expect(0);
     for verb in ["rotate-key", "rotate-ca"] {
         cli.run(&["cluster", verb]).await.expect(0);
     }
+    cli.run(&["cluster", "promote", "4"]).await.expect(0);
     cluster.client(0).post("/api/accounts", &person).await.expect(201);
     secrets.push(changed(&cluster, 2).await);
     known_everywhere(&cluster, &secrets).await;
