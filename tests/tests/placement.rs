@@ -263,7 +263,8 @@ async fn three_with_a_bundle(pages: usize) -> (TestCluster, u64) {
         (0..3).all(|place| bundles(&cluster, place).len() == 1).then_some(())
     })
     .await;
-    let bytes = cluster.nodes[0].files("bundles")[0].metadata().unwrap().len();
+    let bytes =
+        cluster.nodes[0].files("bundles")[0].metadata().expect("a bundle that is there has a length").len();
     (cluster, bytes)
 }
 
