@@ -27,14 +27,18 @@ pub struct ClusterConfig {
     pub election_max_ms: u64,
     /// Commands that may wait for an entry; past it a proposal is refused as busy.
     pub queue_commands_max: usize,
-    /// Bytes of commands that may wait for an entry; past it a proposal is refused as busy.
+    /// Bytes of commands that may wait for an entry or be under way in one; past it a proposal is refused as busy.
     pub queue_bytes_max: usize,
     /// Commands in one entry.
     pub entry_commands_max: usize,
     /// Bytes of one entry's commands; also the most one command may have.
     pub entry_bytes_max: usize,
-    /// Entries on their way at once. With one, a command that just missed an entry waits for two
-    /// round trips; with many, entries hold few commands each and the disk is asked more often.
+    /// Entries under way up to which the next one is formed at once. With one, a command that just missed an
+    /// entry waits for two round trips; with many, entries hold few commands each and the disk is asked more often.
+    pub entries_eager: usize,
+    /// Beyond that, the least time between two entries: between regions an entry is under way for much longer than disks take.
+    pub entry_interval: Duration,
+    /// Entries on their way at once.
     pub entries_in_flight_max: usize,
     /// How long [`Cluster::propose`](crate::Cluster::propose) waits for its answer.
     pub propose_deadline: Duration,
@@ -77,7 +81,9 @@ impl Default for ClusterConfig {
             queue_bytes_max: 16 * 1024 * 1024,
             entry_commands_max: 512,
             entry_bytes_max: 1024 * 1024,
-            entries_in_flight_max: 3,
+            entries_eager: 3,
+            entry_interval: Duration::from_millis(5),
+            entries_in_flight_max: 64,
             propose_deadline: Duration::from_secs(5),
             start_deadline: Duration::from_secs(30),
             rejoin_patience: Duration::from_secs(3),
@@ -137,7 +143,11 @@ impl ClusterConfig {
             (1024..=ENTRY_BYTES_LIMIT).contains(&self.entry_bytes_max),
             "`entry_bytes_max` must be 1 KiB to 8 MiB",
         )?;
-        require((1..=64).contains(&self.entries_in_flight_max), "`entries_in_flight_max` must be 1 to 64")?;
+        require((1..=64).contains(&self.entries_eager), "`entries_eager` must be 1 to 64")?;
+        require(
+            (1..=1024).contains(&self.entries_in_flight_max),
+            "`entries_in_flight_max` must be 1 to 1024",
+        )?;
         require(self.snapshot_every_entries > 0, "`snapshot_every_entries` must be above 0")?;
         require((1..=1_000_000).contains(&self.changes_max), "`changes_max` must be 1 to 1,000,000")
     }
@@ -156,7 +166,7 @@ mod tests {
     #[test]
     fn the_default_configuration_works_and_values_out_of_range_are_refused() {
         assert!(ClusterConfig::default().check().is_ok());
-        let spoil: [(&str, Spoil); 11] = [
+        let spoil: [(&str, Spoil); 12] = [
             ("node_id", |config| config.node_id = NodeId(0)),
             ("heartbeat_ms", |config| config.heartbeat_ms = 0),
             ("election_min_ms", |config| config.election_min_ms = 150),
@@ -165,7 +175,8 @@ mod tests {
             ("queue_bytes_max", |config| config.queue_bytes_max = 1024),
             ("entry_commands_max", |config| config.entry_commands_max = 0),
             ("entry_bytes_max", |config| config.entry_bytes_max = 9 * 1024 * 1024),
-            ("entries_in_flight_max", |config| config.entries_in_flight_max = 65),
+            ("entries_eager", |config| config.entries_eager = 65),
+            ("entries_in_flight_max", |config| config.entries_in_flight_max = 0),
             ("snapshot_every_entries", |config| config.snapshot_every_entries = 0),
             ("changes_max", |config| config.changes_max = 0),
         ];

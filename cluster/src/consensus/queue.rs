@@ -1,7 +1,7 @@
 //! Group commit on the leader: requests that wait together become one entry, and one sync.
 //!
-//! Admission is a bounded queue. One task takes what waits while fewer than a few entries are on their
-//! way, stamps the time and hands the entry to `openraft`; each request's proposer gets its own outcome.
+//! Admission is a bounded queue. One task takes what waits while few entries are on their way, or every few milliseconds,
+//! stamps the time and hands the entry to `openraft`; each request's proposer gets its own outcome.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,8 +33,8 @@ struct Waiting {
     /// Where it was proposed.
     span: Span,
     reply: oneshot::Sender<Result<Applied>>,
-    /// Its share of the queue's bytes.
-    _room: OwnedSemaphorePermit,
+    /// Its share of the bytes that wait or are under way.
+    room: OwnedSemaphorePermit,
 }
 
 /// What waits for an entry.
@@ -67,7 +67,12 @@ impl Queue {
             bytes_max: config.entry_bytes_max,
             in_flight_max: config.entries_in_flight_max,
         };
-        let task = tokio::spawn(former.run(limits, waiting, is_closing));
+        let pace = Pace {
+            eager: Arc::new(Semaphore::new(config.entries_eager)),
+            interval: config.entry_interval,
+            formed: tokio::time::Instant::now(),
+        };
+        let task = tokio::spawn(former.run(limits, pace, waiting, is_closing));
         Self {
             queue,
             room: Arc::new(Semaphore::new(config.queue_bytes_max)),
@@ -88,7 +93,7 @@ impl Queue {
         let permits = u32::try_from(size).ok().filter(|_| size <= bytes_max).ok_or(too_large)?;
         let room = Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(|_| ClusterError::Busy)?;
         let (reply, answer) = oneshot::channel();
-        let waiting = Waiting { request, span: Span::current(), reply, _room: room };
+        let waiting = Waiting { request, span: Span::current(), reply, room };
         self.queue.try_send(waiting).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => ClusterError::Busy,
             mpsc::error::TrySendError::Closed(_) => stopped(&self.health),
@@ -126,10 +131,28 @@ struct Limits {
     in_flight_max: usize,
 }
 
+/// When the next entry is formed: at once while few are under way, which groups what comes while a disk writes; else after an
+/// interval, so that over a long line nobody waits for the answer to an entry that left before.
+struct Pace {
+    eager: Arc<Semaphore>,
+    interval: Duration,
+    formed: tokio::time::Instant,
+}
+
+impl Pace {
+    async fn turn(&mut self) -> Option<OwnedSemaphorePermit> {
+        let eager = Arc::clone(&self.eager).acquire_owned();
+        let eager = tokio::time::timeout_at(self.formed + self.interval, eager).await;
+        self.formed = tokio::time::Instant::now();
+        eager.ok().and_then(std::result::Result::ok)
+    }
+}
+
 impl Former {
     async fn run(
         self,
         limits: Limits,
+        mut pace: Pace,
         mut waiting: mpsc::Receiver<Waiting>,
         mut is_closing: watch::Receiver<bool>,
     ) {
@@ -143,6 +166,7 @@ impl Former {
                 None => next(&mut waiting, &mut is_closing).await,
             };
             let Some(first) = first else { break };
+            let eager = pace.turn().await;
             let group;
             (group, held) = gather(first, &mut waiting, &limits);
             if group.is_empty() {
@@ -150,20 +174,22 @@ impl Former {
             }
             // Never back: not behind what this node stamped, nor behind what it has applied.
             stamped = self.clock.now().max(stamped).max(self.applier.stamped());
-            self.submit(stamped, group, slot).await;
+            self.submit(stamped, group, (slot, eager)).await;
         }
         // Every slot is free again once every entry is answered.
         let slots = u32::try_from(limits.in_flight_max).unwrap_or(u32::MAX);
         let _ = in_flight.acquire_many(slots).await;
     }
 
-    async fn submit(&self, at: Timestamp, group: Vec<Waiting>, slot: OwnedSemaphorePermit) {
-        let mut requests = Vec::with_capacity(group.len());
-        let (mut spans, mut replies) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
-        for Waiting { request, span, reply, _room } in group {
+    /// Hands an entry to `openraft`; `slot` is its own until it is answered.
+    async fn submit(&self, at: Timestamp, group: Vec<Waiting>, slot: impl Send + 'static) {
+        let (mut requests, mut spans) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
+        let (mut replies, mut rooms) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
+        for Waiting { request, span, reply, room } in group {
             requests.push(request);
             spans.push(span);
             replies.push(reply);
+            rooms.push(room);
         }
         let (kind, body) = match encode(self.applier.version(), at, requests) {
             Ok(encoded) => encoded,
@@ -186,7 +212,7 @@ impl Former {
                 metrics.entry_committed(formed);
             }
             answer(written, replies, &health);
-            drop(slot);
+            drop((slot, rooms));
         });
     }
 }

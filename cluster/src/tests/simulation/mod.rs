@@ -11,6 +11,7 @@
 mod clients;
 mod disk;
 mod faults;
+mod pipeline;
 mod registers;
 mod seen;
 mod wire;

@@ -146,7 +146,7 @@ pub(super) async fn live(world: Rc<World>, node: u64) -> turmoil::Result {
     }
 }
 
-async fn start(world: &Rc<World>, node: u64) -> Result<(Cluster, u64), String> {
+pub(super) async fn start(world: &Rc<World>, node: u64) -> Result<(Cluster, u64), String> {
     let starts = {
         let mut starts = world.starts.borrow_mut();
         let starts = starts.entry(node).or_default();

@@ -30,8 +30,8 @@ pub(crate) struct Nodes {
 }
 
 impl Nodes {
-    /// Starts them, with so many entries on their way at once as `in_flight` says or a node has.
-    pub(crate) async fn start(in_flight: Option<u64>) -> Result<Self, String> {
+    /// Starts them, forming so many entries at once as `eager` says or a node does.
+    pub(crate) async fn start(eager: Option<u64>) -> Result<Self, String> {
         let text = |error: &dyn std::error::Error| error.to_string();
         let folder = tempfile::tempdir().map_err(|error| text(&error))?;
         let authority = CertificateAuthority::make().map_err(|error| text(&error))?;
@@ -50,8 +50,8 @@ impl Nodes {
             }
             let mut config =
                 ClusterConfig { node_id: NodeId(node), address, joins: node > 1, ..ClusterConfig::default() };
-            if let Some(in_flight) = in_flight {
-                config.entries_in_flight_max = usize::try_from(in_flight).unwrap_or(usize::MAX);
+            if let Some(eager) = eager {
+                config.entries_eager = usize::try_from(eager).unwrap_or(usize::MAX);
             }
             let path = folder.path().join(node.to_string());
             let (state, raft) =

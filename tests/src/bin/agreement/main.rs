@@ -39,9 +39,9 @@ struct Arguments {
     /// Only writes through the library, for looking where their time goes
     #[arg(long)]
     library_only: bool,
-    /// Entries on their way at once in the library, instead of what a node does
+    /// Entries that the library forms at once, instead of what a node does
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
-    entries_in_flight: Option<u64>,
+    entries_eager: Option<u64>,
 }
 
 #[tokio::main]
@@ -65,7 +65,7 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
     let time = Duration::from_secs(arguments.seconds);
     let syncs = drive::syncs(Duration::from_secs(3)).await?;
     say(&format!("{}", Line("one file, append and fdatasync", 1, &syncs)));
-    let ours = library::Nodes::start(arguments.entries_in_flight).await?;
+    let ours = library::Nodes::start(arguments.entries_eager).await?;
     if arguments.library_only {
         for &clients in CLIENTS {
             say(&format!("{}", Line("Cluster::propose", clients, &ours.writes(clients, time).await?)));
