@@ -19,6 +19,7 @@ pub mod git;
 pub mod history;
 mod links;
 mod node;
+mod overheard;
 mod raw;
 mod regions;
 mod relay;

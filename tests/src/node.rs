@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use crate::binary::twinmcp;
 use crate::cli::Cli;
 use crate::client::TestClient;
+use crate::overheard;
 use crate::secrets;
 use crate::wait::{DEADLINE, eventually, eventually_within};
 
@@ -32,6 +33,8 @@ pub struct NodeSetup {
     program: PathBuf,
     /// 0 takes any free one.
     port: u16,
+    /// Where it is asked, when that is not where it listens.
+    front: Option<String>,
     token: Option<String>,
     start_deadline: Duration,
 }
@@ -49,6 +52,7 @@ impl Default for NodeSetup {
             under: Vec::new(),
             program: twinmcp(),
             port: 0,
+            front: None,
             token: None,
             start_deadline: DEADLINE,
         }
@@ -127,6 +131,25 @@ impl NodeSetup {
         let setup = self.at_one_port();
         let url = format!("http://127.0.0.1:{}", setup.port);
         setup.with("cluster", "url", url)
+    }
+
+    /// With what programs of other people say to it heard on the way, so that their secrets are looked for in its log too.
+    ///
+    /// Comes after what gives it a port.
+    ///
+    /// # Panics
+    /// When no port is free, or outside of a runtime.
+    #[must_use]
+    pub fn overheard(self) -> Self {
+        let mut setup = if self.port == 0 { self.at_one_port() } else { self };
+        let (front, node) = (setup.port, free_port());
+        overheard::listen(front, ([127, 0, 0, 1], node).into());
+        (setup.port, setup.front) = (node, Some(format!("http://127.0.0.1:{front}")));
+        if setup.variables.contains_key("TWINMCP__HTTP__PUBLIC_URL") {
+            return setup;
+        }
+        let url = setup.front.clone().unwrap_or_default();
+        setup.with("http", "public_url", url)
     }
 
     /// Its port, 0 for any free one.
@@ -375,7 +398,7 @@ impl TestNode {
         let Some((url, key)) = told else { return Err(self.stderr().split_off(before)) };
         self.process = Some(process);
         secrets::note("operator's key", &key);
-        (self.url, self.key) = (url, key);
+        (self.url, self.key) = (self.setup.front.clone().unwrap_or(url), key);
         Ok(())
     }
 

@@ -11,9 +11,13 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, LOCATION, 
 use serde_json::Value;
 
 use crate::client::Answer;
+use crate::overheard;
 
-/// Shorter ones stand in many a text by accident, such as six digits.
+/// Shorter ones stand in many a text by accident.
 const CHARS_MIN: usize = 8;
+
+/// Digits of a code that an app, a message or a text shows. In a text they stand by accident, in quotes or behind the name of a code they do not.
+const DIGITS: usize = 6;
 
 /// What a longer one begins with tells it from all others; the search takes memory for each byte that is looked for, and a test sends a
 /// password of two megabytes.
@@ -67,9 +71,17 @@ fn known() -> MutexGuard<'static, BTreeMap<String, String>> {
 
 /// From now on `secret`, a `what`, may be in no log.
 pub(crate) fn note(what: &str, secret: &str) {
-    if secret.len() >= CHARS_MIN && !NAMES.contains(&secret) {
-        let start = &secret[..secret.floor_char_boundary(BYTES_LOOKED_FOR_MAX)];
-        known().entry(start.to_owned()).or_insert_with(|| what.to_owned());
+    let mut known = known();
+    let mut add = |text: &str| {
+        known.entry(text.to_owned()).or_insert_with(|| what.to_owned());
+    };
+    if secret.len() == DIGITS && secret.bytes().all(|byte| byte.is_ascii_digit()) {
+        // As a value of JSON, of JSON inside a text, and of a form.
+        [format!("\"{secret}\""), format!("\"{secret}\\"), format!("{what}={secret}")]
+            .iter()
+            .for_each(|text| add(text));
+    } else if secret.len() >= CHARS_MIN && !NAMES.contains(&secret) {
+        add(&secret[..secret.floor_char_boundary(BYTES_LOOKED_FOR_MAX)]);
     }
 }
 
@@ -122,16 +134,51 @@ fn note_form(form: &str) {
 }
 
 fn note_json(text: &[u8]) {
-    fn walk(name: &str, value: &Value) {
-        match value {
-            Value::String(text) if FIELDS.contains(&name) => note(name, text),
-            Value::Array(values) => values.iter().for_each(|value| walk(name, value)),
-            Value::Object(fields) => fields.iter().for_each(|(name, value)| walk(name, value)),
+    if let Ok(value) = serde_json::from_slice(text) {
+        note_value("", &value);
+    }
+}
+
+fn note_value(name: &str, value: &Value) {
+    match value {
+        Value::String(text) if FIELDS.contains(&name) || is_code(name, text) => note(name, text),
+        Value::Array(values) => values.iter().for_each(|value| note_value(name, value)),
+        Value::Object(fields) => fields.iter().for_each(|(name, value)| note_value(name, value)),
+        _ => {}
+    }
+}
+
+/// Whether a field of JSON is a code of digits, and not the name of an error.
+fn is_code(name: &str, text: &str) -> bool {
+    name == CODE && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Notes what stands in the bytes of a connection, requests or answers one after the other.
+pub(crate) fn note_wire(text: &str) {
+    for line in text.lines() {
+        let (name, value) = line.split_once(": ").unwrap_or_default();
+        match name.to_ascii_lowercase().as_str() {
+            "authorization" => {
+                let (scheme, credentials) = value.split_once(' ').unwrap_or_default();
+                note(scheme, credentials);
+            }
+            name @ ("x-api-key" | "dpop") => note(name, value),
+            "cookie" => value.split("; ").for_each(note_cookie),
+            "set-cookie" => value.split(';').take(1).for_each(note_cookie),
             _ => {}
         }
     }
-    if let Ok(value) = serde_json::from_slice(text) {
-        walk("", &value);
+    for name in FIELDS.iter().chain(&[CODE]) {
+        for (at, _) in text.match_indices(name) {
+            let (before, after) = (&text[..at], &text[at + name.len()..]);
+            if before.ends_with('"') && after.starts_with("\":") {
+                let mut values = serde_json::Deserializer::from_str(&after[2..]).into_iter();
+                values.next().and_then(Result::ok).iter().for_each(|value| note_value(name, value));
+            } else if before.ends_with(['?', '&', '\n']) && after.starts_with('=') {
+                let end = after.find(|end: char| end == '&' || end.is_whitespace()).unwrap_or(after.len());
+                note_form(&text[at..at + name.len() + end]);
+            }
+        }
     }
 }
 
@@ -139,6 +186,7 @@ fn note_json(text: &[u8]) {
 /// When `text` holds something that was noted; told are its name and what stands before it in its line.
 #[track_caller]
 pub(crate) fn are_not_in(place: &str, text: &str) {
+    overheard::note();
     let known = known().clone();
     let finder = AhoCorasick::new(known.keys()).expect("tests know few secrets");
     if let Some(found) = finder.find(text) {
@@ -154,7 +202,7 @@ mod tests {
 
     use reqwest::Method;
 
-    use super::{Answer, HeaderMap, are_not_in, known, note_answer, note_request};
+    use super::{Answer, HeaderMap, are_not_in, known, note_answer, note_request, note_wire};
     use crate::client::TestClient;
 
     const LOG: &str = "first line\n{\"msg\":\"seen ";
@@ -210,5 +258,28 @@ mod tests {
             assert_eq!(told_of(harmless), None, "{harmless}");
         }
         assert_eq!(known().len(), secrets.len());
+
+        let requests = "POST /par?request_uri=urn:said-in-address&x=1 HTTP/1.1\r\nAuthorization: Basic said-as-basic\r\n\
+            content-length: 28\r\n\r\ncode=said-first&code=271828\r\nGET / HTTP/1.1\r\ncookie: __Host-twinmcp=said-as-cookie\r\n\r\n\
+            {\"backup_codes\": [\"said-in-list\"], \"code\":\"314159\", \"password\":\"said \\\"in\\\" quotes\"}";
+        note_wire(requests);
+        let secrets = [
+            "urn:said-in-address",
+            "said-as-basic",
+            "said-first",
+            "said-as-cookie",
+            "said-in-list",
+            "said \"in\" quotes",
+            "code=271828",
+            "\"code\":\"314159\"",
+            "{\\\"code\\\":\\\"314159\\\"}",
+        ];
+        for secret in secrets {
+            let told = told_of(secret).unwrap_or_else(|| panic!("{secret} was not found"));
+            assert!(told.contains("behind: {\"msg\":\"seen "), "{told}");
+        }
+        for harmless in ["314159", "elapsed=271828", "1314159.271828"] {
+            assert_eq!(told_of(harmless), None, "{harmless}");
+        }
     }
 }

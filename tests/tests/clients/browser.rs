@@ -99,7 +99,7 @@ async fn people_find_read_and_follow_everything_in_a_browser() {
 async fn people_sign_up_in_and_out_and_change_their_accounts_in_a_browser() {
     let clients = Clients::installed();
     let setup = NodeSetup::default().with("accounts", "sign_up", "open");
-    let node = setup.with("accounts", "lock_after", 1_000).start().await;
+    let node = setup.with("accounts", "lock_after", 1_000).overheard().start().await;
     let invited = json!({ "email": "invited@example.org" });
     let invite = node.client().post("/api/accounts", &invited).await.expect(201).json();
     let told = clients
@@ -130,7 +130,8 @@ async fn people_add_show_and_remove_second_factors_in_a_browser() {
         .with("sms", "secret_file", secret.path().display())
         .with("sms", "network_per_hour", 1_000)
         .with("sms", "per_hour", 1_000);
-    let node = setup.with("accounts", "address_lock_after", 100_000).at_one_port_named().start().await;
+    let node =
+        setup.with("accounts", "address_lock_after", 100_000).at_one_port_named().overheard().start().await;
     let password = "correct horse battery";
     let looks = (0..12).map(|number| format!("looks{number}"));
     let names = ["story0", "story1", "sms0", "sms1", "program", "plain", "passkey"]
@@ -154,7 +155,7 @@ async fn people_add_show_and_remove_second_factors_in_a_browser() {
 #[tokio::test]
 async fn operators_look_after_people_clients_and_the_log_in_a_browser() {
     let clients = Clients::installed();
-    let node = TestNode::empty().await;
+    let node = NodeSetup::default().overheard().start().await;
     let (email, password) = ("op@example.org", "correct horse battery");
     let operator = json!({ "email": email, "name": "Grace", "password": password, "operator": true });
     node.client().post("/api/accounts", &operator).await.expect(201);
@@ -181,9 +182,9 @@ async fn people_sign_in_at_another_service_and_out_of_this_one_in_a_browser() {
         let setup = setup.with("outbound", "allowed_networks", json!(["127.0.0.1"]));
         setup.with("accounts", "lock_after", 1_000)
     };
-    let home = near(NodeSetup::default()).start().await;
+    let home = near(NodeSetup::default()).overheard().start().await;
     let anonymous = home.client().anonymous();
-    let branch_setup = near(NodeSetup::default()).at_one_port_named();
+    let branch_setup = near(NodeSetup::default()).at_one_port_named().overheard();
     let url = branch_setup.public_url();
     let metadata = json!({
         "client_name": "Branch", "redirect_uris": [format!("{url}/upstream/home/callback")],

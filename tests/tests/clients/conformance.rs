@@ -11,7 +11,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use twinmcp::{Config, Node};
-use twinmcp_tests::{Finished, TestNode, run};
+use twinmcp_tests::{Finished, NodeSetup, TestNode, run};
 
 use self::fixture::Fixture;
 use super::Clients;
@@ -139,7 +139,7 @@ async fn the_suite_of_the_revision_before_passes_but_for_what_needs_sessions() {
 #[tokio::test]
 async fn a_node_passes_the_conformance_scenarios_of_an_authorization_server() {
     let clients = Clients::installed();
-    let node = TestNode::empty().await;
+    let node = NodeSetup::default().overheard().start().await;
     let (email, password) = ("ada@example.org", "correct horse battery");
     let person = json!({ "email": email, "name": "Ada", "password": password });
     node.client().post("/api/accounts", &person).await.expect(201);

@@ -2,12 +2,12 @@
 
 use serde_json::json;
 use twinmcp_tests::docs::{self, BASE_URL, QUESTIONS};
-use twinmcp_tests::{TestNode, run};
+use twinmcp_tests::{NodeSetup, TestNode, run};
 
 use super::Clients;
 
 async fn node_with_kiln() -> TestNode {
-    let node = TestNode::empty().await;
+    let node = NodeSetup::default().overheard().start().await;
     node.client().index("/acme/kiln", "1.0", "docs.tar", docs::tar(&docs::kiln("1.0"))).await;
     node.client().until_resolved("kiln", "/acme/kiln").await;
     node

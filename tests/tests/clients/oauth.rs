@@ -9,7 +9,7 @@ use super::Clients;
 const PASSWORD: &str = "correct horse battery";
 
 async fn node_with_a_person() -> TestNode {
-    let node = NodeSetup::default().with("limits", "anonymous_reads", false).start().await;
+    let node = NodeSetup::default().with("limits", "anonymous_reads", false).overheard().start().await;
     let person = json!({ "email": "ada@example.org", "name": "Ada", "password": PASSWORD });
     node.client().post("/api/accounts", &person).await.expect(201);
     node

@@ -11,8 +11,11 @@ const EMAIL: &str = "ada@example.org";
 
 /// A node with a person, and what a script is told: a client on the web with a secret, one on a machine of the person's, and one for itself.
 async fn prepared() -> (TestNode, Value) {
-    let node =
-        NodeSetup::default().with("oauth", "signing_algorithms", r#"["RS256", "ES256"]"#).start().await;
+    let node = NodeSetup::default()
+        .with("oauth", "signing_algorithms", r#"["RS256", "ES256"]"#)
+        .overheard()
+        .start()
+        .await;
     let client = node.client();
     let person = json!({ "email": EMAIL, "name": "Ada", "password": PASSWORD });
     client.post("/api/accounts", &person).await.expect(201);
