@@ -77,7 +77,8 @@ fn can_do_harm(scope: Scope) -> bool {
     }
 }
 
-fn stale() -> ApiError {
+/// The refusal of somebody who may have lost the right elsewhere without this node knowing.
+pub(super) fn stale() -> ApiError {
     let message = "This node has been cut off from the others for too long to know whether you may still do this. Ask another \
                    node, or try again when it is back.";
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "state_too_old", message).retry_after(5)

@@ -239,10 +239,7 @@ impl<E: Endpoint> Front<E> {
             Ok(signed_in) => signed_in.flatten(),
             Err(error) => return ApiError::from(error).into(),
         };
-        let mut sender = Sender::of(&request, class, caller, signed_in);
-        if self.config.readiness.is_stale() {
-            sender.caller = sender.caller.map(Caller::at_stale_node);
-        }
+        let sender = Sender::of(&request, class, caller, signed_in);
         let mut decision = None;
         if class.limited {
             self.metrics.client(request.headers());
@@ -365,10 +362,12 @@ impl<E: Endpoint> Front<E> {
         let asker = asker::of(request.uri().path(), request.headers(), caller.as_ref(), address_of(&request));
         let mut actor = caller.as_ref().map(Caller::actor);
         let anonymous_reads = self.config.anonymous_reads;
+        let is_stale = self.config.readiness.is_stale();
+        let caller = if is_stale { caller.map(Caller::at_stale_node) } else { caller };
         request.extensions_mut().insert(Identity { caller, withheld, anonymous_reads, asker });
         if let Some(signed_in) = signed_in {
             actor.get_or_insert_with(|| Actor::Person(signed_in.account.clone()));
-            Session::put(&mut request, signed_in);
+            Session::put(&mut request, signed_in, is_stale);
         }
         let behalf = Behalf::of(actor.unwrap_or(Actor::Nobody), address_of(&request), id);
         // hyper leaves the body out of an answer to HEAD.

@@ -10,6 +10,7 @@ use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use twinmcp_actors::accounts::{SignedIn, Token};
 
+use super::caller::stale;
 use super::origin::Origin;
 use crate::api::ApiError;
 
@@ -201,8 +202,12 @@ impl Session {
         request.extensions().get::<SignedIn>()
     }
 
-    /// Puts who is signed in into a request.
-    pub(crate) fn put(request: &mut Request, signed_in: SignedIn) {
+    /// Puts who is signed in into a request; and, at a node whose agreed state is older than
+    /// [`stale_after_ms`](crate::config::ClusterConfig), that this may not be so any more.
+    pub(super) fn put(request: &mut Request, signed_in: SignedIn, is_stale: bool) {
+        if is_stale {
+            request.extensions_mut().insert(Doubtful);
+        }
         if signed_in.lacks_factor {
             request.extensions_mut().insert(Limited(signed_in));
         } else {
@@ -215,6 +220,7 @@ impl Session {
         if let Some(Limited(_)) = request.extensions().get() {
             return Err(lacks_factor());
         }
+        must_be_current(request)?;
         let signed_in = Self::of(request).cloned().ok_or_else(|| {
             let message =
                 "Sign in first, at `/signin` or by `POST /api/auth/sign-in`; the session's cookie is needed.";
@@ -222,6 +228,21 @@ impl Session {
         })?;
         same_site(request)?;
         Ok(Self(signed_in))
+    }
+}
+
+/// Says that the session of a request may have ended elsewhere without this node knowing.
+#[derive(Debug, Clone)]
+struct Doubtful;
+
+/// Refuses a request whose session may have ended elsewhere long ago, for what is its person's alone.
+///
+/// # Errors
+/// 503 `state_too_old`.
+pub(crate) fn must_be_current(request: &Request) -> Result<(), ApiError> {
+    match request.extensions().get::<Doubtful>() {
+        Some(Doubtful) => Err(stale()),
+        None => Ok(()),
     }
 }
 
@@ -244,6 +265,7 @@ impl Enrolling {
         let Some(Limited(signed_in)) = request.extensions().get::<Limited>() else {
             return Session::require(request).map(|Session(signed_in)| Self(signed_in));
         };
+        must_be_current(request)?;
         same_site(request)?;
         Ok(Self(signed_in.clone()))
     }

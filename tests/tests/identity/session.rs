@@ -3,7 +3,7 @@
 
 use reqwest::Method;
 use serde_json::json;
-use twinmcp_tests::{NodeSetup, TestNode, docs};
+use twinmcp_tests::{NodeSetup, TestCluster, TestNode, docs, eventually};
 
 use super::app::signed_in;
 use super::{Browser, PASSWORD, person};
@@ -48,6 +48,44 @@ async fn a_session_opens_the_api_as_a_key_does() {
     key.get("/api/jobs").await.expect(401);
     ada.post("/api/auth/sign-out", &json!({})).await.expect(204);
     assert_eq!(ada.get("/api/keys").await.expect(401).code(), "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_session_shows_nothing_of_its_person_where_its_end_may_have_been_missed() {
+    const EMAIL: &str = "ada@example.org";
+    let setup = async |number| TestCluster::setup(number).with("cluster", "stale_after_ms", 2_000);
+    let mut cluster = TestCluster::start_as(3, 0, setup).await;
+    let mut ada = signed_in(&cluster.nodes[2], EMAIL).await;
+    let account = ada.get("/api/auth/session").await.expect(200).json()["account"]["id"].take();
+    let path = format!("/api/accounts/{}", account.as_str().unwrap());
+    cluster.client(2).patch(&path, &json!({ "operator": true })).await.expect(200);
+    let pages = ["/settings", "/settings/keys", "/settings/teams", "/mfa", "/admin/people", "/admin/audit"];
+    for page in pages {
+        ada.get(page).await.expect(200);
+    }
+
+    for place in [0, 1] {
+        cluster.nodes[place].kill().await;
+    }
+    let refused = eventually("the state to be too old", async || {
+        let answer = ada.clone().get("/api/auth/session").await;
+        (answer.status != 200).then_some(answer)
+    });
+    assert_eq!(refused.await.expect(503).code(), "state_too_old");
+    for page in pages {
+        let refused = ada.get(page).await.expect(503);
+        assert!(!refused.text.contains(EMAIL), "{page}: {}", refused.text);
+        assert_eq!(refused.header("retry-after"), "5");
+    }
+    ada.get("/libraries").await.expect(200);
+
+    cluster.nodes[0].restart().await;
+    for page in pages {
+        eventually("what is known to be new again", async || {
+            (ada.clone().get(page).await.status == 200).then_some(())
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

@@ -57,32 +57,32 @@ pub(super) fn routes(route: Route, people: &People) -> Route {
         .at("/signin", get(page(people, sign_in::show)).post(page(people, sign_in::submit)))
         .at("/signin/factor", get(page(people, factor::show)).post(page(people, factor::submit)))
         .at("/signin/factor/sms", post(page(people, sms::send)))
-        .at("/mfa", get(page(people, mfa::show)))
-        .at("/mfa/totp", get(page(people, mfa::offer_totp)).post(page(people, mfa::confirm_totp)))
-        .at("/mfa/totp/remove", post(page(people, mfa::remove_totp)))
-        .at("/mfa/passkey/remove", post(page(people, mfa::remove_passkey)))
-        .at("/mfa/sms", post(page(people, sms::offer)))
-        .at("/mfa/sms/confirm", post(page(people, sms::confirm)))
-        .at("/mfa/sms/remove", post(page(people, sms::remove)))
-        .at("/mfa/codes", post(page(people, mfa::make_codes)))
+        .at("/mfa", get(own(people, mfa::show)))
+        .at("/mfa/totp", get(own(people, mfa::offer_totp)).post(own(people, mfa::confirm_totp)))
+        .at("/mfa/totp/remove", post(own(people, mfa::remove_totp)))
+        .at("/mfa/passkey/remove", post(own(people, mfa::remove_passkey)))
+        .at("/mfa/sms", post(own(people, sms::offer)))
+        .at("/mfa/sms/confirm", post(own(people, sms::confirm)))
+        .at("/mfa/sms/remove", post(own(people, sms::remove)))
+        .at("/mfa/codes", post(own(people, mfa::make_codes)))
         .at("/signout", post(page(people, sign_in::leave)))
         .at("/signout/answer", post(page(people, end_session::answer)))
         .at("/signup", get(page(people, sign_up::show)).post(page(people, sign_up::submit)))
         .at("/verify", get(page(people, link::show)).post(page(people, link::submit)))
         .at("/reset", get(page(people, link::show_reset)).post(page(people, link::submit_reset)))
-        .at("/consent", post(page(people, authorize::answer)))
-        .at("/device", get(page(people, device::show)).post(page(people, device::decide)))
-        .at("/upstream/link", get(page(people, upstream::ask)).post(page(people, upstream::answer)))
+        .at("/consent", post(own(people, authorize::answer)))
+        .at("/device", get(own(people, device::show)).post(own(people, device::decide)))
+        .at("/upstream/link", get(own(people, upstream::ask)).post(own(people, upstream::answer)))
         .at("/upstream/:provider", get(page(people, upstream::leave)))
         .at("/upstream/:provider/callback", get(page(people, upstream::arrive)))
-        .at("/settings", get(page(people, settings::show)))
-        .at("/settings/keys", get(page(people, keys::show)).post(page(people, keys::make)))
-        .at("/settings/keys/revoke", post(page(people, keys::revoke)))
-        .at("/settings/teams", get(page(people, teams::show)).post(page(people, teams::make)))
-        .at("/settings/teams/:id", get(page(people, team::show)))
-        .at("/settings/teams/:id/:what", post(page(people, team::change)))
+        .at("/settings", get(own(people, settings::show)))
+        .at("/settings/keys", get(own(people, keys::show)).post(own(people, keys::make)))
+        .at("/settings/keys/revoke", post(own(people, keys::revoke)))
+        .at("/settings/teams", get(own(people, teams::show)).post(own(people, teams::make)))
+        .at("/settings/teams/:id", get(own(people, team::show)))
+        .at("/settings/teams/:id/:what", post(own(people, team::change)))
         .at("/join", get(page(people, join::show)).post(page(people, join::submit)))
-        .at("/settings/:what", post(page(people, settings::change)))
+        .at("/settings/:what", post(own(people, settings::change)))
 }
 
 /// Where clients send people; it lies among the endpoints of the API.
@@ -105,6 +105,17 @@ where
         async move { Ok::<_, poem::Error>(show(people, request).await?) }
     })
     .map_to_response()
+}
+
+/// As [`page`], for what is somebody's own: where their session may have ended without this node knowing, nothing is shown or changed.
+fn own<F>(people: &People, show: fn(People, Request) -> F) -> impl Endpoint + use<F>
+where
+    F: Future<Output = Result<Response, ApiError>> + Send + 'static,
+{
+    page(people, show).before(async |request| {
+        session::must_be_current(&request)?;
+        Ok(request)
+    })
 }
 
 /// The fields of a form that was sent from one of these pages.

@@ -1,7 +1,8 @@
 //! `/admin`: what operators see and change of everybody: people, teams, clients, the audit log.
 //!
 //! Whoever is not signed in is sent to sign in; whoever is, and is no operator, is refused, and told nothing of what is here. Whether
-//! somebody is one is read with the session of each request, so that who is no operator any more sees nothing more.
+//! somebody is one is read with the session of each request, so that who is no operator any more sees nothing more; a node that was
+//! cut off for too long to know that shows nothing.
 
 mod accounts;
 mod audit;
@@ -15,6 +16,7 @@ use twinmcp_actors::accounts::SignedIn;
 use super::{People, see_other};
 use crate::api::ApiError;
 use crate::http::Session;
+use crate::http::session;
 
 /// Adds the pages to the others.
 pub(super) fn routes(route: Route, people: &People) -> Route {
@@ -39,6 +41,7 @@ where
     poem::endpoint::make(move |request: Request| {
         let people = people.clone();
         async move {
+            session::must_be_current(&request)?;
             let Some(signed_in) = Session::of(&request).cloned() else {
                 return Ok(see_other("/signin?return_to=/admin", None));
             };
