@@ -40,13 +40,14 @@ pub struct NodeSetup {
 }
 
 impl Default for NodeSetup {
-    /// Limits of requests so high that no test meets them by accident, and nothing to index.
+    /// Limits of requests so high that no test meets them by accident, a log as services have it, and nothing to index.
     fn default() -> Self {
         let classes = ["ANONYMOUS", "KEY", "OAUTH"];
         let keys = classes.iter().flat_map(|class| [format!("{class}_PER_MINUTE"), format!("{class}_BURST")]);
-        let variables = keys.map(|key| (format!("TWINMCP__LIMITS__{key}"), "1000000".to_owned()));
+        let limits = keys.map(|key| (format!("TWINMCP__LIMITS__{key}"), "1000000".to_owned()));
+        let log = ("TWINMCP__TELEMETRY__LOG".to_owned(), "info,openraft=warn".to_owned());
         Self {
-            variables: variables.collect(),
+            variables: limits.chain([log]).collect(),
             project: None,
             data_dir: None,
             under: Vec::new(),
@@ -133,7 +134,8 @@ impl NodeSetup {
         setup.with("cluster", "url", url)
     }
 
-    /// With what programs of other people say to it heard on the way, so that their secrets are looked for in its log too.
+    /// With what programs of other people say to it heard on the way, so that their secrets are looked for in its log too, which tells
+    /// more than services let it.
     ///
     /// Comes after what gives it a port.
     ///
@@ -145,6 +147,7 @@ impl NodeSetup {
         let (front, node) = (setup.port, free_port());
         overheard::listen(front, ([127, 0, 0, 1], node).into());
         (setup.port, setup.front) = (node, Some(format!("http://127.0.0.1:{front}")));
+        setup = setup.with("telemetry", "log", "debug");
         if setup.variables.contains_key("TWINMCP__HTTP__PUBLIC_URL") {
             return setup;
         }
