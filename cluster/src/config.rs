@@ -82,7 +82,7 @@ impl Default for ClusterConfig {
             entry_commands_max: 512,
             entry_bytes_max: 1024 * 1024,
             entries_eager: 3,
-            entry_interval: Duration::from_millis(5),
+            entry_interval: Duration::from_millis(20),
             entries_in_flight_max: 64,
             propose_deadline: Duration::from_secs(5),
             start_deadline: Duration::from_secs(30),

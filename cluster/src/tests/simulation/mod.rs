@@ -1,11 +1,12 @@
-//! Whole clusters on a simulated network, with everything that can go wrong, again and again by the same seed.
+//! Whole clusters on a simulated network, with everything that can go wrong, again and again by seeds.
 //!
 //! Three nodes vote and two follow, each on a host of `turmoil` with a clock and a disk of its own (`world.rs`). Clients
 //! of every node propose and read (`clients.rs`) while messages are late or lost, links are cut, machines crash, disks
 //! fail, nodes change their votes and are replaced (`faults.rs`). Then all is mended; every node must catch up, and what
 //! was seen must be explained (`seen.rs`): linearizable, done at most once, nothing lost, every entry the same on every node.
 //!
-//! A seed decides all of it: `TWINMCP_SEED=17` runs one again, and tells what was done in it; `TWINMCP_SIMULATIONS` says
+//! A seed decides what goes wrong, and when. Which of two tasks goes first it does not, so what one finds may take several runs of
+//! it: `TWINMCP_SEED=17` runs one again, and tells what was done in it; `TWINMCP_SIMULATIONS` says
 //! how many are run otherwise, from 0 on.
 
 mod clients;
