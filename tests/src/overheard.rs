@@ -15,7 +15,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// What one side of a connection said.
 type Said = Arc<Mutex<Vec<u8>>>;
 
-/// Every side of every connection that has not been looked through.
+/// Every side of every connection, also of those that are open yet.
 static SAID: Mutex<Vec<Said>> = Mutex::new(Vec::new());
 
 fn said() -> MutexGuard<'static, Vec<Said>> {

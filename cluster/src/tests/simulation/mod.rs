@@ -5,9 +5,8 @@
 //! fail, nodes change their votes and are replaced (`faults.rs`). Then all is mended; every node must catch up, and what
 //! was seen must be explained (`seen.rs`): linearizable, done at most once, nothing lost, every entry the same on every node.
 //!
-//! A seed decides what goes wrong, and when. Which of two tasks goes first it does not, so what one finds may take several runs of
-//! it: `TWINMCP_SEED=17` runs one again, and tells what was done in it; `TWINMCP_SIMULATIONS` says
-//! how many are run otherwise, from 0 on.
+//! A seed decides what goes wrong, and when; the rest it repeats nearly (`CONTRIBUTING.md`). `TWINMCP_SEED=17` runs one again, and
+//! tells what was done in it; `TWINMCP_SIMULATIONS` says how many are run otherwise, from 0 on.
 
 mod clients;
 mod disk;

@@ -15,8 +15,7 @@ use twinmcp_actors::accounts::SignedIn;
 
 use super::{People, see_other};
 use crate::api::ApiError;
-use crate::http::Session;
-use crate::http::session;
+use crate::http::session::{self, Session};
 
 /// Adds the pages to the others.
 pub(super) fn routes(route: Route, people: &People) -> Route {
