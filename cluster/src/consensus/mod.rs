@@ -17,6 +17,7 @@ mod machine;
 mod members;
 mod messages;
 mod network;
+mod owed;
 mod propose;
 mod queue;
 mod records;

@@ -12,8 +12,8 @@ use futures_util::{Stream, StreamExt};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::RPCOption;
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
-    TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, TransferLeaderError,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 use tokio::sync::mpsc;
@@ -23,6 +23,7 @@ use super::entry;
 use super::messages::{
     Append, Appended, AskVote, GiveVote, SnapshotHead, SnapshotTaken, Transfer, Transferred,
 };
+use super::owed::{AppendAnswer, Owed};
 use super::records::{MembershipRecord, PositionRecord};
 use super::snapshot::{Snapshot, SnapshotPieces};
 use super::types::{LogId, Member, Types, Vote};
@@ -183,7 +184,7 @@ fn encode_append(group: GroupId, request: &AppendEntriesRequest<Types>) -> io::R
     frame(&record::encode(&append).map_err(io::Error::other)?)
 }
 
-fn appended(answer: Appended) -> Result<StreamAppendResult<Types>, RPCError<Types>> {
+fn appended(answer: Appended) -> AppendAnswer {
     match answer {
         Appended::Stored(last) => Ok(Ok(last.map(LogId::from))),
         Appended::Conflict(position) => Ok(Err(StreamAppendError::Conflict(position.into()))),
@@ -213,16 +214,15 @@ impl RaftNetworkV2<Types> for Peer {
         &'s mut self,
         input: S,
         _option: RPCOption,
-    ) -> BoxFuture<
-        's,
-        Result<BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>, RPCError<Types>>,
-    >
+    ) -> BoxFuture<'s, Result<BoxStream<'s, AppendAnswer>, RPCError<Types>>>
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
         Box::pin(async move {
             let group = self.network.group;
-            let body = stream_body(input.map(move |request| encode_append(group, &request)));
+            let owed = Owed::new();
+            let requests = owed.count(input.map(move |request| encode_append(group, &request)));
+            let body = stream_body(requests);
             let peer = (self.node, self.address.as_str());
             let answer = self.network.peers.open(peer, Lane::Urgent, &self.path(APPEND), body).await;
             let answer = match answer {
@@ -237,7 +237,7 @@ impl RaftNetworkV2<Types> for Peer {
                 let answer = answer.map_err(|error| broken(&error))?;
                 appended(record::decode(&answer).map_err(unreadable)?)
             });
-            Ok(answers.boxed())
+            Ok(owed.settle(answers).boxed())
         })
     }
 

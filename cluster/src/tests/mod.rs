@@ -5,7 +5,7 @@ pub(crate) mod engines;
 mod failure;
 mod history;
 mod kill;
-mod network;
+pub(crate) mod network;
 mod restart;
 pub(crate) mod runtime;
 mod several;

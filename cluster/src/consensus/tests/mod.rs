@@ -1,5 +1,6 @@
 //! Tests of consensus from inside: its stores without `openraft` around them.
 
+mod append;
 mod commands;
 mod crash;
 mod identical;
