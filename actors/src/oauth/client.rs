@@ -96,6 +96,10 @@ fn basic(header: &str) -> Option<(String, String)> {
 }
 
 fn form_decoded(text: &str) -> String {
+    // As nearly everybody sends it: nothing in it had to be encoded.
+    if !text.contains(['%', '+']) {
+        return text.to_owned();
+    }
     let pair = format!("x={}", text.replace('&', "%26").replace('=', "%3D"));
     url::form_urlencoded::parse(pair.as_bytes())
         .next()

@@ -37,7 +37,8 @@ impl Oauth {
     /// The client called `id`: one that is kept, one that this build knows, or one whose document says what it is.
     pub(super) async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, OauthError> {
         if document::is_url(id) {
-            return Ok(Some(self.0.documents.client(id).await?));
+            // Rare, and much larger than everything else that is awaited here.
+            return Ok(Some(Box::pin(self.0.documents.client(id)).await?));
         }
         if id == CTX7_ID {
             return Ok(Some(Arc::new(ctx7())));
@@ -55,7 +56,7 @@ impl Oauth {
         let client = self.client(shown.id()).await?;
         if let Shown::Assertion { text, .. } = &shown {
             let client = client.ok_or_else(Refused::client)?;
-            self.take_assertion(&client, text).await?;
+            Box::pin(self.take_assertion(&client, text)).await?;
             return Ok(client);
         }
         if !shown.fits(client.as_deref()) {

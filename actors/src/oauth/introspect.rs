@@ -37,7 +37,7 @@ impl Oauth {
         form: &str,
         authorization: Option<&str>,
     ) -> Result<Introspection, OauthError> {
-        self.0.metrics.timed("introspect", Box::pin(self.told(form, authorization))).await
+        self.0.metrics.timed("introspect", self.told(form, authorization)).await
     }
 
     async fn told(&self, form: &str, authorization: Option<&str>) -> Result<Introspection, OauthError> {

@@ -1,7 +1,5 @@
 //! The parameters of a request: each once, but for `resource`, and all within limits (RFC 6749, 3.1 and 3.2; RFC 8707, 2).
 
-use std::collections::HashMap;
-
 use super::error::Refused;
 
 /// Parameters of one request, known ones and others.
@@ -14,7 +12,8 @@ const RESOURCES_MAX: usize = 8;
 /// The parameters of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Params {
-    values: HashMap<String, String>,
+    /// Few, so that looking through them is quicker than hashing.
+    values: Vec<(String, String)>,
     resources: Vec<String>,
 }
 
@@ -42,8 +41,10 @@ impl Params {
                     )));
                 }
                 params.resources.push(value.into_owned());
-            } else if params.values.insert(name.clone().into_owned(), value.into_owned()).is_some() {
+            } else if params.get(&name).is_some() {
                 return Err(Refused::request(format!("The parameter '{name}' stands twice.")));
+            } else {
+                params.values.push((name.into_owned(), value.into_owned()));
             }
         }
         Ok(params)
@@ -51,7 +52,7 @@ impl Params {
 
     /// The value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(String::as_str)
+        self.values.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// The value of a parameter that has to be there.

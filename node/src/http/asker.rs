@@ -2,21 +2,20 @@
 
 use std::net::IpAddr;
 
-use poem::http::HeaderMap;
+use poem::http::{HeaderMap, header};
 use twinmcp_actors::usage::{Asker, Client};
 use twinmcp_storage::usage::Surface;
 
 use super::caller::Caller;
-
-/// Headers in which programs name themselves, the most telling first.
-const NAMES: [&str; 2] = ["x-context7-client-ide", "user-agent"];
+use super::names;
 
 /// The sender of a request.
 pub(super) fn of(path: &str, headers: &HeaderMap, caller: Option<&Caller>, address: IpAddr) -> Asker {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let clients = NAMES.map(|name| Client::of(text(name)));
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // How programs name themselves, the most telling first.
+    let clients = [&names::CLIENT_IDE, &header::USER_AGENT].map(|name| Client::of(text(name)));
     let client = clients.into_iter().find(|client| *client != Client::OTHER).unwrap_or(Client::OTHER);
-    let surface = surface(path, text("x-context7-source"));
+    let surface = surface(path, text(&names::SOURCE));
     match caller {
         Some(caller) => Asker::new(client, surface, caller.id().as_bytes()),
         None => Asker::new(client, surface, address.to_string().as_bytes()),

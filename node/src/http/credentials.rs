@@ -3,9 +3,7 @@
 
 use poem::http::{HeaderMap, header};
 
-/// Headers besides `Authorization` that may hold a key, in the order they are looked at.
-const KEY_HEADERS: &[&str] =
-    &["context7-api-key", "x-context7-api-key", "context7_api_key", "x-api-key", "x_api_key"];
+use super::names;
 
 /// What a request says about who sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +26,7 @@ impl<'a> Credentials<'a> {
             let bound = || after("dpop", value).map(Self::Bound);
             return after("bearer", value).map(Self::Secret).or_else(bound).unwrap_or(Self::Unusable);
         }
-        let value = KEY_HEADERS.iter().find_map(|name| headers.get(*name));
+        let value = names::KEYS.iter().find_map(|name| headers.get(name));
         let Some(value) = value else { return Self::None };
         let key = value.to_str().ok().map(|text| after("bearer", text).unwrap_or(text.trim()));
         key.filter(|key| !key.is_empty() && !key.contains(' ')).map_or(Self::Unusable, Self::Secret)
@@ -44,11 +42,13 @@ fn after<'a>(wanted: &str, value: &'a str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use poem::http::HeaderName;
+
     use super::*;
 
-    fn of(name: &'static str, value: &str) -> String {
+    fn of(name: &str, value: &str) -> String {
         let mut headers = HeaderMap::new();
-        headers.insert(name, value.parse().unwrap());
+        headers.insert(HeaderName::try_from(name).unwrap(), value.parse().unwrap());
         match Credentials::of(&headers) {
             Credentials::Secret(secret) => secret.to_owned(),
             other => format!("{other:?}"),
@@ -60,7 +60,7 @@ mod tests {
         assert_eq!(of("authorization", "Bearer tmcp_x"), "tmcp_x");
         assert_eq!(of("authorization", "bearer  tmcp_x"), "tmcp_x");
         assert_eq!(of("authorization", "DPoP a.b.c"), "Bound(\"a.b.c\")");
-        for name in KEY_HEADERS {
+        for name in names::KEYS.iter().map(HeaderName::as_str) {
             assert_eq!(of(name, "tmcp_x"), "tmcp_x", "{name}");
             assert_eq!(of(name, "Bearer tmcp_x"), "tmcp_x", "{name}");
         }

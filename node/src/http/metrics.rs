@@ -6,6 +6,8 @@ use opentelemetry::metrics::{Counter, Histogram, UpDownCounter};
 use opentelemetry::{KeyValue, global};
 use poem::http::{HeaderMap, Method};
 
+use super::names;
+
 /// Bounds of the HTTP duration histogram in seconds, by OpenTelemetry's conventions.
 const DURATION_BOUNDS_S: &[f64] =
     &[0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
@@ -192,7 +194,7 @@ fn method_label(method: &Method) -> &'static str {
 
 /// What the client says it is, from a closed list.
 fn client_label(headers: &HeaderMap) -> &'static str {
-    let Some(source) = headers.get("x-context7-source") else {
+    let Some(source) = headers.get(&names::SOURCE) else {
         return "none";
     };
     match source.as_bytes() {

@@ -14,6 +14,7 @@ mod cors;
 mod credentials;
 mod fresh;
 mod metrics;
+mod names;
 mod origin;
 mod pace;
 mod rate;
@@ -23,15 +24,17 @@ pub(crate) mod session;
 mod tests;
 mod trace;
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt, Stream, TryStreamExt};
 use poem::http::{HeaderValue, Method, StatusCode, Version, header};
 
-use poem::{Endpoint, IntoResponse, PathPattern, Request, Response};
+use poem::{Body, Endpoint, IntoResponse, PathPattern, Request, Response};
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 use twinmcp_actors::accounts::{AccountsError, SignedIn};
@@ -313,7 +316,7 @@ impl<E: Endpoint> Front<E> {
 
     /// The holder of an access token that is good here.
     fn admit_token(&self, text: &str, is_bound: bool, request: &Request) -> Result<Caller, ApiError> {
-        let proof = request.headers().get("dpop").and_then(|proof| proof.to_str().ok());
+        let proof = request.headers().get(&names::DPOP).and_then(|proof| proof.to_str().ok());
         let (method, path) = (request.method().as_str(), request.uri().path());
         let refused = |code, message: String| ApiError::new(StatusCode::UNAUTHORIZED, code, message);
         match (self.config.admit)(ShownToken { text, is_bound, proof, method, path }) {
@@ -381,10 +384,7 @@ impl<E: Endpoint> Front<E> {
         }
         let deadline_ms = if class.upload { http.upload_timeout_ms } else { http.request_timeout_ms };
         let work = async {
-            self.pace_body(&mut request);
-            if !class.upload {
-                self.buffer_body(&mut request).await?;
-            }
+            self.take_body(&mut request, class).await?;
             self.inner.call(request).await.map(IntoResponse::into_response)
         };
         let caught = AssertUnwindSafe(behalf.scope(work)).catch_unwind();
@@ -404,13 +404,47 @@ impl<E: Endpoint> Front<E> {
         }
     }
 
-    /// Whoever sends a body has to keep up a pace.
-    fn pace_body(&self, request: &mut Request) {
+    /// Whoever sends a body has to keep up a pace. What is short is read here, so that no endpoint meets a body over the limit.
+    async fn take_body(&self, request: &mut Request, class: Class) -> Result<(), ApiError> {
+        let body = request.take_body();
+        if body.is_empty() {
+            return Ok(());
+        }
         let http = &self.config.http;
         let grace = Duration::from_millis(http.body_grace_ms);
-        let pace = Pace { grace, bytes_per_s_min: http.body_bytes_per_s_min };
-        let body = request.take_body();
-        request.set_body(if body.is_empty() { body } else { pace.keep(body) });
+        let pieces = Pace { grace, bytes_per_s_min: http.body_bytes_per_s_min }.keep(body);
+        if class.upload {
+            request.set_body(Body::from_bytes_stream(pieces));
+            return Ok(());
+        }
+        let declared = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
+        request.set_body(self.read_body(pieces, declared).await?);
+        Ok(())
+    }
+
+    async fn read_body(
+        &self,
+        mut pieces: impl Stream<Item = io::Result<Bytes>> + Unpin,
+        declared: Option<usize>,
+    ) -> Result<Bytes, ApiError> {
+        let limit = self.config.http.body_bytes_max;
+        let too_large = || {
+            self.metrics.rejected(Rejected::BodyTooLarge);
+            let message = format!("The body may have {limit} bytes.");
+            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+        };
+        if declared.is_some_and(|bytes| bytes > limit) {
+            return Err(too_large());
+        }
+        let unreadable = |error| ApiError::bad_request("The body could not be read.").caused_by(error);
+        let mut whole = BytesMut::new();
+        while let Some(piece) = pieces.try_next().await.map_err(unreadable)? {
+            if whole.len() + piece.len() > limit {
+                return Err(too_large());
+            }
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole.freeze())
     }
 
     /// The refusal of a body that fell behind, whichever endpoint was reading it.
@@ -426,32 +460,6 @@ impl<E: Endpoint> Front<E> {
             Some(route) => refused.on_route(route),
             None => refused,
         }
-    }
-
-    /// Reads the body, which is short, so that no endpoint meets one over the limit.
-    async fn buffer_body(&self, request: &mut Request) -> poem::Result<()> {
-        let body = request.take_body();
-        if body.is_empty() {
-            return Ok(());
-        }
-        let limit = self.config.http.body_bytes_max;
-        let too_large = || {
-            self.metrics.rejected(Rejected::BodyTooLarge);
-            let message = format!("The body may have {limit} bytes.");
-            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
-        };
-        let declared = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
-        if declared.is_some_and(|bytes| bytes > limit) {
-            return Err(too_large().into());
-        }
-        match body.into_bytes_limit(limit).await {
-            Ok(bytes) => request.set_body(bytes),
-            Err(poem::error::ReadBodyError::PayloadTooLarge) => return Err(too_large().into()),
-            Err(error) => {
-                return Err(ApiError::bad_request("The body could not be read.").caused_by(error).into());
-            }
-        }
-        Ok(())
     }
 }
 
@@ -513,14 +521,14 @@ impl<E: Endpoint> Endpoint for Front<E> {
             cors::allow(&mut response, &origin);
         }
         if let Ok(id) = HeaderValue::from_str(&id) {
-            response.headers_mut().insert("x-request-id", id);
+            response.headers_mut().insert(names::REQUEST_ID.clone(), id);
         }
         // What is left of a body that was not read would be taken for the next request (RFC 9112, 9.6).
         let is_unread = matches!(error, Some("body_too_large" | "body_too_slow"));
         if is_http1 && (is_unread || !self.config.readiness.is_ready()) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        response.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 
         let status = response.status().as_u16();
         let route = route.as_deref().unwrap_or("unmatched");

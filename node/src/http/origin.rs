@@ -8,6 +8,8 @@ use std::net::IpAddr;
 
 use poem::http::{HeaderMap, header};
 
+use super::names;
+
 /// A web origin: scheme, host and port, as RFC 6454 compares them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Origin {
@@ -109,7 +111,7 @@ impl Allowed {
         let origin = origin.to_str().map_err(|_| Foreign::Origin)?;
         // A form of a page of ours, whose origin the browser may not tell because the page has no referrer (Fetch, 3.2). No
         // page can send this header by itself.
-        let is_own_form = headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin");
+        let is_own_form = headers.get(&names::SITE).is_some_and(|site| site == "same-origin");
         if origin == "null" && is_own_form {
             return Ok(());
         }

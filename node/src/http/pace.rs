@@ -26,15 +26,12 @@ pub(super) struct Pace {
 pub(super) struct TooSlow;
 
 impl Pace {
-    /// `body`, which breaks off with [`TooSlow`] when it falls behind.
-    pub(super) fn keep(self, body: Body) -> Body {
-        if self.bytes_per_s_min == 0 {
-            return body;
-        }
+    /// The pieces of `body`, which breaks off with [`TooSlow`] when it falls behind.
+    pub(super) fn keep(self, body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send + Unpin + 'static {
         let started = Instant::now();
         let pieces = Box::pin(body.into_bytes_stream());
         let sleep = Box::pin(sleep_until(started + self.grace));
-        Body::from_bytes_stream(Paced { pieces, pace: self, started, bytes: 0, sleep })
+        Paced { pieces, pace: self, started, bytes: 0, sleep }
     }
 
     /// When the next byte has to be there once `bytes` are.
@@ -73,6 +70,9 @@ impl<S: Stream<Item = io::Result<Bytes>>> Stream for Paced<S> {
             }
             return Poll::Ready(piece);
         }
+        if this.pace.bytes_per_s_min == 0 {
+            return Poll::Pending;
+        }
         loop {
             let deadline = this.pace.deadline(this.started, this.bytes);
             if deadline <= Instant::now() {
@@ -88,6 +88,8 @@ impl<S: Stream<Item = io::Result<Bytes>>> Stream for Paced<S> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::{StreamExt, TryStreamExt};
+
     use super::*;
 
     #[test]
@@ -103,10 +105,14 @@ mod tests {
     async fn a_body_that_falls_behind_breaks_off_and_says_why_through_every_wrapping() {
         let never = || futures_util::stream::pending::<io::Result<Bytes>>();
         let pace = Pace { grace: Duration::from_millis(1), bytes_per_s_min: 100 };
-        let error = pace.keep(Body::from_bytes_stream(never())).into_bytes().await.unwrap_err();
+        let error = pace.keep(Body::from_bytes_stream(never())).try_next().await.unwrap_err();
         assert!(is_too_slow(&error), "{error:?}");
-        let error = pace.keep(Body::from_bytes_stream(never())).into_bytes_limit(9).await.unwrap_err();
+        let kept = Body::from_bytes_stream(pace.keep(Body::from_bytes_stream(never())));
+        let error = kept.into_bytes_limit(9).await.unwrap_err();
         assert!(is_too_slow(&error), "{error:?}");
+        let mut unhurried = Pace { bytes_per_s_min: 0, ..pace }.keep(Body::from_bytes_stream(never()));
+        let waited = tokio::time::timeout(Duration::from_millis(20), unhurried.next());
+        assert!(waited.await.is_err(), "no pace is asked for");
         assert!(!is_too_slow(&io::Error::other("something else")));
     }
 }

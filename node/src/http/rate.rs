@@ -8,6 +8,7 @@ use twinmcp_actors::usage::{Decision, LimitKey};
 use twinmcp_storage::clock::Timestamp;
 
 use super::caller::Caller;
+use super::names;
 use crate::api::ApiError;
 
 /// Where programs come with credentials of their own, which are looked at only after the request was counted: tokens and what they are
@@ -60,9 +61,9 @@ pub(super) fn refusal(who: &LimitKey, decision: &Decision) -> ApiError {
 /// `RateLimit-Limit`, `-Remaining` and `-Reset`, the last in Unix time.
 pub(super) fn tell(response: &mut Response, decision: &Decision, now: Timestamp) {
     let headers = response.headers_mut();
-    headers.insert("ratelimit-limit", HeaderValue::from(decision.limit));
-    headers.insert("ratelimit-remaining", HeaderValue::from(decision.remaining));
-    headers.insert("ratelimit-reset", HeaderValue::from(now.as_secs() + seconds(decision.reset)));
+    headers.insert(names::RATE_LIMIT.clone(), HeaderValue::from(decision.limit));
+    headers.insert(names::RATE_REMAINING.clone(), HeaderValue::from(decision.remaining));
+    headers.insert(names::RATE_RESET.clone(), HeaderValue::from(now.as_secs() + seconds(decision.reset)));
 }
 
 fn seconds(time: std::time::Duration) -> u64 {

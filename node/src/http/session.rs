@@ -4,13 +4,14 @@
 //! and lets no neighbour set it (RFC 6265bis, 4.1.3.2). Another site that sends a form with it is told by `Sec-Fetch-Site`
 //! and `Origin`; forms of pages carry a token besides, made from a cookie that only this node can have set.
 
-use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use twinmcp_actors::accounts::{SignedIn, Token};
 
 use super::caller::stale;
+use super::names;
 use super::origin::Origin;
 use crate::api::ApiError;
 
@@ -151,18 +152,19 @@ pub(super) fn makes_caller(request: &Request) -> bool {
 }
 
 fn comes_from_here(request: &Request) -> bool {
-    let text =
-        |name| request.headers().get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
-    let by_site = text(header::HeaderName::from_static("sec-fetch-site"));
+    let text = |name: &HeaderName| {
+        request.headers().get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default())
+    };
+    let by_site = text(&names::SITE);
     if by_site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
         return false;
     }
-    let Some(origin) = text(header::ORIGIN) else { return true };
+    let Some(origin) = text(&header::ORIGIN) else { return true };
     // What a browser makes of an origin that it may not tell, as on pages without a referrer (Fetch, 3.2).
     if origin == "null" {
         return by_site == Some("same-origin");
     }
-    let host = text(header::HOST).or_else(|| request.uri().authority().map(|host| host.as_str()));
+    let host = text(&header::HOST).or_else(|| request.uri().authority().map(|host| host.as_str()));
     let is_same = |scheme: &str| {
         let here = host.and_then(|host| Origin::parse(&format!("{scheme}://{host}")));
         here.is_some() && here == Origin::parse(origin)

@@ -8,7 +8,11 @@ use std::borrow::Cow;
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
-use poem::http::HeaderMap;
+use poem::http::{HeaderMap, HeaderName};
+
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
 /// Longest `tracestate` that is read, in bytes: 32 members of the longest kind are no longer (Trace Context, 3.3.1).
 const TRACESTATE_BYTES_MAX: usize = 32 * 514;
@@ -42,7 +46,7 @@ impl TraceContext {
 
     /// What the headers of a request say. Several `tracestate` are one list (Trace Context, 3.3.1).
     pub(crate) fn of_headers(headers: &HeaderMap) -> Option<Self> {
-        let text = |name: &str| {
+        let text = |name: &HeaderName| {
             let mut values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
             let first = values.next()?;
             let more: Vec<&str> = values.collect();
@@ -52,7 +56,8 @@ impl TraceContext {
                 format!("{first},{}", more.join(",")).into()
             })
         };
-        Self::of(text("traceparent").as_deref(), text("tracestate").as_deref(), text("baggage").as_deref())
+        let traceparent = text(&TRACEPARENT)?;
+        Self::of(Some(&traceparent), text(&TRACESTATE).as_deref(), text(&BAGGAGE).as_deref())
     }
 
     /// The caller's span.
@@ -66,14 +71,14 @@ impl TraceContext {
     }
 
     /// The headers that hand it on to the next node.
-    pub(crate) fn headers(&self) -> impl Iterator<Item = (&'static str, String)> {
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&'static HeaderName, String)> {
         let (trace, span) = (self.parent.trace_id(), self.parent.span_id());
         let flags = self.parent.trace_flags().to_u8();
         let state = self.parent.trace_state().header();
         [
-            Some(("traceparent", format!("00-{trace}-{span}-{flags:02x}"))),
-            (!state.is_empty()).then_some(("tracestate", state)),
-            self.baggage.clone().map(|baggage| ("baggage", baggage)),
+            Some((&TRACEPARENT, format!("00-{trace}-{span}-{flags:02x}"))),
+            (!state.is_empty()).then_some((&TRACESTATE, state)),
+            self.baggage.clone().map(|baggage| (&BAGGAGE, baggage)),
         ]
         .into_iter()
         .flatten()
