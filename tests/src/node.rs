@@ -45,7 +45,7 @@ impl Default for NodeSetup {
         let classes = ["ANONYMOUS", "KEY", "OAUTH"];
         let keys = classes.iter().flat_map(|class| [format!("{class}_PER_MINUTE"), format!("{class}_BURST")]);
         let limits = keys.map(|key| (format!("TWINMCP__LIMITS__{key}"), "1000000".to_owned()));
-        let log = ("TWINMCP__TELEMETRY__LOG".to_owned(), "info,openraft=warn".to_owned());
+        let log = ("TWINMCP__TELEMETRY__LOG".to_owned(), "info,openraft=error".to_owned());
         Self {
             variables: limits.chain([log]).collect(),
             project: None,

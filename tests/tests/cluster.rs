@@ -58,7 +58,8 @@ async fn what_one_node_indexes_all_answer_and_the_death_of_the_leader_is_no_loss
     }
     // Through a learner, while nobody may lead yet.
     let late = changed(&cluster, 3).await;
-    assert_ne!(cluster.leader(3, Some(leader)).await, leader);
+    let successor = cluster.leader(3, Some(leader)).await;
+    assert_ne!(successor, leader);
 
     cluster.nodes[dead].restart().await;
     eventually("the one that was away to catch up", async || {
@@ -67,6 +68,12 @@ async fn what_one_node_indexes_all_answer_and_the_death_of_the_leader_is_no_loss
     })
     .await;
     assert_eq!(answered(&cluster, dead).await, first);
+
+    // That it was away is told, and not at each of the many tries to reach it.
+    let log = cluster.nodes[usize::try_from(successor).unwrap() - 1].log();
+    let told = log.lines().filter(|line| line.contains("cannot be reached")).count();
+    assert!((1..10).contains(&told), "{told} lines");
+    assert!(log.contains("a peer is reached again"));
 }
 
 #[tokio::test]

@@ -67,23 +67,48 @@ pub enum PeerError {
     },
 }
 
-type Connection = Arc<tokio::sync::Mutex<Option<SendRequest<AnswerBody>>>>;
+/// The way to a peer on one lane.
+#[derive(Default)]
+struct Line {
+    connection: Option<SendRequest<AnswerBody>>,
+    /// The newest try to connect failed.
+    is_down: bool,
+}
+
+impl Line {
+    /// Logs that a peer is away, and that it is back, and not each of the many tries in between.
+    fn tell(&mut self, node: NodeId, lane: Lane, connected: &io::Result<SendRequest<AnswerBody>>) {
+        let was_down = std::mem::replace(&mut self.is_down, connected.is_err());
+        match connected {
+            // What is urgent goes to every member all the time.
+            _ if lane != Lane::Urgent => {}
+            Err(error) if !was_down => {
+                let error = error as &dyn std::error::Error;
+                tracing::warn!(peer = %node, error, "a peer cannot be reached; it is tried until it can");
+            }
+            Ok(_) if was_down => tracing::info!(peer = %node, "a peer is reached again"),
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+type Lines = HashMap<(NodeId, Lane), Arc<tokio::sync::Mutex<Line>>>;
 
 /// Connections to peers; made when they are needed.
 pub(crate) struct Peers {
     transport: Arc<dyn Transport>,
     patience: Patience,
-    connections: Mutex<HashMap<(NodeId, Lane), Connection>>,
+    lines: Mutex<Lines>,
 }
 
 impl Peers {
     pub(crate) fn new(transport: Arc<dyn Transport>, patience: Patience) -> Self {
-        Self { transport, patience, connections: Mutex::default() }
+        Self { transport, patience, lines: Mutex::default() }
     }
 
     /// Lets go of every connection: what is asked from now on is asked over new ones. What is under way ends where it began.
     pub(crate) fn renew(&self) {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Asks with a whole body, and takes a whole answer.
@@ -161,17 +186,19 @@ impl Peers {
         address: &str,
         lane: Lane,
     ) -> io::Result<SendRequest<AnswerBody>> {
-        let connection = {
-            let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(connections.entry((node, lane)).or_default())
+        let line = {
+            let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(lines.entry((node, lane)).or_default())
         };
-        let mut connection = connection.lock().await;
-        if let Some(sender) = connection.as_ref().filter(|sender| !sender.is_closed()) {
+        let mut line = line.lock().await;
+        if let Some(sender) = line.connection.as_ref().filter(|sender| !sender.is_closed()) {
             return Ok(sender.clone());
         }
         let connecting = timeout(self.patience.connect, self.connect(node, address)).await;
-        let sender = connecting.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        *connection = Some(sender.clone());
+        let connected = connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        line.tell(node, lane, &connected);
+        let sender = connected?;
+        line.connection = Some(sender.clone());
         Ok(sender)
     }
 

@@ -175,7 +175,7 @@ section! {
     /// What the node tells about itself.
     TelemetryConfig = "telemetry" {
         /// Least level of log lines, or a filter such as `info,twinmcp=debug`.
-        log: String = "info,openraft=warn".to_owned(),
+        log: String = "info,openraft=error".to_owned(),
         /// Where traces are sent by OTLP over HTTP, e.g. `http://127.0.0.1:4318/v1/traces`; empty sends none.
         otlp_endpoint: String = String::new(),
         /// Share of requests whose trace is sent, 0 to 1.
