@@ -71,7 +71,10 @@ async fn what_one_node_indexes_all_answer_and_the_death_of_the_leader_is_no_loss
 
     // That it was away is told, and not at each of the many tries to reach it.
     let log = cluster.nodes[usize::try_from(successor).unwrap() - 1].log();
-    let told = log.lines().filter(|line| line.contains("cannot be reached")).count();
+    let names = [format!("\"peer\":\"{leader}\""), format!("node {leader} ")];
+    let is_told =
+        |line: &&str| line.contains("cannot be reached") && names.iter().any(|name| line.contains(name));
+    let told = log.lines().filter(is_told).count();
     assert!((1..10).contains(&told), "{told} lines");
     assert!(log.contains("a peer is reached again"));
 }

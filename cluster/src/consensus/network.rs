@@ -83,7 +83,8 @@ fn rpc_error(error: &PeerError) -> RPCError<Types> {
     }
 }
 
-fn broken(error: &io::Error) -> RPCError<Types> {
+/// The way to a peer ended in the middle of something.
+pub(super) fn broken(error: &io::Error) -> RPCError<Types> {
     NetworkError::new(error).into()
 }
 

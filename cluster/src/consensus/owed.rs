@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::stream::{Stream, StreamExt, once, unfold};
-use openraft::errors::{NetworkError, RPCError};
+use openraft::errors::RPCError;
 use openraft::raft::StreamAppendResult;
 
+use super::network::broken;
 use super::types::Types;
 
 /// What comes back for one request of a stream of entries.
@@ -59,16 +60,11 @@ impl Owed {
                     }
                     // Nothing more is owed after what ends a stream on its own.
                     None if is_refused || owed.load(Ordering::Relaxed) == 0 => return None,
-                    None => Err(stopped()),
+                    None => Err(broken(&io::ErrorKind::UnexpectedEof.into())),
                 };
                 let is_refused = is_refused || !matches!(answer, Ok(Ok(_)));
                 Some((answer, (answers, is_refused)))
             }
         })
     }
-}
-
-fn stopped() -> RPCError<Types> {
-    let error = io::Error::new(io::ErrorKind::UnexpectedEof, "answers stopped before all were given");
-    NetworkError::new(&error).into()
 }
