@@ -48,7 +48,7 @@ async fn documentation_answers_at_once_while_better_vectors_are_made_and_after_a
     for library in ["/acme/kiln", "/acme/big"] {
         let upgraded = until_upgraded(&client, library).await;
         let embedder = upgraded["embedder"].as_str().unwrap_or_default();
-        assert!(embedder.starts_with("twinmcp-static-128-v1+transformer-v1-"), "{embedder}");
+        assert!(embedder.starts_with("twinmcp-static-128-v1+transformer-v2-"), "{embedder}");
     }
     for question in QUESTIONS {
         let answer = client.context("/acme/kiln", question.text, &[]).await.expect(200);

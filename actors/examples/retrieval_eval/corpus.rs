@@ -62,7 +62,8 @@ pub(crate) fn build(
     model: Option<&Upgraded>,
 ) -> Result<Library, Failure> {
     let table = table();
-    let embedder = Embedder { id: table.id().to_owned(), dimensions: table.dimensions() as u32 };
+    let id = model.map_or_else(|| table.id(), |model| model.id()).to_owned();
+    let embedder = Embedder { id, dimensions: table.dimensions() as u32 };
     let draft =
         BundleDraft { library: format!("/eval/{name}"), version: "1".to_owned(), embedder: Some(embedder) };
     let mut builder = store.builder(draft)?.graph_from(usize::MAX);

@@ -36,10 +36,11 @@ pub trait Embedder: Send + Sync + 'static {
     /// Length of every vector this embedder returns.
     fn dimensions(&self) -> usize;
 
-    /// The share of the cosine in the fused score, 0 to 1; the rest belongs to words.
+    /// The share of the cosine in the fused score, 0 to 1, with documents that `documents` (an id of the same
+    /// [`space`]) has embedded; the rest belongs to words.
     ///
-    /// It belongs to the model: a weak model with the weight of a strong one is worse than words alone.
-    fn fusion_weight(&self) -> f32;
+    /// It belongs to the models: a weak one with the weight of a strong one is worse than words alone.
+    fn fusion_weight(&self, documents: &str) -> f32;
 
     /// The unit vector of a question; `None` when it has no token, then only words can rank.
     fn embed_query(&self, text: &str) -> Option<Vec<f32>>;

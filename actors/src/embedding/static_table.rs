@@ -32,6 +32,11 @@ const POSITION_WEIGHT_REST: f32 = 0.2;
 /// The share of the heading path's own vector that is added to a snippet's.
 const HEADING_WEIGHT: f32 = 0.3;
 
+/// The share of the cosine in the fused score, with documents of the table's own.
+const FUSION_WEIGHT: f32 = 0.5;
+/// With documents of a better model in the table's space ([`super::Upgraded`]), whose cosines say more.
+const FUSION_WEIGHT_UPGRADED: f32 = 0.6;
+
 /// A table of token vectors with its tokenizer.
 pub struct StaticTable {
     tokenizer: Tokenizer,
@@ -115,8 +120,8 @@ impl Embedder for StaticTable {
         DIMENSIONS
     }
 
-    fn fusion_weight(&self) -> f32 {
-        0.5
+    fn fusion_weight(&self, documents: &str) -> f32 {
+        if documents == ID { FUSION_WEIGHT } else { FUSION_WEIGHT_UPGRADED }
     }
 
     fn embed_query(&self, text: &str) -> Option<Vec<f32>> {

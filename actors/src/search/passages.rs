@@ -58,7 +58,7 @@ pub fn ranked<T>(
         }
     };
     let _stage = stage("rerank");
-    let weight = compared.map_or_else(|| embedder.fusion_weight(), |compared| compared.fusion_weight);
+    let weight = compared.map_or(0.0, |compared| compared.fusion_weight);
     let mut ranked = rank::fuse(&words, &nearest, weight);
     rank::lift_pages(&mut ranked, |index| bundle.facts(index).map_or(u32::MAX, |facts| facts.page));
     rank::damp_links(&mut ranked, |index| bundle.facts(index).map_or(0, |facts| facts.link_percent));
@@ -90,7 +90,7 @@ impl<'a> Compared<'a> {
     fn built_in(bundle: &'a Bundle, embedder: &dyn Embedder, question: &str) -> Option<Self> {
         let with = bundle.first().filter(|first| space(&first.embedder().id) == space(embedder.id()))?;
         let vector = embedder.embed_query(question)?.into();
-        Some(Self { vector, with, fusion_weight: embedder.fusion_weight() })
+        Some(Self { vector, with, fusion_weight: embedder.fusion_weight(&with.embedder().id) })
     }
 
     /// The nearest snippets, and those that words found beside them: each candidate has a cosine.
@@ -100,5 +100,70 @@ impl<'a> Compared<'a> {
         let cosines = self.with.cosines(&self.vector, &missing)?;
         nearest.extend(missing.into_iter().zip(cosines));
         Ok(nearest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use twinmcp_storage::bundle::{self, Block, BundleDraft, BundleStore, Page, Snippet};
+
+    use super::*;
+    use crate::embedding::StaticTable;
+
+    const QUESTION: &str = "close the connection";
+
+    /// The best snippet of two, embedded by `embedder`: the first has the question's words and is a little
+    /// like it, the second has none of them and means the same.
+    fn best_of_words_and_meaning(embedder: &str) -> u32 {
+        let table = StaticTable::builtin();
+        let same = table.embed_query(QUESTION).unwrap();
+        let other = table.embed_query("a painting of the sea").unwrap();
+        let dot =
+            |one: &[f32], other: &[f32]| one.iter().zip(other).map(|(one, other)| one * other).sum::<f32>();
+        let alike = dot(&same, &other);
+        // A unit vector whose cosine with the question is 0.1.
+        let mut little: Vec<f32> =
+            other.iter().zip(&same).map(|(other, same)| other - alike * same).collect();
+        let length = dot(&little, &little).sqrt();
+        little
+            .iter_mut()
+            .zip(&same)
+            .for_each(|(own, same)| *own = 0.99_f32.sqrt() * *own / length + 0.1 * same);
+
+        let folder = tempfile::tempdir().unwrap();
+        let store = BundleStore::open_dir(folder.path(), NonZeroUsize::MIN).unwrap();
+        let embedder = bundle::Embedder { id: embedder.to_owned(), dimensions: table.dimensions() as u32 };
+        let draft = BundleDraft {
+            library: "/test/weights".to_owned(),
+            version: "1".to_owned(),
+            embedder: Some(embedder),
+        };
+        let mut builder = store.builder(draft).unwrap();
+        for (page, text, vector) in [(0, QUESTION, little), (1, "Hang up when done", same)] {
+            let path = format!("page-{page}.html");
+            builder.add_page(Page { url: String::new(), title: path.clone(), path }).unwrap();
+            let snippet = Snippet {
+                page,
+                anchors: Vec::new(),
+                heading_path: Vec::new(),
+                blocks: vec![Block::Prose(text.to_owned())],
+                tokens: 4,
+                link_percent: 0,
+            };
+            builder.add_snippet(&snippet, Some(&vector)).unwrap();
+        }
+        let bundle = store.open(builder.finish().unwrap().hash).unwrap();
+        ranked(&bundle, table, None, QUESTION, |_| ()).unwrap()[0].snippet.0
+    }
+
+    #[test]
+    fn cosines_count_more_with_upgraded_vectors() {
+        let own = StaticTable::builtin().id();
+        assert_eq!(best_of_words_and_meaning(own), 0);
+        assert_eq!(best_of_words_and_meaning(&format!("{own}+transformer")), 1);
+        // Of another space: nothing is compared, and words alone decide.
+        assert_eq!(best_of_words_and_meaning("another-table"), 0);
     }
 }

@@ -52,7 +52,7 @@ fn manifest(world: &World, version: &str) -> VersionManifest {
 }
 
 fn is_upgraded(world: &World, version: &str) -> bool {
-    manifest(world, version).embedder.contains("+transformer-v1-")
+    manifest(world, version).embedder.contains("+transformer-v2-")
 }
 
 fn hash(manifest: &VersionManifest) -> BundleHash {

@@ -61,7 +61,7 @@ impl Example for UpgradeRecord {
         Self {
             state: "working".to_owned(),
             reason: None,
-            embedder: Some("twinmcp-static-128-v1+transformer-v1-6a1f0c93b2d7".to_owned()),
+            embedder: Some("twinmcp-static-128-v1+transformer-v2-6a1f0c93b2d7".to_owned()),
             library: Some("/python/cpython".to_owned()),
             version: Some("v3.12".to_owned()),
             percent: Some(63),
