@@ -22,19 +22,42 @@ pub(super) fn wants(manifest: &VersionManifest, replace: Replace, target: &str) 
     }
 }
 
-/// The versions of one library that want better vectors.
-pub(super) fn in_library(
+/// Whether nobody has upgraded what `replace` says, since the version was published.
+fn is_fresh(manifest: &VersionManifest, replace: Replace) -> bool {
+    match replace {
+        Replace::First => first_of(&manifest.embedder) == space(first_of(&manifest.embedder)),
+        Replace::Second => second_of(&manifest.embedder).is_none(),
+    }
+}
+
+/// The versions of one library that want better vectors and have none yet.
+///
+/// What another node has upgraded to something else is left to it: two that name different models would
+/// otherwise undo each other's work for as long as they run.
+pub(super) fn fresh_in_library(
     reader: &dyn Reader,
     id: &LibraryId,
     replace: Replace,
     target: &str,
 ) -> Result<Vec<(LibraryId, Version)>, StorageError> {
-    let manifests = libraries::versions(reader, id)?.into_iter();
-    let wanting = manifests.filter(|manifest| wants(manifest, replace, target));
-    Ok(wanting.map(|manifest| (manifest.library, manifest.version)).collect())
+    let mut found = in_library(reader, id, replace, target)?;
+    found.retain(|manifest| is_fresh(manifest, replace));
+    Ok(found.into_iter().map(|manifest| (manifest.library, manifest.version)).collect())
 }
 
-/// Those of all libraries, by id.
+fn in_library(
+    reader: &dyn Reader,
+    id: &LibraryId,
+    replace: Replace,
+    target: &str,
+) -> Result<Vec<VersionManifest>, StorageError> {
+    let mut found = libraries::versions(reader, id)?;
+    found.retain(|manifest| wants(manifest, replace, target));
+    Ok(found)
+}
+
+/// The versions of all libraries that want better vectors, by id; also those that were upgraded to something
+/// else, by a model that was named before or by another node.
 pub(super) fn everywhere(
     reader: &dyn Reader,
     replace: Replace,
@@ -47,7 +70,8 @@ pub(super) fn everywhere(
         let Some(last) = page.last() else { return Ok(found) };
         after = Some(last.id.clone());
         for library in &page {
-            found.extend(in_library(reader, &library.id, replace, target)?);
+            let wanting = in_library(reader, &library.id, replace, target)?;
+            found.extend(wanting.into_iter().map(|manifest| (manifest.library, manifest.version)));
         }
     }
 }

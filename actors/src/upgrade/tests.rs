@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use twinmcp_storage::bundle::BundleHash;
+use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::libraries::{self, VersionManifest};
 
 use super::{UpgradeConfig, UpgradeState};
@@ -170,6 +171,35 @@ async fn without_a_model_there_is_no_actor_and_nothing_changes() {
     index(&world, "1.0", 3).await;
     assert_eq!(world.actors.upgrades.status().state, UpgradeState::Off);
     assert!(!world.actors.supervisor.health().iter().any(|actor| actor.name == "upgrade"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_node_has_upgraded_is_left_to_it_until_the_next_start() {
+    let world = world(tiny_model).await;
+    index(&world, "1.0", 3).await;
+    world.until("it is upgraded", || is_upgraded(&world, "1.0")).await;
+    // Another model, as another node names it.
+    let VersionManifest { library, version, bundle, bundle_bytes, .. } = manifest(&world, "1.0");
+    let embedder = "twinmcp-static-128-v1+elsewhere".to_owned();
+    let replaces = bundle.clone();
+    let upgrade = libraries::Command::Upgrade {
+        id: library,
+        version,
+        replaces,
+        bundle,
+        bundle_bytes,
+        embedder: embedder.clone(),
+    };
+    let applied = world.cluster.propose(Command::Libraries(upgrade)).await.unwrap();
+    assert_eq!(applied.outcome, Outcome::Done);
+    // Changes are looked at in order: with the next version this one has been.
+    index(&world, "2.0", 3).await;
+    world.until("the next one is upgraded", || is_upgraded(&world, "2.0")).await;
+    world.until("nothing is left to do", || world.actors.upgrades.status().state == UpgradeState::Idle).await;
+    assert_eq!(manifest(&world, "1.0").embedder, embedder);
+
+    let world = world.crash_and_restart().await;
+    world.until("it is this node's again", || is_upgraded(&world, "1.0")).await;
 }
 
 fn has_second(world: &World, version: &str) -> bool {

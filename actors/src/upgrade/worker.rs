@@ -46,8 +46,8 @@ pub(super) enum Message {
     Loaded(Result<Box<Tools>, String>),
     /// The thread has ended; the tools come back unless it panicked.
     Ended(Option<Box<Tools>>, Result<BuiltBundle, Failure>),
-    /// The pause after a failure of one library is over.
-    LookAgain(LibraryId),
+    /// The pause after a failure of one version is over.
+    TryAgain(Wanted),
     /// The pause after a failure that would have met every library is over.
     Rested,
 }
@@ -68,6 +68,15 @@ pub(super) struct State {
     is_resting: bool,
     /// Failures of that kind since the last success.
     rests: u32,
+}
+
+impl State {
+    /// Queues a version, once.
+    fn wait_for(&mut self, wanted: Wanted) {
+        if !self.waiting.contains(&wanted) {
+            self.waiting.push_back(wanted);
+        }
+    }
 }
 
 struct Running {
@@ -125,7 +134,7 @@ impl Actor for Worker {
             Message::Changed(changes) => self.changed(&changes, state).await?,
             Message::Loaded(loaded) => self.loaded(loaded, state).await?,
             Message::Ended(tools, result) => self.ended(&myself, tools, result, state).await?,
-            Message::LookAgain(library) => self.look(&library, state)?,
+            Message::TryAgain(wanted) => state.wait_for(wanted),
             Message::Rested => state.is_resting = false,
         }
         self.next(&myself, state)
@@ -163,14 +172,12 @@ impl Worker {
         libraries::manifest(self.context.cluster.reader(), library, version)
     }
 
-    /// Queues the versions of one library that want better vectors.
+    /// Queues the versions of one library that want better vectors and have none yet.
     fn look(&self, library: &LibraryId, state: &mut State) -> Result<(), StorageError> {
         let Some(target) = &state.target else { return Ok(()) };
-        for wanted in find::in_library(self.context.cluster.reader(), library, self.replace, target)? {
-            if !state.waiting.contains(&wanted) {
-                state.waiting.push_back(wanted);
-            }
-        }
+        let reader = self.context.cluster.reader();
+        let found = find::fresh_in_library(reader, library, self.replace, target)?;
+        found.into_iter().for_each(|wanted| state.wait_for(wanted));
         Ok(())
     }
 
@@ -238,9 +245,9 @@ impl Worker {
                 info!(library_id = %library, version = %version, "vectors upgraded");
             }
             Ok(_) => {
-                // Published anew or removed meanwhile.
+                // Published anew or removed meanwhile, or given other vectors: looked at once more.
                 state.metrics.ended("stale");
-                self.look(&library, state)?;
+                state.wait_for((library, version));
             }
             Err(Failure { reason, rest }) => {
                 state.metrics.ended("failed");
@@ -255,7 +262,7 @@ impl Worker {
                     state.rests += 1;
                 } else {
                     let failures = state.failures.entry(library.clone()).or_default();
-                    myself.send_after(pause(*failures), move || Message::LookAgain(library));
+                    myself.send_after(pause(*failures), move || Message::TryAgain((library, version)));
                     *failures += 1;
                 }
             }
