@@ -18,7 +18,7 @@ use twinmcp_storage::bundle::{
 use twinmcp_storage::ids::{LibraryId, Version};
 use twinmcp_storage::libraries::{Built, Facts};
 
-use super::about::About;
+use super::about::{About, Suspicious};
 use super::code::{Code, Pages};
 use super::fetch::{FetchError, Spool};
 use super::invisible;
@@ -32,8 +32,8 @@ use super::split::{SplitSettings, split};
 use crate::embedding::Embedder;
 use crate::jobs::{PROBLEMS_MAX, Progress, Stage};
 
-/// Characters of a rule that a job's report shows.
-const RULE_SHOWN_CHARS: usize = 80;
+/// Characters of what a source says about itself that a job's report shows.
+const SAID_SHOWN_CHARS: usize = 80;
 
 /// What one job may read.
 #[derive(Debug, Clone, Default)]
@@ -289,7 +289,7 @@ impl<'a> Run<'a> {
             }
             self.readme()?;
             self.code_pages()?;
-            self.rules();
+            self.suspicious();
         }
         for (skip, count) in self.source.report().counts() {
             self.progress.skipped += *count as u64;
@@ -378,14 +378,15 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Leaves out rules that the scan labels: an agent follows a rule, so that a label beside it would come too late.
-    fn rules(&mut self) {
-        for (rule, labels) in self.about.take_suspicious_rules() {
-            *self.progress.left_out.entry("suspicious_rule").or_default() += 1;
+    /// Leaves out a title, a description and rules that the scan labels: an agent chooses by the first two, shown without
+    /// labels, and follows the last, so that a label beside it would come too late.
+    fn suspicious(&mut self) {
+        for Suspicious { what, reason, text, labels } in self.about.take_suspicious() {
+            *self.progress.left_out.entry(reason).or_default() += 1;
             if self.progress.problems.len() < PROBLEMS_MAX {
                 let names: Vec<_> = labels.iter().map(Label::name).collect();
-                let start: String = rule.chars().take(RULE_SHOWN_CHARS).collect();
-                let told = format!("context7.json: the rule \"{start}\" was left out ({})", names.join(", "));
+                let start: String = text.chars().take(SAID_SHOWN_CHARS).collect();
+                let told = format!("{what} \"{start}\" was left out ({})", names.join(", "));
                 self.progress.problems.push(told);
             }
         }

@@ -131,6 +131,8 @@ fn nesting() -> Vec<Case> {
         laughs
             .push_str(&format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 9].join(", ")));
     }
+    let echoes =
+        format!("openapi: 3.0.0\na: &a \"{}\"\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 2_000].join(", "));
     let entities: String =
         (1..60).map(|level| format!("<!ENTITY e{level} \"&e{0};&e{0};\">", level - 1)).collect();
     let notes: String = (0..1_000).map(|depth| format!("{}.. note::\n\n", " ".repeat(depth))).collect();
@@ -167,6 +169,7 @@ fn nesting() -> Vec<Case> {
         )
         .leaving_out("syntax", 1),
         case("YAML of aliases of aliases", "a.yaml", laughs, NOTHING).leaving_out("syntax", 1),
+        case("YAML of one long text again and again", "a.yaml", echoes, NOTHING).leaving_out("syntax", 1),
         case("deep YAML", "a.yaml", format!("openapi: 3.0.0\na: {}", "[".repeat(100_000)), NOTHING)
             .leaving_out("syntax", 1),
         case("YAML that is no documentation", "a.yaml", "a: 1\n", NOTHING).leaving_out("unknown_format", 1),

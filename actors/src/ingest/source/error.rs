@@ -51,6 +51,16 @@ pub enum SourceError {
         /// The limit it broke.
         limit: usize,
     },
+    /// The list of entries of a zip archive is longer than anybody's names are.
+    #[error("the directory of `{}` has {bytes} bytes, more than the limit of {limit}", path.display())]
+    DirectoryTooLarge {
+        /// The archive.
+        path: PathBuf,
+        /// The directory's size.
+        bytes: u64,
+        /// The limit it broke.
+        limit: u64,
+    },
     /// The archive ends early or contradicts itself.
     #[error("`{}` is damaged", path.display())]
     Damaged {
@@ -77,6 +87,7 @@ impl SourceError {
             Self::TooLarge { .. } => "too_large",
             Self::UnpacksTooFar { .. } => "unpacks_too_far",
             Self::TooManyEntries { .. } => "too_many_entries",
+            Self::DirectoryTooLarge { .. } => "directory_too_large",
             Self::Damaged { .. } => "damaged",
             Self::Changed { .. } => "changed",
         }

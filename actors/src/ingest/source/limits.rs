@@ -14,6 +14,8 @@ pub struct SourceLimits {
     pub depth_max: usize,
     /// Files and folders looked at, documents or not; a source with more is refused.
     pub entries_max: usize,
+    /// Bytes of the list of entries that a zip archive has at its end, which is held in memory; a longer one is refused.
+    pub directory_bytes_max: u64,
     /// Bytes of an archive as stored; a larger one is refused.
     pub archive_bytes_max: u64,
     /// Bytes an archive may unpack to, what is left out included; beyond it is refused.
@@ -35,7 +37,7 @@ impl SourceLimits {
 
 impl Default for SourceLimits {
     /// 50,000 documents of at most 8 MiB each and 1 GiB together, 32 folders deep, among 200,000 entries; archives
-    /// of at most 1 GiB that unpack to at most 4 GiB and 200 times their size.
+    /// of at most 1 GiB that unpack to at most 4 GiB and 200 times their size; 64 MiB of a zip archive's directory.
     fn default() -> Self {
         Self {
             files_max: 50_000,
@@ -43,6 +45,7 @@ impl Default for SourceLimits {
             total_bytes_max: 1 << 30,
             depth_max: 32,
             entries_max: 200_000,
+            directory_bytes_max: 64 << 20,
             archive_bytes_max: 1 << 30,
             unpacked_bytes_max: 4 << 30,
             unpacked_ratio_max: 200,

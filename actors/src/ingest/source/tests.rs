@@ -357,6 +357,8 @@ fn limits_leave_out_or_refuse() {
         with(SourceLimits { entries_max: 2, ..Default::default() }),
         Err(SourceError::TooManyEntries { limit: 2 })
     ));
+    let long = with(SourceLimits { directory_bytes_max: 100, ..Default::default() }).map(drop).unwrap_err();
+    assert!(long.to_string().contains("more than the limit of 100"), "{long}");
     let few = with(SourceLimits { files_max: 2, ..Default::default() }).unwrap();
     assert_eq!(few.files_total(), 2);
     assert_eq!(skipped(few), [(Skip::TooManyFiles, 3)]);

@@ -39,7 +39,7 @@ pub(crate) fn llms(text: &str) {
     for link in llms::links(&list, text) {
         let _ = scope.holds(&link);
     }
-    let (_, pages) = (llms::is_full(text), llms::full_pages(&list, text));
+    let (_, pages) = (llms::is_full(text), llms::full_pages(&list, text, usize::MAX));
     let kept: usize = pages.iter().map(|page| page.text.len()).sum();
     assert!(
         kept <= text.len()

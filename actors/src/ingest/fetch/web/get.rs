@@ -1,17 +1,18 @@
 //! One request of a walk: allowed by `robots.txt`, at the host's pace, conditional when the page is
 //! kept, and tried again when the site asks for a moment.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use twinmcp_storage::clock::Clock;
 use url::Url;
 
+use super::Visit;
 use super::cache::{Kept, PageCache};
 use super::pace::Hosts;
-use super::robots::Rules;
+use super::robots::{Later, Rules};
 use super::scope::Scope;
 use crate::ingest::fetch::FetchError;
 use crate::outbound::{HeaderMap, HeaderValue, Outbound, OutboundError, Request, Response, Trail, header};
@@ -22,6 +23,8 @@ const TRIES_MAX: u32 = 3;
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// A site that asks for a longer pause is not waited for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
+/// Origins whose rules a visit keeps; those that it asked for longest ago go, and are read again.
+const ORIGINS_MAX: usize = 32;
 /// Markdown is what the site's own source is; HTML what it is sure to have.
 const ACCEPT: &str =
     "text/markdown, text/html;q=0.9, application/xhtml+xml;q=0.9, text/plain;q=0.8, */*;q=0.1";
@@ -37,13 +40,37 @@ pub(super) struct Got {
     pub(super) body: Vec<u8>,
 }
 
-/// Makes the requests of one walk.
+/// Makes the requests of one visit.
 pub(super) struct Getter<'a> {
-    pub(super) outbound: &'a Outbound,
-    pub(super) cache: &'a PageCache,
-    pub(super) hosts: &'a Hosts,
-    pub(super) clock: &'a dyn Clock,
-    pub(super) rules: Mutex<HashMap<String, Arc<Rules>>>,
+    outbound: &'a Outbound,
+    cache: &'a PageCache,
+    hosts: &'a Hosts,
+    clock: &'a dyn Clock,
+    rules: Mutex<Known>,
+    began: Instant,
+    /// Time after which the visit asks for nothing more.
+    timeout: Duration,
+}
+
+/// The rules of the origins that were asked for last, the latest at the end.
+#[derive(Default)]
+struct Known(Vec<(String, Arc<Rules>)>);
+
+impl Known {
+    fn get(&mut self, origin: &str) -> Option<Arc<Rules>> {
+        let at = self.0.iter().position(|(known, _)| known == origin)?;
+        let entry = self.0.remove(at);
+        let rules = Arc::clone(&entry.1);
+        self.0.push(entry);
+        Some(rules)
+    }
+
+    fn put(&mut self, origin: String, rules: Arc<Rules>) {
+        if self.0.len() >= ORIGINS_MAX {
+            self.0.remove(0);
+        }
+        self.0.push((origin, rules));
+    }
 }
 
 /// What one request came to.
@@ -55,7 +82,28 @@ enum Answer {
     Later(u16, Option<Duration>),
 }
 
-impl Getter<'_> {
+impl<'a> Getter<'a> {
+    /// For a visit that begins now.
+    pub(super) fn new(visit: &Visit<'a>) -> Self {
+        let Visit { outbound, cache, hosts, clock, limits, .. } = *visit;
+        let (began, timeout) = (Instant::now(), limits.timeout);
+        Self { outbound, cache, hosts, clock, rules: Mutex::default(), began, timeout }
+    }
+
+    /// How long the visit may still take.
+    pub(super) fn time_left(&self) -> Duration {
+        self.timeout.saturating_sub(self.began.elapsed())
+    }
+
+    /// What may be at `url`, as far as the time of the visit allows to ask for it.
+    pub(super) async fn find(&self, url: &Url) -> Option<Got> {
+        let left = self.time_left();
+        if left.is_zero() {
+            return None;
+        }
+        tokio::time::timeout(left, self.get(url, None)).await.ok()?.ok()
+    }
+
     /// The page at `url`. With a `scope`, a redirect out of it is [`FetchError::Left`].
     pub(super) async fn get(&self, url: &Url, scope: Option<&Scope>) -> Result<Got, FetchError> {
         let mut trail = Trail::new(url.clone(), self.outbound.guard().config().redirects_max);
@@ -92,16 +140,36 @@ impl Getter<'_> {
         }
     }
 
-    /// The rules of the origin of `url`, read once a walk.
+    /// The rules of the origin of `url`, read once as long as they are kept.
     pub(super) async fn rules(&self, url: &Url) -> Result<Arc<Rules>, FetchError> {
         let origin = url.origin().ascii_serialization();
         let mut known = self.rules.lock().await;
         if let Some(rules) = known.get(&origin) {
-            return Ok(Arc::clone(rules));
+            return Ok(rules);
         }
-        let rules = Arc::new(Rules::of(self.outbound, url).await?);
-        known.insert(origin, Arc::clone(&rules));
+        let rules = Arc::new(self.read_rules(url).await?);
+        known.put(origin, Arc::clone(&rules));
         Ok(rules)
+    }
+
+    /// Asks for the rules at the host's pace, and again when it asks for a moment.
+    async fn read_rules(&self, url: &Url) -> Result<Rules, FetchError> {
+        let mut tries = 1;
+        loop {
+            let turn = self.hosts.turn(url, None).await;
+            let answer = Rules::of(self.outbound, self.clock, url).await?;
+            drop(turn);
+            let Later { error, pause } = match answer {
+                Ok(rules) => return Ok(rules),
+                Err(later) => later,
+            };
+            let pause = pause.unwrap_or(RETRY_PAUSE * 2_u32.pow(tries - 1));
+            if tries >= TRIES_MAX || pause > RETRY_AFTER_MAX {
+                return Err(error);
+            }
+            self.hosts.pause(url, pause);
+            tries += 1;
+        }
     }
 
     async fn ask(&self, url: &Url, kept: Option<Kept>, trail: &mut Trail) -> Result<Answer, FetchError> {
@@ -155,4 +223,23 @@ fn conditions(kept: Option<&Kept>) -> HeaderMap {
         }
     }
     headers
+}
+
+#[cfg(test)]
+mod tests {
+    use robotxt::AccessResult;
+
+    use super::*;
+
+    #[test]
+    fn the_rules_of_so_many_origins_are_kept_and_those_in_use_stay() {
+        let mut known = Known::default();
+        let rules = Arc::new(Rules::parse(AccessResult::Unavailable));
+        for origin in 0..=ORIGINS_MAX {
+            known.put(format!("https://{origin}.example"), Arc::clone(&rules));
+            assert!(known.get("https://0.example").is_some(), "{origin}");
+        }
+        assert_eq!(known.0.len(), ORIGINS_MAX);
+        assert!(known.get("https://1.example").is_none() && known.get("https://2.example").is_some());
+    }
 }

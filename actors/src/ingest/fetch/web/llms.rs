@@ -41,8 +41,9 @@ pub(super) struct FullPage {
 }
 
 /// The pages of the file at `at`: where each begins with its title and a line `Source: https://…`, as
-/// several generators write it, that is its address; else the file is one page.
-pub(super) fn full_pages(at: &Url, text: &str) -> Vec<FullPage> {
+/// several generators write it, that is its address; else the file is one page. The last of `pages_max` with an
+/// address holds what would be further ones.
+pub(super) fn full_pages(at: &Url, text: &str, pages_max: usize) -> Vec<FullPage> {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let source = |line: &str| line.trim().strip_prefix("Source:").and_then(|url| listed(at, url).ok());
     // The places where a title is followed by a source.
@@ -53,6 +54,7 @@ pub(super) fn full_pages(at: &Url, text: &str) -> Vec<FullPage> {
         .filter(|(_, (title, _))| title.starts_with("# "))
         .filter_map(|(index, (_, line))| Some((index, source(line)?)))
         .filter(|(_, url)| url.origin() == at.origin())
+        .take(pages_max)
         .collect();
     let Some((first, _)) = starts.first() else {
         return vec![FullPage { url: None, text: text.to_owned() }];
@@ -106,7 +108,7 @@ mod tests {
     fn a_full_file_is_cut_where_it_names_sources() {
         let text = "# A\n\nAll of it.\n\n# One\nSource: https://a.example/docs/one\n\nText of one.\n\n# Inner\n\nx\n\
             # Two\nSource: /docs/two\nText of two.\n# Foreign\nSource: https://b.example/\n";
-        let pages = full_pages(&at(), text);
+        let pages = full_pages(&at(), text, 9);
         let told: Vec<(Option<&str>, &str)> =
             pages.iter().map(|page| (page.url.as_ref().map(Url::as_str), page.text.as_str())).collect();
         assert_eq!(
@@ -120,7 +122,8 @@ mod tests {
                 ),
             ]
         );
-        assert_eq!(full_pages(&at(), "# A\n\ntext\n").len(), 1);
+        assert_eq!(full_pages(&at(), "# A\n\ntext\n", 9).len(), 1);
+        assert_eq!(full_pages(&at(), &"# \nSource:\n".repeat(1_000), 9).len(), 9);
         assert!(is_full(&"x".repeat(200)) && !is_full("# A"));
         assert!(is_list(&at()) && !is_list(&"https://a.example/llms-full.txt".parse().unwrap()));
     }

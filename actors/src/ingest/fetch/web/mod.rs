@@ -20,10 +20,9 @@ mod sitemap;
 mod tests;
 mod walk;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
 use twinmcp_storage::clock::Clock;
 use url::Url;
 
@@ -40,8 +39,10 @@ use scope::{Scope, listed};
 use sitemap::Sitemap;
 use walk::Walk;
 
-/// Site maps read of one site.
+/// Site maps that `robots.txt` may name, and those that are read below one of them.
 const SITEMAPS_MAX: usize = 50;
+/// Site maps asked for in one visit, whatever names them.
+const VISIT_SITEMAPS_MAX: usize = 100;
 
 /// What one site may cost.
 #[derive(Debug, Clone)]
@@ -66,8 +67,8 @@ pub(super) struct Visit<'a> {
 impl Visit<'_> {
     /// Fetches the site that begins at `start` into `spool`.
     pub(super) async fn run(&self, start: &Url, spool: Spool) -> Result<(Spool, Progress), FetchError> {
-        let Visit { outbound, cache, hosts, clock, limits, report } = *self;
-        let getter = Getter { outbound, cache, hosts, clock, rules: Mutex::new(HashMap::new()) };
+        let Visit { limits, report, .. } = *self;
+        let getter = Getter::new(self);
         let first = getter.get(start, None).await?;
         // A site that sends its visitors on begins where they arrive.
         let mut walk = Walk::new(&getter, Scope::of(&first.url), limits, report, PageSpool::new(spool));
@@ -76,7 +77,8 @@ impl Visit<'_> {
             _ if content == Content::Html => self.site(&getter, &mut walk, first).await?,
             Some(map) => {
                 let scope = Scope::origin_of(&first.url);
-                let pages = self.mapped(&getter, &scope, vec![(first.url, map)]).await;
+                let mut left = VISIT_SITEMAPS_MAX;
+                let pages = self.mapped(&getter, &scope, (first.url, map), &mut left).await;
                 walk = Walk::new(&getter, scope, limits, report, walk.finish().0);
                 walk.list(pages).await?;
             }
@@ -112,12 +114,11 @@ impl Visit<'_> {
     }
 
     async fn full(&self, walk: &mut Walk<'_>, got: &Got) -> Result<(), FetchError> {
-        for page in llms::full_pages(&got.url, &String::from_utf8_lossy(&got.body)) {
-            let url = page.url.unwrap_or_else(|| got.url.clone());
-            walk.keep(url, Content::Markdown, page.text.into_bytes()).await?;
-        }
-        walk.tell();
-        Ok(())
+        // One more than is kept, so that it is seen that there are more.
+        let pages_max = self.limits.pages_max.saturating_add(1);
+        let pages = llms::full_pages(&got.url, &String::from_utf8_lossy(&got.body), pages_max);
+        let address = |page: llms::FullPage| (page.url.unwrap_or_else(|| got.url.clone()), page.text);
+        walk.parts(&got.url, pages.into_iter().map(address).collect()).await
     }
 
     /// A site by its first page.
@@ -137,13 +138,16 @@ impl Visit<'_> {
                 return walk.list(pages).await;
             }
         }
-        let mut maps = getter.rules(scope.start()).await?.sitemaps().to_vec();
+        let rules = getter.rules(scope.start()).await?;
+        let mut maps: Vec<Url> = rules.sitemaps().iter().take(SITEMAPS_MAX).cloned().collect();
         maps.extend(scope.file("sitemap.xml"));
         maps.extend(scope.root_file("sitemap.xml"));
-        maps.dedup();
+        let mut asked = HashSet::new();
+        maps.retain(|map| asked.insert(map.clone()));
+        let mut left = VISIT_SITEMAPS_MAX;
         for map in maps {
-            let Some(found) = self.map(getter, &map).await else { continue };
-            let pages = self.mapped(getter, &scope, vec![(map, found)]).await;
+            let Some(found) = self.map(getter, &map, &mut left).await else { continue };
+            let pages = self.mapped(getter, &scope, (map, found), &mut left).await;
             if !pages.is_empty() {
                 return walk.list(pages).await;
             }
@@ -153,29 +157,38 @@ impl Visit<'_> {
 
     /// A text file that a site may have; a page of HTML in its place is none.
     async fn text(&self, getter: &Getter<'_>, url: Option<Url>) -> Option<Got> {
-        let got = getter.get(&url?, None).await.ok()?;
+        let got = getter.find(&url?).await?;
         let content = Content::of(&got.url, &got.content_type, &got.body);
         matches!(content, Content::Markdown | Content::Text).then_some(got)
     }
 
-    async fn map(&self, getter: &Getter<'_>, url: &Url) -> Option<Sitemap> {
-        Sitemap::parse(&getter.get(url, None).await.ok()?.body)
+    /// The site map at `url`, when there is one and `left` of them may still be asked for.
+    async fn map(&self, getter: &Getter<'_>, url: &Url, left: &mut usize) -> Option<Sitemap> {
+        *left = left.checked_sub(1)?;
+        Sitemap::parse(&getter.find(url).await?.body)
     }
 
-    /// The pages of the site in the lists at hand and in those that they name.
-    async fn mapped(&self, getter: &Getter<'_>, scope: &Scope, maps: Vec<(Url, Sitemap)>) -> Vec<Url> {
-        let (mut waiting, mut maps) = (VecDeque::new(), VecDeque::from(maps));
+    /// The pages of the site in the list at hand and in those that it names.
+    async fn mapped(
+        &self,
+        getter: &Getter<'_>,
+        scope: &Scope,
+        map: (Url, Sitemap),
+        left: &mut usize,
+    ) -> Vec<Url> {
+        let (mut waiting, mut maps) = (VecDeque::new(), VecDeque::from([map]));
         let (mut pages, mut read) = (Vec::new(), 0);
         loop {
             if let Some((at, map)) = maps.pop_front() {
+                let room = SITEMAPS_MAX.saturating_sub(read + waiting.len());
                 let found = map.pages.iter().filter_map(|page| listed(&at, page).ok());
                 pages.extend(found.filter(|page| scope.holds(page)));
-                waiting.extend(map.lists.iter().filter_map(|list| listed(&at, list).ok()));
+                waiting.extend(map.lists.iter().filter_map(|list| listed(&at, list).ok()).take(room));
             }
             let enough = pages.len() >= self.limits.pages_max || read >= SITEMAPS_MAX;
             let Some(list) = waiting.pop_front().filter(|_| !enough) else { return pages };
             read += 1;
-            if let Some(map) = self.map(getter, &list).await {
+            if let Some(map) = self.map(getter, &list, left).await {
                 maps.push_back((list, map));
             }
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use robotxt::{AccessResult, BYTE_LIMIT, Robots};
+use twinmcp_storage::clock::Clock;
 use url::Url;
 
 use crate::ingest::fetch::FetchError;
@@ -14,13 +15,27 @@ const CRAWL_DELAY_MAX: Duration = Duration::from_secs(30);
 /// The rules of one origin.
 pub(super) struct Rules(Robots);
 
+/// Rules that cannot be read now.
+pub(super) struct Later {
+    pub(super) error: FetchError,
+    /// The pause that the site asks for, if it does.
+    pub(super) pause: Option<Duration>,
+}
+
 impl Rules {
-    /// Reads the rules of the origin of `url`.
+    /// Asks once for the rules of the origin of `url`.
     ///
     /// # Errors
-    /// When they cannot be read, in which case nothing of the site may be (RFC 9309 2.3.1.4).
-    pub(super) async fn of(outbound: &Outbound, url: &Url) -> Result<Self, FetchError> {
-        let unreachable = |source| FetchError::RobotsUnreachable { host: url.authority().to_owned(), source };
+    /// When they cannot be read, now or at all, in which case nothing of the site may be (RFC 9309 2.3.1.4).
+    pub(super) async fn of(
+        outbound: &Outbound,
+        clock: &dyn Clock,
+        url: &Url,
+    ) -> Result<Result<Self, Later>, FetchError> {
+        let later = |source, pause| {
+            let error = FetchError::RobotsUnreachable { host: url.authority().to_owned(), source };
+            Ok(Err(Later { error, pause }))
+        };
         let mut file = url.clone();
         file.set_path("/robots.txt");
         file.set_query(None);
@@ -29,18 +44,18 @@ impl Rules {
             Ok(response) => response,
             // A site that sends on in circles has no rules to tell.
             Err(OutboundError::Redirects { .. } | OutboundError::RedirectNowhere { .. }) => {
-                return Ok(Self::parse(AccessResult::TooManyRedirects));
+                return Ok(Ok(Self::parse(AccessResult::TooManyRedirects)));
             }
-            Err(error) if error.is_passing() => return Err(unreachable(Some(error))),
+            Err(error) if error.is_passing() => return later(Some(error), None),
             Err(error) => return Err(error.into()),
         };
         match response.status.as_u16() {
-            200..=299 => {
-                let text = beginning(response).await.map_err(|error| unreachable(Some(error)))?;
-                Ok(Self::parse(AccessResult::Successful(&text)))
-            }
-            429 | 500..=599 => Err(unreachable(None)),
-            _ => Ok(Self::parse(AccessResult::Unavailable)),
+            200..=299 => match beginning(response).await {
+                Ok(text) => Ok(Ok(Self::parse(AccessResult::Successful(&text)))),
+                Err(error) => later(Some(error), None),
+            },
+            429 | 500..=599 => later(None, response.retry_after(clock)),
+            _ => Ok(Ok(Self::parse(AccessResult::Unavailable))),
         }
     }
 

@@ -1,7 +1,6 @@
 //! Visits to web sites on loopback: what is fetched, what is left alone, and what ends a visit.
 
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -152,12 +151,35 @@ async fn the_whole_documentation_in_one_file_is_preferred() {
 }
 
 #[tokio::test]
+async fn a_file_of_pages_ends_at_the_limits_too() {
+    let site = Site::start(|path, _| match path {
+        "/llms-full.txt" => {
+            Page::text(&(0..40).map(|page| format!("# {page}\nSource: /{page}\nText.\n")).collect::<String>())
+        }
+        _ => Page::status(404),
+    })
+    .await;
+    let limits = FetchConfig::default;
+    for (config, pages) in [
+        (FetchConfig { pages_max: 3, ..limits() }, 3),
+        (FetchConfig { bytes_max: 25, ..limits() }, 3),
+        (FetchConfig { timeout: Duration::ZERO, ..limits() }, 1),
+        (limits(), 40),
+    ] {
+        let fetched = Visitor::new(config.clone()).visit(&site.url("/llms-full.txt")).await.unwrap();
+        assert_eq!(fetched.progress.pages, pages, "{config:?}");
+        let told = fetched.progress.problems.iter().any(|problem| problem.contains("pages were taken"));
+        assert_eq!(told, pages < 40, "{:?}", fetched.progress);
+    }
+}
+
+#[tokio::test]
 async fn site_maps_are_followed_into_lists_of_lists() {
     let map =
         |entries: String, root: &str| Page::of("application/xml", format!("<{root}>{entries}</{root}>"));
     let site = Site::start(move |path, _| match path {
         "/docs/" => Page::html("<a href='/docs/unlisted'>x</a>"),
-        "/robots.txt" => Page::text("Sitemap: http://127.0.0.1:1/nobody.xml\n"),
+        "/robots.txt" => Page::text("Sitemap: http://127.0.0.2:1/nobody.xml\n"),
         "/sitemap.xml" => map(
             "<sitemap><loc>/maps/1.xml</loc></sitemap><sitemap><loc>/maps/gone.xml</loc></sitemap>".into(),
             "sitemapindex",
@@ -175,6 +197,34 @@ async fn site_maps_are_followed_into_lists_of_lists() {
     let totals: Vec<_> = visitor.reports.lock().unwrap().iter().filter_map(|told| told.pages_total).collect();
     assert!(totals.iter().all(|total| *total == 2) && !totals.is_empty(), "{totals:?}");
     assert_eq!(visitor.urls(&site, "/maps/1.xml").await, ["/docs/one", "/docs/two"]);
+}
+
+#[tokio::test]
+async fn site_maps_without_end_are_asked_for_only_so_often() {
+    let base = Arc::new(OnceLock::<String>::new());
+    let known = Arc::clone(&base);
+    let site = Site::start(move |path, _| match path {
+        "/docs/" => Page::html("text"),
+        "/robots.txt" => {
+            let base = known.get().unwrap();
+            Page::text(&(0..300).map(|map| format!("Sitemap: {base}/maps/{map}.xml\n")).collect::<String>())
+        }
+        // Each names further ones, and none a page.
+        _ if path.starts_with("/maps/") => {
+            let lists = (0..10).map(|list| format!("<sitemap><loc>{path}{list}</loc></sitemap>"));
+            Page::of("application/xml", format!("<sitemapindex>{}</sitemapindex>", lists.collect::<String>()))
+        }
+        _ => Page::status(404),
+    })
+    .await;
+    base.set(site.url("")).unwrap();
+    assert_eq!(visitor().urls(&site, "/docs/").await, ["/docs/"]);
+    let maps = site.asked().iter().filter(|path| path.starts_with("/maps/")).count();
+    assert_eq!(maps, super::VISIT_SITEMAPS_MAX);
+    // A visit that is out of time asks for none.
+    let late = Visitor::new(FetchConfig { timeout: Duration::ZERO, ..FetchConfig::default() });
+    assert_eq!(late.urls(&site, "/docs/").await, ["/docs/"]);
+    assert!(!site.asked().iter().any(|path| path.starts_with("/maps/")));
 }
 
 #[tokio::test]
@@ -215,6 +265,8 @@ async fn what_did_not_change_is_not_sent_again() {
 #[tokio::test]
 async fn a_site_that_asks_for_a_moment_gets_it() {
     let site = Site::start(|path, times| match (path, times) {
+        ("/robots.txt", 0) => Page::status(503).with("retry-after", "0"),
+        ("/robots.txt", 1) => Page::status(429).with("retry-after", "0"),
         ("/", 0) => Page::status(503).with("retry-after", "0"),
         ("/", 1) => Page::status(429).with("retry-after", "Fri, 01 Jan 1999 00:00:00 GMT"),
         ("/", _) => Page::html("at last"),
@@ -253,11 +305,16 @@ async fn a_start_that_cannot_be_read_says_why() {
         let sentence = visitor().sentence(&site, start).await;
         assert!(sentence.contains(says), "{start}: {sentence}");
     }
-    let down =
-        Site::start(|path, _| if path == "/robots.txt" { Page::status(500) } else { Page::html("x") }).await;
-    let sentence = visitor().sentence(&down, "/").await;
-    assert!(sentence.contains("cannot be read now"), "{sentence}");
-    assert_eq!(down.asked(), ["/robots.txt"]);
+    for (pause, asked) in [("0", 3), ("86400", 1)] {
+        let down = Site::start(move |path, _| match path {
+            "/robots.txt" => Page::status(500).with("retry-after", pause),
+            _ => Page::html("x"),
+        })
+        .await;
+        let sentence = visitor().sentence(&down, "/").await;
+        assert!(sentence.contains("cannot be read now"), "{sentence}");
+        assert_eq!(down.asked(), vec!["/robots.txt"; asked]);
+    }
 }
 
 #[tokio::test]

@@ -122,19 +122,39 @@ impl<'a> Walk<'a> {
         if !self.waiting.is_empty() {
             let left = self.waiting.len();
             self.waiting.clear();
-            self.problem(format!(
-                "{left} more pages were not fetched: the limits are {} pages, {} bytes and {:?} (`[fetch]`)",
-                self.limits.pages_max, self.limits.bytes_max, self.limits.timeout
-            ));
+            self.full(&format!("{left} more pages were not fetched"));
         }
         Ok(())
+    }
+
+    /// Keeps the pages that the file at `at` is made of, as far as the limits of the site go.
+    pub(super) async fn parts(&mut self, at: &Url, pages: Vec<(Url, String)>) -> Result<(), FetchError> {
+        for (url, text) in pages {
+            // The first is taken in any case, as that of a walk is.
+            if self.spool.pages() > 0 && self.is_full(0) {
+                let kept = self.spool.pages();
+                self.full(&format!("of `{at}` only the first {kept} pages were taken"));
+                break;
+            }
+            self.keep(url, Content::Markdown, text.into_bytes()).await?;
+        }
+        self.tell();
+        Ok(())
+    }
+
+    /// Notes what a limit of the site left out.
+    fn full(&mut self, what: &str) {
+        let SiteLimits { pages_max, bytes_max, timeout, .. } = self.limits;
+        self.problem(format!(
+            "{what}: the limits are {pages_max} pages, {bytes_max} bytes and {timeout:?} (`[fetch]`)"
+        ));
     }
 
     /// Whether a limit of the site is reached, with so many pages on their way.
     fn is_full(&self, in_flight: usize) -> bool {
         self.spool.pages() + in_flight >= self.limits.pages_max
             || self.spool.bytes() >= self.limits.bytes_max
-            || self.began.elapsed() >= self.limits.timeout
+            || self.getter.time_left().is_zero()
     }
 
     fn enqueue(&mut self, url: Url, depth: usize) {
@@ -227,13 +247,13 @@ impl<'a> Walk<'a> {
         }
     }
 
-    pub(super) fn problem(&mut self, problem: String) {
+    fn problem(&mut self, problem: String) {
         if self.progress.problems.len() < PROBLEMS_MAX {
             self.progress.problems.push(problem);
         }
     }
 
-    pub(super) fn tell(&mut self) {
+    fn tell(&mut self) {
         let elapsed = self.began.elapsed().as_secs_f64();
         let progress = &mut self.progress;
         progress.pages_per_second = if elapsed > 0.0 { progress.pages as f64 / elapsed } else { 0.0 };

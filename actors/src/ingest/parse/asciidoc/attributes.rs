@@ -1,9 +1,13 @@
 //! Attributes: of the document (`:name: value`) and of a block (`[source,rust]`).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// Attributes one page may set.
 const ATTRIBUTES_MAX: usize = 1_000;
+/// Bytes of `idprefix` and of `idseparator`; a longer one is as if it was not set.
+const AFFIX_BYTES_MAX: usize = 64;
+/// Bytes of an id before it is numbered.
+const ID_BYTES_MAX: usize = 512;
 
 /// What the document has set so far.
 #[derive(Debug, Default)]
@@ -29,10 +33,11 @@ impl Attributes {
         }
     }
 
-    /// The id Asciidoctor gives a section: `_section_title`, or as `idprefix` and `idseparator` say.
-    pub(super) fn section_id(&self, heading: &str, taken: &mut HashSet<String>) -> String {
-        let separator = self.values.get("idseparator").map_or("_", String::as_str);
-        let mut id = self.values.get("idprefix").map_or("_", String::as_str).to_owned();
+    /// The id Asciidoctor gives a section: `_section_title`, or as `idprefix` and `idseparator` say. `taken` has the ids
+    /// given so far, each with the number that its last namesake got.
+    pub(super) fn section_id(&self, heading: &str, taken: &mut HashMap<String, u32>) -> String {
+        let separator = self.affix("idseparator");
+        let mut id = self.affix("idprefix").to_owned();
         let start = id.len();
         for character in heading.chars().flat_map(char::to_lowercase) {
             if character.is_alphanumeric() || character == '_' {
@@ -42,17 +47,34 @@ impl Attributes {
             {
                 id.push_str(separator);
             }
+            if id.len() > ID_BYTES_MAX {
+                break;
+            }
         }
+        id.truncate(id.floor_char_boundary(ID_BYTES_MAX));
         if !separator.is_empty() && id.len() > start {
             id.truncate(id.trim_end_matches(separator).len());
         }
-        let (base, mut number) = (id.clone(), 2);
-        // A page of equal titles stops counting before it costs anything.
-        while !taken.insert(id.clone()) && number < 1_000 {
-            id = format!("{base}{separator}{number}");
+        let Some(mut number) = taken.get(&id).copied() else {
+            taken.insert(id.clone(), 1);
+            return id;
+        };
+        // Counting on from the last number given keeps a page of equal headings linear.
+        let numbered = loop {
             number += 1;
-        }
-        id
+            let numbered = format!("{id}{separator}{number}");
+            if !taken.contains_key(&numbered) {
+                break numbered;
+            }
+        };
+        taken.insert(id, number);
+        taken.insert(numbered.clone(), 1);
+        numbered
+    }
+
+    /// What stands before or between the words of ids.
+    fn affix(&self, name: &str) -> &str {
+        self.values.get(name).filter(|value| value.len() <= AFFIX_BYTES_MAX).map_or("_", String::as_str)
     }
 }
 

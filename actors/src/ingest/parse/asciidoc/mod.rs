@@ -14,7 +14,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use super::outline::{Outline, language};
 use super::{Document, ParseLimits};
@@ -39,7 +39,7 @@ pub fn parse(path: &str, text: &str, limits: &ParseLimits) -> Document {
         title: None,
         anchors: Vec::new(),
         label: "",
-        ids: HashSet::new(),
+        ids: HashMap::new(),
         open: Vec::new(),
     };
     reader.header();
@@ -66,8 +66,8 @@ struct Reader<'a> {
     anchors: Vec<String>,
     /// `Note: ` and the like, for the paragraph that follows.
     label: &'static str,
-    /// Ids given to sections so far.
-    ids: HashSet<String>,
+    /// Ids given to sections so far, each with the number that its last namesake got.
+    ids: HashMap<String, u32>,
     /// The lines that began blocks of blocks which are not ended yet.
     open: Vec<&'a str>,
 }

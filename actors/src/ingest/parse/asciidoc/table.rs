@@ -26,7 +26,8 @@ pub(super) fn read(lines: &[&str], style: &Style) -> Table {
             continue;
         }
         let begins = separator != '|';
-        for (place, part) in split(line, separator).into_iter().enumerate() {
+        let mut parts = split(line, separator).enumerate().peekable();
+        while let Some((place, part)) = parts.next() {
             if place == 0 && !begins {
                 match cells.last_mut() {
                     // What stands before the first separator goes on with the last cell, or is a specifier.
@@ -37,7 +38,7 @@ pub(super) fn read(lines: &[&str], style: &Style) -> Table {
                     _ => {}
                 }
             } else {
-                cells.push(without_specifier(part, place, line, separator));
+                cells.push(without_specifier(part, parts.peek().is_none()));
             }
         }
         if first_row == 0 {
@@ -49,21 +50,16 @@ pub(super) fn read(lines: &[&str], style: &Style) -> Table {
 }
 
 /// The parts of a line between separators that are not escaped.
-fn split(line: &str, separator: char) -> Vec<&str> {
-    let (mut parts, mut start) = (Vec::new(), 0);
-    for (at, sign) in line.char_indices() {
-        if sign == separator && !line[..at].ends_with('\\') {
-            parts.push(&line[start..at]);
-            start = at + sign.len_utf8();
-        }
-    }
-    parts.push(&line[start..]);
-    parts
+fn split(line: &str, separator: char) -> impl Iterator<Item = &str> {
+    let is_end = move |(at, _): &(usize, &str)| !line[..*at].ends_with('\\');
+    let ends = line.match_indices(separator).filter(is_end).map(|(at, sign)| (at, at + sign.len()));
+    let mut start = 0;
+    ends.chain([(line.len(), line.len())])
+        .map(move |(end, next)| &line[std::mem::replace(&mut start, next)..end])
 }
 
-/// A cell's text; a specifier of the next cell (`2+`, `a`) stands at its end.
-fn without_specifier(part: &str, place: usize, line: &str, separator: char) -> String {
-    let last = place == line.matches(separator).count();
+/// A cell's text; a specifier of the next cell (`2+`, `a`) stands at its end unless it is the `last` of its line.
+fn without_specifier(part: &str, last: bool) -> String {
     let text = part.trim();
     let text = match text.rsplit_once(' ') {
         Some((before, specifier))

@@ -41,6 +41,21 @@ fn titles_give_levels_and_the_ids_of_asciidoctor() {
 }
 
 #[test]
+fn ids_stay_short_and_equal_titles_are_told_apart_without_end() {
+    let long = "x".repeat(65);
+    let text = format!(":idprefix: {long}\n:idseparator: {long}\n\n== One Two\n\nText.\n");
+    assert_eq!(read(&text).sections[0].anchors, ["_one_two"]);
+    let text = format!(":idseparator: {}\n\n== {}\n", "y".repeat(64), "ab ".repeat(120));
+    let text = text + "\nText.\n";
+    assert_eq!(read(&text).sections[0].anchors[0].len(), 512);
+    let document = read(&"== Same\n\nText.\n\n".repeat(1_500));
+    let ids: std::collections::HashSet<&String> =
+        document.sections.iter().flat_map(|section| &section.anchors).collect();
+    assert_eq!(ids.len(), 1_500);
+    assert_eq!(document.sections[1_499].anchors, ["_same_1500"]);
+}
+
+#[test]
 fn code_keeps_its_language() {
     let text = ":source-language: ruby\n\n.Hello\n[source,Java]\n----\nint x; // <1>\n\nint y;\n----\n<1> A number.\n<2> Other.\n\n[source]\n----\nputs 1\n----\n\n\
                 ....\nplain\n....\n\n```rust\nfn f() {}\n```\n\n[,yaml]\n----\na: 1\n----\n\n[source,bash]\nls -l\ncd\n\n literal\n   deeper\n\n----\nopen to the end\n";
@@ -116,6 +131,8 @@ fn tables_become_tables() {
     let named = "[%header,cols=\"1,2\"]\n|===\n|a |b\n\n|1\n|long\ntext\n|2 |x \\| y\n|===\n";
     let bare = "|===\n|Name |Value\n\n|`n` |1\n|m |2\n|===\n";
     let csv = "[format=csv]\n|===\na,b\n|===\n";
+    let escaped = "|===\n|a 2+|x \\| 2+\n|===\n";
+    assert_eq!(pieces(&read(escaped)), ["|  |  |\n| --- | --- |\n| a | x \\| 2+ |"]);
     assert_eq!(pieces(&read(named)), ["| a | b |\n| --- | --- |\n| 1 | long text |\n| 2 | x \\| y |"]);
     assert_eq!(pieces(&read(bare)), ["| Name | Value |\n| --- | --- |\n| `n` | 1 |\n| m | 2 |"]);
     assert_eq!(pieces(&read(csv)), ["|  |  |\n| --- | --- |\n| a | b |"]);
@@ -166,6 +183,7 @@ fn pages_made_to_be_slow_or_deep_are_read_once() {
         "----\n".repeat(50_001),
         ":a: {a}{a}{a}\n".repeat(20_000),
         "+\n".repeat(100_000),
+        format!("|===\n{}\n|===\n", "|".repeat(300_000)),
     ] {
         let document = read(&text);
         let length: usize = document.sections.iter().map(Section::len).sum();

@@ -2,6 +2,8 @@
 
 /// Values of one document, those that aliases stand for included.
 pub(super) const NODES_MAX: usize = 500_000;
+/// Bytes of text in one document, those that aliases stand for included: a few times what a page may have.
+pub(super) const TEXT_BYTES_MAX: usize = 32 << 20;
 /// Maps and lists inside each other.
 pub(super) const DEPTH_MAX: usize = 64;
 

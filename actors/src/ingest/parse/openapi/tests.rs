@@ -183,9 +183,20 @@ fn bombs_and_damage_are_refused_with_the_place() {
         let list = vec![format!("*a{}", level - 1); 9].join(", ");
         laughs.push_str(&format!("a{level}: &a{level} [{list}]\n"));
     }
+    let long = "x".repeat(64 << 10);
+    let long_laughs = format!("openapi: 3.0.0\na: &a \"{long}\"\nb: [{}]\n", vec!["*a"; 600].join(", "));
+    // Each anchor around the text keeps a copy of it too.
+    let long_nest = format!(
+        "openapi: 3.0.0\na: {}\"{}\"{}\n",
+        (0..60).map(|depth| format!("&n{depth} [")).collect::<String>(),
+        long.repeat(10),
+        "]".repeat(60)
+    );
     let deep_block: String = (0..200).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
     for (text, words) in [
         (laughs, "more than 500000 values"),
+        (long_laughs, "aliases stand for more than 33554432 bytes of text"),
+        (long_nest, "more than 33554432 bytes of text"),
         (format!("openapi: 3.0.0\na: {}", "[".repeat(100_000)), ""),
         (format!("{{\"openapi\": \"3.0.0\", \"a\": {}", "[".repeat(100_000)), "recursion limit"),
         (format!("openapi: 3.0.0\n{deep_block}"), "levels inside each other"),

@@ -40,6 +40,7 @@ pub(super) fn read(lines: &[&str], margin: usize) -> Rows {
 fn grid(lines: &[&str], border: &str, margin: usize) -> Rows {
     let mut table = Rows::default();
     let mut row: Vec<String> = Vec::new();
+    let corners: Vec<bool> = border.bytes().map(|byte| byte == b'+').collect();
     for line in lines {
         let body = line.get(margin..).unwrap_or_default();
         if !body.starts_with(['+', '|']) || indent(line) != margin {
@@ -52,7 +53,7 @@ fn grid(lines: &[&str], border: &str, margin: usize) -> Rows {
             }
             table.push(&mut row);
         } else {
-            add_cells(&mut row, split_at_bars(body, border));
+            add_cells(&mut row, split_at_bars(body, &corners));
         }
     }
     table.push(&mut row);
@@ -60,8 +61,7 @@ fn grid(lines: &[&str], border: &str, margin: usize) -> Rows {
 }
 
 /// The cells of a line: what stands between bars that stand where the border has a corner.
-fn split_at_bars(body: &str, border: &str) -> Vec<String> {
-    let corners: Vec<bool> = border.bytes().map(|byte| byte == b'+').collect();
+fn split_at_bars(body: &str, corners: &[bool]) -> Vec<String> {
     let mut cells = Vec::new();
     let mut cell = String::new();
     for (column, character) in body.chars().enumerate().skip(1) {

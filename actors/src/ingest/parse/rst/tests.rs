@@ -280,6 +280,7 @@ fn pages_made_to_be_slow_or_deep_are_read_once() {
         "x::\n\n".repeat(100_000),
         ".. [".repeat(100_000),
         "\t\n".repeat(100_000),
+        format!("+{}+\n{}", "-".repeat(400_000), "| x\n".repeat(100_000)),
     ] {
         let document = read(&text);
         let length: usize = document.sections.iter().map(Section::len).sum();

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader},
+    ops::Range,
 };
 
 use zip::{CompressionMethod, ZipArchive, result::ZipError};
@@ -18,6 +19,12 @@ use crate::ingest::source::{
 /// File type bits of a Unix mode, and the one of regular files.
 const MODE_TYPE: u32 = 0o170_000;
 const MODE_FILE: u32 = 0o100_000;
+
+/// What a directory entry begins with, its bytes without the parts of any length, and where it says how long those
+/// are: name, extra fields, comment (APPNOTE 4.3.12).
+const SIGNATURE: &[u8] = b"PK\x01\x02";
+const ENTRY_BYTES: u64 = 46;
+const LENGTHS: Range<usize> = 28..34;
 
 /// A zip archive whose documents are given sorted by path.
 pub(crate) struct Zip {
@@ -137,37 +144,52 @@ fn directory(
     limits: &SourceLimits,
 ) -> Result<ZipArchive<BufReader<File>>, SourceError> {
     let reader = || archive.reader().map_err(|source| archive.damaged(source));
-    let entries = entries_at_most(reader()?).map_err(|source| archive.damaged(source))?;
+    let Claimed { entries, bytes } = Claimed::at_most(reader()?).map_err(|source| archive.damaged(source))?;
     if entries > limits.entries_max {
         return Err(SourceError::TooManyEntries { limit: limits.entries_max });
+    }
+    if bytes > limits.directory_bytes_max {
+        let (path, limit) = (archive.path.clone(), limits.directory_bytes_max);
+        return Err(SourceError::DirectoryTooLarge { path, bytes, limit });
     }
     ZipArchive::new(reader()?).map_err(|error| archive.damaged(zip_error(error)))
 }
 
-/// How often the signature of a directory entry occurs in the file: no directory in it, wherever an
-/// archive claims it to be, has more entries.
-fn entries_at_most(mut file: impl BufRead) -> io::Result<usize> {
-    let mut entries = 0;
-    let mut matched = 0;
-    loop {
-        let chunk = file.fill_buf()?;
-        if chunk.is_empty() {
-            return Ok(entries);
+/// What a directory may take.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Claimed {
+    entries: usize,
+    bytes: u64,
+}
+
+impl Claimed {
+    /// Counts what begins like a directory entry anywhere in the file, and what those are long by their own words: no
+    /// directory in it, wherever an archive claims it to be, has more.
+    fn at_most(mut file: impl BufRead) -> io::Result<Self> {
+        let mut claimed = Self::default();
+        let mut held = Vec::new();
+        loop {
+            let chunk = file.fill_buf()?;
+            let read = chunk.len();
+            held.extend_from_slice(chunk);
+            file.consume(read);
+            let wanted = if read == 0 { SIGNATURE.len() } else { LENGTHS.end };
+            held.windows(wanted).for_each(|start| claimed.add(start));
+            // An entry whose lengths are still to come is looked at with the bytes that follow.
+            held.drain(..held.len().saturating_sub(wanted - 1));
+            if read == 0 {
+                return Ok(claimed);
+            }
         }
-        for &byte in chunk {
-            matched = match (matched, byte) {
-                (1, b'K') => 2,
-                (2, 1) => 3,
-                (3, 2) => {
-                    entries += 1;
-                    0
-                }
-                (_, b'P') => 1,
-                _ => 0,
-            };
+    }
+
+    fn add(&mut self, start: &[u8]) {
+        if start.starts_with(SIGNATURE) {
+            let (lengths, _) = start.get(LENGTHS).unwrap_or_default().as_chunks::<2>();
+            let lengths: u64 = lengths.iter().map(|length| u64::from(u16::from_le_bytes(*length))).sum();
+            self.entries += 1;
+            self.bytes = self.bytes.saturating_add(ENTRY_BYTES + lengths);
         }
-        let read = chunk.len();
-        file.consume(read);
     }
 }
 
@@ -187,16 +209,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_signature_is_counted_also_across_the_ends_of_buffers() {
-        for (bytes, entries) in
-            [(&b"PK\x01\x02..PPK\x01\x02PK\x03\x04"[..], 2), (b"PK\x01PK\x01\x02", 1), (b"P", 0), (b"", 0)]
-        {
-            for capacity in 1..8 {
-                assert_eq!(
-                    entries_at_most(BufReader::with_capacity(capacity, bytes)).unwrap(),
-                    entries,
-                    "{bytes:?}"
-                );
+    fn entries_are_counted_also_across_the_ends_of_buffers() {
+        let mut entry = b"..PPK\x01\x02".to_vec();
+        entry.resize(entry.len() + 24, b'K');
+        entry.extend([1, 0, 2, 1, 255, 255]);
+        for (bytes, entries, length) in [
+            (&b"PK\x01\x02..PPK\x01\x02PK\x03\x04"[..], 2, 92),
+            (b"PK\x01PK\x01\x02", 1, 46),
+            (b"P", 0, 0),
+            (b"", 0, 0),
+            (&entry, 1, 46 + 1 + 258 + 65_535),
+            (&entry.repeat(3), 3, 3 * (46 + 1 + 258 + 65_535)),
+        ] {
+            for capacity in (1..8).chain([34, 35, 1_000]) {
+                let claimed = Claimed::at_most(BufReader::with_capacity(capacity, bytes)).unwrap();
+                assert_eq!(claimed, Claimed { entries, bytes: length }, "{bytes:?} by {capacity}");
             }
         }
     }
