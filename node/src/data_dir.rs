@@ -79,6 +79,30 @@ pub enum DataDirError {
         /// Its length, in bytes.
         bytes: usize,
     },
+    /// The key is not the one that was written.
+    #[error(
+        "`{}` does not fit its checksum in `{}`: one of the two is damaged; put the key back from a backup, or copy it from \
+         another node of the cluster; if the key is right, because you or an older build replaced it, remove the checksum",
+        path.display(), checksums.display()
+    )]
+    OtherMasterKey {
+        /// The key's file.
+        path: PathBuf,
+        /// The file of checksums.
+        checksums: PathBuf,
+    },
+    /// There was a key.
+    #[error(
+        "`{}` is gone, and what was sealed with it cannot be opened without it; put it back from a backup, or copy it from \
+         another node of the cluster; to go on with a new key, remove `{}` and make the webhooks again",
+        path.display(), checksums.display()
+    )]
+    NoMasterKey {
+        /// The key's file.
+        path: PathBuf,
+        /// The file that says that there was one.
+        checksums: PathBuf,
+    },
     /// What a cluster gave the node is none.
     #[error(
         "`{}` is damaged: {source}; put the file back from a backup, or remove the data directory and join as a new \

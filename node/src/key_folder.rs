@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! master.key    the key that seals, 32 bytes; `master.also` all that are accepted during a rotation, one after the other
+//! master.sums   checksums of `master.key` and of the key before it; older builds neither write nor read it
 //! admission     of a node that joined; `renewal` of one that was let back in, until its state has caught up
 //! ```
 //! Invariant: nobody but the node's account reads them, and each is there whole or not at all.
@@ -18,6 +19,9 @@ use crate::data_dir::{DataDirError, private_dir, write_durably};
 
 const MASTER_KEY_FILE: &str = "master.key";
 const ALSO_FILE: &str = "master.also";
+const SUMS_FILE: &str = "master.sums";
+/// What the checksums are for, so that they are those of nothing else.
+const SUMS_CONTEXT: &str = "TwinMCP 2026 checksum of keys/master.key";
 const ADMISSION_FILE: &str = "admission";
 const RENEWAL_FILE: &str = "renewal";
 /// Keys in the file of those that are accepted: more is no rotation of ours.
@@ -41,13 +45,21 @@ impl KeyFolder {
     /// The cluster's key, made when there is none, and others that are accepted.
     pub(crate) fn keys(&self, entropy: &dyn Entropy) -> Result<(ClusterKey, Vec<ClusterKey>), DataDirError> {
         let first = match self.read(MASTER_KEY_FILE)? {
-            Some(bytes) => self.key(MASTER_KEY_FILE, bytes)?,
+            Some(bytes) => {
+                let key = self.key(MASTER_KEY_FILE, bytes)?;
+                self.check(&key)?;
+                key
+            }
+            None if self.path.join(SUMS_FILE).exists() => {
+                let (path, checksums) = (self.path.join(MASTER_KEY_FILE), self.path.join(SUMS_FILE));
+                return Err(DataDirError::NoMasterKey { path, checksums });
+            }
             None => {
                 let mut bytes = [0; CLUSTER_KEY_BYTES];
                 let path = self.path.join(MASTER_KEY_FILE);
                 let failed = |source| DataDirError::Unusable { path, source };
                 entropy.fill(&mut bytes).map_err(|error| failed(io::Error::other(error)))?;
-                self.write(MASTER_KEY_FILE, &bytes)?;
+                self.keep_first(&bytes)?;
                 ClusterKey::new(bytes)
             }
         };
@@ -71,7 +83,7 @@ impl KeyFolder {
     ) -> Result<(), DataDirError> {
         match self.read(MASTER_KEY_FILE)? {
             Some(kept) if has_run || kept == key => Ok(()),
-            _ => self.write(MASTER_KEY_FILE, key),
+            _ => self.keep_first(key),
         }
     }
 
@@ -101,6 +113,38 @@ impl KeyFolder {
     pub(crate) fn forget_renewal(&self) -> Result<(), DataDirError> {
         self.remove(RENEWAL_FILE)
             .map_err(|source| DataDirError::Unusable { path: self.path.join(RENEWAL_FILE), source })
+    }
+
+    fn keep_first(&self, key: &[u8; CLUSTER_KEY_BYTES]) -> Result<(), DataDirError> {
+        let failed = |source| DataDirError::Unusable { path: self.path.join(MASTER_KEY_FILE), source };
+        self.write_first(key).map_err(failed)
+    }
+
+    /// Writes the key and its checksum, in an order in which a start between the two finds a key that it knows, or none.
+    fn write_first(&self, key: &[u8; CLUSTER_KEY_BYTES]) -> io::Result<()> {
+        let (path, sums_path) = (self.path.join(MASTER_KEY_FILE), self.path.join(SUMS_FILE));
+        let before = fs::read(&path).ok();
+        let is_first = before.is_none() && !sums_path.exists();
+        let sums: Vec<u8> = [Some(key.to_vec()), before].iter().flatten().flat_map(|key| sum(key)).collect();
+        if !is_first {
+            write_durably(&sums_path, &sums)?;
+        }
+        write_durably(&path, key)?;
+        if is_first {
+            write_durably(&sums_path, &sums)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a key that the disk has changed. One that has no checksum yet gets one.
+    fn check(&self, key: &ClusterKey) -> Result<(), DataDirError> {
+        let sum = sum(key.bytes());
+        let Some(sums) = self.read(SUMS_FILE)? else { return self.write(SUMS_FILE, &sum) };
+        if sums.chunks_exact(sum.len()).any(|known| known == sum) {
+            return Ok(());
+        }
+        let (path, checksums) = (self.path.join(MASTER_KEY_FILE), self.path.join(SUMS_FILE));
+        Err(DataDirError::OtherMasterKey { path, checksums })
     }
 
     fn key(&self, file: &str, bytes: Vec<u8>) -> Result<ClusterKey, DataDirError> {
@@ -137,6 +181,10 @@ impl KeyFolder {
     }
 }
 
+fn sum(key: &[u8]) -> [u8; blake3::OUT_LEN] {
+    blake3::derive_key(SUMS_CONTEXT, key)
+}
+
 impl KeyFiles for KeyFolder {
     fn keep(&self, keys: &[ClusterKey]) -> io::Result<()> {
         let Some((first, others)) = keys.split_first() else { return Ok(()) };
@@ -145,7 +193,7 @@ impl KeyFiles for KeyFolder {
             let all: Vec<u8> = keys.iter().flat_map(|key| *key.bytes()).collect();
             write_durably(&self.path.join(ALSO_FILE), &all)?;
         }
-        write_durably(&self.path.join(MASTER_KEY_FILE), first.bytes())?;
+        self.write_first(first.bytes())?;
         if others.is_empty() {
             self.remove(ALSO_FILE)?;
         }
@@ -199,6 +247,43 @@ mod tests {
         assert_eq!(kept(&folder), [[5; 32]]);
         folder.keep_master_key(&[6; 32], true).unwrap();
         assert_eq!(kept(&folder), [[5; 32]], "the admission is of before a rotation");
+    }
+
+    #[test]
+    fn a_key_that_has_changed_or_is_gone_is_not_taken() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = KeyFolder::open(home.path().join("keys")).unwrap();
+        let made = kept(&folder);
+        let told = || folder.keys(&SystemEntropy).unwrap_err().to_string();
+        let (path, sums) = (home.path().join("keys/master.key"), home.path().join("keys/master.sums"));
+        let mut flipped = made[0];
+        flipped[7] ^= 4;
+        fs::write(&path, flipped).unwrap();
+        assert!(told().contains("keys/master.key` does not fit its checksum"), "{}", told());
+        fs::remove_file(&path).unwrap();
+        assert!(told().contains("keys/master.key` is gone"), "{}", told());
+        assert!(!path.exists(), "none is made in its place");
+        fs::write(&path, made[0]).unwrap();
+        assert_eq!(kept(&folder), made);
+        // The ways out: what the operator or an older build has put there is taken without a checksum.
+        fs::write(&path, [9; 32]).unwrap();
+        fs::remove_file(&sums).unwrap();
+        assert_eq!(kept(&folder), [[9; 32]]);
+        assert!(sums.exists(), "from now on it is checked");
+    }
+
+    #[test]
+    fn a_rotation_that_a_crash_cuts_between_its_files_leaves_a_key_that_is_known() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = KeyFolder::open(home.path().join("keys")).unwrap();
+        let path = home.path().join("keys/master.key");
+        let made = kept(&folder);
+        folder.keep(&[key(2), ClusterKey::new(made[0])]).unwrap();
+        // The checksums are written, the key is not.
+        fs::write(&path, made[0]).unwrap();
+        assert_eq!(kept(&folder)[0], made[0]);
+        folder.keep(&[key(2)]).unwrap();
+        assert_eq!(kept(&folder), [[2; 32]]);
     }
 
     #[test]

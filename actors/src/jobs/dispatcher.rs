@@ -283,7 +283,20 @@ impl Dispatcher {
             }
             let Some(id) = state.waiting.pop_front() else { break };
             let Some(job) = jobs::get(self.context.cluster.reader(), &id)? else { continue };
+            // What another node gave back has not ended that node.
+            let was_given_back = jobs::owner(self.context.cluster.reader(), &id)? == Some(jobs::NOBODY);
             if job.state.is_ended() || !self.claim(&id, state.node).await? {
+                continue;
+            }
+            // No attempt is left to tell of its end when its whole node ends with it: that is seen only here.
+            if job.attempt >= ATTEMPTS_MAX && !was_given_back {
+                let message = format!(
+                    "gave up after {} attempts; the last one ended together with its node, by a restart or for want of \
+                     memory; start the job again, with less documentation if that comes back",
+                    job.attempt
+                );
+                warn!(job_id = %id, attempt = job.attempt, "a job whose attempts end with their node is given up");
+                self.give_up(&job, &message).await?;
                 continue;
             }
             let Some(input) = job::input(&self.uploads, &job) else {
@@ -558,5 +571,68 @@ impl Board {
         if let Some(view) = self.get(id) {
             self.progress(id, Progress { stage, ..view.progress });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use twinmcp_storage::clock::{Clock, SystemClock, SystemEntropy};
+    use twinmcp_storage::jobs::JobState;
+
+    use super::*;
+    use crate::tests::World;
+
+    /// A job of `node` whose attempts have begun so often, none of which said how it ended.
+    async fn attempted(world: &World, source: Source, node: u64) -> JobId {
+        let id = JobId::random(SystemClock.now(), &SystemEntropy).unwrap();
+        let submission = world.submission("/acme/widget", "1.0", source);
+        let mut commands = vec![
+            jobs::Command::Submit {
+                id: id.clone(),
+                account: submission.account,
+                library: submission.library,
+                version: submission.version,
+                source: submission.source,
+                base_url: None,
+            },
+            jobs::Command::Claim { id: id.clone(), node },
+        ];
+        commands.extend((1..=ATTEMPTS_MAX).map(|attempt| jobs::Command::Start { id: id.clone(), attempt }));
+        for command in commands {
+            let applied = world.cluster.propose(Command::Jobs(command)).await.unwrap();
+            assert_eq!(applied.outcome, Outcome::Done);
+        }
+        id
+    }
+
+    async fn ended(world: &World, id: &JobId) -> Job {
+        let job = || jobs::get(world.cluster.reader(), id).unwrap().unwrap();
+        world.until("the job ends", || job().state.is_ended()).await;
+        job()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_job_whose_attempts_ended_with_their_node_is_given_up_when_it_is_taken_up() {
+        let world = World::new().await;
+        let node = world.cluster.status().node_id.0;
+        let id = attempted(&world, world.source("docs", &[("a.md", "# Text")]), node).await;
+        let world = world.crash_and_restart().await;
+        let job = ended(&world, &id).await;
+        let JobState::Failed { message } = &job.state else { panic!("{:?}", job.state) };
+        assert!(message.starts_with("gave up after 5 attempts; the last one ended together"), "{message}");
+        assert_eq!(job.attempt, ATTEMPTS_MAX, "none is begun");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_job_that_was_given_back_goes_on_however_often_it_was_begun() {
+        let world = World::new().await;
+        let source = Source::Web { url: "http://127.0.0.1:9/".to_owned() };
+        let id = attempted(&world, source, world.cluster.status().node_id.0).await;
+        let give_back = jobs::Command::Claim { id: id.clone(), node: jobs::NOBODY };
+        world.cluster.propose(Command::Jobs(give_back)).await.unwrap();
+        let job = ended(&world, &id).await;
+        assert_eq!(job.attempt, ATTEMPTS_MAX + 1);
+        let JobState::Failed { message } = &job.state else { panic!("{:?}", job.state) };
+        assert!(!message.contains("gave up"), "fetching it failed: {message}");
     }
 }

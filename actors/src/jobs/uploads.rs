@@ -200,11 +200,20 @@ impl UploadWriter {
             if let Some(file) = file {
                 file.sync_all()?;
             }
-            std::fs::rename(from, to)
+            keep(&from, &to, |folder| std::fs::File::open(folder)?.sync_all())
         })
         .await?;
         Ok(Upload { hash, bytes: self.bytes })
     }
+}
+
+/// Gives a whole archive its name, such that a power cut does not take it away again: whoever sent it is about to be told
+/// that it is here.
+fn keep(from: &Path, to: &Path, sync: impl Fn(&Path) -> std::io::Result<()>) -> std::io::Result<()> {
+    std::fs::rename(from, to)?;
+    // Also the folders that may have been made for it: the account's, and that of all uploads.
+    let mut folders = to.ancestors().skip(1).take(3).filter(|folder| !folder.as_os_str().is_empty());
+    folders.try_for_each(sync)
 }
 
 async fn off_thread<T: Send + 'static>(
@@ -247,6 +256,27 @@ mod tests {
         assert_eq!(uploads.path(&mine, &format!("../{}/{}", mine, upload.hash)), None);
         assert_eq!(uploads.bytes(&mine, &upload.hash), Some(10));
         assert!(uploads.takes(10) && !uploads.takes(11));
+    }
+
+    #[test]
+    fn an_upload_is_told_as_kept_once_the_folders_that_name_it_are_on_the_disk() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("uploads/account");
+        std::fs::create_dir_all(&folder).unwrap();
+        let (from, to) = (folder.join("some.partial"), folder.join("hash"));
+        std::fs::write(&from, "text").unwrap();
+        let synced = std::cell::RefCell::new(Vec::new());
+        let sync = |folder: &Path| {
+            assert!(to.is_file() && !from.exists(), "before it has its name there is nothing to keep");
+            synced.borrow_mut().push(folder.to_owned());
+            Ok(())
+        };
+        keep(&from, &to, sync).unwrap();
+        let uploads = home.path().join("uploads");
+        assert_eq!(synced.into_inner(), [folder.clone(), uploads, home.path().to_owned()]);
+        std::fs::write(&from, "text").unwrap();
+        let failed = keep(&from, &to, |_| Err(std::io::Error::other("no disk"))).unwrap_err();
+        assert_eq!(failed.to_string(), "no disk");
     }
 
     #[tokio::test]

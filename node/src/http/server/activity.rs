@@ -11,6 +11,8 @@ use std::time::Duration;
 use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
+use super::taking::Taking;
+
 /// Stands for "no head is being read".
 const NONE: u64 = u64::MAX;
 
@@ -23,6 +25,8 @@ pub(super) struct Patience {
     pub(super) idle: Duration,
     /// Without taking a single byte of an answer.
     pub(super) send: Duration,
+    /// Bytes a second of an answer after that; 0 asks for nothing.
+    pub(super) bytes_per_s_min: u64,
 }
 
 /// Why a connection was ended by the node.
@@ -46,6 +50,8 @@ pub(super) struct Activity {
     head_since_ms: AtomicU64,
     reader: AtomicWaker,
     stalled: OnceLock<Stalled>,
+    /// The answer of HTTP/1, which has one at a time.
+    taking: Arc<Taking>,
 }
 
 impl Activity {
@@ -58,6 +64,7 @@ impl Activity {
             head_since_ms: AtomicU64::new(NONE),
             reader: AtomicWaker::new(),
             stalled: OnceLock::new(),
+            taking: Taking::new(),
         })
     }
 
@@ -107,6 +114,10 @@ impl Activity {
         self.reader.register(reader);
     }
 
+    pub(super) fn taking(&self) -> &Arc<Taking> {
+        &self.taking
+    }
+
     pub(super) fn stall(&self, why: Stalled) {
         self.stalled.get_or_init(|| why);
     }
@@ -135,6 +146,13 @@ impl Activity {
 #[derive(Debug)]
 pub(super) struct InProgress(Arc<Activity>);
 
+impl InProgress {
+    /// Whether its answer is taken, told where whoever ends it looks.
+    pub(super) fn taking(&self) -> Arc<Taking> {
+        Taking::of_stream().unwrap_or_else(|| Arc::clone(&self.0.taking))
+    }
+}
+
 impl Drop for InProgress {
     fn drop(&mut self) {
         self.0.end(Instant::now());
@@ -149,6 +167,7 @@ mod tests {
         head: Duration::from_secs(10),
         idle: Duration::from_secs(120),
         send: Duration::from_secs(30),
+        bytes_per_s_min: 1024,
     };
     const SECOND: Duration = Duration::from_secs(1);
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use poem::http::uri::Scheme;
 use poem::web::{LocalAddr, RemoteAddr};
@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use super::activity::{Activity, InProgress, Stalled};
 use super::socket::Socket;
+use super::taking::{Handed, Streams};
 use super::{Shared, Signals};
 use crate::http::metrics::Rejected;
 
@@ -45,10 +46,10 @@ const FIRST_REQUEST: Duration = Duration::from_millis(250);
 const MAKES_ROOM_AFTER: Duration = Duration::from_secs(1);
 
 /// How connections are spoken to, the same for all of them.
-pub(super) fn protocol(head_bytes_max: usize) -> auto::Builder<TokioExecutor> {
+pub(super) fn protocol(head_bytes_max: usize, streams: Streams) -> auto::Builder<Streams> {
     // The front tells who is a little over the limit in the shape of the path; who is far over gets hyper's bare 431.
     let buffer_bytes_max = head_bytes_max.saturating_mul(2).max(BUFFER_BYTES_MIN);
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = auto::Builder::new(streams);
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -85,7 +86,8 @@ pub(super) async fn serve<E>(
             let origin = (request, LocalAddr(local.into()), RemoteAddr(peer.into()), Scheme::HTTP);
             let response = shared.endpoint.get_response(origin.into()).await;
             let response = hyper::Response::<BoxBody<Bytes, io::Error>>::from(response);
-            Ok::<_, Infallible>(response.map(|body| Answer { body, _in_progress: in_progress }))
+            let handed = Handed::new(in_progress.taking(), shared.patience);
+            Ok::<_, Infallible>(response.map(|body| Answer { body, handed, _in_progress: in_progress }))
         }
     });
     let mut connection = pin!(shared.protocol.serve_connection(TokioIo::new(socket), service));
@@ -143,6 +145,7 @@ fn refused(activity: &Activity, error: Option<&(dyn Error + Send + Sync + 'stati
 /// The body of an answer; the request lasts until it is sent.
 struct Answer {
     body: BoxBody<Bytes, io::Error>,
+    handed: Handed,
     _in_progress: InProgress,
 }
 
@@ -151,10 +154,16 @@ impl Body for Answer {
     type Error = io::Error;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let this = self.get_mut();
+        this.handed.asked(Instant::now());
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            this.handed.handed(frame.data_ref().map_or(0, Bytes::len), Instant::now());
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

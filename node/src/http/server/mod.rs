@@ -10,6 +10,7 @@
 mod activity;
 mod connection;
 mod socket;
+mod taking;
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,7 +18,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto;
 use poem::{Endpoint, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::activity::Patience;
+use self::taking::Streams;
 use super::metrics::{Connections, Rejected};
 use crate::config::HttpConfig;
 
@@ -48,9 +49,9 @@ const NO_PLACE: &str = concat!(
 /// What all connections have in common.
 struct Shared<E> {
     endpoint: E,
-    protocol: auto::Builder<TokioExecutor>,
+    protocol: auto::Builder<Streams>,
     patience: Patience,
-    metrics: Connections,
+    metrics: Arc<Connections>,
 }
 
 impl<E> Shared<E> {
@@ -96,12 +97,14 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
             head: Duration::from_millis(http.head_timeout_ms),
             idle: Duration::from_millis(http.idle_timeout_ms),
             send: Duration::from_millis(http.send_timeout_ms),
+            bytes_per_s_min: http.body_bytes_per_s_min,
         };
-        let protocol = connection::protocol(http.head_bytes_max);
+        let metrics = Arc::new(Connections::new());
+        let protocol = connection::protocol(http.head_bytes_max, Streams::new(Arc::clone(&metrics)));
         Ok(Self {
             address: listener.local_addr()?,
             listener: TcpListener::from_std(listener)?,
-            shared: Arc::new(Shared { endpoint, protocol, patience, metrics: Connections::new() }),
+            shared: Arc::new(Shared { endpoint, protocol, patience, metrics }),
             places: Arc::new(Semaphore::new(connections_max)),
             refusals: Arc::new(Semaphore::new(REFUSALS_AT_ONCE_MAX)),
             connections: TaskTracker::new(),

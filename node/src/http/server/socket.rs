@@ -23,11 +23,13 @@ pub(super) struct Socket<S> {
     preface: Option<usize>,
     reading: Option<Pin<Box<Sleep>>>,
     writing: Option<Pin<Box<Sleep>>>,
+    /// For an answer that is taken, but too slowly.
+    taking: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Socket<S> {
     pub(super) fn new(inner: S, activity: Arc<Activity>, patience: Patience) -> Self {
-        Self { inner, activity, patience, preface: Some(0), reading: None, writing: None }
+        Self { inner, activity, patience, preface: Some(0), reading: None, writing: None, taking: None }
     }
 
     fn received(&mut self, bytes: &[u8]) {
@@ -61,15 +63,17 @@ impl<S> Socket<S> {
         }
     }
 
-    /// `written`, unless it has been pending for too long.
+    /// `written`, unless it has been pending for too long, by itself or with what was written before.
     fn poll_stall<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.writing = None;
             return written;
         }
-        let patience = self.patience.send;
-        let sleep = self.writing.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + patience)));
-        ready!(sleep.as_mut().poll(cx));
+        if self.activity.taking().poll_late(&mut self.taking, cx).is_pending() {
+            let patience = self.patience.send;
+            let sleep = self.writing.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + patience)));
+            ready!(sleep.as_mut().poll(cx));
+        }
         self.activity.stall(Stalled::Send);
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, Stalled::Send)))
     }
@@ -122,5 +126,36 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_a_byte_now_and_then_is_given_up() {
+        let patience = Patience { head: SECOND, idle: SECOND, send: 30 * SECOND, bytes_per_s_min: 1024 };
+        for (is_answer, is_cut) in [(false, false), (true, true)] {
+            let activity = Activity::new();
+            let (near, mut far) = tokio::io::duplex(1);
+            let mut socket = Socket::new(near, Arc::clone(&activity), patience);
+            activity.taking().wait_until(is_answer.then(|| Instant::now() + 100 * SECOND));
+            let peer = tokio::spawn(async move {
+                while matches!(far.read(&mut [0]).await, Ok(1)) {
+                    tokio::time::sleep(29 * SECOND).await;
+                }
+            });
+            let written = socket.write_all(&[0; 10]).await;
+            assert_eq!(written.is_err(), is_cut);
+            assert_eq!(activity.stalled(), is_cut.then_some(Stalled::Send));
+            peer.abort();
+        }
     }
 }

@@ -13,7 +13,7 @@ mod command;
 mod error;
 mod forge;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,8 +117,7 @@ impl Git {
             });
         }
         let archive = spool.folder().join("files.tar");
-        let prefix = format!("--prefix={WRAPPING}");
-        git.write(&["archive", "--format=tar", &prefix, FETCHED], &archive, self.limits.bytes_max).await?;
+        write_files(&git, &archive, self.limits.bytes_max).await?;
         tokio::fs::remove_dir_all(repository).await.map_err(FetchError::Spool)?;
         Ok(archive)
     }
@@ -128,6 +127,15 @@ impl Git {
         self.entropy.fill(&mut bytes).map_err(|error| FetchError::Spool(std::io::Error::other(error)))?;
         Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
     }
+}
+
+/// Writes the files of the fetched revision to `archive`.
+async fn write_files(git: &Command<'_>, archive: &Path, bytes_max: u64) -> Result<(), GitError> {
+    let prefix = format!("--prefix={WRAPPING}");
+    // Where there is no work tree no attributes are read from one. It is told so that it goes from folder to folder:
+    // else it would first make an index of all the files there are, which for little to fetch can be millions.
+    let arguments = ["archive", "--format=tar", "--worktree-attributes", &prefix, FETCHED];
+    git.write(&arguments, archive, bytes_max).await
 }
 
 /// What a server calls a revision.

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use twinmcp_storage::clock::SystemEntropy;
 use twinmcp_storage::jobs::Revision;
 
-use super::{Git, GitLimits};
+use super::{Command, FETCHED, Git, GitError, GitLimits, write_files};
 use crate::ingest::fetch::{FetchError, Spool};
 use crate::ingest::source::{Source, SourceLimits};
 use crate::outbound::{Outbound, OutboundConfig, SystemResolver};
@@ -103,6 +103,32 @@ async fn the_files_are_those_of_the_repository_whatever_it_says_of_itself() {
     forge.repository.commit(&[]);
     let files = forge.files(&git(), Revision::Head).await.unwrap();
     assert_eq!(files, [file("README.md", "read me\n"), file("docs/a.md", "$Format:%H$\n")]);
+}
+
+#[tokio::test]
+async fn files_are_written_folder_by_folder_before_the_last_one_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let repository = Repository::create(&folder.path().join("work"));
+    repository.commit(&[("a.md", &"documentation ".repeat(10_000)), ("z/z.md", "text")]);
+    repository.git(&["clone", "--quiet", "--bare", "--no-local", ".", "../bare"]);
+    let bare = folder.path().join("bare");
+    repository.git(&["--git-dir=../bare", "update-ref", FETCHED, "HEAD"]);
+    // Loose objects, one of which can be taken away: whoever reads all folders first writes nothing.
+    let packs = bare.join("objects/pack");
+    for pack in std::fs::read_dir(&packs).unwrap() {
+        std::fs::remove_file(pack.unwrap().path()).unwrap();
+    }
+    for object in repository.git(&["rev-parse", "HEAD", "HEAD:", "HEAD:a.md", "HEAD:z/z.md"]).lines() {
+        let (from, name) = object.split_at(2);
+        std::fs::create_dir_all(bare.join("objects").join(from)).unwrap();
+        let path = format!("objects/{from}/{name}");
+        std::fs::copy(repository.folder().join(".git").join(&path), bare.join(&path)).unwrap();
+    }
+    let git = Command { folder: &bare, proxy: String::new(), scheme: "https" };
+    let archive = folder.path().join("files.tar");
+    let error = write_files(&git, &archive, 1 << 20).await.unwrap_err();
+    assert!(matches!(error, GitError::Failed { .. }), "{error}");
+    assert!(archive.metadata().unwrap().len() > 100_000, "the first file is there");
 }
 
 #[tokio::test]
