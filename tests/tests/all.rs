@@ -31,6 +31,7 @@ mod mcp;
 mod moving;
 mod observed;
 mod placement;
+mod proxied;
 mod publishing;
 mod quickstart;
 mod refresh;

@@ -22,7 +22,8 @@ const ADDRESSES_MAX: usize = 64;
 pub struct Network(IpNet);
 
 impl Network {
-    fn contains(&self, address: IpAddr) -> bool {
+    /// Whether `address` lies in it; one of IPv4 in a network of IPv4 alone.
+    pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address)
     }
 }

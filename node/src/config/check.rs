@@ -39,6 +39,10 @@ impl Config {
         let is_host = |host: &String| !host.is_empty() && !host.contains(['/', ':', ' ', '@']);
         let host = "must be `*` or host names without scheme and port, such as `docs.example.com`";
         require(http.allowed_hosts.iter().all(is_host), "http", "allowed_hosts", host);
+        let are_networks =
+            http.trusted_proxies.iter().all(|network| network.parse::<outbound::Network>().is_ok());
+        let message = "must be networks such as `10.0.0.0/8`, or addresses, without port";
+        require(are_networks, "http", "trusted_proxies", message);
         require(
             (1..=1_000_000).contains(&http.in_flight_max),
             "http",

@@ -82,6 +82,9 @@ section! {
         allowed_hosts: Vec<String> = Vec::new(),
         /// Origins whose pages may call besides loopback ones, e.g. `https://app.example.com`; `*` allows all.
         allowed_origins: Vec<String> = Vec::new(),
+        /// Networks of the proxies in front, e.g. `10.0.0.0/8`, or their addresses: `X-Forwarded-For` of theirs tells whose address a
+        /// request has; anybody else's is ignored.
+        trusted_proxies: Vec<String> = Vec::new(),
         /// Where people and programs reach the service, e.g. `https://docs.example.com`: what links in letters begin with. https, unless it
         /// is this machine; the node's own address on this machine when empty.
         public_url: String = String::new(),
@@ -105,7 +108,7 @@ section! {
         send_timeout_ms: u64 = 30_000,
         /// Time a body may take for its first bytes, in milliseconds.
         body_grace_ms: u64 = 10_000,
-        /// Least bytes a second of a body after that; 0 asks for nothing.
+        /// Least bytes a second of a body after that, and of an answer after `send_timeout_ms`; 0 asks for nothing.
         body_bytes_per_s_min: u64 = 1024,
         /// Largest request body in bytes, uploads aside.
         body_bytes_max: usize = 1024 * 1024,

@@ -64,6 +64,8 @@ fn values_out_of_range_are_refused() {
         ("[node]\nname = \"a b\"", "node.name"),
         ("[http]\nallowed_origins = [\"app.example.com\"]", "http.allowed_origins"),
         ("[http]\nallowed_hosts = [\"https://app.example.com\"]", "http.allowed_hosts"),
+        ("[http]\ntrusted_proxies = [\"10.0.0.0/40\"]", "http.trusted_proxies"),
+        ("[http]\ntrusted_proxies = [\"::1\", \"proxy.example.com\"]", "http.trusted_proxies"),
         ("[http]\nrequest_timeout_ms = 0", "http.request_timeout_ms"),
         ("[cluster]\npublic_addresses = [\"10.0.0.1\", \"10.0.0.2\"]", "cluster.public_addresses"),
         ("[cluster]\npublic_addresses = [\"0.0.0.0\"]", "cluster.public_addresses"),

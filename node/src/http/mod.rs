@@ -1,17 +1,19 @@
 //! The front: what every request passes before an endpoint sees it, and every answer on its way out.
 //!
-//! [`Front`] wraps the routes in one endpoint whose `call` reads top-down: a span and an id, the
+//! [`Front`] wraps the routes in one endpoint whose `call` reads top-down: a span and an id, whose address it has, the
 //! host and origin, what has to be known here first, a place among the requests in progress, the caller, the rate limit, the body,
 //! a deadline; then the shape of errors, headers, metrics and the log line.
 //!
 //! Invariants: a key that is sent but not valid is answered 401, never served as anonymous; a cookie that a page of another
-//! site has sent along, with a change or to the API, makes nobody a caller.
+//! site has sent along, with a change or to the API, makes nobody a caller; whose address a request has is decided once, and
+//! [`address_of`] is how everybody reads it.
 
 mod asker;
 mod caller;
 mod challenge;
 mod cors;
 mod credentials;
+mod forwarded;
 mod fresh;
 mod metrics;
 mod names;
@@ -49,8 +51,9 @@ use twinmcp_storage::clock::{Clock, Entropy};
 use self::caller::Withheld;
 #[cfg(test)]
 pub(crate) use self::caller::tests::key as test_key;
-pub(crate) use self::caller::{Caller, Identity, Reader};
+pub(crate) use self::caller::{Caller, Identity, Reader, refuse_harm};
 use self::credentials::Credentials;
+use self::forwarded::{ClientAddress, TrustedProxies};
 use self::fresh::Wanted;
 pub(crate) use self::fresh::{AgreedState, Fresh, LOG_INDEX};
 use self::metrics::{Metrics, Rejected};
@@ -73,6 +76,8 @@ pub(crate) fn fuzz_headers(headers: &poem::http::HeaderMap) {
     let _ = Credentials::of(headers);
     let _ = session::secret(headers);
     let _ = Wanted::of(headers, Shape::Page);
+    let proxy = Ipv4Addr::LOCALHOST;
+    let _ = TrustedProxies::new(&[proxy.to_string()]).client(proxy.into(), headers);
 }
 
 /// Reads text as an origin: see [`crate::fuzzing::url`].
@@ -117,6 +122,7 @@ pub(crate) struct Front<E> {
     inner: E,
     config: FrontConfig,
     allowed: Allowed,
+    proxies: TrustedProxies,
     metrics: Metrics,
 }
 
@@ -183,6 +189,7 @@ impl<E: Endpoint> Front<E> {
         Self {
             inner,
             allowed: Allowed::new(&config.http.allowed_hosts, &config.http.allowed_origins),
+            proxies: TrustedProxies::new(&config.http.trusted_proxies),
             metrics: Metrics::new(),
             config,
         }
@@ -196,8 +203,8 @@ impl<E: Endpoint> Front<E> {
         let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
         if !class.probe
             && let Err(foreign) = self.allowed.check(authority.as_deref(), request.headers())
-            // Whose form it is does not matter there: see `ui::end_session_endpoint`.
-            && !(matches!(foreign, Foreign::Origin) && request.uri().path() == crate::ui::END_SESSION)
+            // Whose form it is does not matter there: see `ui::takes_foreign_forms`.
+            && !(matches!(foreign, Foreign::Origin) && crate::ui::takes_foreign_forms(request.uri().path()))
         {
             return self.refuse_foreign(foreign).into();
         }
@@ -476,10 +483,12 @@ fn keep_route(error: poem::Error) -> ApiError {
 impl<E: Endpoint> Endpoint for Front<E> {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> poem::Result<Response> {
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let method = request.method().clone();
         let active = self.metrics.begin(&method);
         let Trace { span, id } = Trace::begin(request.headers(), method.as_str(), &*self.config.entropy);
+        let address = self.proxies.client(peer_of(&request), request.headers());
+        request.extensions_mut().insert(ClientAddress(address));
         let path = request.uri().path().to_owned();
         let (shape, class) = (Shape::of(&path, request.headers()), Class::of(&path));
         let origin = request.headers().get(header::ORIGIN).cloned();
@@ -553,8 +562,14 @@ fn tell_methods(response: &mut Response, path: &str) {
     }
 }
 
-/// The peer's address; a request that came over no socket (a test) counts as loopback.
+/// Whose address a request has: the peer's, or behind a proxy of `http.trusted_proxies` the one that it was asked from.
 pub(crate) fn address_of(request: &Request) -> IpAddr {
+    // Only in a test a request comes to an endpoint without the front.
+    request.extensions().get::<ClientAddress>().map_or_else(|| peer_of(request), |client| client.0)
+}
+
+/// The peer's address; a request that came over no socket (a test) counts as loopback.
+fn peer_of(request: &Request) -> IpAddr {
     let address = request.remote_addr().as_socket_addr();
     address.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip().to_canonical())
 }

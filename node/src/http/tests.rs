@@ -155,6 +155,24 @@ async fn limits_are_told_on_every_answer_and_refusals_say_whose_limit_it_was() {
 }
 
 #[tokio::test]
+async fn limits_and_endpoints_see_the_same_address_and_a_trusted_proxy_may_tell_it() {
+    for (proxies, other, seen) in [
+        (vec!["127.0.0.1".to_owned()], StatusCode::OK, "203.0.113.9"),
+        (Vec::new(), StatusCode::TOO_MANY_REQUESTS, "127.0.0.1"),
+    ] {
+        let limits = LimitsConfig { anonymous_per_minute: 1, anonymous_burst: 1, ..LimitsConfig::default() };
+        let http = HttpConfig { trusted_proxies: proxies, ..HttpConfig::default() };
+        let whence = endpoint::make_sync(|request: Request| address_of(&request).to_string());
+        let routes = Route::new().at("/api/x", get(whence));
+        let client = TestClient::new(Front::new(routes, config(http, limits)));
+        let from = |address: &str| client.get("/api/x").header("x-forwarded-for", address);
+        from("203.0.113.9").send().await.assert_text(seen).await;
+        from("203.0.113.10").send().await.assert_status(other);
+        from("203.0.113.9").send().await.assert_status(StatusCode::TOO_MANY_REQUESTS);
+    }
+}
+
+#[tokio::test]
 async fn a_full_node_answers_503_and_still_answers_probes() {
     let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (inside, go) = (Arc::clone(&entered), Arc::clone(&leave));
