@@ -77,7 +77,7 @@ pub struct SmsConfig {
     pub secret: CarrierSecret,
     /// What a message says; `{code}`, `{service}` and `{host}` stand for theirs.
     pub text: String,
-    /// Messages for one account, and to one number, within an hour.
+    /// Messages for one account, and to one number, within an hour; to a number, those that add it and those that sign in by themselves.
     pub texts_max: u32,
     /// Messages that are asked for from one network within an hour.
     pub network_texts_max: u32,

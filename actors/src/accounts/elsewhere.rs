@@ -4,12 +4,13 @@ use std::net::IpAddr;
 
 use tracing::instrument;
 use twinmcp_storage::accounts::{
-    self, Email, Identity, Method, PersonAdded, Subject, UpstreamCommand, UpstreamSession,
+    self, Email, Identity, Method, Person, PersonAdded, Subject, UpstreamCommand, UpstreamSession,
 };
 use twinmcp_storage::command::Outcome;
 use twinmcp_storage::ids::AccountId;
 
 use super::factors::challenge::Shown;
+use super::letters;
 use super::sign_in::{SignInStep, SignedIn};
 use super::{Accounts, AccountsError, SignUp};
 use crate::upstream::{UpstreamError, Visit};
@@ -28,6 +29,12 @@ impl Accounts {
     /// Whether somebody has an account with this address.
     pub(crate) fn has_account(&self, email: &Email) -> Result<bool, AccountsError> {
         Ok(accounts::by_email(self.cluster.reader(), email)?.is_some())
+    }
+
+    /// Whether this is the address of somebody's account.
+    pub(crate) fn has_address(&self, account: &AccountId, email: &Email) -> Result<bool, AccountsError> {
+        let person = accounts::person(self.cluster.reader(), account)?.ok_or(AccountsError::NotFound)?;
+        Ok(person.email == *email)
     }
 
     /// Whether everybody may make an account.
@@ -114,12 +121,15 @@ impl Accounts {
         name: &str,
     ) -> Result<(), UpstreamError> {
         let person = accounts::person(self.cluster.reader(), account).map_err(AccountsError::from)?;
-        let generation = person.ok_or(AccountsError::NotFound)?.generation;
+        let Person { generation, email, .. } = person.ok_or(AccountsError::NotFound)?;
         let (subject, name, account) = (subject.clone(), name.to_owned(), account.clone());
         let link =
             UpstreamCommand::Link { subject: subject.clone(), name, account: account.clone(), generation };
         match self.change(accounts::Command::Upstream(link)).await? {
-            Outcome::Done => Ok(()),
+            Outcome::Done => {
+                self.tell(email, letters::identities_changed(&self.config.public_url));
+                Ok(())
+            }
             // It was connected before: what was wanted.
             Outcome::AlreadyExists
                 if self.identity(&subject)?.is_some_and(|known| known.account == account) =>
@@ -138,7 +148,13 @@ impl Accounts {
     pub(crate) async fn unlink_identity(&self, account: &AccountId, id: &str) -> Result<(), UpstreamError> {
         let unlink = UpstreamCommand::Unlink { account: account.clone(), id: id.to_owned() };
         match self.change(accounts::Command::Upstream(unlink)).await? {
-            Outcome::Done => Ok(()),
+            Outcome::Done => {
+                let person = accounts::person(self.cluster.reader(), account).map_err(AccountsError::from)?;
+                if let Some(person) = person {
+                    self.tell(person.email, letters::identities_changed(&self.config.public_url));
+                }
+                Ok(())
+            }
             Outcome::Stale => Err(UpstreamError::LastWay),
             _ => Err(AccountsError::NotFound.into()),
         }

@@ -79,6 +79,42 @@ pub(super) fn password_changed(service: &str) -> Letter {
     letter("Your password was changed", service, &body)
 }
 
+/// To somebody whose password was replaced by the link of a letter.
+pub(super) fn password_reset(service: &str) -> Letter {
+    let body = format!(
+        "the password of this address was replaced with the link of a letter, and every session was ended.\r\n\r\n\
+         If it was not you, somebody else reads your mail: see to that first, then choose another password at {service}/reset\r\n\
+         and tell whoever runs the service."
+    );
+    letter("Your password was replaced", service, &body)
+}
+
+/// To the address that somebody had before.
+pub(super) fn email_changed(service: &str, masked: &str) -> Letter {
+    let body = format!(
+        "the account that had this address has another one from now on:\r\n{masked}\r\n\r\n\
+         If it was not you, tell whoever runs the service: letters to this address open the account no more."
+    );
+    letter("Your e-mail address was changed", service, &body)
+}
+
+/// To somebody whose account another identity opens, or does not any more.
+pub(super) fn identities_changed(service: &str) -> Letter {
+    let body = format!(
+        "how you sign in with another provider was changed: an identity was connected with your account, or disconnected.\r\n\r\n\
+         If it was not you, look at {service}/settings, choose another password at {service}/reset\r\n\
+         and tell whoever runs the service."
+    );
+    letter("Your other ways to sign in were changed", service, &body)
+}
+
+/// To somebody who has no account any more.
+pub(super) fn account_deleted(service: &str) -> Letter {
+    let body = "the account with this address was deleted, with its keys and sessions.\r\n\r\n\
+                If it was not you, tell whoever runs the service.";
+    letter("Your account was deleted", service, body)
+}
+
 /// To somebody whose second factors were changed.
 pub(super) fn factors_changed(service: &str) -> Letter {
     let body = format!(

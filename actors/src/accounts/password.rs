@@ -10,11 +10,15 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use twinmcp_storage::accounts::PasswordHash;
 use unicode_general_category::{GeneralCategory, get_general_category};
 use unicode_normalization::UnicodeNormalization as _;
+use zeroize::Zeroizing;
 
 /// Shortest password, in characters (NIST SP 800-63B, 3.1.1.2).
 pub const PASSWORD_CHARS_MIN: usize = 8;
 /// Longest password, in bytes of UTF-8: more than 64 characters of any script.
 pub const PASSWORD_BYTES_MAX: usize = 1_024;
+
+/// By how much NFC makes text longer at most, in bytes of UTF-8 (UAX #15, 3).
+const NFC_GROWTH_MAX: usize = 3;
 
 /// Memory of one hash, in KiB.
 const MEMORY_KIB: u32 = 19_456;
@@ -43,8 +47,9 @@ pub enum PasswordError {
     Control,
 }
 
-/// A password as it is hashed. Not printed, not kept.
-pub(super) struct Password(String);
+/// A password as it is hashed. Not printed, not kept, and overwritten when it is dropped; copies in the buffers of the listener are beyond
+/// reach.
+pub(super) struct Password(Zeroizing<String>);
 
 impl Password {
     /// What somebody typed, to be compared: any length up to the limit.
@@ -62,7 +67,10 @@ impl Password {
             let is_space = get_general_category(letter) == GeneralCategory::SpaceSeparator;
             if is_space { ' ' } else { letter }
         });
-        Ok(Self(spaced.nfc().collect()))
+        // Text that grows leaves copies behind where it was.
+        let mut password = Zeroizing::new(String::with_capacity(text.len() * NFC_GROWTH_MAX));
+        password.extend(spaced.nfc());
+        Ok(Self(password))
     }
 
     /// A new password.
@@ -96,14 +104,6 @@ impl Password {
             true if memory < MEMORY_KIB || passes < PASSES || lanes < LANES => Compared::RightButWeak,
             true => Compared::Right,
         }
-    }
-}
-
-impl Drop for Password {
-    fn drop(&mut self) {
-        // The last that is known of it; copies in the buffers of the listener are beyond reach.
-        self.0.clear();
-        self.0.shrink_to_fit();
     }
 }
 
@@ -200,6 +200,18 @@ mod tests {
             String::new(),
         ] {
             assert_eq!(typed("x").compare(Some(&PasswordHash::new(text.clone()))), Compared::Wrong, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_overwritten_when_it_is_dropped_and_leaves_no_copy_as_it_is_made() {
+        fn is_overwritten(_: &impl zeroize::ZeroizeOnDrop) {}
+        // A letter that NFC takes apart into three, twelve bytes for four.
+        for text in ["", "correct horse", &"\u{1d160}".repeat(256)] {
+            let password = typed(text);
+            is_overwritten(&password.0);
+            assert!(password.0.len() <= text.len() * NFC_GROWTH_MAX, "{text}");
+            assert_eq!(password.0.capacity(), text.len() * NFC_GROWTH_MAX, "{text}");
         }
     }
 

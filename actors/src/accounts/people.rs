@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use tracing::instrument;
 use twinmcp_storage::accounts::{
-    self, Account, Identity, Person, PersonAdded, PersonCommand, Purpose, Session,
+    self, Account, Identity, Method, Person, PersonAdded, PersonCommand, Purpose, Session, Which, factors,
+    session,
 };
 use twinmcp_storage::api_keys::{self, ApiKey};
 use twinmcp_storage::audit::{Action, Event, Kind};
@@ -15,10 +16,12 @@ use twinmcp_storage::libraries;
 use twinmcp_storage::teams::{self, Role};
 
 use super::factors::FactorsView;
+use super::factors::challenge::Shown;
 use super::letters;
 use super::password::Password;
-use super::sign_in::SignedIn;
-use super::{Accounts, AccountsError, SignUp, check_name, email};
+use super::sign_in::{SignInStep, SignedIn};
+use super::{Accounts, AccountsError, SignUp, Token, check_name, email};
+use crate::upstream::Visit;
 
 /// Libraries read at once when an account's are looked for.
 const LIBRARIES_READ: usize = 500;
@@ -118,7 +121,7 @@ impl Accounts {
             let life_ms = self.config.invite_life_ms;
             let link = self.make_link(purpose, life_ms, "verify").await?;
             if new.send {
-                self.tell(email, letters::invite(&self.config.public_url, &link, life_ms));
+                self.send_invitation(email, letters::invite(&self.config.public_url, &link, life_ms));
             }
             return Ok(PersonMade::Link(link));
         };
@@ -172,35 +175,61 @@ impl Accounts {
         }
     }
 
-    /// Sets another password, which ends every other session and every link.
+    /// Sets another password, which ends every other session and every link. The session of `visit.replaces` goes on under another
+    /// secret, so that a copy of the old one is worth nothing; where there is a second factor it ends too, and begins anew once that is shown.
     ///
     /// # Errors
-    /// [`AccountsError::WrongPassword`] when `current` is wrong, [`AccountsError::Changed`].
+    /// [`AccountsError::WrongPassword`] when `current` is wrong, [`AccountsError::NotFresh`] of who has none and signed in too long ago,
+    /// [`AccountsError::Changed`].
     #[instrument(name = "accounts.change_password", skip_all)]
     pub async fn change_password(
         &self,
         signed_in: &SignedIn,
         current: &str,
         new: &str,
-        address: IpAddr,
-    ) -> Result<(), AccountsError> {
+        visit: Visit<'_>,
+    ) -> Result<SignInStep, AccountsError> {
         let new = Arc::new(Password::chosen(new)?);
-        let person = self.confirmed(signed_in, current, address).await?;
+        let person = self.confirmed(signed_in, current, visit.address).await?;
+        let password = self.hashing.hash(new).await?;
+        let own = visit.replaces.and_then(Token::parse);
+        let own = own.map(|token| session(self.cluster.reader(), &token.hash())).transpose()?.flatten();
+        let own = own.filter(|own| own.id == signed_in.session);
+        let asks_more = factors(self.cluster.reader(), &person.account)?.are_needed();
+        let keep = own.as_ref().filter(|_| !asks_more).map(|own| own.id.clone());
         let set = PersonCommand::SetPassword {
             account: person.account.clone(),
             generation: person.generation,
-            password: self.hashing.hash(new).await?,
-            keep: Some(signed_in.session.clone()),
+            password: password.clone(),
+            keep: keep.clone(),
         };
         self.decided(set).await?;
-        self.tell(person.email, letters::password_changed(&self.config.public_url));
-        Ok(())
+        self.tell(person.email.clone(), letters::password_changed(&self.config.public_url));
+        let upstream = own.and_then(|own| own.upstream);
+        let method = if upstream.is_some() { Method::Upstream } else { Method::Password };
+        let shown = Shown { methods: vec![method], rehashed: None, upstream };
+        let generation = person.generation.wrapping_add(1);
+        let person = Person { generation, password: Some(password), ..person };
+        let step = self.first_step(&person, shown, visit).await;
+        if let Some(kept) = keep
+            && !matches!(step, Ok(SignInStep::Session(_)))
+        {
+            // Its secret is still the old one.
+            match self.end_sessions(&person.account, Which::One(kept)).await {
+                Ok(()) | Err(AccountsError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        step.map_err(|error| match error {
+            AccountsError::WrongCredentials => AccountsError::Changed,
+            error => error,
+        })
     }
 
     /// Sends a link to another e-mail, which is used once the link is opened.
     ///
     /// # Errors
-    /// [`AccountsError::WrongPassword`].
+    /// [`AccountsError::WrongPassword`], [`AccountsError::NotFresh`] of who has none and signed in too long ago.
     #[instrument(name = "accounts.change_email", skip_all)]
     pub async fn change_email(
         &self,
@@ -236,7 +265,8 @@ impl Accounts {
     /// Removes an account with its keys, sessions, links and memberships.
     ///
     /// # Errors
-    /// [`AccountsError::WrongPassword`], [`AccountsError::OwnsLibraries`], [`AccountsError::LastOwner`], [`AccountsError::Changed`].
+    /// [`AccountsError::WrongPassword`], [`AccountsError::NotFresh`] of who has none and signed in too long ago,
+    /// [`AccountsError::OwnsLibraries`], [`AccountsError::LastOwner`], [`AccountsError::Changed`].
     #[instrument(name = "accounts.delete", skip_all)]
     pub async fn delete(
         &self,
@@ -249,7 +279,10 @@ impl Accounts {
         if !owned.is_empty() {
             return Err(AccountsError::OwnsLibraries { count: owned.len() });
         }
-        self.decided(PersonCommand::Remove { account: person.account, generation: person.generation }).await
+        let Person { account, generation, email, .. } = person;
+        self.decided(PersonCommand::Remove { account, generation }).await?;
+        self.tell(email, letters::account_deleted(&self.config.public_url));
+        Ok(())
     }
 
     async fn decided(&self, command: PersonCommand) -> Result<(), AccountsError> {

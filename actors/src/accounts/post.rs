@@ -23,7 +23,8 @@ use super::letters::Letter;
 use super::metrics::Metrics;
 use super::token::Token;
 
-/// Letters on their way at once; beyond that nobody is let in who would want one.
+/// Letters on their way at once that somebody asked for; beyond that nobody is let in who would want one. As many more that tell people
+/// what was done to their accounts.
 const LETTERS_MAX: usize = 256;
 /// Letters kept in the outbox; then it has to be emptied.
 const OUTBOX_FILES_MAX: usize = 1_000;
@@ -78,7 +79,10 @@ enum Way {
 #[derive(Clone)]
 pub(super) struct Post {
     inner: Arc<Inner>,
+    /// Of letters that anybody may ask for.
     pub(super) places: Arc<Semaphore>,
+    /// Of letters about what was done, which others cannot be in the way of.
+    pub(super) notices: Arc<Semaphore>,
 }
 
 struct Inner {
@@ -106,7 +110,8 @@ impl Post {
             Way::Relay(relay(config).map_err(MailError::Relay)?)
         };
         let inner = Arc::new(Inner { way, from, clock, entropy, metrics });
-        Ok(Self { inner, places: Arc::new(Semaphore::new(LETTERS_MAX)) })
+        let places = || Arc::new(Semaphore::new(LETTERS_MAX));
+        Ok(Self { inner, places: places(), notices: places() })
     }
 
     /// Sends a letter, and tries again for a while.

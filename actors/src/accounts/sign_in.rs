@@ -245,7 +245,10 @@ impl Accounts {
         }
     }
 
-    /// The person of `signed_in`, who has shown their password once more.
+    /// The person of `signed_in`, who has shown their password once more; who has none has signed in not long ago.
+    ///
+    /// # Errors
+    /// [`AccountsError::WrongPassword`], [`AccountsError::NotFresh`] of who has none.
     pub(super) async fn confirmed(
         &self,
         signed_in: &SignedIn,
@@ -254,6 +257,10 @@ impl Accounts {
     ) -> Result<Person, AccountsError> {
         let person = accounts::person(self.cluster.reader(), &signed_in.account)?;
         let person = person.ok_or(AccountsError::NotFound)?;
+        if person.password.is_none() {
+            self.fresh(signed_in)?;
+            return Ok(person);
+        }
         let password = Arc::new(Password::typed(password)?);
         let attempts = self.admit(Who::email(&person.email), address)?;
         match self.hashing.compare(password, person.password.clone()).await? {
@@ -267,6 +274,20 @@ impl Accounts {
 
     /// Lets a password or a code be tried, if not too many were wrong.
     pub(super) fn admit(&self, who: Who, address: IpAddr) -> Result<Attempts, AccountsError> {
+        self.admit_from(who, Who::network(&network(address)))
+    }
+
+    /// Lets a passkey be tried. It cannot be guessed, so wrong passwords from the same network are not in its way; wrong ones are counted
+    /// by themselves, because each is work.
+    pub(super) fn admit_passkey(
+        &self,
+        account: &AccountId,
+        address: IpAddr,
+    ) -> Result<Attempts, AccountsError> {
+        self.admit_from(Who::factor(account), Who::network(&format!("passkeys from {}", network(address))))
+    }
+
+    fn admit_from(&self, who: Who, network: Who) -> Result<Attempts, AccountsError> {
         let now = self.clock.now();
         let admit = |who: Who, lock_after: u32| {
             let config = &self.config;
@@ -277,7 +298,6 @@ impl Accounts {
                 .admit(who, allowance, agreed, now)
                 .map_err(|ms| AccountsError::Locked { retry_after_s: ms.div_ceil(1_000).max(1) })
         };
-        let network = Who::network(&network(address));
         Ok(Attempts([admit(who, self.config.lock_after)?, admit(network, self.config.address_lock_after)?]))
     }
 

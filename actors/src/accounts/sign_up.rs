@@ -3,7 +3,8 @@
 //! Whoever asks for a letter is answered the same, and at once, whether anybody has the address or not: what has to be
 //! looked up is looked up afterwards.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::instrument;
@@ -17,10 +18,10 @@ use super::letters::{self, Letter};
 use super::password::Password;
 use super::{Accounts, AccountsError, SignUp, Token, check_name, email};
 
-/// Letters one address is sent in [`WINDOW_MS`]; the next ones are not sent, and nobody is told.
+/// Letters of one kind that one address is sent in [`WINDOW_MS`]; the next ones are not sent, and nobody is told.
 const LETTERS_EACH_MAX: u32 = 5;
 const WINDOW_MS: u64 = 3_600_000;
-/// Addresses that are counted at once.
+/// Addresses that are counted at once, each once for a kind of letter; the one counted longest ago is forgotten.
 const COUNTED_MAX: usize = 20_000;
 
 /// What a link that is open is for.
@@ -42,6 +43,16 @@ pub enum OpenLink {
     },
 }
 
+impl From<Purpose> for OpenLink {
+    fn from(purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::SignUp { name, email, .. } => Self::SignUp { email, name },
+            Purpose::Reset { .. } => Self::Reset,
+            Purpose::Email { email, .. } => Self::Email { email },
+        }
+    }
+}
+
 /// What somebody does with a link.
 #[derive(Debug, Clone, Copy)]
 pub struct LinkUse<'a> {
@@ -53,28 +64,59 @@ pub struct LinkUse<'a> {
     pub name: Option<&'a str>,
 }
 
-/// How many letters each address was sent lately, by this node.
+/// A kind of letter, counted by itself: strangers who ask for one kind keep none of another from whoever has the address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    SignUp,
+    Reset,
+    Email,
+    /// An operator's.
+    Invitation,
+    /// A team's.
+    Team,
+    /// What was done to an account, by the subject: whoever does much of one thing hides nothing else by it.
+    Notice(&'static str),
+}
+
+/// How many letters of each kind each address was sent lately, by this node.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Letterbox {
-    counts: Arc<Mutex<HashMap<Email, (u32, Timestamp)>>>,
+    counts: Arc<Mutex<Counts>>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    each: HashMap<(Kind, Email), (u32, Timestamp)>,
+    /// Each of them once, the one counted longest ago first.
+    order: VecDeque<(Kind, Email)>,
 }
 
 impl Letterbox {
     /// Counts one more letter; whether it may be sent.
-    fn takes(&self, email: &Email, now: Timestamp) -> bool {
+    fn takes(&self, kind: Kind, email: &Email, now: Timestamp) -> bool {
+        let is_over = |since: Timestamp| now.millis_since(since) >= WINDOW_MS;
+        let key = (kind, email.clone());
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.len() >= COUNTED_MAX {
-            counts.retain(|_, (_, since)| now.millis_since(*since) < WINDOW_MS);
-            // So many in an hour are no people: nobody is sent more until that is over.
-            if counts.len() >= COUNTED_MAX && !counts.contains_key(email) {
-                return false;
-            }
+        let Counts { each, order } = &mut *counts;
+        // Too many to count are no people. Whoever floods the node so gets a few letters more, and nobody goes without theirs.
+        while let Some(oldest) = order.front()
+            && (each.get(oldest).is_none_or(|(_, since)| is_over(*since))
+                || each.len() >= COUNTED_MAX && !each.contains_key(&key))
+        {
+            each.remove(oldest);
+            order.pop_front();
         }
-        let (count, since) = counts.entry(email.clone()).or_insert((0, now));
-        if now.millis_since(*since) >= WINDOW_MS {
+        let (count, since) = match each.entry(key) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                order.push_back(entry.key().clone());
+                entry.insert((0, now))
+            }
+        };
+        if is_over(*since) {
             (*count, *since) = (0, now);
         }
-        *count += 1;
+        *count = count.saturating_add(1);
         *count <= LETTERS_EACH_MAX
     }
 }
@@ -94,8 +136,9 @@ impl Accounts {
             check_name(name)?;
         }
         let name = name.trim().to_owned();
-        self.afterwards(email, move |accounts, email| async move {
+        self.afterwards(Kind::SignUp, email, move |accounts, email| async move {
             if accounts::by_email(accounts.cluster.reader(), &email)?.is_some() {
+                accounts.make_no_link().await?;
                 return Ok(Some(letters::has_account(&accounts.config.public_url)));
             }
             let purpose = Purpose::SignUp { name, email, is_operator: false };
@@ -111,9 +154,12 @@ impl Accounts {
     /// [`AccountsError::TooManyLetters`]; never because of who it is.
     #[instrument(name = "accounts.request_reset", skip_all)]
     pub async fn request_reset(&self, address: &str) -> Result<(), AccountsError> {
-        self.afterwards(email(address)?, move |accounts, email| async move {
+        self.afterwards(Kind::Reset, email(address)?, move |accounts, email| async move {
             let person = accounts::by_email(accounts.cluster.reader(), &email)?;
-            let Some(person) = person.filter(|person| person.disabled_at.is_none()) else { return Ok(None) };
+            let Some(person) = person.filter(|person| person.disabled_at.is_none()) else {
+                accounts.make_no_link().await?;
+                return Ok(None);
+            };
             let life_ms = accounts.config.reset_life_ms;
             let link =
                 accounts.make_link(Purpose::Reset { account: person.account }, life_ms, "reset").await?;
@@ -123,7 +169,7 @@ impl Accounts {
 
     /// Sends a link to a new e-mail of somebody.
     pub(super) fn send_email_link(&self, account: AccountId, to: Email) -> Result<(), AccountsError> {
-        self.afterwards(to, move |accounts, email| async move {
+        self.afterwards(Kind::Email, to, move |accounts, email| async move {
             let life_ms = accounts.config.invite_life_ms;
             let purpose = Purpose::Email { account, email };
             let link = accounts.make_link(purpose, life_ms, "verify").await?;
@@ -142,13 +188,23 @@ impl Accounts {
         let service = &self.config.public_url;
         let link = format!("{service}/join?token={}", token.reveal());
         let letter = letters::team(service, &link, team, role, self.config.invite_life_ms);
-        self.afterwards(to, move |_, _| async move { Ok(Some(letter)) })
+        self.afterwards(Kind::Team, to, move |_, _| async move { Ok(Some(letter)) })
     }
 
-    /// Sends a letter without a link.
+    /// Sends somebody the link that an operator was shown too.
+    pub(super) fn send_invitation(&self, to: Email, letter: Letter) {
+        // The operator has the link: where too many letters wait, they hand it over themselves.
+        let _ = self.afterwards(Kind::Invitation, to, move |_, _| async move { Ok(Some(letter)) });
+    }
+
+    /// Tells somebody what was done to their account.
     pub(super) fn tell(&self, to: Email, letter: Letter) {
-        // What it tells has happened; that too many letters wait is logged by nobody's fault.
-        let _ = self.afterwards(to, move |_, _| async move { Ok(Some(letter)) });
+        let subject = letter.subject;
+        let sent = self.afterwards(Kind::Notice(subject), to, move |_, _| async move { Ok(Some(letter)) });
+        if sent.is_err() {
+            // What it tells has happened.
+            tracing::error!(subject, "a letter was not sent: too many are waiting");
+        }
     }
 
     /// What a link is for, without using it.
@@ -157,14 +213,13 @@ impl Accounts {
     /// [`AccountsError::LinkRefused`].
     pub fn open_link(&self, token: &str) -> Result<OpenLink, AccountsError> {
         let token = Token::parse(token).ok_or(AccountsError::LinkRefused)?;
+        Ok(self.purpose(&token)?.into())
+    }
+
+    fn purpose(&self, token: &Token) -> Result<Purpose, AccountsError> {
         let link = link(self.cluster.reader(), &token.hash())?;
-        let link =
-            link.filter(|link| self.clock.now() < link.expires_at).ok_or(AccountsError::LinkRefused)?;
-        Ok(match link.purpose {
-            Purpose::SignUp { name, email, .. } => OpenLink::SignUp { email, name },
-            Purpose::Reset { .. } => OpenLink::Reset,
-            Purpose::Email { email, .. } => OpenLink::Email { email },
-        })
+        let link = link.filter(|link| self.clock.now() < link.expires_at);
+        link.map(|link| link.purpose).ok_or(AccountsError::LinkRefused)
     }
 
     /// Uses a link up.
@@ -173,8 +228,16 @@ impl Accounts {
     /// [`AccountsError::LinkRefused`], [`AccountsError::EmailTaken`], [`AccountsError::PasswordMissing`].
     #[instrument(name = "accounts.use_link", skip_all)]
     pub async fn use_link(&self, used: LinkUse<'_>) -> Result<OpenLink, AccountsError> {
-        let opened = self.open_link(used.token)?;
         let token = Token::parse(used.token).ok_or(AccountsError::LinkRefused)?;
+        let purpose = self.purpose(&token)?;
+        // As they are before: the address that they lose is told too.
+        let person = match &purpose {
+            Purpose::Reset { account } | Purpose::Email { account, .. } => {
+                accounts::person(self.cluster.reader(), account)?
+            }
+            Purpose::SignUp { .. } => None,
+        };
+        let opened = OpenLink::from(purpose);
         let name = match &opened {
             OpenLink::SignUp { name, email } if name.is_empty() => {
                 let name = used.name.map(str::trim).filter(|name| !name.is_empty());
@@ -193,9 +256,36 @@ impl Accounts {
         let account = AccountId::random(self.clock.now(), &*self.entropy)?;
         let used = LinkCommand::Use { secret_hash: token.hash(), account, name, password };
         match self.change(accounts::Command::Link(used)).await? {
-            Outcome::Done => Ok(opened),
+            Outcome::Done => {
+                if let Some(person) = person {
+                    self.tell_of_link(person.email, &opened);
+                }
+                Ok(opened)
+            }
             Outcome::AlreadyExists => Err(AccountsError::EmailTaken),
             _ => Err(AccountsError::LinkRefused),
+        }
+    }
+
+    /// Tells whoever had this address what a link has done to their account.
+    fn tell_of_link(&self, before: Email, opened: &OpenLink) {
+        let service = &self.config.public_url;
+        match opened {
+            OpenLink::Reset => self.tell(before, letters::password_reset(service)),
+            OpenLink::Email { email } if *email != before => {
+                self.tell(before, letters::email_changed(service, &email.masked()));
+            }
+            OpenLink::Email { .. } | OpenLink::SignUp { .. } => {}
+        }
+    }
+
+    /// Has the cluster agree on a link for nobody, which makes none. How far the log is stands in every answer: where a link is made for
+    /// some addresses alone, it would tell which those are.
+    async fn make_no_link(&self) -> Result<(), AccountsError> {
+        let account = AccountId::random(self.clock.now(), &*self.entropy)?;
+        match self.make_link(Purpose::Reset { account }, self.config.reset_life_ms, "reset").await {
+            Ok(_) | Err(AccountsError::NotFound) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -217,15 +307,16 @@ impl Accounts {
     /// Makes and sends a letter once the caller has been answered.
     fn afterwards<F>(
         &self,
+        kind: Kind,
         email: Email,
         write: impl FnOnce(Self, Email) -> F + Send + 'static,
     ) -> Result<(), AccountsError>
     where
         F: Future<Output = Result<Option<Letter>, AccountsError>> + Send,
     {
-        let places = Arc::clone(&self.post.places);
-        let place = places.try_acquire_owned().map_err(|_| AccountsError::TooManyLetters)?;
-        let takes = self.letterbox.takes(&email, self.clock.now());
+        let places = if matches!(kind, Kind::Notice(_)) { &self.post.notices } else { &self.post.places };
+        let place = Arc::clone(places).try_acquire_owned().map_err(|_| AccountsError::TooManyLetters)?;
+        let takes = self.letterbox.takes(kind, &email, self.clock.now());
         let accounts = self.clone();
         tokio::spawn(Behalf::current().scope(async move {
             let _place = place;
@@ -250,9 +341,42 @@ mod letterbox_tests {
     fn nobody_is_flooded_with_letters() {
         let (letterbox, now) = (Letterbox::default(), Timestamp::from_millis(1_000_000));
         let ada: Email = "ada@example.org".parse().unwrap();
-        let taken = (0..20).filter(|_| letterbox.takes(&ada, now)).count();
+        let taken = (0..20).filter(|_| letterbox.takes(Kind::Reset, &ada, now)).count();
         assert_eq!(taken, 5);
-        assert!(letterbox.takes(&"eve@example.org".parse().unwrap(), now));
-        assert!(letterbox.takes(&ada, now.plus_millis(WINDOW_MS)));
+        assert!(letterbox.takes(Kind::Reset, &"eve@example.org".parse().unwrap(), now));
+        assert!(letterbox.takes(Kind::Reset, &ada, now.plus_millis(WINDOW_MS)));
+    }
+
+    #[test]
+    fn what_strangers_ask_for_keeps_no_other_letter_from_its_person() {
+        let (letterbox, now) = (Letterbox::default(), Timestamp::from_millis(1_000_000));
+        let ada: Email = "ada@example.org".parse().unwrap();
+        let kinds = [Kind::SignUp, Kind::Reset, Kind::Email, Kind::Invitation, Kind::Team];
+        let notices = ["Your password was changed", "Your second factors were changed"].map(Kind::Notice);
+        for kind in kinds.into_iter().chain(notices) {
+            let taken = (0..20).filter(|_| letterbox.takes(kind, &ada, now)).count();
+            assert_eq!(taken, 5, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn however_many_addresses_are_counted_the_next_one_gets_its_letters() {
+        let (letterbox, now) = (Letterbox::default(), Timestamp::from_millis(1_000_000));
+        let email = |number: usize| format!("{number}@example.org").parse::<Email>().unwrap();
+        for number in 0..COUNTED_MAX {
+            assert!(letterbox.takes(Kind::Reset, &email(number), now));
+        }
+        assert!(letterbox.takes(Kind::Reset, &"ada@example.org".parse().unwrap(), now));
+        let counted = |letterbox: &Letterbox| {
+            let counts = letterbox.counts.lock().unwrap();
+            assert_eq!(counts.each.len(), counts.order.len());
+            counts.each.len()
+        };
+        assert_eq!(counted(&letterbox), COUNTED_MAX);
+        let newest = email(COUNTED_MAX - 1);
+        let more = (0..20).filter(|_| letterbox.takes(Kind::Reset, &newest, now)).count();
+        assert_eq!(more, 4, "the oldest was forgotten, and no other");
+        assert!(letterbox.takes(Kind::Reset, &newest, now.plus_millis(WINDOW_MS)));
+        assert_eq!(counted(&letterbox), 1, "what is over is not kept");
     }
 }

@@ -3,11 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use twinmcp_storage::accounts::Which;
+use twinmcp_storage::accounts::{Subject, Which};
 use twinmcp_storage::scope::Scope;
 
 use super::*;
 use crate::tests::World;
+use crate::upstream::Visit;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
@@ -40,6 +41,13 @@ impl World {
         panic!("no letter to {to} about {subject}");
     }
 
+    /// Whether there is a letter to somebody.
+    fn outbox_has(&self, to: &str) -> bool {
+        let files = std::fs::read_dir(self.outbox()).into_iter().flatten();
+        let mut letters = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap_or_default());
+        letters.any(|text| text.contains(&format!("To: {to}")))
+    }
+
     async fn add(&self, email: &str) -> PersonView {
         let new = NewPerson { email, name: "", password: Some(PASSWORD), is_operator: false, send: false };
         match self.people().add_person(new).await.unwrap() {
@@ -60,6 +68,21 @@ impl World {
     ) -> Result<NewSession, AccountsError> {
         let request = SignInRequest { email, password, address, client: "test/1\n", replaces: None };
         match self.people().sign_in(request).await? {
+            SignInStep::Session(new) => Ok(*new),
+            SignInStep::Challenge(_) => panic!("no second factor was added"),
+        }
+    }
+
+    /// Changes the password of whoever is signed in with this session, in its browser.
+    async fn change_password(
+        &self,
+        session: &NewSession,
+        current: &str,
+        new: &str,
+    ) -> Result<NewSession, AccountsError> {
+        let visit = Visit { address: HERE, client: "test/1", replaces: Some(session.secret.reveal()) };
+        let signed_in = self.signed_in(session).unwrap();
+        match self.people().change_password(&signed_in, current, new, visit).await? {
             SignInStep::Session(new) => Ok(*new),
             SignInStep::Challenge(_) => panic!("no second factor was added"),
         }
@@ -119,14 +142,15 @@ async fn another_password_by_letter_or_by_the_old_one_ends_other_sessions() {
     let (one, other) =
         (world.sign_in("ada@example.org", PASSWORD).await, world.sign_in("ada@example.org", PASSWORD).await);
     let (one, other) = (one.unwrap(), other.unwrap());
-    let signed_in = world.signed_in(&one).unwrap();
     let second = "an even better one";
-    let wrong = people.change_password(&signed_in, "not my password", second, HERE).await;
+    let wrong = world.change_password(&one, "not my password", second).await;
     assert!(matches!(wrong, Err(AccountsError::WrongPassword)));
-    let short = people.change_password(&signed_in, PASSWORD, "short", HERE).await;
+    let short = world.change_password(&one, PASSWORD, "short").await;
     assert!(matches!(short, Err(AccountsError::Password(PasswordError::TooShort))));
-    people.change_password(&signed_in, PASSWORD, second, HERE).await.unwrap();
-    assert!(world.signed_in(&one).is_some() && world.signed_in(&other).is_none());
+    let renewed = world.change_password(&one, PASSWORD, second).await.unwrap();
+    assert_eq!(renewed.session.id, one.session.id, "the session goes on");
+    assert!(world.signed_in(&one).is_none(), "a copy of its cookie does not");
+    assert!(world.signed_in(&renewed).is_some() && world.signed_in(&other).is_none());
     assert!(matches!(world.sign_in("ada@example.org", PASSWORD).await, Err(AccountsError::WrongCredentials)));
     world.letter("ada@example.org", "Your password was changed").await;
 
@@ -136,7 +160,8 @@ async fn another_password_by_letter_or_by_the_old_one_ends_other_sessions() {
     assert_eq!(people.open_link(&secret).unwrap(), OpenLink::Reset);
     let third = LinkUse { token: &secret, password: Some("the third of them"), name: None };
     people.use_link(third).await.unwrap();
-    assert_eq!(world.signed_in(&one), None, "every session");
+    assert_eq!(world.signed_in(&renewed), None, "every session");
+    world.letter("ada@example.org", "Your password was replaced").await;
     world.sign_in("ada@example.org", "the third of them").await.unwrap();
     assert!(matches!(people.use_link(third).await, Err(AccountsError::LinkRefused)));
 
@@ -157,6 +182,74 @@ async fn another_password_by_letter_or_by_the_old_one_ends_other_sessions() {
     assert!(matches!(late, Err(AccountsError::LinkRefused)));
     let view = people.person(&ada.person.account).unwrap().unwrap();
     assert_eq!(view.person.email.as_str(), "ada@example.com");
+    let told = world.letter("ada@example.org", "Your e-mail address was changed").await;
+    assert!(told.contains("a***@example.com"), "the address before is told: {told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_password_shows_who_they_are_by_a_fresh_sign_in_and_is_told_what_was_done() {
+    let world = World::new().await;
+    let people = world.people();
+    let identity = |name: &str| Subject { issuer: "https://id.example".to_owned(), subject: name.to_owned() };
+    let email = "eve@example.org".parse().unwrap();
+    people.join_from(&identity("eve-1"), "Eve", email).await.unwrap();
+    let account = people.identity(&identity("eve-1")).unwrap().unwrap().account;
+    let visit = Visit { address: HERE, client: "test/1", replaces: None };
+    let upstream = accounts::UpstreamSession { subject: identity("eve-1"), session: None };
+    let SignInStep::Session(session) = people.sign_in_from(upstream, visit).await.unwrap() else {
+        panic!("no second factor was added")
+    };
+    let fresh = world.signed_in(&session).unwrap();
+    let long_ago = fresh.signed_in_at.as_millis() - people.config().mfa.fresh_ms - 60_000;
+    let stale =
+        SignedIn { signed_in_at: twinmcp_storage::clock::Timestamp::from_millis(long_ago), ..fresh.clone() };
+    for refused in [
+        people.delete(&stale, "", HERE).await,
+        people.change_email(&stale, "", "eve@example.com", HERE).await,
+    ] {
+        assert!(matches!(refused, Err(AccountsError::NotFresh { .. })), "{refused:?}");
+    }
+    people.change_email(&fresh, "", "eve@example.com", HERE).await.unwrap();
+    world.letter("eve@example.com", "Confirm").await;
+
+    people.link_identity(&account, &identity("eve-2"), "Eve").await.unwrap();
+    world.letter("eve@example.org", "Your other ways to sign in were changed").await;
+    people.delete(&fresh, "", HERE).await.unwrap();
+    assert!(people.person(&account).unwrap().is_none());
+    world.letter("eve@example.org", "Your account was deleted").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_who_ask_for_letters_keep_no_warning_from_its_person() {
+    let world = World::new().await;
+    world.add("ada@example.org").await;
+    for _ in 0..6 {
+        world.people().request_reset("ada@example.org").await.unwrap();
+        world.people().sign_up("ada@example.org", "").await.unwrap();
+    }
+    let session = world.sign_in("ada@example.org", PASSWORD).await.unwrap();
+    world.change_password(&session, PASSWORD, "an even better one").await.unwrap();
+    world.letter("ada@example.org", "Your password was changed").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_far_the_log_is_does_not_tell_who_has_an_account() {
+    let world = World::new().await;
+    world.add("ada@example.org").await;
+    for email in ["ada@example.org", "nobody@example.org"] {
+        let before = world.cluster.applied_index();
+        world.people().request_reset(email).await.unwrap();
+        let mut agreed = 0;
+        for _ in 0..2_000 {
+            agreed = world.cluster.applied_index() - before;
+            if agreed > 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(agreed > 0, "{email}");
+    }
+    assert!(!world.outbox_has("nobody@example.org"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -124,6 +124,11 @@ pub enum UpstreamError {
     /// It opens another account.
     #[error("this identity is connected with another account")]
     Taken,
+    /// It was offered to whoever has the account with this address, and somebody else is signed in.
+    #[error(
+        "you are signed in to an account with another address than {0}; to connect the two, sign in to the account that has this one"
+    )]
+    OtherAddress(Email),
     /// There are as many as may be.
     #[error("an account is connected with ten identities at most; take one away first")]
     TooMany,
@@ -313,20 +318,34 @@ impl Upstream {
         }
     }
 
-    /// The identity that waits in a browser's cookie for its person to say yes.
-    pub fn waiting(&self, cookie: Option<&str>) -> Option<Waiting> {
-        let arrived = self.arrived(cookie).ok().flatten()?;
-        let provider = self.0.providers.iter().find(|provider| provider.name == arrived.provider)?;
-        let provider = provider.title.clone();
-        Some(Waiting { provider, name: arrived.name, return_to: arrived.return_to })
+    /// The identity that waits in a browser's cookie for whoever is signed in there to say yes.
+    ///
+    /// # Errors
+    /// When none waits, or it waits for somebody else ([`UpstreamError::OtherAddress`]).
+    pub fn waiting(&self, cookie: Option<&str>, signed_in: &SignedIn) -> Result<Waiting, UpstreamError> {
+        let arrived = self.offered(cookie, signed_in)?;
+        let provider = self.0.providers.iter().find(|provider| provider.name == arrived.provider);
+        let provider = provider.ok_or(UpstreamError::Strange)?.title.clone();
+        Ok(Waiting { provider, name: arrived.name, return_to: arrived.return_to })
+    }
+
+    /// The identity that waits in a cookie, if it was offered to whoever is signed in: they have the address that the provider vouches for.
+    fn offered(&self, cookie: Option<&str>, signed_in: &SignedIn) -> Result<Arrived, UpstreamError> {
+        let arrived = self.arrived(cookie)?.ok_or(UpstreamError::Strange)?;
+        let email = arrived.email.as_ref().ok_or(UpstreamError::NotVerified)?;
+        if !self.0.accounts.has_address(&signed_in.account, email)? {
+            return Err(UpstreamError::OtherAddress(email.clone()));
+        }
+        Ok(arrived)
     }
 
     /// Lets the identity that waits in a browser's cookie open the account of whoever is signed in there, who has said yes.
     ///
     /// # Errors
-    /// When none waits, it is connected, or they signed in too long ago ([`AccountsError::NotFresh`]). Where they wanted to go otherwise.
+    /// When none waits, or it waits for somebody else ([`UpstreamError::OtherAddress`]), it is connected, or they signed in too long ago
+    /// ([`AccountsError::NotFresh`]). Where they wanted to go otherwise.
     pub async fn link(&self, cookie: Option<&str>, signed_in: &SignedIn) -> Result<String, UpstreamError> {
-        let arrived = self.arrived(cookie)?.ok_or(UpstreamError::Strange)?;
+        let arrived = self.offered(cookie, signed_in)?;
         self.0.accounts.fresh(signed_in)?;
         self.0.accounts.link_identity(&signed_in.account, &arrived.subject, &arrived.name).await?;
         Ok(arrived.return_to)

@@ -165,10 +165,10 @@ async fn messages_are_limited_for_an_account_to_a_number_and_from_a_network() {
     answer(&mut browser, "sms", &carrier.code()).await.expect(200);
 
     let mut eve = signed_in(&node, "eve@example.org").await;
+    // What is offered counts apart from what signs in: Ada's one has been there.
+    offer(&mut eve, NUMBER).await.expect(200);
     assert_eq!(offer(&mut eve, NUMBER).await.expect(429).code(), "too_many_texts", "the same phone");
-    for number in ["+436601234568", "+436601234569"] {
-        offer(&mut eve, number).await.expect(200);
-    }
+    offer(&mut eve, "+436601234568").await.expect(200);
     assert_eq!(
         offer(&mut eve, "+436601234560").await.expect(429).code(),
         "too_many_texts",

@@ -38,7 +38,7 @@ pub struct MfaConfig {
     pub required: Required,
     /// What the service is called in an authenticator app.
     pub issuer: String,
-    /// How long after a sign-in factors may be changed, and identities connected without a password, in milliseconds.
+    /// How long after a sign-in factors may be changed, and what else asks for the password be done without one, in milliseconds.
     pub fresh_ms: u64,
     /// How codes are sent to phones; nothing where they are not.
     pub sms: Option<SmsConfig>,

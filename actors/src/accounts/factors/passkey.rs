@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use twinmcp_storage::accounts::{self, Assertion, FactorCommand, Method, Proof, Who, by_passkey, factors};
+use twinmcp_storage::accounts::{self, Assertion, FactorCommand, Method, Proof, by_passkey, factors};
 use twinmcp_storage::api_keys::SecretHash;
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::ids::AccountId;
@@ -226,7 +226,7 @@ impl Accounts {
                 (now(&account)?.ok_or(AccountsError::WrongPasskey)?, Vec::new(), None, None)
             }
         };
-        let attempts = self.admit(Who::factor(&person.account), answer.address)?;
+        let attempts = self.admit_passkey(&person.account, answer.address)?;
         let verified = match question.whom {
             Whom::Account(_, state) => webauthn.finish_passkey_authentication(&shown, &state),
             Whom::Anybody(state) => {

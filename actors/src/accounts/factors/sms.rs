@@ -18,6 +18,7 @@ use twinmcp_storage::clock::{Entropy, EntropyError, Timestamp};
 use twinmcp_storage::command::Outcome;
 use twinmcp_storage::ids::AccountId;
 
+use super::super::config::SmsConfig;
 use super::super::sign_in::SignedIn;
 use super::super::{Accounts, AccountsError, Token, network};
 use super::Factor;
@@ -33,6 +34,7 @@ const DIGITS: usize = 6;
 const OFFERS: &str = "twinmcp 2026-11 offers of a phone";
 const NUMBERS: &str = "twinmcp 2026-11 numbers of phones";
 const COUNTED: &str = "twinmcp 2026-11 hashes of numbers that messages are counted by";
+const OFFERED: &str = "twinmcp 2026-11 hashes of numbers that offers are counted by";
 
 /// Six digits that were, or may have been, sent.
 #[derive(Clone, Serialize, Deserialize)]
@@ -45,7 +47,7 @@ impl fmt::Debug for Code {
 }
 
 impl Code {
-    fn random(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
+    pub(super) fn random(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
         let mut bytes = [0; 8];
         entropy.fill(&mut bytes)?;
         // A million goes into 2^64 so often that no code is likelier than another by anything that counts.
@@ -82,6 +84,16 @@ impl SentCode {
     pub(super) fn shown_by(&self, typed: &str) -> Option<SecretHash> {
         self.code.is(typed).then_some(self.number)
     }
+}
+
+/// A message, and where it goes. The two kinds are counted by themselves for a number: whoever offers somebody else's keeps no code of theirs
+/// from them.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Text<'a> {
+    /// To a number that somebody says is theirs.
+    Offer { to: &'a Number, code: &'a Code },
+    /// To a number that has been shown to be.
+    SignIn { to: &'a Number, code: &'a Code },
 }
 
 /// A phone that may be added.
@@ -161,7 +173,7 @@ impl Accounts {
         let offer = Offer::new(person, signed_in, asked, self.clock.now().plus_millis(CODE_MS));
         let ticket = self.vault.ticket(OFFERS, &offer, &*self.entropy)?;
         let Asked { to, code } = &offer.what;
-        self.text(&offer.account, to, code, address).await?;
+        self.text(&offer.account, Text::Offer { to, code }, address).await?;
         Ok(SmsOffer { to: to.masked(), ticket, life_s: CODE_MS / 1_000 })
     }
 
@@ -227,7 +239,7 @@ impl Accounts {
         drop(self.admit(Who::factor(&person.account), address)?);
         let sent =
             SentCode { code: Code::random(&*self.entropy)?, number: Token::random(&*self.entropy)?.hash() };
-        self.text(&person.account, &to, &sent.code, address).await?;
+        self.text(&person.account, Text::SignIn { to: &to, code: &sent.code }, address).await?;
         let expires_at = self.clock.now().plus_millis(CODE_MS);
         let pending = Pending { sms: Some(sent), expires_at, ..pending };
         let ticket = self.vault.ticket(SIGN_INS, &pending, &*self.entropy)?;
@@ -273,22 +285,10 @@ impl Accounts {
     }
 
     /// Sends a code, if not too many were sent.
-    async fn text(
-        &self,
-        account: &AccountId,
-        to: &Number,
-        code: &Code,
-        address: IpAddr,
-    ) -> Result<(), AccountsError> {
-        let config = self.carrier.config()?;
-        let hash = blake3::keyed_hash(&self.vault.derive(COUNTED)?, to.as_str().as_bytes());
-        let allowed = [
-            (Whose::account(account), config.texts_max),
-            (Whose::number(hash.into()), config.texts_max),
-            (Whose::network(&network(address)), config.network_texts_max),
-        ];
-        let whose = allowed.iter().map(|(whose, _)| *whose).collect();
-        let allowed = allowed.map(|(whose, texts_max)| TextsAllowed { whose, texts_max });
+    async fn text(&self, account: &AccountId, text: Text<'_>, address: IpAddr) -> Result<(), AccountsError> {
+        let allowed = self.allowed(account, text, address, self.carrier.config()?)?;
+        let (Text::Offer { to, code } | Text::SignIn { to, code }) = text;
+        let whose = allowed.iter().map(|allowed| allowed.whose).collect();
         let send =
             TextCommand::Send { account: account.clone(), allowed: allowed.to_vec(), window_ms: WINDOW_MS };
         if self.change(accounts::Command::Text(send)).await? != Outcome::Done {
@@ -309,6 +309,27 @@ impl Accounts {
             tracing::warn!(error = &error as &dyn std::error::Error, "a code that was not sent is counted");
         }
         Err(AccountsError::TextNotSent)
+    }
+
+    /// Whose messages one counts for, and how many those may be.
+    pub(super) fn allowed(
+        &self,
+        account: &AccountId,
+        text: Text<'_>,
+        address: IpAddr,
+        config: &SmsConfig,
+    ) -> Result<[TextsAllowed; 3], AccountsError> {
+        let (counted, to) = match text {
+            Text::Offer { to, .. } => (OFFERED, to),
+            Text::SignIn { to, .. } => (COUNTED, to),
+        };
+        let hash = blake3::keyed_hash(&self.vault.derive(counted)?, to.as_str().as_bytes());
+        let allowed = [
+            (Whose::account(account), config.texts_max),
+            (Whose::number(hash.into()), config.texts_max),
+            (Whose::network(&network(address)), config.network_texts_max),
+        ];
+        Ok(allowed.map(|(whose, texts_max)| TextsAllowed { whose, texts_max }))
     }
 
     /// After how many seconds another message may be sent.

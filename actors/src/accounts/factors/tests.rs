@@ -2,14 +2,17 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use twinmcp_storage::accounts::{Method, Who};
+use twinmcp_storage::accounts::{Method, TextCommand, Who};
 
 use super::challenge::{Pending, SIGN_INS};
 use super::enrol::{OFFERS, Offer};
+use super::number::Number;
+use super::sms::{Code, Text};
 use super::totp::Secret;
 use super::*;
-use crate::accounts::{ChallengeAnswer, NewSession, SignInStep, SignedIn};
+use crate::accounts::{CarrierSecret, ChallengeAnswer, NewSession, SignInStep, SignedIn};
 use crate::tests::World;
+use crate::upstream::Visit;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
@@ -160,4 +163,64 @@ async fn the_policy_asks_nobody_operators_or_everybody_for_a_second_factor() {
     story.people().manage_person(account, None, Some(true)).await.unwrap();
     let policy = policy::FactorPolicy::new(story.world.cluster.clone(), Required::Operators);
     assert!(policy.asks(account).unwrap(), "an operator now");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_password_ends_every_session_where_a_factor_is_to_be_shown_and_leads_on_to_it() {
+    let story = Story::begin().await;
+    let people = story.people();
+    let (offer, _) = story.enrol().await;
+    let visit = Visit { address: HERE, client: "test/1", replaces: None };
+    let (current, new) = ("correct horse battery", "an even better one");
+    let step = people.change_password(&story.session, current, new, visit).await.unwrap();
+    let SignInStep::Challenge(challenge) = step else { panic!("a second factor was added") };
+    assert!(people.sessions(&story.session.account).unwrap().is_empty(), "no cookie is worth anything");
+    let began = story.answer(&challenge.ticket, Factor::Totp, &story.code(&offer, 1)).await.unwrap();
+    assert_eq!(began.session.methods, [Method::Password, Method::OneTimeCode]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_passwords_from_a_network_lock_no_passkey_there() {
+    let story = Story::begin().await;
+    let (people, account) = (story.people(), &story.session.account);
+    for number in 0..people.config().address_lock_after {
+        let who = Who::email(&format!("{number}@example.org").parse().unwrap());
+        let attempts = people.admit(who, HERE).unwrap();
+        people.failed(&attempts, None, HERE).await.unwrap();
+    }
+    let password = people.admit(Who::factor(account), HERE);
+    assert!(matches!(password, Err(AccountsError::Locked { .. })));
+    // They are work all the same: so many at once, and no more.
+    let admitted: Vec<_> = (0..20).map(|_| people.admit_passkey(account, HERE)).collect();
+    assert_eq!(admitted.iter().filter(|admitted| admitted.is_ok()).count(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn offers_of_somebodys_number_keep_no_code_from_them() {
+    let story = Story::begin().await;
+    let people = story.people();
+    people.vault.ready().await.unwrap();
+    let (to, code) = (Number::parse("+43 660 1234567").unwrap(), Code::random(&*people.entropy).unwrap());
+    let config = SmsConfig {
+        url: String::new(),
+        secret: CarrierSecret::new("secret").unwrap(),
+        text: String::new(),
+        texts_max: 5,
+        network_texts_max: 20,
+    };
+    let send = async |account: &AccountId, text: Text<'_>, address: [u8; 4]| {
+        let allowed = people.allowed(account, text, address.into(), &config).unwrap().to_vec();
+        let send = TextCommand::Send { account: account.clone(), allowed, window_ms: 3_600_000 };
+        people.change(accounts::Command::Text(send)).await.unwrap()
+    };
+    let (offer, code) = (Text::Offer { to: &to, code: &code }, Text::SignIn { to: &to, code: &code });
+    let (eve, ada) = (&story.world.account.id, &story.session.account);
+    for number in 0..6 {
+        let wanted = if number < 5 { Outcome::Done } else { Outcome::LimitReached };
+        assert_eq!(send(eve, offer, [198, 51, 100, 7]).await, wanted, "{number}");
+    }
+    assert_eq!(send(ada, code, [192, 0, 2, 1]).await, Outcome::Done);
+    // Nor do many accounts offer it without end.
+    let other = people.create("another").await.unwrap().id;
+    assert_eq!(send(&other, offer, [203, 0, 113, 9]).await, Outcome::LimitReached);
 }

@@ -17,6 +17,7 @@ use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
 use twinmcp_actors::Accounts;
 use twinmcp_actors::accounts::{AccountsError, LinkUse, NewSession, SignInRequest, SignInStep, SignedIn};
+use twinmcp_actors::upstream::Visit;
 use twinmcp_storage::accounts::Which;
 
 pub(crate) use self::failure::TEXT_NOT_SENT;
@@ -113,6 +114,18 @@ pub(crate) enum Taken {
     /// It was done, or will be.
     #[oai(status = 204)]
     Done,
+}
+
+#[derive(ApiResponse)]
+pub(crate) enum PasswordChanged {
+    /// It was changed.
+    #[oai(status = 204)]
+    Done(
+        /// The session's cookie `__Host-twinmcp`, whose secret is another now; where a second factor has to be shown first,
+        /// `__Host-twinmcp-pending`, which goes back with it.
+        #[oai(header = "Set-Cookie")]
+        String,
+    ),
 }
 
 /// `/api/auth`.
@@ -245,22 +258,34 @@ impl AuthApi {
 
     /// Changes your password.
     ///
-    /// Ends every other session and every link that was sent before; a letter tells of it.
+    /// Ends every other session and every link that was sent before; a letter tells of it. This session goes on under another secret; whoever
+    /// has a second factor shows it once more, as after `POST /api/auth/sign-in`, with `POST /api/auth/mfa/challenge`. Without a password
+    /// there is none to show, and 401 `insufficient_user_authentication` when you signed in too long ago.
     #[oai(path = "/password", method = "post", operation_id = "change_password")]
     async fn change_password(
         &self,
         caller: Session,
         request: &Request,
         asked: JsonBody<ChangePasswordBody>,
-    ) -> Result<Taken, ApiError> {
-        let address = address_of(request);
-        self.accounts.change_password(&caller.0, &asked.current, &asked.new, address).await?;
-        Ok(Taken::Done)
+    ) -> Result<PasswordChanged, ApiError> {
+        let visit = Visit {
+            address: address_of(request),
+            client: request.header("user-agent").unwrap_or_default(),
+            replaces: session::secret(request.headers()),
+        };
+        let step = self.accounts.change_password(&caller.0, &asked.current, &asked.new, visit).await?;
+        Ok(PasswordChanged::Done(match step {
+            SignInStep::Session(new) => {
+                session::begin(&new.secret, self.accounts.config().session_life_ms / 1_000)
+            }
+            SignInStep::Challenge(challenge) => session::wait(&challenge.ticket, challenge.life_s),
+        }))
     }
 
     /// Asks for another e-mail address.
     ///
-    /// Sends a link there; the address is yours once it is opened.
+    /// Sends a link there; the address is yours once it is opened, and a letter tells the one before. Without a password there is none to
+    /// show, and 401 `insufficient_user_authentication` when you signed in too long ago.
     #[oai(path = "/email", method = "post", operation_id = "change_email")]
     async fn change_email(
         &self,
@@ -292,7 +317,7 @@ impl AuthApi {
 
     /// Deletes your account.
     ///
-    /// Needs the password once more. Its keys and sessions end with it. 409 `owns_libraries` as long as it owns libraries.
+    /// Needs the password once more; without one, 401 `insufficient_user_authentication` when you signed in too long ago. Its keys and sessions end with it. 409 `owns_libraries` as long as it owns libraries.
     #[oai(path = "/account/delete", method = "post", operation_id = "delete_account")]
     async fn delete(
         &self,

@@ -83,7 +83,7 @@ impl Example for LinkBody {
 #[derive(Debug, Object)]
 #[oai(example)]
 pub(crate) struct ChangePasswordBody {
-    /// The password as it is.
+    /// The password as it is; empty for who has none.
     #[oai(validator(max_length = 1024))]
     pub(super) current: String,
     /// The one that takes its place: 8 characters to 1,024 bytes.
@@ -101,7 +101,7 @@ impl Example for ChangePasswordBody {
 #[derive(Debug, Object)]
 #[oai(example)]
 pub(crate) struct ChangeEmailBody {
-    /// The password.
+    /// The password; empty for who has none.
     #[oai(validator(max_length = 1024))]
     pub(super) password: String,
     /// The new address, which is sent a link.
@@ -134,7 +134,7 @@ impl Example for ChangeNameBody {
 #[derive(Debug, Object)]
 #[oai(example)]
 pub(crate) struct ConfirmBody {
-    /// The password.
+    /// The password; empty for who has none.
     #[oai(validator(max_length = 1024))]
     pub(super) password: String,
 }

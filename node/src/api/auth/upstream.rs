@@ -119,9 +119,10 @@ impl From<UpstreamError> for ApiError {
             UpstreamError::NotVerified | UpstreamError::NoAccount => {
                 refused(StatusCode::FORBIDDEN, "no_account")
             }
-            UpstreamError::Taken | UpstreamError::TooMany | UpstreamError::LastWay => {
-                refused(StatusCode::CONFLICT, "upstream_conflict")
-            }
+            UpstreamError::Taken
+            | UpstreamError::OtherAddress(_)
+            | UpstreamError::TooMany
+            | UpstreamError::LastWay => refused(StatusCode::CONFLICT, "upstream_conflict"),
             UpstreamError::Claims(_) => refused(StatusCode::FORBIDDEN, "upstream_refused").caused_by(error),
             UpstreamError::Exchange(_) => {
                 refused(StatusCode::BAD_GATEWAY, "upstream_failed").caused_by(error)

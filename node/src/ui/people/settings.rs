@@ -2,14 +2,17 @@
 
 use askama::Template;
 use poem::{Request, Response};
-use twinmcp_actors::accounts::{AccountsError, FactorsView, PASSWORD_CHARS_MIN, SignedIn};
+use twinmcp_actors::accounts::{AccountsError, FactorsView, PASSWORD_CHARS_MIN, SignInStep, SignedIn};
 use twinmcp_actors::oauth::App;
-use twinmcp_actors::upstream::{Provider, UpstreamError};
+use twinmcp_actors::upstream::{Provider, Visit};
 use twinmcp_storage::accounts::{Identity, Session as SessionKept, Which};
 
 use super::authorize::meaning;
 use super::sign_in::again;
-use super::{Failed, Form, Frame, People, done, minute, see_other, set_cookie, told, upstream, with_form};
+use super::{
+    Failed, Form, Frame, People, cookie, done, minute, see_other, set_cookie, told, upstream, with_form,
+    with_return,
+};
 use crate::api::ApiError;
 use crate::http::{Session, address_of, session};
 
@@ -118,6 +121,10 @@ pub(super) async fn change(people: People, mut request: Request) -> Result<Respo
     match act(&people, &request, &signed_in, &what, &form).await {
         Ok(Some(response)) => Ok(response),
         Ok(None) => Ok(see_other(&format!("/settings?done={what}"), None)),
+        // Who has no password shows once more who they are.
+        Err(error) if error.code() == "insufficient_user_authentication" => {
+            Ok(see_other(&again("/settings"), None))
+        }
         Err(error) => {
             let failed = Failed::of(error)?;
             render(&people, &request, &signed_in, Some((failed, what)))
@@ -142,7 +149,20 @@ async fn act(
         }
         "password" => {
             let (current, new) = (form.field("current"), form.field("new"));
-            accounts.change_password(signed_in, current, new, address).await?;
+            let visit = Visit {
+                address,
+                client: request.header("user-agent").unwrap_or_default(),
+                replaces: session::secret(request.headers()),
+            };
+            let done = "/settings?done=password";
+            let response = match accounts.change_password(signed_in, current, new, visit).await? {
+                SignInStep::Session(new) => see_other(done, Some(cookie(people, &new.secret))),
+                SignInStep::Challenge(challenge) => {
+                    let next = with_return("/signin/factor", done);
+                    see_other(&next, Some(session::wait(&challenge.ticket, challenge.life_s)))
+                }
+            };
+            return Ok(Some(response));
         }
         "session" => {
             let id = form.field("id").parse().map_err(|_| ApiError::from(AccountsError::NotFound))?;
@@ -162,12 +182,8 @@ async fn act(
         }
         "connect" => {
             let (provider, password) = (form.field("provider"), form.field("password"));
-            return match people.upstream.leave_to_link(provider, signed_in, password, address).await {
-                Err(UpstreamError::Accounts(AccountsError::NotFresh { .. })) => {
-                    Ok(Some(see_other(&again("/settings"), None)))
-                }
-                leaving => upstream::lead_on(people, &leaving?, provider).map(Some),
-            };
+            let leaving = people.upstream.leave_to_link(provider, signed_in, password, address).await?;
+            return upstream::lead_on(people, &leaving, provider).map(Some);
         }
         "disconnect" => people.upstream.unlink(&signed_in.account, form.field("identity")).await?,
         "delete" => {

@@ -5,14 +5,15 @@
 
 use askama::Template;
 use poem::{Request, Response};
-use twinmcp_actors::accounts::{AccountsError, SignInStep};
+use twinmcp_actors::accounts::{AccountsError, SignInStep, SignedIn};
 use twinmcp_actors::upstream::{Arrival, Leaving, TRIP_SECONDS, UpstreamError, Visit};
 
-use super::super::parameter;
+use super::super::{html, parameter};
 use super::authorize::email;
 use super::sign_in::{again, is_again, policy};
 use super::{
-    Failed, Form, Frame, People, cookie, leading_on, see_other, set_cookie, told, with_form, with_return,
+    Failed, Form, Frame, People, Told, cookie, leading_on, see_other, set_cookie, told, with_form,
+    with_return,
 };
 use crate::api::ApiError;
 use crate::http::{Session, address_of, session};
@@ -84,10 +85,10 @@ pub(super) async fn arrive(people: People, request: Request) -> Result<Response,
 
 /// The question.
 pub(super) async fn ask(people: People, request: Request) -> Result<Response, ApiError> {
-    if Session::of(&request).is_none() {
-        return Ok(see_other("/signin?return_to=/upstream/link", None));
+    match Session::of(&request) {
+        Some(signed_in) => render(&people, &request, signed_in, None),
+        None => Ok(see_other("/signin?return_to=/upstream/link", None)),
     }
-    render(&people, &request, None)
 }
 
 /// The answer.
@@ -104,21 +105,37 @@ pub(super) async fn answer(people: People, mut request: Request) -> Result<Respo
         Err(UpstreamError::Accounts(AccountsError::NotFresh { .. })) => {
             Ok(see_other(&again("/upstream/link"), None))
         }
+        Err(error @ UpstreamError::OtherAddress(_)) => other_account(error),
         Err(error) => {
             let failed = Failed::of(error)?;
-            render(&people, &request, Some(failed))
+            render(&people, &request, signed_in, Some(failed))
         }
     }
 }
 
-fn render(people: &People, request: &Request, failed: Option<Failed>) -> Result<Response, ApiError> {
-    let waiting = people.upstream.waiting(session::trip(request.headers()));
-    let waiting = waiting.ok_or(UpstreamError::Strange)?;
+fn render(
+    people: &People,
+    request: &Request,
+    signed_in: &SignedIn,
+    failed: Option<Failed>,
+) -> Result<Response, ApiError> {
+    let waiting = match people.upstream.waiting(session::trip(request.headers()), signed_in) {
+        Err(error @ UpstreamError::OtherAddress(_)) => return other_account(error),
+        waiting => waiting?,
+    };
     let email = email(people, request)?;
     let policy = policy(&waiting.return_to);
     let (provider, name) = (waiting.provider, waiting.name);
     let page = with_form(people, request, failed, |frame| ConnectPage { frame, email, provider, name })?;
     Ok(leading_on(page, policy))
+}
+
+/// Says that somebody is signed in to another account than the one that the identity was offered to, and leads to that one.
+fn other_account(error: UpstreamError) -> Result<Response, ApiError> {
+    let error = ApiError::from(error);
+    let (message, there) = (error.to_string(), again("/upstream/link"));
+    let link = Some((there.as_str(), "Sign in to it"));
+    html(error.status(), &Told { title: "This is another account", message: &message, link })
 }
 
 fn remember(sealed: &str) -> String {
