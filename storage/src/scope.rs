@@ -66,6 +66,11 @@ scopes! {
 }
 
 impl Scope {
+    /// Whether only operators have it, and give it to what acts for them.
+    pub const fn is_for_operators(self) -> bool {
+        matches!(self, Self::Admin | Self::MetricsRead)
+    }
+
     /// Whether it says what a caller may do, and not what a client learns of a person: only these are given to API keys
     /// and to clients that act for themselves.
     pub const fn is_permission(self) -> bool {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tracing::instrument;
 use twinmcp_cluster::{Behalf, Cluster, ClusterError};
+use twinmcp_storage::accounts;
 use twinmcp_storage::api_keys::{self, ApiKey, KEYS_PER_ACCOUNT_MAX, NAME_BYTES_MAX, NewKey};
 use twinmcp_storage::clock::{Clock, EntropyError, Timestamp};
 use twinmcp_storage::command::{Command, Outcome};
@@ -174,11 +175,19 @@ impl ApiKeys {
         self.slot.call(REPLY_DEADLINE, |reply| Message::Revoke { account, by, id, behalf, reply }).await?
     }
 
-    /// The key that `secret` belongs to, if it opens anything now.
+    /// The key that `secret` belongs to, if it opens anything now, with the scopes that count: those for operators only while the
+    /// person it belongs to is one.
     pub fn verify(&self, secret: &str) -> Result<ApiKey, VerifyError> {
         let secret = Secret::parse(secret).ok_or(VerifyError::Malformed)?;
-        let key = api_keys::find(self.cluster.reader(), &secret.hash())?;
-        key.filter(|key| key.is_valid(self.clock.now())).ok_or(VerifyError::Refused)
+        let reader = self.cluster.reader();
+        let key = api_keys::find(reader, &secret.hash())?;
+        let mut key = key.filter(|key| key.is_valid(self.clock.now())).ok_or(VerifyError::Refused)?;
+        if key.scopes.iter().any(|scope| scope.is_for_operators())
+            && !accounts::may_operate(reader, &key.account)?
+        {
+            key.scopes.retain(|scope| !scope.is_for_operators());
+        }
+        Ok(key)
     }
 }
 

@@ -82,6 +82,11 @@ impl AccessToken {
         }
     }
 
+    /// The thumbprint of the key that it is bound to, as clients read it (RFC 9449, 6.1).
+    pub fn thumbprint(&self) -> Option<String> {
+        self.dpop_jkt.map(|jkt| URL_SAFE_NO_PAD.encode(jkt))
+    }
+
     /// Whether it has expired, by a clock that may be another than its issuer's.
     pub(super) fn has_expired(&self, now: Timestamp) -> bool {
         self.expires_at.plus_millis(LEEWAY_MS) <= now
@@ -111,7 +116,7 @@ impl AccessToken {
             sid: self.signed_in.as_ref().and_then(|signed_in| signed_in.session.clone()),
             grant: self.grant.as_ref().map(ToString::to_string),
             account,
-            cnf: self.dpop_jkt.map(|jkt| Confirmation { jkt: URL_SAFE_NO_PAD.encode(jkt) }),
+            cnf: self.thumbprint().map(|jkt| Confirmation { jkt }),
         };
         // Nothing in it can fail to become JSON.
         serde_json::to_vec(&claims).unwrap_or_default()

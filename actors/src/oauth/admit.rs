@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use twinmcp_storage::accounts;
 use twinmcp_storage::engine::StorageError;
 use twinmcp_storage::oauth::grant;
 
@@ -88,7 +89,8 @@ impl Oauth {
         }
     }
 
-    /// What an access token says, if this cluster made it, it has not expired and was not revoked. Whether it is good here is
+    /// What an access token says, if this cluster made it, it has not expired and was not revoked, and whoever it acts for may still do
+    /// what it says: scopes for operators end with being one. Whether it is good here is
     /// told by [`Oauth::admit`].
     ///
     /// # Errors
@@ -100,18 +102,25 @@ impl Oauth {
         let token = match inner.verified.get(&hash) {
             Some(token) => token,
             None => {
+                let keys = inner.issuer.keys();
                 let read = if is_opaque_access(text) {
                     inner.issuer.read_opaque(text)
                 } else {
-                    AccessToken::verify(text, &inner.issuer.keys(), self.issuer(), now)
+                    AccessToken::verify(text, &keys, self.issuer(), now)
                 };
                 let Some(token) = read.map(Arc::new) else { return Ok(None) };
                 inner.verified.insert(hash, Arc::clone(&token));
+                // What is remembered is forgotten after other keys are in force: this came too late for that.
+                if !Arc::ptr_eq(&keys, &inner.issuer.keys()) {
+                    inner.verified.remove(&hash);
+                }
                 token
             }
         };
         let reader = inner.cluster.reader();
+        let is_for_operators = token.scopes.iter().any(|scope| scope.is_for_operators());
         let is_revoked = token.has_expired(now)
+            || is_for_operators && !accounts::may_operate(reader, token.account())?
             || grant::is_revoked(reader, &token.id)?
             || match &token.grant {
                 Some(grant) => grant::is_revoked(reader, grant.as_str())?,

@@ -200,12 +200,18 @@ fn manner(params: &Params) -> Result<Manner, Refused> {
     Ok(manner)
 }
 
-/// The parameter that a request has which is made again after its person has signed in.
-pub(super) const SIGNED_IN_AFTER: &str = "signed_in_after";
-
-/// When the person was sent to sign in.
-pub(super) fn signed_in_after(params: &Params) -> Option<Timestamp> {
-    params.get(SIGNED_IN_AFTER)?.parse().ok().map(Timestamp::from_millis)
+/// Refuses what `person` may not give away: what is for operators, unless they are one.
+///
+/// # Errors
+/// [`ErrorCode::InvalidScope`].
+pub(super) fn may_give(person: &Person, scopes: &[Scope]) -> Result<(), Refused> {
+    match scopes.iter().find(|scope| scope.is_for_operators() && !person.is_admin) {
+        None => Ok(()),
+        Some(scope) => {
+            let description = format!("The person may not give the scope '{scope}': it is for operators.");
+            Err(Refused::new(ErrorCode::InvalidScope, description))
+        }
+    }
 }
 
 /// What is to be done first.
@@ -253,13 +259,7 @@ pub(super) fn next(
         }
         return Ok(Step::AddFactor);
     }
-    if !person.is_admin
-        && let Some(scope) =
-            asked.scopes.iter().find(|scope| matches!(scope, Scope::Admin | Scope::MetricsRead))
-    {
-        let description = format!("The person may not give the scope '{scope}': it is for operators.");
-        return Err(Refused::new(ErrorCode::InvalidScope, description));
-    }
+    may_give(person, &asked.scopes)?;
     let is_known = client.is_confidential() || redirect::check(&asked.redirect_uri) == Ok(Target::Web);
     let is_remembered = is_known && asked.scopes.iter().all(|scope| remembered.contains(scope));
     if !manner.consent && (client.trusted || is_remembered) {

@@ -66,6 +66,11 @@ impl Oauth {
     }
 }
 
+/// Whether an account, or this build, answers for the client: anybody can register one, or publish its document.
+pub(super) fn is_vouched_for(client: &Client) -> bool {
+    matches!(client.owner, Owner::Account(_) | Owner::Program)
+}
+
 /// Refuses a client that may not get tokens this way.
 pub(super) fn may(client: &Client, grant: GrantType) -> Result<(), Refused> {
     if client.grants.contains(&grant) {

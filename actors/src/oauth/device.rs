@@ -165,9 +165,11 @@ impl Oauth {
     /// The request with the code that a person typed.
     ///
     /// # Errors
-    /// [`ErrorCode::InvalidGrant`] when no request waits under it; [`ErrorCode::SlowDown`] after too many of those.
+    /// [`ErrorCode::InvalidGrant`] when no request waits under it; [`ErrorCode::SlowDown`] after too many of those;
+    /// [`ErrorCode::InvalidScope`] when it asks for what is for operators, and `person` is none.
     pub async fn device_question(&self, typed: &str, person: &Person) -> Result<DeviceQuestion, OauthError> {
         let device = self.waiting(typed, person)?;
+        authorize::may_give(person, &device.scopes)?;
         let client = self.client(&device.client).await?.ok_or_else(Refused::client)?;
         Ok(DeviceQuestion {
             client_name: client.name.clone(),
@@ -184,6 +186,9 @@ impl Oauth {
     /// As [`Self::device_question`].
     pub async fn decide_device(&self, typed: &str, person: &Person, allow: bool) -> Result<(), OauthError> {
         let device = self.waiting(typed, person)?;
+        if allow {
+            authorize::may_give(person, &device.scopes)?;
+        }
         let allowed = allow.then(|| Allowed {
             account: person.account.clone(),
             session: Some(person.session.clone()),
@@ -263,7 +268,7 @@ impl Oauth {
             return Err(unknown().into());
         }
         let grant = grant::get(self.0.cluster.reader(), &id)?.ok_or_else(unknown)?;
-        self.tokens(params, client, &grant, refresh).await
+        self.tokens(params, client, (&grant, key), refresh).await
     }
 }
 

@@ -8,6 +8,7 @@ use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::oauth::client::Client;
 
 use super::authorize::Person;
+use super::clients::is_vouched_for;
 use super::error::{ErrorCode, OauthError, Refused};
 use super::{Oauth, Params, redirect};
 
@@ -83,7 +84,11 @@ impl Oauth {
             return Err(Refused::new(ErrorCode::InvalidClient, "No client has this client_id.").into());
         }
         let then = after(&params, client.as_deref())?;
-        let Some(person) = person else { return Ok(EndSession::Nobody { then }) };
+        let Some(person) = person else {
+            // By name alone anybody could lead people on from here (RP-Initiated Logout, 3).
+            let is_believed = hint.is_some() || client.as_deref().is_some_and(is_vouched_for);
+            return Ok(EndSession::Nobody { then: then.filter(|_| is_believed) });
+        };
         match &hint {
             Some(hint) if hint.account != person.account => {
                 let description = "Somebody else is signed in than the program means. Sign out here if you want to: /settings.";

@@ -3,6 +3,8 @@
 //! Between question and answer nothing is kept: what was asked travels through the browser, sealed together with the session it
 //! was asked in, so that a form of another site, or of another session, is no answer (RFC 6749, 10.12).
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use twinmcp_storage::api_keys::SecretHash;
 use twinmcp_storage::clock::Timestamp;
@@ -14,8 +16,10 @@ use twinmcp_storage::oauth::pushed::{self, Pushed, REQUEST_BYTES_MAX};
 use twinmcp_storage::oauth::{self, consent};
 use twinmcp_storage::scope::Scope;
 
-use super::authorize::{self, Asked, Person, SIGNED_IN_AFTER, Step, Wrong};
+use super::authorize::{self, Asked, Person, Step, Wrong};
+use super::clients::is_vouched_for;
 use super::error::{ErrorCode, OauthError, Refused};
+use super::token::TokenRequest;
 use super::{Oauth, Params, millis, redirect};
 
 /// What the name of a pushed request begins with (RFC 9126, 2.2).
@@ -24,6 +28,8 @@ const REQUEST_URI: &str = "urn:ietf:params:oauth:request_uri:";
 const PUSHED_MS: u64 = 10 * 60 * 1000;
 /// How long a person may think about a question.
 const QUESTION_MS_MAX: u64 = 10 * 60 * 1000;
+/// The parameter that a request has which is made again after its person has signed in.
+const SIGNED_IN_AFTER: &str = "signed_in_after";
 
 /// What becomes of an authorization request.
 #[derive(Debug)]
@@ -65,6 +71,15 @@ pub struct Question {
     pub ticket: String,
 }
 
+/// What a request carries that is made again after its person was sent to sign in: sealed, as somebody else at the browser could
+/// write into the address that the session of last week is fresh enough.
+#[derive(Serialize, Deserialize)]
+struct Mark {
+    signed_in_after: Timestamp,
+    /// Of this request and no other.
+    challenge: [u8; 32],
+}
+
 /// What is sealed in a ticket.
 #[derive(Serialize, Deserialize)]
 struct Ticket {
@@ -99,12 +114,15 @@ impl Oauth {
         let (mut asked, mut manner) = match authorize::check(&params, &client, &self.0.resources) {
             Ok(checked) => checked,
             Err(Wrong::Page(refused)) => return Ok(Authorization::Refused(refused)),
+            Err(Wrong::Client { refused, .. }) if person.is_none() && !may_be_led_to(&client, &params) => {
+                return Ok(Authorization::Refused(refused));
+            }
             Err(Wrong::Client { redirect_uri, state, refused }) => {
                 return Ok(Authorization::Redirect(self.refusal(&redirect_uri, state.as_deref(), &refused)));
             }
         };
         asked.pushed = pushed;
-        manner.signed_in_after = authorize::signed_in_after(&sent);
+        manner.signed_in_after = self.signed_in_after(&sent, &asked);
         let remembered = match person {
             Some(person) => consent::get(self.0.cluster.reader(), &person.account, &client.id)?,
             None => None,
@@ -117,9 +135,9 @@ impl Oauth {
                 asked.state.as_deref(),
                 &refused,
             ))),
-            Ok(Step::SignIn) => Ok(Authorization::SignIn {
-                query: self.query_after_sign_in(query, &asked.redirect_uri, manner.sign_in),
-            }),
+            Ok(Step::SignIn) => {
+                Ok(Authorization::SignIn { query: self.query_after_sign_in(query, &asked, manner.sign_in)? })
+            }
             Ok(Step::AddFactor) => Ok(Authorization::AddFactor { query: query.to_owned() }),
             Ok(Step::Ask) => {
                 let person = person.map(|person| person.session.clone()).unwrap_or_default();
@@ -147,6 +165,8 @@ impl Oauth {
             let refused = Refused::new(ErrorCode::AccessDenied, "The person did not allow it.");
             return Ok(self.refusal(&asked.redirect_uri, asked.state.as_deref(), &refused));
         }
+        // They may have been an operator when they were asked.
+        authorize::may_give(person, &asked.scopes)?;
         let client = self.client(&asked.client).await?.ok_or_else(Refused::client)?;
         self.grant(asked, person, &client, true).await
     }
@@ -218,39 +238,52 @@ impl Oauth {
         redirect::with(redirect_uri, &parameters)
     }
 
-    /// The request as it is made again by a person who has just signed in: it must not ask for that a second time. Who changes it
-    /// deceives only themselves.
+    /// The request as it is made again by a person who has just signed in: it must not ask for that a second time.
     ///
     /// It says where the person is sent in the end also if the request did not, or was sent ahead: the page of the sign-in has to tell
     /// the browser.
-    fn query_after_sign_in(&self, query: &str, redirect_uri: &str, asks_for_sign_in: bool) -> String {
+    fn query_after_sign_in(
+        &self,
+        query: &str,
+        asked: &Asked,
+        asks_for_sign_in: bool,
+    ) -> Result<String, OauthError> {
         let own = |name: &str| name == SIGNED_IN_AFTER || name == "redirect_uri";
         let pairs = url::form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| !own(name));
         let mut again = url::form_urlencoded::Serializer::new(String::new());
         again.extend_pairs(pairs);
-        again.append_pair("redirect_uri", redirect_uri);
+        again.append_pair("redirect_uri", &asked.redirect_uri);
         if asks_for_sign_in {
-            again.append_pair(SIGNED_IN_AFTER, &self.now().as_millis().to_string());
+            let mark = Mark { signed_in_after: self.now(), challenge: asked.challenge };
+            again.append_pair(SIGNED_IN_AFTER, &self.0.issuer.ticket(&mark)?);
         }
-        again.finish()
+        Ok(again.finish())
     }
 
-    /// Keeps a request that a client sends ahead, and returns the name it goes by, and its life in seconds (RFC 9126, 2).
+    /// When the person was sent to sign in for this request, if they were.
+    fn signed_in_after(&self, sent: &Params, asked: &Asked) -> Option<Timestamp> {
+        let mark: Mark = self.0.issuer.read_ticket(sent.get(SIGNED_IN_AFTER)?)?;
+        (mark.challenge == asked.challenge).then_some(mark.signed_in_after)
+    }
+
+    /// Keeps a request that a client sends ahead, and returns the name it goes by, and its life in seconds (RFC 9126, 2). The code
+    /// that comes of it is bound to the key that a proof shows (RFC 9449, 10.1).
     ///
     /// # Errors
     /// What is wrong with it: it is checked like one that a browser brings.
     #[tracing::instrument(name = "oauth.push", skip_all)]
-    pub async fn push(&self, form: &str, authorization: Option<&str>) -> Result<(String, u64), OauthError> {
-        self.0.metrics.timed("par", Box::pin(self.keep_pushed(form, authorization))).await
+    pub async fn push(&self, request: TokenRequest<'_>) -> Result<(String, u64), OauthError> {
+        self.0.metrics.timed("par", Box::pin(self.keep_pushed(request))).await
     }
 
-    async fn keep_pushed(
-        &self,
-        form: &str,
-        authorization: Option<&str>,
-    ) -> Result<(String, u64), OauthError> {
-        let params = Params::parse(form)?;
-        let client = self.authenticated(&params, authorization).await?;
+    async fn keep_pushed(&self, request: TokenRequest<'_>) -> Result<(String, u64), OauthError> {
+        let params = Params::parse(request.form)?;
+        let client = self.authenticated(&params, request.authorization).await?;
+        let key = self.proven(request.proof, request.path)?.map(|key| URL_SAFE_NO_PAD.encode(key));
+        if key.is_some() && params.get("dpop_jkt").is_some_and(|named| Some(named) != key.as_deref()) {
+            let description = "'dpop_jkt' names another key than the header 'DPoP' proves (RFC 9449, 10.1).";
+            return Err(Refused::new(ErrorCode::InvalidDpopProof, description).into());
+        }
         if params.get("request_uri").is_some() {
             return Err(Refused::request("'request_uri' is what is given out here; it is not taken.").into());
         }
@@ -258,7 +291,7 @@ impl Oauth {
             Ok(_) => {}
             Err(Wrong::Page(refused) | Wrong::Client { refused, .. }) => return Err(refused.into()),
         }
-        let parameters = without_credentials(form);
+        let parameters = to_keep(request.form, key.as_deref());
         if parameters.len() > REQUEST_BYTES_MAX {
             return Err(Refused::request(format!("A request has at most {REQUEST_BYTES_MAX} bytes.")).into());
         }
@@ -286,11 +319,25 @@ impl Oauth {
     }
 }
 
-/// A form without what shows who the client is, which is nobody else's business.
-fn without_credentials(form: &str) -> String {
+/// A form without what shows who the client is, which is nobody else's business, and with the key that it proved.
+fn to_keep(form: &str, dpop_jkt: Option<&str>) -> String {
     let pairs = url::form_urlencoded::parse(form.as_bytes());
-    let kept = pairs.filter(|(name, _)| {
-        !matches!(&**name, "client_secret" | "client_assertion" | "client_assertion_type")
+    let kept = pairs.filter(|(name, _)| match &**name {
+        "client_secret" | "client_assertion" | "client_assertion_type" => false,
+        "dpop_jkt" => dpop_jkt.is_none(),
+        _ => true,
     });
-    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).finish()
+    let mut written = url::form_urlencoded::Serializer::new(String::new());
+    written.extend_pairs(kept);
+    if let Some(dpop_jkt) = dpop_jkt {
+        written.append_pair("dpop_jkt", dpop_jkt);
+    }
+    written.finish()
+}
+
+/// Whether the browser of somebody who is not signed in is led to `client` with a refusal. To one that registered itself, or was made
+/// by its document, anybody could lead people by a link of this service that is wrong on purpose (RFC 9700, 4.11.2); who asks with
+/// `prompt=none` has no person in front of a page.
+fn may_be_led_to(client: &Client, params: &Params) -> bool {
+    is_vouched_for(client) || params.get("prompt") == Some("none")
 }

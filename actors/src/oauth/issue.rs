@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use twinmcp_storage::clock::{Entropy, EntropyError, Timestamp};
 use twinmcp_storage::ids::GrantId;
 use twinmcp_storage::oauth::client::TokenFormat;
@@ -19,9 +19,9 @@ use super::keys::{Keys, Purpose, Sealers};
 use super::token_text::{self, Kind};
 use crate::seal::Sealer;
 
-/// Signatures that may wait for their turn.
-const WAITING_MAX: usize = 1_024;
-/// How long one waits at most.
+/// Requests for tokens that are answered at a time; what they wait for a signature is bounded by it.
+pub(super) const PLACES_MAX: usize = 512;
+/// How long a change of keys is waited for at most.
 const WAIT: Duration = Duration::from_secs(5);
 
 /// Makes tokens, and reads those that only this cluster can.
@@ -29,7 +29,7 @@ pub(super) struct Issuer {
     keys: watch::Sender<Arc<Keys>>,
     entropy: Arc<dyn Entropy>,
     turns: Semaphore,
-    waiting: Semaphore,
+    places: Semaphore,
 }
 
 /// What is sealed in a refresh token.
@@ -46,7 +46,7 @@ impl Issuer {
             keys: watch::Sender::default(),
             entropy,
             turns: Semaphore::new(cores.saturating_sub(1).max(1)),
-            waiting: Semaphore::new(WAITING_MAX),
+            places: Semaphore::new(PLACES_MAX),
         }
     }
 
@@ -68,6 +68,16 @@ impl Issuer {
         match tokio::time::timeout(WAIT, there).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(OauthError::NoKey),
+        }
+    }
+
+    /// Waits until what the key called `kid` signed is not believed here any more.
+    pub(super) async fn until_forgotten(&self, kid: &str, now: Timestamp) -> Result<(), OauthError> {
+        let mut keys = self.keys.subscribe();
+        let gone = keys.wait_for(|keys| keys.verifier(kid, now).is_none());
+        match tokio::time::timeout(WAIT, gone).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(OauthError::Busy),
         }
     }
 
@@ -93,7 +103,13 @@ impl Issuer {
         self.open(|sealers| &sealers.access, &token_text::read(Kind::Access, text)?)
     }
 
-    /// A signed token with these claims.
+    /// A place for a request that tokens are signed for, free again once it is dropped; or the refusal of one too many, before
+    /// anything is used up for it.
+    pub(super) fn place(&self) -> Result<SemaphorePermit<'_>, OauthError> {
+        self.places.try_acquire().map_err(|_| OauthError::Busy)
+    }
+
+    /// A signed token with these claims. Waits its turn for as long as that takes: whoever asks has a [place](Self::place).
     pub(super) async fn sign(
         &self,
         purpose: Purpose,
@@ -101,9 +117,7 @@ impl Issuer {
         claims: &[u8],
         now: Timestamp,
     ) -> Result<String, OauthError> {
-        let _waiting = self.waiting.try_acquire().map_err(|_| OauthError::Busy)?;
-        let turn = tokio::time::timeout(WAIT, self.turns.acquire()).await;
-        let _turn = turn.map_err(|_| OauthError::Busy)?.map_err(|_| OauthError::Busy)?;
+        let _turn = self.turns.acquire().await.map_err(|_| OauthError::Busy)?;
         let keys = self.keys();
         let signer = keys.signer(algorithm, now).ok_or(OauthError::NoKey)?;
         Ok(signer.sign(purpose, claims)?)

@@ -246,7 +246,7 @@ impl Oauth {
         Ok(agreed::list(self.0.cluster.reader())?)
     }
 
-    /// Nothing that the key called `kid` signed is believed from now on; the next key signs at once.
+    /// Nothing that the key called `kid` signed is believed from now on, here once this is answered; the next key signs at once.
     ///
     /// # Errors
     /// When there is no such key.
@@ -255,6 +255,7 @@ impl Oauth {
         let is_revoked = self.propose(oauth::Command::SigningKey(command)).await? == Outcome::Done;
         if is_revoked {
             self.0.metrics.revoked(Taken::SigningKey);
+            self.0.issuer.until_forgotten(kid, self.now()).await?;
         }
         Ok(is_revoked)
     }

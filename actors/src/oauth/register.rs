@@ -168,13 +168,13 @@ impl Oauth {
                 Refused::new(ErrorCode::InvalidToken, "This token opens no such registration.").into()
             );
         };
-        Ok(Registered { client, secret: None, registration_token: None })
+        Ok(Registered { client, secret: None, registration_token: Some(token.to_owned()) })
     }
 
     /// Puts other facts in place of a registration's (RFC 7592, 2.2).
     ///
     /// # Errors
-    /// As [`Self::registration`], or when its facts cannot be.
+    /// As [`Self::registration`], or when its facts cannot be, or are another client's.
     pub async fn change_registration(
         &self,
         id: &str,
@@ -182,6 +182,19 @@ impl Oauth {
         metadata: &Value,
     ) -> Result<Registered, OauthError> {
         let Registered { client: before, .. } = self.registration(id, token)?;
+        if metadata.get("client_id").and_then(Value::as_str) != Some(id) {
+            return Err(invalid(
+                "'client_id' has to be there, and that of the registration (RFC 7592, 2.2).",
+            )
+            .into());
+        }
+        if let Some(secret) = metadata.get("client_secret")
+            && !secret.as_str().is_some_and(|secret| self.is_secret_of(secret, &before))
+        {
+            return Err(
+                invalid("'client_secret' is not the client's; leave it out, as it stays as it is.").into()
+            );
+        }
         let client = read(metadata, before.id.clone(), before.owner.clone(), "", PERSONAL_SCOPES)?;
         if std::mem::discriminant(&client.authentication) != std::mem::discriminant(&before.authentication) {
             let description = "'token_endpoint_auth_method' stays as it is: register again.";
@@ -197,6 +210,16 @@ impl Oauth {
         let change = self.propose(oauth::Command::Client(agreed::Command::Change(client)));
         Behalf::current().shown_to_be(by_itself(id)).scope(change).await?;
         self.registration(id, token)
+    }
+
+    fn is_secret_of(&self, secret: &str, client: &Client) -> bool {
+        match &client.authentication {
+            Authentication::Secret(hash) => *hash == SecretHash::of(secret),
+            Authentication::SecretJwt { sealed } => {
+                self.0.issuer.kept_client_secret(sealed).is_some_and(|kept| kept == secret)
+            }
+            _ => false,
+        }
     }
 
     /// Ends a registration (RFC 7592, 2.3).

@@ -2,6 +2,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::json;
+use twinmcp_storage::accounts;
 use twinmcp_storage::api_keys::SecretHash;
 use twinmcp_storage::command::Outcome;
 use twinmcp_storage::ids::GrantId;
@@ -86,8 +87,10 @@ impl Oauth {
         call.about(grant);
         let client = self.authenticated(&params, request.authorization).await?;
         clients::may(&client, grant)?;
+        // A place is taken before anything is used up for tokens that could not be signed then.
+        let _place = self.0.issuer.place()?;
         self.0.issuer.ready(self.algorithm(&client)).await?;
-        let key = self.proven(&request)?;
+        let key = self.proven(request.proof, request.path)?;
         match grant {
             GrantType::AuthorizationCode => self.redeem(&params, &client, key).await,
             GrantType::RefreshToken => self.refresh(&params, &client, key).await,
@@ -96,10 +99,10 @@ impl Oauth {
         }
     }
 
-    /// The key that the tokens are to be bound to (RFC 9449, 5).
-    fn proven(&self, request: &TokenRequest<'_>) -> Result<Key, OauthError> {
-        let Some(proof) = request.proof else { return Ok(None) };
-        let url = format!("{}{}", self.issuer(), request.path);
+    /// The key that tokens are to be bound to (RFC 9449, 5 and 10.1), from the proof in a request to `path`.
+    pub(super) fn proven(&self, proof: Option<&str>, path: &str) -> Result<Key, OauthError> {
+        let Some(proof) = proof else { return Ok(None) };
+        let url = format!("{}{path}", self.issuer());
         let proven = Proven { method: "POST", url: &url, access_token: None };
         match self.0.proofs.check(proof, proven, self.now()) {
             Ok(key) => Ok(Some(key)),
@@ -141,7 +144,7 @@ impl Oauth {
         }
         let grant = grant::get(self.0.cluster.reader(), &id)?.ok_or_else(unknown)?;
         let refresh = grant.refresh.is_some().then_some(refresh);
-        self.tokens(params, client, &grant, refresh).await
+        self.tokens(params, client, (&grant, key), refresh).await
     }
 
     #[tracing::instrument(name = "oauth.refresh", skip_all)]
@@ -150,25 +153,34 @@ impl Oauth {
         let unknown =
             || Refused::grant("The refresh token is unknown, was used, has ended or is another client's.");
         let id = self.0.issuer.read_refresh(text).ok_or_else(unknown)?.grant;
+        let before = grant::get(self.0.cluster.reader(), &id)?;
+        let bound_to = before.as_ref().and_then(|grant| grant.dpop_jkt);
         // What cannot be given is refused before anything is used up.
-        if let Some(grant) = grant::get(self.0.cluster.reader(), &id)? {
-            narrowed(params, &grant)?;
+        if let Some(grant) = &before {
+            narrowed(params, grant)?;
             self.0.resources.granted(params.resources(), &grant.allowed.resources)?;
             if self.lacks_factor(&grant.allowed.account, &grant.allowed.methods)? {
                 let description = "A second factor is asked of the person since; send them here again.";
                 return Err(Refused::grant(description).into());
             }
+            if client.is_confidential() && bound_to.is_some() && key.is_none() {
+                let description = "The tokens are bound to a key: send a proof in the header 'DPoP'.";
+                return Err(Refused::new(ErrorCode::InvalidDpopProof, description).into());
+            }
         }
         let next = self.0.issuer.refresh(&id)?;
         let config = &self.0.config;
-        let again_ms = if client.is_confidential() { millis(config.refresh_again) } else { 0 };
+        // Whoever shows a secret, or proves the key, is who lost the answer.
+        let is_known = client.is_confidential() || (bound_to.is_some() && key == bound_to);
+        let again_ms = if is_known { millis(config.refresh_again) } else { 0 };
         let command = grant::Command::Rotate {
             id: id.clone(),
             client: client.id.clone(),
             shown: SecretHash::of(text),
             next: SecretHash::of(&next),
             successor: self.0.issuer.keep_refresh(&next)?,
-            dpop_jkt: key,
+            // A client with credentials is known by these, and its refresh tokens are not bound (RFC 9449, 5).
+            dpop_jkt: if client.is_confidential() { bound_to } else { key },
             again_ms,
             limits: config.limits(),
         };
@@ -188,7 +200,7 @@ impl Oauth {
             _ => return Err(unknown().into()),
         };
         let grant = found.ok_or_else(unknown)?;
-        self.tokens(params, client, &grant, Some(next)).await
+        self.tokens(params, client, (&grant, key), Some(next)).await
     }
 
     #[tracing::instrument(name = "oauth.client_credentials", skip_all)]
@@ -204,10 +216,21 @@ impl Oauth {
             let description = "Whoever made this client is not let in any more.";
             return Err(Refused::new(ErrorCode::UnauthorizedClient, description).into());
         }
-        let scopes = match params.get("scope") {
+        let mut scopes = match params.get("scope") {
             Some(asked) => authorize::scopes(Some(asked), client)?,
             None => client.scopes.clone(),
         };
+        if !accounts::may_operate(reader, account)? {
+            if params.get("scope").is_some()
+                && let Some(scope) = scopes.iter().find(|scope| scope.is_for_operators())
+            {
+                let description = format!(
+                    "The scope '{scope}' is for operators, and whoever made this client is none any more."
+                );
+                return Err(Refused::new(ErrorCode::InvalidScope, description).into());
+            }
+            scopes.retain(|scope| !scope.is_for_operators());
+        }
         if params.get("scope").is_some()
             && let Some(scope) = scopes.iter().find(|scope| !scope.is_permission())
         {
@@ -236,12 +259,12 @@ impl Oauth {
         })
     }
 
-    /// Access token and ID token of a grant.
+    /// Access token and ID token of a grant; the access token is bound to `key`, else to the grant's.
     pub(super) async fn tokens(
         &self,
         params: &Params,
         client: &Client,
-        grant: &Grant,
+        (grant, key): (&Grant, Key),
         refresh_token: Option<String>,
     ) -> Result<Tokens, OauthError> {
         let allowed = &grant.allowed;
@@ -259,7 +282,7 @@ impl Oauth {
                 methods: allowed.methods.clone(),
                 session: allowed.session.clone(),
             }),
-            dpop_jkt: grant.dpop_jkt,
+            dpop_jkt: key.or(grant.dpop_jkt),
         };
         let access_token = self.access_text(&token, client).await?;
         let id_token = match token.scopes.contains(&Scope::OpenId) {

@@ -77,6 +77,11 @@ fn can_do_harm(scope: Scope) -> bool {
     }
 }
 
+/// Refuses, at a node that has been cut off for too long, what gives any of `scopes` that could do harm.
+pub(crate) fn refuse_harm(scopes: &[Scope]) -> Result<(), ApiError> {
+    if scopes.iter().copied().any(can_do_harm) { Err(stale()) } else { Ok(()) }
+}
+
 /// The refusal of somebody who may have lost the right elsewhere without this node knowing.
 pub(super) fn stale() -> ApiError {
     let message = "This node has been cut off from the others for too long to know whether you may still do this. Ask another \

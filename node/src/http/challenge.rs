@@ -11,6 +11,8 @@ const CLIENT_ENDPOINTS: &[&str] = &[
     "/api/oauth/revoke",
     "/api/oauth/par",
     "/api/oauth/device_authorization",
+    "/api/oauth/device/code",
+    "/api/oauth/device/token",
 ];
 
 /// The challenge of a refusal at `path`; nothing where showing something else would not help.
@@ -66,7 +68,9 @@ mod tests {
         );
         let refused = error(StatusCode::UNAUTHORIZED, "invalid_token");
         assert!(told(&refused, "/api/keys").unwrap().contains("error=\"invalid_token\""));
-        assert_eq!(told(&refused, "/api/oauth/token").unwrap(), "Basic realm=\"twinmcp\"");
+        for path in ["/api/oauth/token", "/api/oauth/device/token"] {
+            assert_eq!(told(&refused, path).unwrap(), "Basic realm=\"twinmcp\"");
+        }
         let lacking = error(StatusCode::FORBIDDEN, "insufficient_scope").with("scope", "keys:write");
         let lacking = told(&lacking, "/api/keys").unwrap();
         assert!(lacking.contains("error=\"insufficient_scope\", scope=\"keys:write\""), "{lacking}");

@@ -78,7 +78,11 @@ pub(super) fn apis(
             PasskeysApi { accounts: actors.accounts.clone() },
             AccountsApi { accounts: actors.accounts.clone() },
             AppsApi { oauth: actors.oauth.clone() },
-            OauthApi { oauth: actors.oauth.clone(), accounts: actors.accounts.clone() },
+            OauthApi {
+                oauth: actors.oauth.clone(),
+                accounts: actors.accounts.clone(),
+                readiness: Arc::clone(readiness),
+            },
             ClientsApi { oauth: actors.oauth.clone() },
             SigningKeysApi { oauth: actors.oauth.clone() },
             TeamsApi { teams: actors.teams.clone() },

@@ -36,6 +36,11 @@ pub(crate) use self::people::authorize::AUTHORIZE;
 pub(crate) use self::people::end_session::END_SESSION;
 pub(crate) use self::people::{authorize_endpoint, end_session_endpoint};
 
+/// Whether `path` takes forms of other sites, which change nothing there: the browser is led on with what is in them.
+pub(crate) fn takes_foreign_forms(path: &str) -> bool {
+    path == AUTHORIZE || path == END_SESSION
+}
+
 /// The build, at the foot of every page.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 

@@ -333,6 +333,12 @@ pub fn person(reader: &(impl Reader + ?Sized), account: &AccountId) -> Result<Op
     transaction::get(reader, Keyspace::Accounts, &key(account))
 }
 
+/// Whether what `account` has made may do what is for operators: a person's only while they are one. A machine's account may, as
+/// operators alone make those.
+pub fn may_operate(reader: &(impl Reader + ?Sized), account: &AccountId) -> Result<bool, StorageError> {
+    Ok(person(reader, account)?.is_none_or(|person| person.is_operator))
+}
+
 /// The person with this e-mail.
 pub fn by_email(reader: &(impl Reader + ?Sized), email: &Email) -> Result<Option<Person>, StorageError> {
     let Some(account) = reader.get(Keyspace::Accounts, &email_key(email))? else { return Ok(None) };

@@ -70,6 +70,8 @@ told.alg = verified.protectedHeader.alg;
 const second = await connect();
 await second.connected;
 told.tools = (await second.client.listTools()).tools.map((tool) => tool.name);
+const called = await second.client.callTool({ name: "resolve-library-id", arguments: { libraryName: "kiln", query: "how to fire it" } });
+told.called = called.content[0].text;
 await second.client.close();
 
 // A token that is refused is replaced by the program itself.

@@ -30,6 +30,8 @@ async fn the_typescript_sdk_signs_a_person_in_by_itself_and_refreshes() {
         (&json!("the-state"), &json!("RS256"), &json!(true))
     );
     assert_eq!(told["tools"], json!(["query-docs", "resolve-library-id"]), "{told}");
+    // The node has no library, and says so to whoever may ask.
+    assert!(told["called"].as_str().is_some_and(|called| called.contains("kiln")), "{told}");
     assert_eq!((&told["again"], &told["rotated"]), (&json!(2), &json!(true)), "{told}");
 }
 

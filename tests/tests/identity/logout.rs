@@ -119,6 +119,10 @@ async fn a_form_of_another_site_is_led_on_to_where_the_browser_sends_its_cookie(
     let request = browser.form("/api/oauth/logout", &fields).header("origin", "https://web.example");
     let led = browser.client.answer(request.header("sec-fetch-site", "cross-site")).await.expect(303);
     assert_eq!(led.header("location"), "/api/oauth/logout?client_id=client_nobody&state=a+b");
+    // So is a request for a code (OpenID Connect Core, 3.1.2.1).
+    let request = browser.form("/api/oauth/authorize", &fields).header("origin", "https://web.example");
+    let led = browser.client.answer(request.header("sec-fetch-site", "cross-site")).await.expect(303);
+    assert_eq!(led.header("location"), "/api/oauth/authorize?client_id=client_nobody&state=a+b");
     // More than fits into an address is refused here, with what to do, and not where it leads.
     let long = "x".repeat(7_100);
     let request = browser.form("/api/oauth/logout", &[("state", long.as_str())]);

@@ -451,7 +451,7 @@ async fn case_065_to_068_a_device_is_allowed_by_somebody_who_sees_its_code() {
         .await
         .expect(200);
     decide(&mut browser, &asked.text, "deny").await.expect(200);
-    assert_eq!(poll(&denied).await.expect(403).code(), "access_denied");
+    assert_eq!(poll(&denied).await.expect(400).code(), "access_denied");
     for guess in 0..10 {
         browser.get(&format!("/device?user_code=BBBB-BBB{}", char::from(b'B' + guess))).await.expect(400);
     }
@@ -478,7 +478,14 @@ async fn case_074_a_registration_is_opened_by_its_token_alone() {
     }
     let shown = own.get(&path).await.expect(200).json();
     assert!(shown["client_secret"].is_null() && shown["client_name"] == "One");
-    let changed = json!({ "client_name": "Uno", "redirect_uris": ["https://one.example/other"] });
+    assert_eq!(shown["registration_client_uri"], one["registration_client_uri"]);
+    let mut changed = json!({ "client_name": "Uno", "redirect_uris": ["https://one.example/other"] });
+    for named in [json!(null), two["client_id"].clone()] {
+        changed["client_id"] = named;
+        let refused = own.answer(own.request(Method::PUT, &path).json(&changed)).await.expect(400);
+        assert_eq!(refused.code(), "invalid_client_metadata");
+    }
+    changed["client_id"] = one["client_id"].clone();
     let changed = own.answer(own.request(Method::PUT, &path).json(&changed)).await.expect(200).json();
     assert_eq!(
         (&changed["client_name"], &changed["redirect_uris"][0]),

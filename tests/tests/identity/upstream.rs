@@ -431,6 +431,7 @@ async fn one_service_signs_people_in_for_another_and_signs_them_out_there() {
         near(NodeSetup::default()).with("http", "public_url", public).with("upstream", "providers", provider);
     let branch: TestNode = branch.start().await;
     metadata["backchannel_logout_uri"] = format!("{}/api/auth/upstream/home/logout", branch.url()).into();
+    metadata["client_id"] = text("client_id").into();
     let path = format!("/api/oauth/register/{}", text("client_id"));
     let holder = anonymous.with_key(&text("registration_access_token"));
     holder.answer(holder.request(reqwest::Method::PUT, &path).json(&metadata)).await.expect(200);

@@ -202,7 +202,33 @@ fn end_session() -> Value {
 
 /// Where clients send people.
 fn authorize() -> Value {
-    json!({ "get": {
+    let responses = json!({
+        "200": { "description": "The question, as a page.", "content": { "text/html": { "schema": { "type": "string" }, "example": "<html>…</html>" } } },
+        "303": { "description": "On to the sign-in, or back to the client.", "headers": { "Location": { "schema": { "type": "string" }, "description": "Where." } } },
+        "400": page("Nobody knows whose request it is, or where to send the person."),
+        "403": page("The origin or the host is not allowed."),
+        "414": page("The URL is longer than the limit."),
+        "429": page("The limit of requests is reached."),
+        "431": page("The headers are larger than the limit."),
+        "500": page("The node failed."),
+        "503": page("The node cannot do this now."),
+        "504": page("The request took longer than the limit.")
+    });
+    let text = |example: &str| json!({ "type": "string", "example": example });
+    let schema = json!({ "type": "object", "required": ["client_id"], "properties": {
+        "client_id": text("client_4bWdN1YpS0qfQmXzT7aJ2w"),
+        "response_type": text("code"),
+        "request_uri": text("urn:ietf:params:oauth:request_uri:…"),
+    } });
+    let post = json!({
+        "tags": ["OAuth 2.0"],
+        "operationId": "oauth_authorize_form",
+        "summary": "Asks a person to allow a client something.",
+        "description": "The same for forms of other sites, which are led on to `GET`; they may have all of its parameters.",
+        "requestBody": { "required": true, "content": { "application/x-www-form-urlencoded": { "schema": schema } } },
+        "responses": responses
+    });
+    json!({ "post": post, "get": {
         "tags": ["OAuth 2.0"],
         "operationId": "oauth_authorize",
         "summary": "Asks a person to allow a client something.",
@@ -221,17 +247,6 @@ fn authorize() -> Value {
             parameter("id_token_hint", false, "An ID token of whoever is meant; nobody else gets a code.", "eyJ…"),
             parameter("request_uri", false, "A request that was sent ahead (RFC 9126), in place of the others.", "urn:ietf:params:oauth:request_uri:…")
         ],
-        "responses": {
-            "200": { "description": "The question, as a page.", "content": { "text/html": { "schema": { "type": "string" }, "example": "<html>…</html>" } } },
-            "303": { "description": "On to the sign-in, or back to the client.", "headers": { "Location": { "schema": { "type": "string" }, "description": "Where." } } },
-            "400": page("Nobody knows whose request it is, or where to send the person."),
-            "403": page("The origin or the host is not allowed."),
-            "414": page("The URL is longer than the limit."),
-            "429": page("The limit of requests is reached."),
-            "431": page("The headers are larger than the limit."),
-            "500": page("The node failed."),
-            "503": page("The node cannot do this now."),
-            "504": page("The request took longer than the limit.")
-        }
+        "responses": responses
     } })
 }

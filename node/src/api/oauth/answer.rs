@@ -92,6 +92,15 @@ pub(crate) struct IntrospectionBody {
     auth_time: Option<u64>,
     /// How surely they were known: `aal1`, or `aal2` with a second factor.
     acr: Option<String>,
+    /// The key that it is bound to (RFC 9449, 6.2).
+    cnf: Option<Confirmation>,
+}
+
+/// A key that a token is bound to (RFC 7800, 3).
+#[derive(Debug, Clone, Object)]
+pub(crate) struct Confirmation {
+    /// The key's SHA-256 thumbprint (RFC 7638), base64url.
+    jkt: String,
 }
 
 impl Example for IntrospectionBody {
@@ -109,6 +118,7 @@ impl Example for IntrospectionBody {
             jti: Some("m3w…".to_owned()),
             auth_time: Some(1_795_437_900),
             acr: Some("aal1".to_owned()),
+            cnf: None,
         }
     }
 }
@@ -162,6 +172,7 @@ fn access(token: &AccessToken, issuer: &str) -> IntrospectionBody {
         jti: Some(token.id.clone()),
         auth_time: token.signed_in.as_ref().map(|signed_in| signed_in.at.as_secs()),
         acr: token.signed_in.as_ref().map(|signed_in| acr(&signed_in.methods)),
+        cnf: token.thumbprint().map(|jkt| Confirmation { jkt }),
     }
 }
 

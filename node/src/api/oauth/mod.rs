@@ -7,13 +7,15 @@ mod failure;
 mod form;
 mod metadata;
 
+use std::sync::Arc;
+
 use poem::Request;
 use poem::http::{StatusCode, header};
 use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use serde_json::Value;
-use twinmcp_actors::oauth::{Registered, Subject, TokenRequest};
+use twinmcp_actors::oauth::{ErrorCode, OauthError, Registered, Subject, TokenRequest};
 use twinmcp_actors::{Accounts, Oauth};
 use twinmcp_storage::scope::Scope;
 
@@ -26,7 +28,8 @@ pub(super) use self::form::{Field, Fields, Form};
 pub(super) use self::metadata::Metadata;
 use super::Tag;
 use super::error::ApiError;
-use crate::http::Caller;
+use crate::http::{Caller, refuse_harm};
+use crate::telemetry::Readiness;
 
 pub(crate) struct TokenForm;
 
@@ -119,6 +122,7 @@ impl Fields for PushForm {
 pub(crate) struct OauthApi {
     pub(crate) oauth: Oauth,
     pub(crate) accounts: Accounts,
+    pub(crate) readiness: Arc<Readiness>,
 }
 
 #[OpenApi(prefix_path = "/api/oauth", tag = "Tag::Oauth")]
@@ -169,7 +173,7 @@ impl OauthApi {
     #[oai(path = "/par", method = "post", operation_id = "oauth_par")]
     async fn push(&self, request: &Request, form: Form<PushForm>) -> Result<Pushed, ApiError> {
         no_secrets_in_url(request)?;
-        let (request_uri, expires_in) = self.oauth.push(&form.text, authorization(request)).await?;
+        let (request_uri, expires_in) = self.oauth.push(token_request(request, &form.text)?).await?;
         Ok(Pushed::Kept(Json(PushedBody { request_uri, expires_in }), "no-store".to_owned()))
     }
 
@@ -273,10 +277,19 @@ impl OauthApi {
 
 impl OauthApi {
     async fn tokens(&self, request: &Request, form: &str) -> Result<TokenAnswer, ApiError> {
-        let proof = request.headers().get("dpop").map(|proof| proof.to_str().unwrap_or_default());
-        let path = request.uri().path();
-        let asked = TokenRequest { form, authorization: authorization(request), proof, path };
-        Ok(token_answer(self.oauth.token(asked).await?))
+        let given = self.oauth.token(token_request(request, form)?).await;
+        let tokens = given.map_err(|error| match error {
+            // The person refused the client, not this node whoever asks (RFC 6749, 5.2; RFC 8628, 3.5).
+            OauthError::Refused(refused) if refused.code == ErrorCode::AccessDenied => {
+                ApiError::new(StatusCode::BAD_REQUEST, refused.code.as_str(), refused.description)
+            }
+            error => error.into(),
+        })?;
+        // What is used up passes the others. A client that acts for itself uses up nothing, and may have been removed long ago.
+        if self.readiness.is_stale() && is_for_itself(form) {
+            refuse_harm(&tokens.scopes)?;
+        }
+        Ok(token_answer(tokens))
     }
 
     fn tell_who(&self, caller: &Caller) -> Result<UserInfo, ApiError> {
@@ -313,6 +326,22 @@ impl OauthApi {
 
 fn example_id() -> String {
     CREDENTIALS[0].2.to_owned()
+}
+
+/// What a request to an endpoint that issues or binds tokens brings. Of proofs there is one (RFC 9449, 4.3).
+fn token_request<'a>(request: &'a Request, form: &'a str) -> Result<TokenRequest<'a>, ApiError> {
+    let mut proofs = request.headers().get_all("dpop").iter();
+    let proof = proofs.next().map(|proof| proof.to_str().unwrap_or_default());
+    if proofs.next().is_some() {
+        let message = "The header 'DPoP' may be there once.";
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, "invalid_dpop_proof", message));
+    }
+    Ok(TokenRequest { form, authorization: authorization(request), proof, path: request.uri().path() })
+}
+
+fn is_for_itself(form: &str) -> bool {
+    form_urlencoded::parse(form.as_bytes())
+        .any(|(name, value)| name == "grant_type" && value == "client_credentials")
 }
 
 fn authorization(request: &Request) -> Option<&str> {

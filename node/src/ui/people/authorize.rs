@@ -10,7 +10,7 @@ use twinmcp_storage::scope::Scope;
 
 use super::super::POLICY;
 use super::sign_in::again;
-use super::{Form, Frame, People, leading_on, see_other, with_form, with_return};
+use super::{Form, Frame, People, as_query, leading_on, see_other, with_form, with_return};
 use crate::api::ApiError;
 use crate::http::Session;
 
@@ -56,6 +56,11 @@ pub(super) async fn show(people: People, request: Request) -> Result<Response, A
         }
         Authorization::Ask(question) => ask(&people, &request, *question),
     }
+}
+
+/// Takes what another site's form sends (OpenID Connect Core, 3.1.2.1).
+pub(super) async fn bring(_: People, request: Request) -> Result<Response, ApiError> {
+    as_query(AUTHORIZE, request, "Push the request ahead (RFC 9126).").await
 }
 
 pub(super) async fn answer(people: People, mut request: Request) -> Result<Response, ApiError> {

@@ -8,15 +8,12 @@ use twinmcp_actors::oauth::{EndSession, Refused, SignOutQuestion};
 use twinmcp_storage::accounts::Which;
 
 use super::authorize::{email, person, policy};
-use super::{Failed, Form, Frame, People, leading_on, see_other, set_cookie, told, with_form};
+use super::{Failed, Form, Frame, People, as_query, leading_on, see_other, set_cookie, told, with_form};
 use crate::api::ApiError;
 use crate::http::{Enrolling, Session, session};
 
 /// The path that clients send people to.
 pub(crate) const END_SESSION: &str = "/api/oauth/logout";
-
-/// Longest query that a form becomes, in bytes: what it leads to fits into `http.url_bytes_max` as that is at first.
-const QUERY_BYTES_MAX: usize = 7_000;
 
 #[derive(Template)]
 #[template(path = "people/signout.html")]
@@ -40,20 +37,10 @@ pub(super) async fn show(people: People, request: Request) -> Result<Response, A
     }
 }
 
-/// Takes what another site's form sends. A browser sends no cookie of ours with that (`SameSite=Lax`), but it does when it is led here.
-pub(super) async fn bring(_: People, mut request: Request) -> Result<Response, ApiError> {
-    let body = request.take_body().into_bytes().await;
-    let body = body.map_err(|error| ApiError::bad_request("The form could not be read.").caused_by(error))?;
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    query.extend_pairs(form_urlencoded::parse(&body));
-    let query = query.finish();
-    if query.len() > QUERY_BYTES_MAX {
-        let message = format!(
-            "The form may have {QUERY_BYTES_MAX} bytes once it is an address. Send `client_id` in place of `id_token_hint`, or a shorter `state`."
-        );
-        return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message));
-    }
-    Ok(see_other(&format!("{END_SESSION}?{query}"), None))
+/// Takes what another site's form sends.
+pub(super) async fn bring(_: People, request: Request) -> Result<Response, ApiError> {
+    as_query(END_SESSION, request, "Send `client_id` in place of `id_token_hint`, or a shorter `state`.")
+        .await
 }
 
 pub(super) async fn answer(people: People, mut request: Request) -> Result<Response, ApiError> {

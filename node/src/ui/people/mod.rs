@@ -37,6 +37,8 @@ use crate::http::session::{self, FORM_FIELD, FormBinding};
 
 /// Fields of one form.
 const FIELDS_MAX: usize = 24;
+/// Longest query that a form becomes, in bytes: what it leads to fits into `http.url_bytes_max` as that is at first.
+const QUERY_BYTES_MAX: usize = 7_000;
 
 /// What the pages of people need.
 #[derive(Clone)]
@@ -87,7 +89,7 @@ pub(super) fn routes(route: Route, people: &People) -> Route {
 
 /// Where clients send people; it lies among the endpoints of the API.
 pub(crate) fn authorize_endpoint(people: &People) -> impl Endpoint + use<> {
-    get(page(people, authorize::show))
+    get(page(people, authorize::show)).post(page(people, authorize::bring))
 }
 
 /// Where clients send people to sign out; it lies among the endpoints of the API too.
@@ -264,6 +266,21 @@ fn set_cookie(response: &mut Response, cookie: &str) {
     if let Ok(cookie) = HeaderValue::try_from(cookie) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
+}
+
+/// Leads a browser that sends the form of another site to `path`, with the form as query: it sends no cookie of ours with the form
+/// (`SameSite=Lax`), but does when it is led here. `shorter` says how a form that is too long is made shorter.
+async fn as_query(path: &str, mut request: Request, shorter: &str) -> Result<Response, ApiError> {
+    let body = request.take_body().into_bytes().await;
+    let body = body.map_err(|error| ApiError::bad_request("The form could not be read.").caused_by(error))?;
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(form_urlencoded::parse(&body));
+    let query = query.finish();
+    if query.len() > QUERY_BYTES_MAX {
+        let message = format!("The form may have {QUERY_BYTES_MAX} bytes once it is an address. {shorter}");
+        return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message));
+    }
+    Ok(see_other(&format!("{path}?{query}"), None))
 }
 
 /// 303: the browser asks for `path` with GET, and forgets what was sent (RFC 9110, 15.4.4).
