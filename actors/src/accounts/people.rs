@@ -13,6 +13,8 @@ use twinmcp_storage::audit::{Action, Event, Kind};
 use twinmcp_storage::command::Outcome;
 use twinmcp_storage::ids::{AccountId, LibraryId};
 use twinmcp_storage::libraries;
+use twinmcp_storage::oauth::client::{self, Client};
+use twinmcp_storage::oauth::consent::{self, Consent};
 use twinmcp_storage::teams::{self, Role};
 
 use super::factors::FactorsView;
@@ -56,6 +58,10 @@ pub struct AccountExport {
     pub identities: Vec<Identity>,
     /// Their second factors, without secrets.
     pub factors: FactorsView,
+    /// What they have allowed programs.
+    pub consents: Vec<Consent>,
+    /// Clients that they have made, without secrets.
+    pub clients: Vec<Client>,
 }
 
 /// Somebody whom an operator lets in.
@@ -257,6 +263,8 @@ impl Accounts {
             teams: teams::of(self.cluster.reader(), account)?,
             identities: self.identities(account)?,
             factors: self.factors(account)?,
+            consents: consent::list(self.cluster.reader(), account)?,
+            clients: client::of(self.cluster.reader(), account)?,
         };
         self.audit.note(Event::new(Action::AccountExported, Kind::Account, account)).await?;
         Ok(export)

@@ -13,6 +13,8 @@ use twinmcp_storage::ids::AccountId;
 
 /// How long an upload waits for a job before it is deleted.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
+/// How many of the largest uploads an account may have waiting.
+const WAITING_MAX: u64 = 4;
 const PARTIAL: &str = ".partial";
 
 /// Why an archive was not taken.
@@ -25,6 +27,17 @@ pub enum UploadError {
     TooLarge {
         /// The limit.
         bytes_max: u64,
+    },
+    /// The account has enough that waits.
+    #[error(
+        "uploads of {waiting} bytes wait for jobs already, and an account may have {waiting_max}; start jobs of them, or send this one \
+         tomorrow"
+    )]
+    Waiting {
+        /// What waits, in bytes.
+        waiting: u64,
+        /// The limit.
+        waiting_max: u64,
     },
     /// No bytes at all.
     #[error("the upload is empty")]
@@ -63,6 +76,21 @@ impl Uploads {
         entropy: Arc<dyn Entropy>,
     ) -> Self {
         Self { folder, bytes_max, clock, entropy }
+    }
+
+    /// Whether the account may send another archive: with what waits of it for jobs, or is being sent, it has not filled its share of
+    /// the disk.
+    ///
+    /// # Errors
+    /// [`UploadError::Waiting`].
+    pub async fn check_room(&self, account: &AccountId) -> Result<(), UploadError> {
+        let folder = self.folder.join(account.as_str());
+        let sizes = move || {
+            entries(&folder).iter().filter_map(|path| path.metadata().ok()).map(|file| file.len()).sum()
+        };
+        let waiting: u64 = off_thread(move || Ok(sizes())).await?;
+        let waiting_max = self.bytes_max.saturating_mul(WAITING_MAX);
+        if waiting < waiting_max { Ok(()) } else { Err(UploadError::Waiting { waiting, waiting_max }) }
     }
 
     /// Takes an archive in pieces. A writer that is dropped unfinished leaves nothing behind.
@@ -256,6 +284,23 @@ mod tests {
         assert_eq!(uploads.path(&mine, &format!("../{}/{}", mine, upload.hash)), None);
         assert_eq!(uploads.bytes(&mine, &upload.hash), Some(10));
         assert!(uploads.takes(10) && !uploads.takes(11));
+    }
+
+    #[tokio::test]
+    async fn an_account_fills_its_own_share_of_the_disk_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let uploads = uploads(folder.path(), Arc::new(SystemClock));
+        let (mine, other) = (account(), account());
+        let texts = ["0123456789", "1123456789", "2123456789", "3123456789"];
+        for text in texts {
+            uploads.check_room(&mine).await.unwrap();
+            sent(&uploads, &mine, text).await.unwrap();
+        }
+        let refused = uploads.check_room(&mine).await.unwrap_err().to_string();
+        assert!(refused.contains("40 bytes wait for jobs already"), "{refused}");
+        uploads.check_room(&other).await.unwrap();
+        uploads.remove(&mine, blake3::hash(texts[0].as_bytes()).to_hex().as_str());
+        uploads.check_room(&mine).await.unwrap();
     }
 
     #[test]

@@ -159,6 +159,9 @@ impl From<UploadError> for ApiError {
             UploadError::TooLarge { .. } => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", told(&error))
             }
+            UploadError::Waiting { .. } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_uploads", told(&error)).retry_after(3_600)
+            }
             UploadError::Empty => Self::bad_request(told(&error)),
             UploadError::Write(error) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,

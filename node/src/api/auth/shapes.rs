@@ -4,6 +4,9 @@ use poem_openapi::Object;
 use poem_openapi::types::Example;
 use twinmcp_actors::accounts::{AccountExport, PersonView};
 use twinmcp_storage::accounts::{Method, Session};
+use twinmcp_storage::oauth::client::Client;
+use twinmcp_storage::oauth::consent::Consent;
+use twinmcp_storage::scope::Scope;
 
 use super::mfa_shapes::FactorsRecord;
 
@@ -354,6 +357,57 @@ pub(crate) struct ExportRecord {
     teams: Vec<ExportedTeam>,
     /// Their second factors.
     factors: FactorsRecord,
+    /// Programs that they have allowed something, at most 1,000.
+    programs: Vec<ExportedProgram>,
+    /// Clients that they have made.
+    clients: Vec<ExportedClient>,
+}
+
+/// What somebody has allowed a program.
+#[derive(Debug, Clone, Object)]
+#[oai(example)]
+pub(crate) struct ExportedProgram {
+    /// The program.
+    client_id: String,
+    /// What it may do.
+    scopes: Vec<String>,
+    /// When they allowed it, the last time, RFC 3339.
+    given_at: String,
+}
+
+impl Example for ExportedProgram {
+    fn example() -> Self {
+        Self {
+            client_id: "client_4bWdN1YpS0qfQmXzT7aJ2w".to_owned(),
+            scopes: vec!["docs:read".to_owned()],
+            given_at: "2026-11-23T12:46:10.123Z".to_owned(),
+        }
+    }
+}
+
+/// A client that somebody has made.
+#[derive(Debug, Clone, Object)]
+#[oai(example)]
+pub(crate) struct ExportedClient {
+    /// Its id.
+    client_id: String,
+    /// What it is called.
+    name: String,
+    /// What it may do.
+    scopes: Vec<String>,
+    /// When it was made, RFC 3339.
+    created_at: String,
+}
+
+impl Example for ExportedClient {
+    fn example() -> Self {
+        Self {
+            client_id: "client_4bWdN1YpS0qfQmXzT7aJ2w".to_owned(),
+            name: "Nightly index".to_owned(),
+            scopes: vec!["jobs:write".to_owned()],
+            created_at: "2026-11-23T12:46:10.123Z".to_owned(),
+        }
+    }
 }
 
 /// A team that somebody is in.
@@ -387,6 +441,18 @@ impl From<&AccountExport> for ExportRecord {
             name: identity.name.clone(),
             linked_at: identity.linked_at.to_string(),
         };
+        let names = |scopes: &[Scope]| scopes.iter().map(ToString::to_string).collect();
+        let program = |consent: &Consent| ExportedProgram {
+            client_id: consent.client.clone(),
+            scopes: names(&consent.scopes),
+            given_at: consent.given_at.to_string(),
+        };
+        let client = |client: &Client| ExportedClient {
+            client_id: client.id.clone(),
+            name: client.name.clone(),
+            scopes: names(&client.scopes),
+            created_at: client.created_at.to_string(),
+        };
         Self {
             account: PersonRecord::from(&export.view),
             sessions: export.sessions.iter().map(|session| SessionRecord::new(session, false)).collect(),
@@ -399,6 +465,8 @@ impl From<&AccountExport> for ExportRecord {
                 .map(|(id, role)| ExportedTeam { id: id.to_string(), role: role.as_str().to_owned() })
                 .collect(),
             factors: FactorsRecord::from(&export.factors),
+            programs: export.consents.iter().map(program).collect(),
+            clients: export.clients.iter().map(client).collect(),
         }
     }
 }
@@ -413,6 +481,8 @@ impl Example for ExportRecord {
             identities: vec![ExportedIdentity::example()],
             teams: vec![ExportedTeam::example()],
             factors: FactorsRecord::example(),
+            programs: vec![ExportedProgram::example()],
+            clients: vec![ExportedClient::example()],
         }
     }
 }

@@ -65,7 +65,7 @@ impl JobsApi {
     ///
     /// The body is the file itself: `.tar`, `.tar.gz`, `.tar.zst`, `.tar.xz`, `.zip`, `.crate`, or one document.
     /// The node keeps it for a day, for jobs of the same account; another node of the cluster gets a copy before the answer,
-    /// so that a job of it goes on without this one. Needs `jobs:write`.
+    /// so that a job of it goes on without this one. An account may have four times the largest upload waiting. Needs `jobs:write`.
     #[oai(path = "/uploads", method = "post", operation_id = "upload_archive")]
     async fn upload(
         &self,
@@ -79,6 +79,9 @@ impl JobsApi {
         let account = acting(&self.teams, &caller, team.as_deref())?;
         // Told before a gigabyte was sent in vain.
         self.jobs.admit()?;
+        if !caller.has(Scope::Admin) {
+            self.jobs.uploads().check_room(&account).await?;
+        }
         let mut writer = self.jobs.uploads().begin(&account).await?;
         let mut pieces = std::pin::pin!(archive.0.into_bytes_stream());
         while let Some(piece) = pieces.next().await {
