@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use tracing::instrument;
 use twinmcp_storage::accounts::{
-    self, Account, Identity, Method, Person, PersonAdded, PersonCommand, Purpose, Session, Which, factors,
-    session,
+    self, Account, Identity, Method, Person, PersonAdded, PersonCommand, Purpose, Session, session,
 };
 use twinmcp_storage::api_keys::{self, ApiKey};
 use twinmcp_storage::audit::{Action, Event, Kind};
@@ -181,8 +180,8 @@ impl Accounts {
         }
     }
 
-    /// Sets another password, which ends every other session and every link. The session of `visit.replaces` goes on under another
-    /// secret, so that a copy of the old one is worth nothing; where there is a second factor it ends too, and begins anew once that is shown.
+    /// Sets another password, which ends every session and every link. In place of the session of `visit.replaces` another begins, so that
+    /// a copy of the old secret is worth nothing; where there is a second factor, once that is shown.
     ///
     /// # Errors
     /// [`AccountsError::WrongPassword`] when `current` is wrong, [`AccountsError::NotFresh`] of who has none and signed in too long ago,
@@ -200,32 +199,21 @@ impl Accounts {
         let password = self.hashing.hash(new).await?;
         let own = visit.replaces.and_then(Token::parse);
         let own = own.map(|token| session(self.cluster.reader(), &token.hash())).transpose()?.flatten();
-        let own = own.filter(|own| own.id == signed_in.session);
-        let asks_more = factors(self.cluster.reader(), &person.account)?.are_needed();
-        let keep = own.as_ref().filter(|_| !asks_more).map(|own| own.id.clone());
+        let upstream = own.filter(|own| own.id == signed_in.session).and_then(|own| own.upstream);
+        // Every session ends, this one too: a copy of its secret would live on with it, also if nothing more is agreed on after this.
         let set = PersonCommand::SetPassword {
             account: person.account.clone(),
             generation: person.generation,
             password: password.clone(),
-            keep: keep.clone(),
+            keep: None,
         };
         self.decided(set).await?;
         self.tell(person.email.clone(), letters::password_changed(&self.config.public_url));
-        let upstream = own.and_then(|own| own.upstream);
         let method = if upstream.is_some() { Method::Upstream } else { Method::Password };
         let shown = Shown { methods: vec![method], rehashed: None, upstream };
         let generation = person.generation.wrapping_add(1);
         let person = Person { generation, password: Some(password), ..person };
         let step = self.first_step(&person, shown, visit).await;
-        if let Some(kept) = keep
-            && !matches!(step, Ok(SignInStep::Session(_)))
-        {
-            // Its secret is still the old one.
-            match self.end_sessions(&person.account, Which::One(kept)).await {
-                Ok(()) | Err(AccountsError::NotFound) => {}
-                Err(error) => return Err(error),
-            }
-        }
         step.map_err(|error| match error {
             AccountsError::WrongCredentials => AccountsError::Changed,
             error => error,

@@ -175,7 +175,6 @@ impl Oauth {
             "events": { (LOGOUT_EVENT): {} },
         });
         let claims = claims.to_string();
-        let _place = self.0.issuer.place()?;
         self.0.issuer.sign(Purpose::Logout, self.algorithm(client), claims.as_bytes(), now).await
     }
 }

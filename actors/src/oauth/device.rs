@@ -251,6 +251,8 @@ impl Oauth {
             State::Redeemed(_) => return Err(unknown().into()),
             State::Allowed(_) => {}
         }
+        // Before the code is used up for tokens that could not be signed.
+        let _place = self.0.issuer.place()?;
         let id = GrantId::random(self.now(), &*self.0.entropy)?;
         let refresh = match client.grants.contains(&GrantType::RefreshToken) {
             true => Some(self.0.issuer.refresh(&id)?),

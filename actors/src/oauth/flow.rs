@@ -28,6 +28,8 @@ const REQUEST_URI: &str = "urn:ietf:params:oauth:request_uri:";
 const PUSHED_MS: u64 = 10 * 60 * 1000;
 /// How long a person may think about a question.
 const QUESTION_MS_MAX: u64 = 10 * 60 * 1000;
+/// How long a person may take to sign in for a request that asks for it, a letter for another password included.
+const SIGN_IN_MS_MAX: u64 = 60 * 60 * 1000;
 /// The parameter that a request has which is made again after its person has signed in.
 const SIGNED_IN_AFTER: &str = "signed_in_after";
 
@@ -78,6 +80,7 @@ struct Mark {
     signed_in_after: Timestamp,
     /// Of this request and no other.
     challenge: [u8; 32],
+    expires_at: Timestamp,
 }
 
 /// What is sealed in a ticket.
@@ -254,7 +257,8 @@ impl Oauth {
         again.extend_pairs(pairs);
         again.append_pair("redirect_uri", &asked.redirect_uri);
         if asks_for_sign_in {
-            let mark = Mark { signed_in_after: self.now(), challenge: asked.challenge };
+            let expires_at = self.now().plus_millis(SIGN_IN_MS_MAX);
+            let mark = Mark { signed_in_after: self.now(), challenge: asked.challenge, expires_at };
             again.append_pair(SIGNED_IN_AFTER, &self.0.issuer.ticket(&mark)?);
         }
         Ok(again.finish())
@@ -263,7 +267,8 @@ impl Oauth {
     /// When the person was sent to sign in for this request, if they were.
     fn signed_in_after(&self, sent: &Params, asked: &Asked) -> Option<Timestamp> {
         let mark: Mark = self.0.issuer.read_ticket(sent.get(SIGNED_IN_AFTER)?)?;
-        (mark.challenge == asked.challenge).then_some(mark.signed_in_after)
+        let is_good = mark.challenge == asked.challenge && self.now() < mark.expires_at;
+        is_good.then_some(mark.signed_in_after)
     }
 
     /// Keeps a request that a client sends ahead, and returns the name it goes by, and its life in seconds (RFC 9126, 2). The code

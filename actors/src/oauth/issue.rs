@@ -77,7 +77,7 @@ impl Issuer {
         let gone = keys.wait_for(|keys| keys.verifier(kid, now).is_none());
         match tokio::time::timeout(WAIT, gone).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(OauthError::Busy),
+            Ok(Err(_)) | Err(_) => Err(OauthError::NoKey),
         }
     }
 
@@ -109,7 +109,8 @@ impl Issuer {
         self.places.try_acquire().map_err(|_| OauthError::Busy)
     }
 
-    /// A signed token with these claims. Waits its turn for as long as that takes: whoever asks has a [place](Self::place).
+    /// A signed token with these claims. Waits its turn for as long as that takes: requests have a [place](Self::place), and notices
+    /// that somebody signed out are few at a time.
     pub(super) async fn sign(
         &self,
         purpose: Purpose,

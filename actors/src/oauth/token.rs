@@ -5,7 +5,7 @@ use serde_json::json;
 use twinmcp_storage::accounts;
 use twinmcp_storage::api_keys::SecretHash;
 use twinmcp_storage::command::Outcome;
-use twinmcp_storage::ids::GrantId;
+use twinmcp_storage::ids::{AccountId, GrantId};
 use twinmcp_storage::oauth;
 use twinmcp_storage::oauth::client::{Client, GrantType, Owner};
 use twinmcp_storage::oauth::code::{self, Shown};
@@ -85,10 +85,14 @@ impl Oauth {
             return Err(Refused::new(ErrorCode::UnsupportedGrantType, description).into());
         };
         call.about(grant);
+        // A place is taken before anything is used up for tokens that could not be signed then: an assertion, a code. Devices that
+        // still wait need none.
+        let _place = match grant {
+            GrantType::DeviceCode => None,
+            _ => Some(self.0.issuer.place()?),
+        };
         let client = self.authenticated(&params, request.authorization).await?;
         clients::may(&client, grant)?;
-        // A place is taken before anything is used up for tokens that could not be signed then.
-        let _place = self.0.issuer.place()?;
         self.0.issuer.ready(self.algorithm(&client)).await?;
         let key = self.proven(request.proof, request.path)?;
         match grant {
@@ -179,8 +183,9 @@ impl Oauth {
             shown: SecretHash::of(text),
             next: SecretHash::of(&next),
             successor: self.0.issuer.keep_refresh(&next)?,
-            // A client with credentials is known by these, and its refresh tokens are not bound (RFC 9449, 5).
-            dpop_jkt: if client.is_confidential() { bound_to } else { key },
+            // A client with credentials is known by these, and its refresh tokens are not bound (RFC 9449, 5). A node that does not
+            // know of the grant yet knows of no key but the one that is proved.
+            dpop_jkt: if client.is_confidential() && before.is_some() { bound_to } else { key },
             again_ms,
             limits: config.limits(),
         };
@@ -216,20 +221,18 @@ impl Oauth {
             let description = "Whoever made this client is not let in any more.";
             return Err(Refused::new(ErrorCode::UnauthorizedClient, description).into());
         }
-        let mut scopes = match params.get("scope") {
+        let asked = match params.get("scope") {
             Some(asked) => authorize::scopes(Some(asked), client)?,
             None => client.scopes.clone(),
         };
-        if !accounts::may_operate(reader, account)? {
-            if params.get("scope").is_some()
-                && let Some(scope) = scopes.iter().find(|scope| scope.is_for_operators())
-            {
-                let description = format!(
-                    "The scope '{scope}' is for operators, and whoever made this client is none any more."
-                );
-                return Err(Refused::new(ErrorCode::InvalidScope, description).into());
-            }
-            scopes.retain(|scope| !scope.is_for_operators());
+        let scopes = self.that_count(account, asked.clone())?;
+        if params.get("scope").is_some()
+            && let Some(scope) = asked.iter().find(|scope| !scopes.contains(scope))
+        {
+            let description = format!(
+                "The scope '{scope}' is for operators, and whoever made this client is none any more."
+            );
+            return Err(Refused::new(ErrorCode::InvalidScope, description).into());
         }
         if params.get("scope").is_some()
             && let Some(scope) = scopes.iter().find(|scope| !scope.is_permission())
@@ -259,7 +262,8 @@ impl Oauth {
         })
     }
 
-    /// Access token and ID token of a grant; the access token is bound to `key`, else to the grant's.
+    /// Access token and ID token of a grant. The access token is bound to the grant's key; that of a client with credentials, whose refresh
+    /// tokens are not bound, to the `key` that it proves.
     pub(super) async fn tokens(
         &self,
         params: &Params,
@@ -273,7 +277,7 @@ impl Oauth {
             subject: Subject::Person(allowed.account.clone()),
             client: client.id.clone(),
             grant: Some(grant.id.clone()),
-            scopes: narrowed(params, grant)?,
+            scopes: self.that_count(&allowed.account, narrowed(params, grant)?)?,
             resources: self.0.resources.granted(params.resources(), &allowed.resources)?,
             issued_at: self.now(),
             expires_at: self.now().plus_millis(self.0.config.limits().access_ms),
@@ -282,7 +286,7 @@ impl Oauth {
                 methods: allowed.methods.clone(),
                 session: allowed.session.clone(),
             }),
-            dpop_jkt: key.or(grant.dpop_jkt),
+            dpop_jkt: key.filter(|_| client.is_confidential()).or(grant.dpop_jkt),
         };
         let access_token = self.access_text(&token, client).await?;
         let id_token = match token.scopes.contains(&Scope::OpenId) {
@@ -297,6 +301,16 @@ impl Oauth {
             refresh_token,
             id_token,
         })
+    }
+
+    /// Those of `scopes` that count from `account` now: what is for operators may have been given by somebody who was one.
+    fn that_count(&self, account: &AccountId, mut scopes: Vec<Scope>) -> Result<Vec<Scope>, OauthError> {
+        if scopes.iter().any(|scope| scope.is_for_operators())
+            && !accounts::may_operate(self.0.cluster.reader(), account)?
+        {
+            scopes.retain(|scope| !scope.is_for_operators());
+        }
+        Ok(scopes)
     }
 
     async fn access_text(&self, token: &AccessToken, client: &Client) -> Result<String, OauthError> {

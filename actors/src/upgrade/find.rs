@@ -2,7 +2,7 @@
 
 use twinmcp_storage::bundle::Replace;
 use twinmcp_storage::engine::{Reader, StorageError};
-use twinmcp_storage::ids::{LibraryId, Version};
+use twinmcp_storage::ids::LibraryId;
 use twinmcp_storage::libraries::{self, VersionManifest};
 
 use crate::embedding::{first_of, second_of, space};
@@ -22,47 +22,44 @@ pub(super) fn wants(manifest: &VersionManifest, replace: Replace, target: &str) 
     }
 }
 
-/// Whether nobody has upgraded what `replace` says, since the version was published.
-fn is_fresh(manifest: &VersionManifest, replace: Replace) -> bool {
+/// What made the vectors that `replace` says, since the version was published; `None` while nobody has upgraded them.
+pub(super) fn upgraded_by(manifest: &VersionManifest, replace: Replace) -> Option<&str> {
     match replace {
-        Replace::First => first_of(&manifest.embedder) == space(first_of(&manifest.embedder)),
-        Replace::Second => second_of(&manifest.embedder).is_none(),
+        Replace::First => Some(first_of(&manifest.embedder)).filter(|first| *first != space(first)),
+        Replace::Second => second_of(&manifest.embedder),
     }
 }
 
-/// The versions of one library that want better vectors and have none yet.
-///
-/// What another node has upgraded to something else is left to it: two that name different models would
-/// otherwise undo each other's work for as long as they run.
-pub(super) fn fresh_in_library(
-    reader: &dyn Reader,
-    id: &LibraryId,
-    replace: Replace,
-    target: &str,
-) -> Result<Vec<(LibraryId, Version)>, StorageError> {
-    let mut found = in_library(reader, id, replace, target)?;
-    found.retain(|manifest| is_fresh(manifest, replace));
-    Ok(found.into_iter().map(|manifest| (manifest.library, manifest.version)).collect())
+/// Which of the versions that want better vectors are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Those {
+    /// All of them.
+    All,
+    /// Those that have none yet. What another node has upgraded to something else is left to it: two that name
+    /// different models would otherwise undo each other's work for as long as they run.
+    Fresh,
 }
 
-fn in_library(
+/// The versions of one library that want better vectors.
+pub(super) fn in_library(
     reader: &dyn Reader,
     id: &LibraryId,
-    replace: Replace,
-    target: &str,
+    (replace, target): (Replace, &str),
+    those: Those,
 ) -> Result<Vec<VersionManifest>, StorageError> {
     let mut found = libraries::versions(reader, id)?;
-    found.retain(|manifest| wants(manifest, replace, target));
+    found.retain(|manifest| {
+        wants(manifest, replace, target) && (those == Those::All || upgraded_by(manifest, replace).is_none())
+    });
     Ok(found)
 }
 
-/// The versions of all libraries that want better vectors, by id; also those that were upgraded to something
-/// else, by a model that was named before or by another node.
+/// Those of all libraries, by id.
 pub(super) fn everywhere(
     reader: &dyn Reader,
-    replace: Replace,
-    target: &str,
-) -> Result<Vec<(LibraryId, Version)>, StorageError> {
+    made: (Replace, &str),
+    those: Those,
+) -> Result<Vec<VersionManifest>, StorageError> {
     let mut found = Vec::new();
     let mut after: Option<LibraryId> = None;
     loop {
@@ -70,8 +67,7 @@ pub(super) fn everywhere(
         let Some(last) = page.last() else { return Ok(found) };
         after = Some(last.id.clone());
         for library in &page {
-            let wanting = in_library(reader, &library.id, replace, target)?;
-            found.extend(wanting.into_iter().map(|manifest| (manifest.library, manifest.version)));
+            found.extend(in_library(reader, &library.id, made, those)?);
         }
     }
 }

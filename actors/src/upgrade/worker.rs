@@ -20,9 +20,10 @@ use twinmcp_storage::libraries::{self, VersionManifest};
 use twinmcp_storage::transaction::Change;
 
 use super::cache::Cache;
+use super::find::{self, Those};
 use super::metrics::Metrics;
 use super::run::{Done, Failure, Run, Tools};
-use super::{UpgradeConfig, UpgradeProgress, UpgradeState, Upgrades, find, sentence};
+use super::{UpgradeConfig, UpgradeProgress, UpgradeState, Upgrades, sentence};
 use crate::background;
 use crate::context::Context;
 use crate::embedding::{DocumentEmbedder, both, first_of, second_of};
@@ -47,12 +48,20 @@ pub(super) enum Message {
     /// The thread has ended; the tools come back unless it panicked.
     Ended(Option<Box<Tools>>, Result<BuiltBundle, Failure>),
     /// The pause after a failure of one version is over.
-    TryAgain(Wanted),
+    TryAgain(Queued),
     /// The pause after a failure that would have met every library is over.
     Rested,
 }
 
 type Wanted = (LibraryId, Version);
+
+/// A version in the queue.
+#[derive(Clone)]
+pub(super) struct Queued {
+    wanted: Wanted,
+    /// What its vectors were upgraded by when it was queued. By the time of its turn another node may have done it.
+    before: Option<String>,
+}
 
 pub(super) struct State {
     metrics: Arc<Metrics>,
@@ -61,7 +70,7 @@ pub(super) struct State {
     /// Here while no thread has them, and there is work.
     tools: Option<Box<Tools>>,
     is_loading: bool,
-    waiting: VecDeque<Wanted>,
+    waiting: VecDeque<Queued>,
     running: Option<Running>,
     failures: HashMap<LibraryId, u32>,
     /// What makes vectors makes none for now: nothing is begun.
@@ -72,15 +81,15 @@ pub(super) struct State {
 
 impl State {
     /// Queues a version, once.
-    fn wait_for(&mut self, wanted: Wanted) {
-        if !self.waiting.contains(&wanted) {
-            self.waiting.push_back(wanted);
+    fn wait_for(&mut self, queued: Queued) {
+        if !self.waiting.iter().any(|waiting| waiting.wanted == queued.wanted) {
+            self.waiting.push_back(queued);
         }
     }
 }
 
 struct Running {
-    wanted: Wanted,
+    queued: Queued,
     bundle: String,
     /// Dropped to stop the thread, also when the actor ends.
     stop: Option<Sender<()>>,
@@ -134,7 +143,7 @@ impl Actor for Worker {
             Message::Changed(changes) => self.changed(&changes, state).await?,
             Message::Loaded(loaded) => self.loaded(loaded, state).await?,
             Message::Ended(tools, result) => self.ended(&myself, tools, result, state).await?,
-            Message::TryAgain(wanted) => state.wait_for(wanted),
+            Message::TryAgain(queued) => state.wait_for(queued),
             Message::Rested => state.is_resting = false,
         }
         self.next(&myself, state)
@@ -145,7 +154,7 @@ impl Worker {
     /// Takes note of what changed, and stops work that is of no use any more.
     async fn changed(&self, changes: &[Change], state: &mut State) -> Result<(), StorageError> {
         if changes.iter().any(|change| matches!(change, Change::Everything)) {
-            self.look_everywhere(state).await?;
+            self.look_everywhere(Those::Fresh, state).await?;
         }
         for change in changes {
             if let Change::Library(library) = change {
@@ -153,7 +162,7 @@ impl Worker {
             }
         }
         if let Some(running) = &mut state.running
-            && self.manifest(&running.wanted)?.is_none_or(|manifest| manifest.bundle != running.bundle)
+            && self.manifest(&running.queued.wanted)?.is_none_or(|manifest| manifest.bundle != running.bundle)
         {
             running.stop = None;
         }
@@ -176,18 +185,25 @@ impl Worker {
     fn look(&self, library: &LibraryId, state: &mut State) -> Result<(), StorageError> {
         let Some(target) = &state.target else { return Ok(()) };
         let reader = self.context.cluster.reader();
-        let found = find::fresh_in_library(reader, library, self.replace, target)?;
-        found.into_iter().for_each(|wanted| state.wait_for(wanted));
+        let found = find::in_library(reader, library, (self.replace, target), Those::Fresh)?;
+        found.into_iter().for_each(|manifest| state.wait_for(self.queued(manifest)));
         Ok(())
     }
 
-    async fn look_everywhere(&self, state: &mut State) -> Result<(), StorageError> {
+    fn queued(&self, manifest: VersionManifest) -> Queued {
+        let before = find::upgraded_by(&manifest, self.replace).map(str::to_owned);
+        Queued { wanted: (manifest.library, manifest.version), before }
+    }
+
+    async fn look_everywhere(&self, those: Those, state: &mut State) -> Result<(), StorageError> {
         let Some(target) = state.target.clone() else { return Ok(()) };
         let (context, replace) = (Arc::clone(&self.context), self.replace);
-        let all =
-            tokio::task::spawn_blocking(move || find::everywhere(context.cluster.reader(), replace, &target));
+        let all = tokio::task::spawn_blocking(move || {
+            find::everywhere(context.cluster.reader(), (replace, &target), those)
+        });
         // A reading that was interrupted is done again with the next change.
-        state.waiting = all.await.unwrap_or_else(|_| Ok(Vec::new()))?.into();
+        let found = all.await.unwrap_or_else(|_| Ok(Vec::new()))?;
+        found.into_iter().for_each(|manifest| state.wait_for(self.queued(manifest)));
         Ok(())
     }
 
@@ -212,7 +228,7 @@ impl Worker {
         if state.target.as_ref() != Some(&target) {
             self.status.lock().embedder = Some(target.clone());
             state.target = Some(target);
-            self.look_everywhere(state).await?;
+            self.look_everywhere(Those::All, state).await?;
         }
         Ok(())
     }
@@ -226,16 +242,16 @@ impl Worker {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         state.tools = tools;
-        let Some(Running { wanted, bundle, stop }) = state.running.take() else { return Ok(()) };
+        let Some(Running { queued, bundle, stop }) = state.running.take() else { return Ok(()) };
         let published = match result {
             _ if stop.is_none() => Ok(Outcome::Stale),
             Ok(built) => {
-                let published = self.publish(&wanted, bundle, built, state).await;
+                let published = self.publish(&queued.wanted, bundle, built, state).await;
                 published.map_err(|reason| Failure { reason, rest: None })
             }
             Err(failure) => Err(failure),
         };
-        let (library, version) = wanted;
+        let (library, version) = queued.wanted.clone();
         match published {
             Ok(Outcome::Done) => {
                 state.metrics.ended("published");
@@ -247,7 +263,7 @@ impl Worker {
             Ok(_) => {
                 // Published anew or removed meanwhile, or given other vectors: looked at once more.
                 state.metrics.ended("stale");
-                state.wait_for((library, version));
+                state.wait_for(queued);
             }
             Err(Failure { reason, rest }) => {
                 state.metrics.ended("failed");
@@ -256,13 +272,13 @@ impl Worker {
                 let pause = |failures: u32| RETRY_PAUSE * (1 << failures.min(RETRY_DOUBLINGS));
                 if let Some(rest) = rest {
                     // Another version goes first the next time, should this one be the reason after all.
-                    state.waiting.push_back((library, version));
+                    state.waiting.push_back(queued);
                     state.is_resting = true;
                     myself.send_after(pause(state.rests).max(rest.min(REST_MAX)), || Message::Rested);
                     state.rests += 1;
                 } else {
-                    let failures = state.failures.entry(library.clone()).or_default();
-                    myself.send_after(pause(*failures), move || Message::TryAgain((library, version)));
+                    let failures = state.failures.entry(library).or_default();
+                    myself.send_after(pause(*failures), move || Message::TryAgain(queued));
                     *failures += 1;
                 }
             }
@@ -301,10 +317,15 @@ impl Worker {
     /// Starts the next version's thread, or reads the model for it; without work the model goes.
     fn next(&self, myself: &ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
         while state.running.is_none() && !state.is_resting {
-            let Some(wanted) = state.waiting.front().cloned() else { break };
+            let Some(queued) = state.waiting.front().cloned() else { break };
             let target = state.target.clone().unwrap_or_default();
-            let manifest = self.manifest(&wanted)?;
-            let manifest = manifest.filter(|manifest| find::wants(manifest, self.replace, &target));
+            let manifest = self.manifest(&queued.wanted)?;
+            let manifest = manifest.filter(|manifest| {
+                let by = find::upgraded_by(manifest, self.replace);
+                // What another node did meanwhile is left to it.
+                find::wants(manifest, self.replace, &target)
+                    && (by.is_none() || by == queued.before.as_deref())
+            });
             let hash = manifest.and_then(|manifest| manifest.bundle.parse().ok());
             match (hash, state.tools.take()) {
                 (None, tools) => {
@@ -313,7 +334,7 @@ impl Worker {
                 }
                 (Some(hash), Some(tools)) => {
                     state.waiting.pop_front();
-                    state.running = Some(self.start(myself, wanted, hash, tools, &state.metrics)?);
+                    state.running = Some(self.start(myself, queued, hash, tools, &state.metrics)?);
                 }
                 (Some(_), None) => {
                     self.load(myself, state)?;
@@ -370,7 +391,7 @@ impl Worker {
     fn start(
         &self,
         myself: &ActorRef<Message>,
-        wanted: Wanted,
+        queued: Queued,
         bundle: BundleHash,
         mut tools: Box<Tools>,
         metrics: &Arc<Metrics>,
@@ -379,7 +400,7 @@ impl Worker {
         let (context, status, metrics) =
             (Arc::clone(&self.context), self.status.clone(), Arc::clone(metrics));
         let (replace, cpu_percent) = (self.replace, self.config.cpu_percent);
-        let (library, version) = wanted.clone();
+        let (library, version) = queued.wanted.clone();
         status.lock().current = Some(UpgradeProgress { library, version, done: 0, total: 0 });
         let myself = myself.clone();
         background::spawn("upgrade", move || {
@@ -404,7 +425,7 @@ impl Worker {
             // An actor that ended starts over when it is started again.
             let _ = myself.send_message(Message::Ended(tools, result));
         })?;
-        Ok(Running { wanted, bundle: bundle.to_string(), stop: Some(stop) })
+        Ok(Running { queued, bundle: bundle.to_string(), stop: Some(stop) })
     }
 }
 

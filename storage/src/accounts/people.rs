@@ -333,10 +333,13 @@ pub fn person(reader: &(impl Reader + ?Sized), account: &AccountId) -> Result<Op
     transaction::get(reader, Keyspace::Accounts, &key(account))
 }
 
-/// Whether what `account` has made may do what is for operators: a person's only while they are one. A machine's account may, as
-/// operators alone make those.
+/// Whether what `account` has made may do what is for operators: a person's only while they are one, and let in. A machine's account
+/// may, as operators alone make those.
 pub fn may_operate(reader: &(impl Reader + ?Sized), account: &AccountId) -> Result<bool, StorageError> {
-    Ok(person(reader, account)?.is_none_or(|person| person.is_operator))
+    Ok(match person(reader, account)? {
+        Some(person) => person.is_operator && person.disabled_at.is_none(),
+        None => super::get(reader, account)?.is_some(),
+    })
 }
 
 /// The person with this e-mail.

@@ -67,7 +67,8 @@ async fn an_account_is_its_persons_alone_and_goes_with_its_keys() {
     assert_eq!(ada.delete(&path).await.expect(404).code(), "account_not_found");
     other.get("/api/auth/session").await.expect(200);
 
-    let machine = json!({ "client_name": "Nightly", "grant_types": ["client_credentials"], "scope": "docs:read" });
+    let machine =
+        json!({ "client_name": "Nightly", "grant_types": ["client_credentials"], "scope": "docs:read" });
     let made = other.post("/api/clients", &machine).await.expect(201).json();
     let export = other.get("/api/auth/account").await.expect(200).json();
     assert_eq!(export["account"]["email"], "eve@example.org");

@@ -70,16 +70,27 @@ async fn an_answer_gives_nothing_that_its_person_may_not_give_any_more() {
     });
     let account = &server.world.account.id;
     let registered = server.oauth.make_client(account, &metadata, &[Scope::DocsRead, Scope::Admin]).await;
+    let registered = registered.unwrap();
+    let client = registered.client.id;
     let query = format!(
-        "response_type=code&client_id={}&scope=admin&code_challenge={CHALLENGE}&code_challenge_method=S256",
-        registered.unwrap().client.id
+        "response_type=code&client_id={client}&scope=docs:read+admin&code_challenge={CHALLENGE}\
+         &code_challenge_method=S256"
     );
     let operator = Person { is_admin: true, ..server.person.clone() };
     let Authorization::Ask(question) = server.oauth.authorize(&query, Some(&operator)).await.unwrap() else {
         panic!("nobody was asked")
     };
     assert_eq!(code_of(server.oauth.answer(&question.ticket, &server.person, true).await), "invalid_scope");
-    assert!(server.oauth.answer(&question.ticket, &operator, true).await.is_ok());
+    let back = server.oauth.answer(&question.ticket, &operator, true).await.unwrap();
+    // By the time the code is redeemed they are none.
+    let form = format!(
+        "grant_type=authorization_code&client_id={client}&client_secret={}&code={}&code_verifier={VERIFIER}",
+        registered.secret.unwrap(),
+        parameter(&back, "code").unwrap()
+    );
+    let tokens = server.token(&form).await.unwrap();
+    assert_eq!(tokens.scopes, [Scope::DocsRead]);
+    assert!(server.is_good(&tokens.access_token));
 }
 
 #[tokio::test]

@@ -215,7 +215,7 @@ fn authorize() -> Value {
         "504": page("The request took longer than the limit.")
     });
     let text = |example: &str| json!({ "type": "string", "example": example });
-    let schema = json!({ "type": "object", "required": ["client_id"], "properties": {
+    let schema = json!({ "type": "object", "properties": {
         "client_id": text("client_4bWdN1YpS0qfQmXzT7aJ2w"),
         "response_type": text("code"),
         "request_uri": text("urn:ietf:params:oauth:request_uri:…"),
@@ -225,7 +225,7 @@ fn authorize() -> Value {
         "operationId": "oauth_authorize_form",
         "summary": "Asks a person to allow a client something.",
         "description": "The same for forms of other sites, which are led on to `GET`; they may have all of its parameters.",
-        "requestBody": { "required": true, "content": { "application/x-www-form-urlencoded": { "schema": schema } } },
+        "requestBody": { "required": false, "content": { "application/x-www-form-urlencoded": { "schema": schema } } },
         "responses": responses
     });
     json!({ "post": post, "get": {

@@ -79,7 +79,8 @@ impl JobsApi {
         let account = acting(&self.teams, &caller, team.as_deref())?;
         // Told before a gigabyte was sent in vain.
         self.jobs.admit()?;
-        if !caller.has(Scope::Admin) {
+        let has_share = !caller.has(Scope::Admin);
+        if has_share {
             self.jobs.uploads().check_room(&account).await?;
         }
         let mut writer = self.jobs.uploads().begin(&account).await?;
@@ -89,6 +90,9 @@ impl JobsApi {
                 ApiError::bad_request("The upload broke off; send it again.").caused_by(error)
             })?;
             writer.write(piece).await?;
+        }
+        if has_share {
+            self.jobs.uploads().check_room(&account).await?;
         }
         let upload = writer.finish().await?;
         self.jobs.secure(&account, &upload).await;

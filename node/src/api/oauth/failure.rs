@@ -10,9 +10,9 @@ impl From<OauthError> for ApiError {
         match error {
             OauthError::Refused(refused) => refused.into(),
             OauthError::Nonce(nonce) => Self::dpop_nonce(StatusCode::BAD_REQUEST, &nonce),
-            OauthError::Busy => {
-                Self::busy("As many tokens are being signed as may be at once. Try again in a second.")
-            }
+            OauthError::Busy => Self::busy(
+                "As many requests for tokens are being answered as may be at once. Try again in a second.",
+            ),
             OauthError::NoKey => {
                 Self::busy("The cluster has no key to sign with yet. Try again in a second.").caused_by(error)
             }

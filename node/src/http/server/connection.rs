@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -87,7 +87,12 @@ pub(super) async fn serve<E>(
             let response = shared.endpoint.get_response(origin.into()).await;
             let response = hyper::Response::<BoxBody<Bytes, io::Error>>::from(response);
             let handed = Handed::new(in_progress.taking(), shared.patience);
-            Ok::<_, Infallible>(response.map(|body| Answer { body, handed, _in_progress: in_progress }))
+            Ok::<_, Infallible>(response.map(|body| Answer {
+                body,
+                rest: Bytes::new(),
+                handed,
+                _in_progress: in_progress,
+            }))
         }
     });
     let mut connection = pin!(shared.protocol.serve_connection(TokioIo::new(socket), service));
@@ -142,9 +147,14 @@ fn refused(activity: &Activity, error: Option<&(dyn Error + Send + Sync + 'stati
     }
 }
 
-/// The body of an answer; the request lasts until it is sent.
+/// Largest piece of an answer that is handed over at once, in bytes: what hyper has taken of a body is out of sight.
+const PIECE_BYTES_MAX: usize = 64 * 1024;
+
+/// The body of an answer; the request lasts until its last piece is handed over.
 struct Answer {
     body: BoxBody<Bytes, io::Error>,
+    /// Of a larger piece, what is not handed over yet.
+    rest: Bytes,
     handed: Handed,
     _in_progress: InProgress,
 }
@@ -159,18 +169,62 @@ impl Body for Answer {
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let this = self.get_mut();
         this.handed.asked(Instant::now());
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            this.handed.handed(frame.data_ref().map_or(0, Bytes::len), Instant::now());
+        if this.rest.is_empty() {
+            match ready!(Pin::new(&mut this.body).poll_frame(cx)).transpose()?.map(Frame::into_data) {
+                None => return Poll::Ready(None),
+                Some(Ok(data)) => this.rest = data,
+                // Trailers: they end it.
+                Some(Err(frame)) => return Poll::Ready(Some(Ok(frame))),
+            }
         }
-        polled
+        let piece = this.rest.split_to(this.rest.len().min(PIECE_BYTES_MAX));
+        this.handed.handed(piece.len(), Instant::now());
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (behind, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut hint = SizeHint::new();
+        hint.set_lower(behind.lower() + rest);
+        if let Some(upper) = behind.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt, Full};
+
+    use super::super::activity::Patience;
+    use super::super::taking::Taking;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_large_answer_is_handed_over_piece_by_piece() {
+        let second = Duration::from_secs(1);
+        let patience = Patience { head: second, idle: second, send: second, bytes_per_s_min: 1 };
+        let whole: Vec<u8> = (0..150_u32 * 1024).map(|at| at as u8).collect();
+        let body = Full::new(Bytes::from(whole.clone())).map_err(|never| match never {}).boxed();
+        let mut answer = Answer {
+            body,
+            rest: Bytes::new(),
+            handed: Handed::new(Taking::new(), patience),
+            _in_progress: Activity::new().begin(),
+        };
+        let mut got = Vec::new();
+        for (bytes, left) in [(64, 86), (64, 22), (22, 0)] {
+            assert!(!answer.is_end_stream());
+            let piece = answer.frame().await.unwrap().unwrap().into_data().unwrap();
+            assert_eq!((piece.len(), answer.size_hint().exact()), (bytes * 1024, Some(left * 1024)));
+            got.extend(piece);
+        }
+        assert!(answer.is_end_stream() && got == whole);
+        assert!(answer.frame().await.is_none());
     }
 }

@@ -95,9 +95,9 @@ impl<'a> Getter<'a> {
         self.timeout.saturating_sub(self.began.elapsed())
     }
 
-    /// What may be at `url`, as far as the time of the visit allows to ask for it.
+    /// What may be at `url`, as far as the time of the visit allows to ask for it: half of it is for the pages themselves.
     pub(super) async fn find(&self, url: &Url) -> Option<Got> {
-        let left = self.time_left();
+        let left = (self.timeout / 2).saturating_sub(self.began.elapsed());
         if left.is_zero() {
             return None;
         }
