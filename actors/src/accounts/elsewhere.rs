@@ -42,13 +42,7 @@ impl Accounts {
         self.config.sign_up == SignUp::Open
     }
 
-    /// Whether somebody can show a password.
-    pub(crate) fn has_password(&self, account: &AccountId) -> Result<bool, AccountsError> {
-        let person = accounts::person(self.cluster.reader(), account)?.ok_or(AccountsError::NotFound)?;
-        Ok(person.password.is_some())
-    }
-
-    /// Has somebody who is signed in show their password once more.
+    /// Has somebody who is signed in show their password once more; who has none has signed in not long ago.
     pub(crate) async fn confirm(
         &self,
         signed_in: &SignedIn,

@@ -153,6 +153,12 @@ async fn another_password_by_letter_or_by_the_old_one_ends_every_session() {
     assert!(matches!(world.sign_in("ada@example.org", PASSWORD).await, Err(AccountsError::WrongCredentials)));
     world.letter("ada@example.org", "Your password was changed").await;
 
+    // Whoever shows no cookie with it has ended the session that it was changed in, too.
+    let bare = Visit { address: HERE, client: "test/1", replaces: None };
+    people.change_password(&world.signed_in(&renewed).unwrap(), second, PASSWORD, bare).await.unwrap();
+    assert!(world.signed_in(&renewed).is_none());
+    let renewed = world.sign_in("ada@example.org", PASSWORD).await.unwrap();
+
     people.request_reset("nobody@example.org").await.unwrap();
     people.request_reset("ada@example.org").await.unwrap();
     let secret = token(&world.letter("ada@example.org", "Choose another password").await);

@@ -182,11 +182,7 @@ impl ApiKeys {
         let reader = self.cluster.reader();
         let key = api_keys::find(reader, &secret.hash())?;
         let mut key = key.filter(|key| key.is_valid(self.clock.now())).ok_or(VerifyError::Refused)?;
-        if key.scopes.iter().any(|scope| scope.is_for_operators())
-            && !accounts::may_operate(reader, &key.account)?
-        {
-            key.scopes.retain(|scope| !scope.is_for_operators());
-        }
+        accounts::keep_what_counts(reader, &key.account, &mut key.scopes)?;
         Ok(key)
     }
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use twinmcp_storage::accounts;
 use twinmcp_storage::api_keys::SecretHash;
 use twinmcp_storage::command::Outcome;
-use twinmcp_storage::ids::{AccountId, GrantId};
+use twinmcp_storage::ids::GrantId;
 use twinmcp_storage::oauth;
 use twinmcp_storage::oauth::client::{Client, GrantType, Owner};
 use twinmcp_storage::oauth::code::{self, Shown};
@@ -225,7 +225,8 @@ impl Oauth {
             Some(asked) => authorize::scopes(Some(asked), client)?,
             None => client.scopes.clone(),
         };
-        let scopes = self.that_count(account, asked.clone())?;
+        let mut scopes = asked.clone();
+        accounts::keep_what_counts(reader, account, &mut scopes)?;
         if params.get("scope").is_some()
             && let Some(scope) = asked.iter().find(|scope| !scopes.contains(scope))
         {
@@ -272,12 +273,14 @@ impl Oauth {
         refresh_token: Option<String>,
     ) -> Result<Tokens, OauthError> {
         let allowed = &grant.allowed;
+        let mut scopes = narrowed(params, grant)?;
+        accounts::keep_what_counts(self.0.cluster.reader(), &allowed.account, &mut scopes)?;
         let token = AccessToken {
             id: self.0.issuer.random()?,
             subject: Subject::Person(allowed.account.clone()),
             client: client.id.clone(),
             grant: Some(grant.id.clone()),
-            scopes: self.that_count(&allowed.account, narrowed(params, grant)?)?,
+            scopes,
             resources: self.0.resources.granted(params.resources(), &allowed.resources)?,
             issued_at: self.now(),
             expires_at: self.now().plus_millis(self.0.config.limits().access_ms),
@@ -301,16 +304,6 @@ impl Oauth {
             refresh_token,
             id_token,
         })
-    }
-
-    /// Those of `scopes` that count from `account` now: what is for operators may have been given by somebody who was one.
-    fn that_count(&self, account: &AccountId, mut scopes: Vec<Scope>) -> Result<Vec<Scope>, OauthError> {
-        if scopes.iter().any(|scope| scope.is_for_operators())
-            && !accounts::may_operate(self.0.cluster.reader(), account)?
-        {
-            scopes.retain(|scope| !scope.is_for_operators());
-        }
-        Ok(scopes)
     }
 
     async fn access_text(&self, token: &AccessToken, client: &Client) -> Result<String, OauthError> {

@@ -26,12 +26,34 @@ fn guide(sections: usize) -> Vec<(String, String)> {
 }
 
 async fn world(model: impl FnOnce(&std::path::Path) -> PathBuf) -> World {
+    world_at(100, model).await
+}
+
+/// A node that takes its time: `cpu_percent` of a core.
+async fn world_at(cpu_percent: u8, model: impl FnOnce(&std::path::Path) -> PathBuf) -> World {
     World::with_upgrades(|folder| UpgradeConfig {
         model: Some(model(folder)),
-        cpu_percent: 100,
+        cpu_percent,
         ..UpgradeConfig::default()
     })
     .await
+}
+
+/// Has `version` upgraded by another model, as another node names it.
+async fn upgraded_elsewhere(world: &World, version: &str) -> String {
+    let VersionManifest { library, version, bundle, bundle_bytes, .. } = manifest(world, version);
+    let embedder = "twinmcp-static-128-v1+elsewhere".to_owned();
+    let upgrade = libraries::Command::Upgrade {
+        id: library,
+        version,
+        replaces: bundle.clone(),
+        bundle,
+        bundle_bytes,
+        embedder: embedder.clone(),
+    };
+    let applied = world.cluster.propose(Command::Libraries(upgrade)).await.unwrap();
+    assert_eq!(applied.outcome, Outcome::Done);
+    embedder
 }
 
 fn tiny_model(folder: &std::path::Path) -> PathBuf {
@@ -178,20 +200,7 @@ async fn what_another_node_has_upgraded_is_left_to_it_until_the_next_start() {
     let world = world(tiny_model).await;
     index(&world, "1.0", 3).await;
     world.until("it is upgraded", || is_upgraded(&world, "1.0")).await;
-    // Another model, as another node names it.
-    let VersionManifest { library, version, bundle, bundle_bytes, .. } = manifest(&world, "1.0");
-    let embedder = "twinmcp-static-128-v1+elsewhere".to_owned();
-    let replaces = bundle.clone();
-    let upgrade = libraries::Command::Upgrade {
-        id: library,
-        version,
-        replaces,
-        bundle,
-        bundle_bytes,
-        embedder: embedder.clone(),
-    };
-    let applied = world.cluster.propose(Command::Libraries(upgrade)).await.unwrap();
-    assert_eq!(applied.outcome, Outcome::Done);
+    let embedder = upgraded_elsewhere(&world, "1.0").await;
     // Changes are looked at in order: with the next version this one has been.
     index(&world, "2.0", 3).await;
     world.until("the next one is upgraded", || is_upgraded(&world, "2.0")).await;
@@ -200,6 +209,25 @@ async fn what_another_node_has_upgraded_is_left_to_it_until_the_next_start() {
 
     let world = world.crash_and_restart().await;
     world.until("it is this node's again", || is_upgraded(&world, "1.0")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_node_has_upgraded_while_it_waited_is_left_to_it() {
+    let world = world_at(5, tiny_model).await;
+    index(&world, "1.0", 10).await;
+    index(&world, "2.0", 10).await;
+    let status = || world.actors.upgrades.status();
+    world
+        .until("one is upgraded, the other waits", || status().waiting == 1 && status().current.is_some())
+        .await;
+    let (own, other) = match status().current.unwrap().version.to_string().as_str() {
+        "1.0" => ("1.0", "2.0"),
+        _ => ("2.0", "1.0"),
+    };
+    let embedder = upgraded_elsewhere(&world, other).await;
+    world.until("the first is upgraded", || is_upgraded(&world, own)).await;
+    world.until("nothing is left to do", || status().state == UpgradeState::Idle).await;
+    assert_eq!(manifest(&world, other).embedder, embedder);
 }
 
 fn has_second(world: &World, version: &str) -> bool {

@@ -258,10 +258,7 @@ impl Upstream {
         address: IpAddr,
     ) -> Result<Leaving, UpstreamError> {
         let provider = self.provider(provider)?;
-        match self.0.accounts.has_password(&signed_in.account)? {
-            true => self.0.accounts.confirm(signed_in, password, address).await?,
-            false => self.0.accounts.fresh(signed_in)?,
-        }
+        self.0.accounts.confirm(signed_in, password, address).await?;
         self.set_out(provider, "/settings", Some(signed_in.session.to_string()), false).await
     }
 

@@ -38,7 +38,8 @@ pub use self::factors::{
 pub use self::links::{Command as LinkCommand, LINKS_EACH_MAX, LINKS_MAX, Link, Links, Purpose, link};
 pub use self::passkeys::{ANSWERED_MAX, Answered, Assertion, PASSKEYS_PER_ACCOUNT_MAX, Passkey, by_passkey};
 pub use self::people::{
-    Command as PersonCommand, PasswordHash, Person, PersonAdded, by_email, may_operate, people, person,
+    Command as PersonCommand, PasswordHash, Person, PersonAdded, by_email, keep_what_counts, may_operate,
+    people, person,
 };
 pub(crate) use self::sessions::goes_on;
 pub use self::sessions::{

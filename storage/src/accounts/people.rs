@@ -19,6 +19,7 @@ use crate::ids::{AccountId, SessionId};
 use crate::jobs;
 use crate::oauth::{client, consent, grant};
 use crate::record::Record;
+use crate::scope::Scope;
 use crate::teams;
 use crate::transaction::{self, Transaction};
 
@@ -340,6 +341,18 @@ pub fn may_operate(reader: &(impl Reader + ?Sized), account: &AccountId) -> Resu
         Some(person) => person.is_operator && person.disabled_at.is_none(),
         None => super::get(reader, account)?.is_some(),
     })
+}
+
+/// Leaves those of `scopes` that count from `account` now: what is for operators may have been given by somebody who was one.
+pub fn keep_what_counts(
+    reader: &(impl Reader + ?Sized),
+    account: &AccountId,
+    scopes: &mut Vec<Scope>,
+) -> Result<(), StorageError> {
+    if scopes.iter().any(|scope| scope.is_for_operators()) && !may_operate(reader, account)? {
+        scopes.retain(|scope| !scope.is_for_operators());
+    }
+    Ok(())
 }
 
 /// The person with this e-mail.

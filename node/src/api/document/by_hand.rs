@@ -142,6 +142,23 @@ fn page(description: &str) -> Value {
     json!({ "description": description, "content": content })
 }
 
+/// The answers of an endpoint that browsers are led to: its own, and those that any of them may give.
+fn for_browsers(mut own: Value) -> Value {
+    let common = [
+        ("413", "The form is larger than the limit."),
+        ("414", "The URL is longer than the limit."),
+        ("429", "The limit of requests is reached."),
+        ("431", "The headers are larger than the limit."),
+        ("500", "The node failed."),
+        ("503", "The node cannot do this now."),
+        ("504", "The request took longer than the limit."),
+    ];
+    for (status, description) in common {
+        own[status] = page(description);
+    }
+    own
+}
+
 fn parameter(name: &str, required: bool, description: &str, example: &str) -> Value {
     json!({
         "name": name, "in": "query", "required": required, "description": description,
@@ -157,18 +174,12 @@ fn end_session() -> Value {
             "operationId": operation,
             "summary": "Signs a person out because a client asks for it.",
             "description": description,
-            "responses": {
+            "responses": for_browsers(json!({
                 "200": page("The question, or that nobody is signed in any more."),
                 "303": { "description": "On, or back to the client.", "headers": { "Location": { "schema": { "type": "string" }, "description": "Where." } } },
                 "400": page("The hint is none of this service, or the address is none of the client's."),
-                "403": page("The host is not allowed."),
-                "414": page("The URL is longer than the limit."),
-                "429": page("The limit of requests is reached."),
-                "431": page("The headers are larger than the limit."),
-                "500": page("The node failed."),
-                "503": page("The node cannot do this now."),
-                "504": page("The request took longer than the limit.")
-            }
+                "403": page("The host is not allowed.")
+            }))
         })
     };
     let mut get = method(
@@ -202,18 +213,12 @@ fn end_session() -> Value {
 
 /// Where clients send people.
 fn authorize() -> Value {
-    let responses = json!({
+    let responses = for_browsers(json!({
         "200": { "description": "The question, as a page.", "content": { "text/html": { "schema": { "type": "string" }, "example": "<html>…</html>" } } },
         "303": { "description": "On to the sign-in, or back to the client.", "headers": { "Location": { "schema": { "type": "string" }, "description": "Where." } } },
         "400": page("Nobody knows whose request it is, or where to send the person."),
-        "403": page("The origin or the host is not allowed."),
-        "414": page("The URL is longer than the limit."),
-        "429": page("The limit of requests is reached."),
-        "431": page("The headers are larger than the limit."),
-        "500": page("The node failed."),
-        "503": page("The node cannot do this now."),
-        "504": page("The request took longer than the limit.")
-    });
+        "403": page("The origin or the host is not allowed.")
+    }));
     let text = |example: &str| json!({ "type": "string", "example": example });
     let schema = json!({ "type": "object", "properties": {
         "client_id": text("client_4bWdN1YpS0qfQmXzT7aJ2w"),

@@ -1,6 +1,7 @@
 //! Two accounts on one node: what is one's answers the other as if it were not there, on every endpoint that names something.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -356,10 +357,13 @@ async fn the_tools_tell_a_stranger_what_they_tell_anybody() {
     node.key.clone_from(&alice);
     node.index("/acme/frob", "1.2.0").await;
     let asked = json!({ "libraryId": "/acme/frob", "query": "install the frobnicator" });
-    for (path, body) in [
-        ("/api/mcp/query-docs", &asked),
-        ("/api/mcp/resolve-library-id", &json!({ "libraryName": "frob", "query": "install" })),
-    ] {
+    let resolved = json!({ "libraryName": "frob", "query": "install" });
+    let resolve = "/api/mcp/resolve-library-id";
+    // Names are learnt a moment after a library is published.
+    while ask(&node, &alice, &Method::POST, resolve, Some(&resolved)).await.1["libraries"] == json!([]) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for (path, body) in [("/api/mcp/query-docs", &asked), (resolve, &resolved)] {
         let one = ask(&node, &alice, &Method::POST, path, Some(body)).await;
         assert_eq!(one.0, StatusCode::OK, "{}", one.1);
         assert_eq!(ask(&node, &bob, &Method::POST, path, Some(body)).await, one, "{path}");

@@ -144,6 +144,20 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
+    async fn once_all_is_sent_the_peer_is_waited_for_no_longer() {
+        let patience = Patience { head: SECOND, idle: SECOND, send: 30 * SECOND, bytes_per_s_min: 1024 };
+        let activity = Activity::new();
+        let (near, _far) = tokio::io::duplex(1024);
+        let mut socket = Socket::new(near, Arc::clone(&activity), patience);
+        activity.taking().wait_until(Some(Instant::now() + SECOND));
+        socket.write_all(&[0; 10]).await.unwrap();
+        socket.flush().await.unwrap();
+        tokio::time::sleep(10 * SECOND).await;
+        let next = tokio::time::timeout(10 * SECOND, socket.write_all(&[0; 4096])).await;
+        assert!(next.is_err(), "the next answer has its own time: {next:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_a_byte_now_and_then_is_given_up() {
         let patience = Patience { head: SECOND, idle: SECOND, send: 30 * SECOND, bytes_per_s_min: 1024 };
         for (is_answer, is_cut) in [(false, false), (true, true)] {

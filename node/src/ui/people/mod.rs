@@ -37,7 +37,7 @@ use crate::http::session::{self, FORM_FIELD, FormBinding};
 
 /// Fields of one form.
 const FIELDS_MAX: usize = 24;
-/// Longest query that a form becomes, in bytes: what it leads to fits into `http.url_bytes_max` as that is at first.
+/// Longest query that a form becomes, in bytes: where it leads at first fits into `http.url_bytes_max` as that is by itself.
 const QUERY_BYTES_MAX: usize = 7_000;
 
 /// What the pages of people need.
