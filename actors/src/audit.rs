@@ -8,7 +8,7 @@
 
 use opentelemetry::global;
 use opentelemetry::metrics::Counter;
-use twinmcp_cluster::{Cluster, ClusterError};
+use twinmcp_cluster::{Behalf, Cluster, ClusterError};
 use twinmcp_storage::audit::{self, Event, Export, Filter, Head, Page};
 use twinmcp_storage::command::Command;
 use twinmcp_storage::engine::{Reader, StorageError};
@@ -53,6 +53,12 @@ impl Audit {
             tracing::error!(error, ?event, "what was done is missing from the audit log");
         }
         noted.is_ok()
+    }
+
+    /// As [`Audit::note_done`], while whoever asked goes on: for what was refused, whose answer must not tell by its time that it is noted.
+    pub(crate) fn note_later(&self, event: Event) {
+        let audit = self.clone();
+        tokio::spawn(Behalf::current().scope(async move { audit.note_done(event).await }));
     }
 
     /// Both ends of the log, as this node has it.

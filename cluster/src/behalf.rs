@@ -37,6 +37,11 @@ impl Behalf {
         Self(Some(By { actor, address, request }))
     }
 
+    /// Where whoever it is came from; nothing outside of any request.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.0.as_ref().and_then(|by| by.address)
+    }
+
     /// Does `work` on behalf of this one.
     pub async fn scope<T>(self, work: impl Future<Output = T>) -> T {
         CURRENT.scope(self, work).await
@@ -60,7 +65,7 @@ mod tests {
         behalf
             .clone()
             .scope(async {
-                assert_eq!(Behalf::current(), behalf);
+                assert_eq!((Behalf::current(), behalf.address()), (behalf.clone(), Some(address)));
                 let taken = Behalf::current();
                 let client = Actor::Client { id: "web".to_owned(), account: None };
                 let shown = taken.clone().shown_to_be(client.clone()).by(3);

@@ -116,10 +116,9 @@ impl Command {
                     | libraries::Command::Move { .. }
             ),
             Self::Members(command) => !matches!(command, members::Command::Describe { .. }),
+            Self::Refresh(command) => matches!(command, refresh::Command::Hook { .. }),
             Self::ApiKeys(_) | Self::Rotation(_) | Self::Oauth(_) | Self::Teams(_) | Self::Audit(_) => true,
-            Self::Jobs(_) | Self::Catalogue(_) | Self::Usage(_) | Self::Refresh(_) | Self::Audited(_) => {
-                false
-            }
+            Self::Jobs(_) | Self::Catalogue(_) | Self::Usage(_) | Self::Audited(_) => false,
         }
     }
 }

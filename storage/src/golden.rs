@@ -508,11 +508,15 @@ fn the_audit_log_is_written_as_it_always_was() {
         anchor: [1; 32],
         last: 900,
         hash: [2; 32],
-        noise_hour: 498_732,
-        noise_told: 120,
-        untold: 7,
+        summed_up_to: 498_732,
     };
     check("audit-head", &head);
+    let bytes = include_str!("../fixtures/audit-head-v1.hex").trim();
+    let bytes: Vec<u8> =
+        (0..bytes.len()).step_by(2).map(|at| u8::from_str_radix(&bytes[at..at + 2], 16).unwrap()).collect();
+    assert_eq!(record::decode::<audit::Head>(&bytes).unwrap(), audit::Head { summed_up_to: 0, ..head });
+    let spent = audit::Spent { told: 120, untold: 7, outcome: audit::EventOutcome::Refused };
+    check("audit-spent", &spent);
     let event = audit::Event::new(audit::Action::AccountExported, audit::Kind::Account, account());
     let note =
         Command::Audit(audit::Command::Note(event.of(&account()).with("bytes", 12).times(2).refused()));

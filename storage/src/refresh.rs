@@ -9,12 +9,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::{Action, Event, Kind};
 use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
 use crate::ids::{AccountId, LibraryId, Version};
 use crate::jobs::{Job, Source};
-use crate::libraries::{self, Built};
+use crate::libraries::{self, Built, Library};
 use crate::record::Record;
 use crate::teams::{self, Role};
 use crate::transaction::{self, Transaction};
@@ -138,12 +139,22 @@ pub(crate) fn apply(
         }
         Command::Plan { every_s: None, .. } => transaction.remove(Keyspace::Refresh, schedule_key(library)),
         Command::Hook { salt: Some(salt), .. } => {
+            transaction.note(noted(Action::WebhookKeyMade, &known));
             let hook = Hook { library: library.clone(), salt: *salt, created_at: at };
             transaction.put(Keyspace::Refresh, hook_key(library), &hook)?;
         }
-        Command::Hook { salt: None, .. } => transaction.remove(Keyspace::Refresh, hook_key(library)),
+        Command::Hook { salt: None, .. } => {
+            if hook(transaction, library)?.is_some() {
+                transaction.note(noted(Action::WebhookKeyRemoved, &known));
+            }
+            transaction.remove(Keyspace::Refresh, hook_key(library));
+        }
     }
     Ok(Outcome::Done)
+}
+
+fn noted(action: Action, library: &Library) -> Event {
+    Event::new(action, Kind::Library, &library.id).of(&library.owner)
 }
 
 /// Whether the version was built from its source to the same bundle before.

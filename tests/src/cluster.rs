@@ -86,6 +86,32 @@ impl TestCluster {
         self.client(place).get("/api/cluster").await.expect(200).json()
     }
 
+    /// Waits until the node at `place` hears of every node of the cluster.
+    pub async fn hears_all(&self, place: usize) {
+        eventually("every node to be heard of", async || self.is_all_heard(place).await.then_some(())).await;
+    }
+
+    /// Waits until the node at `place` has heard from the nodes called `ids` whether they take requests; not that nothing is heard of them
+    /// for a moment, which looks the same from outside.
+    pub async fn hears(&self, place: usize, ids: &[u64], takes_requests: bool) {
+        eventually("whether others take requests", async || {
+            let route = self.client(place).get("/api/route").await.expect(200).json();
+            let nodes = route["route"]["nodes"].as_array()?;
+            let is_one = |node: &Value| node["id"].as_u64().is_some_and(|id| ids.contains(&id));
+            let said = nodes.iter().filter(|node| is_one(node) && node["ready"] == takes_requests);
+            (said.count() == ids.len() && self.is_all_heard(place).await).then_some(())
+        })
+        .await;
+    }
+
+    async fn is_all_heard(&self, place: usize) -> bool {
+        let metrics = self.client(place).get("/api/metrics").await.expect(200).text;
+        let mut alive = metrics.lines().filter(|line| {
+            line.starts_with("twinmcp_membership_members{") && line.contains("liveness=\"alive\"")
+        });
+        alive.any(|line| line.ends_with(&format!(" {}", self.nodes.len())))
+    }
+
     /// Waits until the node at `place` knows a leader besides `before`; its id.
     pub async fn leader(&self, place: usize, before: Option<u64>) -> u64 {
         eventually("a leader", async || {

@@ -1,10 +1,10 @@
 //! Whole nodes from outside: the program `twinmcp` as a child process, asked over HTTP and from its command line.
 //!
 //! [`TestNode`] starts, stops, kills and restarts a node; [`TestClient`] asks it; [`Cli`] runs the commands; [`docs`]
-//! writes documentation whose right answers are known; [`site`] and [`git`] serve it; [`collector`] takes the traces of a node;
+//! writes documentation whose right answers are known; [`site`] and [`git`] serve it; [`collector`] takes the traces of a node, of each one that starts if its test takes none;
 //! [`Fault`] and [`SmallDisk`] are bad disks, [`Links`] are a bad network, and [`Regions`] networks of their own, [`TestBucket`] keeps objects, [`Resolver`] asks for names, [`history`] judges what callers saw. The stories are in `tests/`, one module each.
 //!
-//! Invariant: what callers send and are given stands in no log and in no trace of any node (it is looked for when a node ends). Nothing here leaves the machine, listens on a fixed port or writes outside a temporary folder.
+//! Invariant: what callers send and are given stands in no log and in no trace of any node (it is looked for when a node ends; load and measurements leave the traces out, [`NodeSetup::untraced`]). Nothing here leaves the machine, listens on a fixed port or writes outside a temporary folder.
 
 mod binary;
 mod bucket;

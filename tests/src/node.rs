@@ -16,12 +16,19 @@ use tempfile::TempDir;
 use crate::binary::twinmcp;
 use crate::cli::Cli;
 use crate::client::TestClient;
+use crate::collector::Collector;
 use crate::overheard;
 use crate::secrets;
 use crate::wait::{DEADLINE, eventually, eventually_within};
 
 /// How long a node that is dropped may take to stop before it is killed.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How its traces are sent: none is left out when it makes many at once, and few die with a node that is killed.
+const EXPORT: [(&str, &str); 2] = [("OTEL_BSP_MAX_QUEUE_SIZE", "65536"), ("OTEL_BSP_SCHEDULE_DELAY", "1000")];
+
+/// Where they are sent.
+const ENDPOINT: &str = "TWINMCP__TELEMETRY__OTLP_ENDPOINT";
 
 /// What a node is started with.
 #[derive(Debug, Clone)]
@@ -37,10 +44,11 @@ pub struct NodeSetup {
     front: Option<String>,
     token: Option<String>,
     start_deadline: Duration,
+    is_traced: bool,
 }
 
 impl Default for NodeSetup {
-    /// Limits of requests so high that no test meets them by accident, a log as services have it, and nothing to index.
+    /// Limits of requests so high that no test meets them by accident, a log as services have it, all traces, and nothing to index.
     fn default() -> Self {
         let classes = ["ANONYMOUS", "KEY", "OAUTH"];
         let keys = classes.iter().flat_map(|class| [format!("{class}_PER_MINUTE"), format!("{class}_BURST")]);
@@ -56,6 +64,7 @@ impl Default for NodeSetup {
             front: None,
             token: None,
             start_deadline: DEADLINE,
+            is_traced: true,
         }
     }
 }
@@ -134,8 +143,8 @@ impl NodeSetup {
         setup.with("cluster", "url", url)
     }
 
-    /// With what programs of other people say to it heard on the way, so that their secrets are looked for in its log too, which tells
-    /// more than services let it.
+    /// With what programs of other people say to it heard on the way, so that their secrets are looked for in its log and its traces too. The
+    /// log tells more than services let it.
     ///
     /// Comes after what gives it a port.
     ///
@@ -209,6 +218,13 @@ impl NodeSetup {
         self
     }
 
+    /// Without traces, that are looked through for secrets otherwise: for measurements and load, and where it cannot reach the test's loopback.
+    #[must_use]
+    pub fn untraced(mut self) -> Self {
+        self.is_traced = false;
+        self
+    }
+
     /// Starts the node and waits until it takes requests.
     pub async fn start(self) -> TestNode {
         let mut node = self.made();
@@ -225,14 +241,19 @@ impl NodeSetup {
         node.announced().await.map(|()| node)
     }
 
-    fn made(self) -> TestNode {
+    fn made(mut self) -> TestNode {
+        // A test that looks at traces itself has a collector of its own.
+        let traces = (self.is_traced && !self.variables.contains_key(ENDPOINT)).then(Collector::start);
+        if let Some(traces) = &traces {
+            self.variables.insert(ENDPOINT.to_owned(), traces.endpoint());
+        }
         for (name, value) in &self.variables {
             if ["_SECRET", "_PASSWORD", "_TOKEN"].iter().any(|end| name.ends_with(end)) {
                 secrets::note(name, value);
             }
         }
         let home = tempfile::tempdir().expect("the machine has a temporary folder");
-        TestNode { setup: self, home, process: None, url: String::new(), key: String::new() }
+        TestNode { setup: self, home, process: None, url: String::new(), key: String::new(), traces }
     }
 }
 
@@ -249,7 +270,7 @@ pub(crate) fn free_port() -> u16 {
     ports.filter_map(|port| port.try_into().ok()).find(is_free).expect("some port is free")
 }
 
-/// A running node and the folder that dies with it. Dropped, it is told to stop, then killed.
+/// A running node and the folder that dies with it. Dropped, it is told to stop, then killed; then its log and its traces are looked through.
 #[derive(Debug)]
 pub struct TestNode {
     setup: NodeSetup,
@@ -257,6 +278,8 @@ pub struct TestNode {
     process: Option<Child>,
     url: String,
     key: String,
+    /// Of all its starts. Looks them through when it is dropped, which is after the node has ended.
+    traces: Option<Collector>,
 }
 
 impl TestNode {
@@ -452,6 +475,9 @@ impl TestNode {
         // The previous build knows no limit of the authorization server, and refuses keys that it does not know.
         let is_ours = self.setup.program == twinmcp();
         command.envs(self.setup.variables.iter().filter(|(name, _)| is_ours || !name.contains("__OAUTH_")));
+        if self.traces.is_some() {
+            command.envs(EXPORT);
+        }
         if let Some(token) = &self.setup.token {
             let file = home.join("join-token");
             fs::write(&file, token).expect("a temporary folder takes files");
@@ -473,7 +499,7 @@ impl Drop for TestNode {
         }
         // What is printed on the terminal is for the person who starts the node, who is shown the operator's key there.
         if !std::thread::panicking() {
-            secrets::are_not_in("the log", &self.stderr());
+            secrets::are_not_in("the log", [self.stderr()]);
         }
     }
 }

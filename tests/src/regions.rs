@@ -111,7 +111,8 @@ impl Regions {
             }
         });
         let at = |port| format!("{}:{port}", address(number));
-        setup.under(&["nsenter", &namespace]).with("cluster", "listen", at(PEERS_PORT)).with(
+        // Loopback is another one there.
+        setup.untraced().under(&["nsenter", &namespace]).with("cluster", "listen", at(PEERS_PORT)).with(
             "cluster",
             "gossip_listen",
             at(GOSSIP_PORT),

@@ -69,7 +69,7 @@ fn known() -> MutexGuard<'static, BTreeMap<String, String>> {
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From now on `secret`, a `what`, may be in no log.
+/// From now on `secret`, a `what`, may be in no log and in no trace.
 pub(crate) fn note(what: &str, secret: &str) {
     let mut known = known();
     let mut add = |text: &str| {
@@ -183,13 +183,15 @@ pub(crate) fn note_wire(text: &str) {
 }
 
 /// # Panics
-/// When `text` holds something that was noted; told are its name and what stands before it in its line.
+/// When one of `texts` holds something that was noted; told are its name and what stands before it in its line.
 #[track_caller]
-pub(crate) fn are_not_in(place: &str, text: &str) {
+pub(crate) fn are_not_in(place: &str, texts: impl IntoIterator<Item = impl AsRef<str>>) {
     overheard::note();
     let known = known().clone();
     let finder = AhoCorasick::new(known.keys()).expect("tests know few secrets");
-    if let Some(found) = finder.find(text) {
+    for text in texts {
+        let text = text.as_ref();
+        let Some(found) = finder.find(text) else { continue };
         let line = text[..found.start()].rsplit('\n').next().unwrap_or_default();
         let what = known.values().nth(found.pattern().as_usize()).map(String::as_str).unwrap_or_default();
         panic!("{place} holds a {what} behind: {line}");
@@ -210,7 +212,7 @@ mod tests {
     /// What is told when a log holds `secret`.
     fn told_of(secret: &str) -> Option<String> {
         let text = format!("{LOG}{secret}\"}}");
-        let panic = catch_unwind(|| are_not_in("the log", &text)).err()?;
+        let panic = catch_unwind(|| are_not_in("the log", [&text])).err()?;
         panic.downcast_ref::<String>().cloned()
     }
 

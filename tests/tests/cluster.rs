@@ -317,12 +317,7 @@ async fn operators_see_the_nodes_and_hand_leadership_over() {
     assert_ne!(next, 2);
     // Whoever leads now hands over to the one that is left, not back.
     let (place, last) = (usize::try_from(next).unwrap() - 1, 4 - next);
-    eventually("the leader to hear that node 2 is drained", async || {
-        let route = cluster.client(place).get("/api/route").await.expect(200).json();
-        let mut nodes = route["route"]["nodes"].as_array()?.iter();
-        nodes.any(|node| node["id"] == 2 && node["ready"] == false).then_some(())
-    })
-    .await;
+    cluster.hears(place, &[2], false).await;
     let leader_now = Cli::new(cluster.nodes[place].url(), Some(cluster.key()), &home);
     leader_now.run(&["cluster", "drain"]).await.expect(0);
     assert_eq!(cluster.leader(3, Some(next)).await, last);

@@ -73,13 +73,7 @@ async fn running(cluster: &TestCluster, site: &Site) -> String {
 
 /// Waits until the node that is to be drained has heard whether the others take jobs.
 async fn until_others(cluster: &TestCluster, take_jobs: bool) {
-    eventually("the node to hear of the others", async || {
-        let listed = cluster.client(DRAINED).get("/api/route").await.expect(200).json();
-        let nodes = listed["route"]["nodes"].as_array().cloned().unwrap_or_default();
-        let others = nodes.iter().filter(|node| node["id"] != DRAINED_ID && node["ready"] == take_jobs);
-        (others.count() == 2).then_some(())
-    })
-    .await;
+    cluster.hears(DRAINED, &[1, 3], take_jobs).await;
 }
 
 /// Waits until the job has ended.

@@ -64,14 +64,7 @@ async fn what_is_not_here_is_answered_through_a_peer_with_the_same_bytes() {
     let mut cluster = TestCluster::start_as(3, 0, async |number| sharing(number, 1)).await;
     let all = [0, 1, 2];
     for place in all {
-        eventually("every node to have heard of all", async || {
-            let metrics = cluster.client(place).get("/api/metrics").await.expect(200).text;
-            let alive = metrics.lines().find(|line| {
-                line.starts_with("twinmcp_membership_members{") && line.contains("liveness=\"alive\"")
-            });
-            alive.is_some_and(|line| line.ends_with(" 3")).then_some(())
-        })
-        .await;
+        cluster.hears_all(place).await;
     }
     index(&cluster, 0, "1.0").await;
     // The node that built it has it first: whoever has it alone for several looks is to keep it.

@@ -1,12 +1,16 @@
 //! Reading a library's source again: by hand, as Context7's clients ask, and by a signed webhook.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::future::join_all;
 use reqwest::Method;
 use ring::hmac;
 use serde_json::{Value, json};
 use twinmcp_tests::docs::{self, QUESTIONS};
-use twinmcp_tests::{Answer, NodeSetup, TestClient, TestNode};
+use twinmcp_tests::site::{Page, Site};
+use twinmcp_tests::{Answer, NodeSetup, TestClient, TestNode, eventually};
 
 /// A node that may index `folder`, with `/acme/kiln` 1.0 indexed from it.
 async fn node_of(folder: &Path) -> TestNode {
@@ -180,4 +184,53 @@ async fn a_webhook_with_the_right_signature_has_the_library_read_again() {
     call(&nobody, ("x-gitlab-token", &secret), body).await.expect(403);
     owner.delete("/api/libraries/acme/kiln/webhook").await.expect(204);
     call(&nobody, ("x-gitlab-token", &secret), body).await.expect(403);
+}
+
+#[tokio::test]
+async fn a_delivery_that_comes_many_times_at_once_lets_one_reading_wait_and_no_more() {
+    let is_slow = Arc::new(AtomicBool::new(false));
+    let slow = Arc::clone(&is_slow);
+    let site = Site::start(move |path, _| match path {
+        "/robots.txt" if slow.load(Ordering::SeqCst) => Page::text("User-agent: *\nCrawl-delay: 30\n"),
+        "/llms.txt" => Page::text("# Kiln\n\n- [A](/a.md)\n- [B](/b.md)\n- [C](/c.md)\n- [D](/d.md)\n"),
+        path if path.ends_with(".md") => {
+            Page::text(&format!("# Glaze {path}\n\nStripes come from manganese.\n"))
+        }
+        _ => Page::status(404),
+    })
+    .await;
+    let setup = NodeSetup::default().with("outbound", "allowed_networks", json!(["127.0.0.1"]));
+    let node = setup.with("fetch", "requests_per_second", 1_000).start().await;
+    let (owner, nobody) = (node.client(), node.client().anonymous());
+    let asked = json!({ "library": "/acme/kiln", "version": "1.0", "website": site.url("/llms.txt") });
+    let job = owner.post("/api/jobs", &asked).await.expect(201).json();
+    ended(&owner, &job).await;
+    let made = owner.post("/api/libraries/acme/kiln/webhook", &json!({})).await.expect(201).json();
+    let body = r#"{ "ref": "refs/heads/main" }"#;
+    let right = signature(made["secret"].as_str().unwrap(), body);
+    let deliver = || call(&nobody, ("x-hub-signature-256", &right), body);
+
+    // From here on the site asks for pauses in which everything else happens.
+    is_slow.store(true, Ordering::SeqCst);
+    let running = deliver().await.expect(200).json()["started"][0].clone();
+    let running = running.as_str().unwrap();
+    eventually("the first reading to begin", async || {
+        let job = owner.get(&format!("/api/jobs/{running}")).await.expect(200).json();
+        (job["state"] == "running").then_some(())
+    })
+    .await;
+    let (mut started, mut waiting) = (Vec::new(), Vec::new());
+    for answer in join_all((0..8).map(|_| deliver())).await {
+        let answer = answer.expect(200).json();
+        started.extend(answer["started"].as_array().unwrap().iter().cloned());
+        waiting.extend(answer["waiting"].as_array().unwrap().iter().cloned());
+    }
+    assert_eq!(started.len(), 1, "{started:?} {waiting:?}");
+    assert_eq!(waiting, vec![started[0].clone(); 7]);
+    let jobs = owner.get("/api/jobs").await.expect(200).json();
+    let open = |job: &&Value| ["queued", "running"].iter().any(|state| job["state"] == *state);
+    assert_eq!(jobs["jobs"].as_array().unwrap().iter().filter(open).count(), 2, "{jobs}");
+    for id in [started[0].as_str().unwrap(), running] {
+        owner.post(&format!("/api/jobs/{id}/cancel"), &json!({})).await.expect(200);
+    }
 }

@@ -56,7 +56,7 @@ fn only<'a>(spans: &'a [Collected], trace: &str, name: &str) -> &'a Collected {
 
 #[tokio::test]
 async fn a_call_over_http_is_the_child_of_the_span_in_its_meta_and_linked_to_its_request() {
-    let collector = Collector::start().await;
+    let collector = Collector::start();
     let mut node = node(&collector).await;
     let client = node.client();
     let meta = json!({
@@ -95,7 +95,7 @@ async fn a_call_over_http_is_the_child_of_the_span_in_its_meta_and_linked_to_its
 
 #[tokio::test]
 async fn a_malformed_trace_context_is_as_if_it_were_not_there() {
-    let collector = Collector::start().await;
+    let collector = Collector::start();
     let mut node = node(&collector).await;
     let client = node.client();
     let good = traceparent(TRACE, PARENT);
@@ -126,7 +126,7 @@ async fn a_malformed_trace_context_is_as_if_it_were_not_there() {
 
 #[tokio::test]
 async fn the_relay_hands_on_the_trace_that_its_client_is_in() {
-    let collector = Collector::start().await;
+    let collector = Collector::start();
     let mut node = node(&collector).await;
     let ask = |id, meta: Value| json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": question(&meta) });
     let mut messages = super::stdio::handshake().to_vec();

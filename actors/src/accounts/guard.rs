@@ -1,7 +1,7 @@
 //! Wrong passwords as one node counts them, and what becomes of the count.
 //!
-//! The agreed count decides ([`Tries`]); a node adds what it has not reported yet and reports in lots of a fifth of what is
-//! allowed, so that a flood costs no write a try. Tries in progress count as wrong until they are not, or a burst would
+//! The agreed count decides ([`Tries`]); a node adds what it has not reported yet and reports in lots, so that a flood costs no write a
+//! try. Tries in progress count as wrong until they are not, or a burst would
 //! all be let in before the first is counted. Over `n` nodes at most `(n - 1) * (lot - 1)` more are wrong before the lock.
 
 use std::collections::HashMap;
@@ -21,13 +21,8 @@ pub(super) struct Allowance {
     pub(super) lock_after: u32,
     pub(super) lock_ms: u64,
     pub(super) lock_ms_max: u64,
-}
-
-impl Allowance {
     /// Wrong tries that are reported together.
-    fn lot(self) -> u32 {
-        (self.lock_after / 5).max(1)
-    }
+    pub(super) lot: u32,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -100,7 +95,7 @@ impl Attempt {
             count.unreported += 1;
             count.last_at = now;
             let known = agreed.map_or(0, |tries| tries.count) + count.unreported;
-            let is_due = count.unreported >= self.allowance.lot() || known >= self.allowance.lock_after;
+            let is_due = count.unreported >= self.allowance.lot || known >= self.allowance.lock_after;
             if is_due { std::mem::take(&mut count.unreported) } else { 0 }
         })
     }
@@ -110,9 +105,9 @@ impl Attempt {
         self.guard.with(|counts| counts.entry(self.who).or_default().unreported += tries);
     }
 
-    /// Counts it as right: what was wrong before is forgotten here too.
-    pub(super) fn succeeded(&self) {
-        self.guard.with(|counts| counts.entry(self.who).or_default().unreported = 0);
+    /// Counts it as right: what was wrong before is forgotten here too. How many of those nobody else knew of.
+    pub(super) fn succeeded(&self) -> u32 {
+        self.guard.with(|counts| std::mem::take(&mut counts.entry(self.who).or_default().unreported))
     }
 }
 
@@ -133,7 +128,8 @@ impl Drop for Attempt {
 mod tests {
     use super::*;
 
-    const ALLOWANCE: Allowance = Allowance { lock_after: 10, lock_ms: 60_000, lock_ms_max: 3_600_000 };
+    const ALLOWANCE: Allowance =
+        Allowance { lock_after: 10, lock_ms: 60_000, lock_ms_max: 3_600_000, lot: 2 };
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
     fn who() -> Who {
@@ -156,6 +152,9 @@ mod tests {
         let later = NOW.plus_millis(60_000);
         let attempt = guard.admit(who(), ALLOWANCE, agreed(10), later).unwrap();
         assert_eq!(attempt.failed(agreed(10), later), 1, "after a lock each one counts");
+        let attempt = guard.admit(who(), ALLOWANCE, None, NOW).unwrap();
+        assert_eq!(attempt.failed(None, NOW), 0);
+        assert_eq!([attempt.succeeded(), attempt.succeeded()], [1, 0], "what nobody knew of is told once");
     }
 
     #[test]

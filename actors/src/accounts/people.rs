@@ -9,7 +9,7 @@ use twinmcp_storage::accounts::{
 };
 use twinmcp_storage::api_keys::{self, ApiKey};
 use twinmcp_storage::audit::{Action, Event, Kind};
-use twinmcp_storage::command::Outcome;
+use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::ids::{AccountId, LibraryId};
 use twinmcp_storage::libraries;
 use twinmcp_storage::oauth::client::{self, Client};
@@ -258,7 +258,7 @@ impl Accounts {
         Ok(export)
     }
 
-    /// Removes an account with its keys, sessions, links and memberships.
+    /// Removes an account with its keys, sessions, links and memberships. A library that it claimed meanwhile goes with it.
     ///
     /// # Errors
     /// [`AccountsError::WrongPassword`], [`AccountsError::NotFresh`] of who has none and signed in too long ago,
@@ -276,7 +276,12 @@ impl Accounts {
             return Err(AccountsError::OwnsLibraries { count: owned.len() });
         }
         let Person { account, generation, email, .. } = person;
-        self.decided(PersonCommand::Remove { account, generation }).await?;
+        self.decided(PersonCommand::Remove { account: account.clone(), generation }).await?;
+        // Whoever is gone claims no other.
+        for id in self.libraries_of(&account)? {
+            let remove = libraries::Command::Remove { id, account: None };
+            self.cluster.propose(Command::Libraries(remove)).await?;
+        }
         self.tell(email, letters::account_deleted(&self.config.public_url));
         Ok(())
     }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use tracing::instrument;
 use twinmcp_storage::accounts::{
-    self, Method, PasswordHash, Person, Proof, Session, SessionCommand, SignIn, Tried, TryCommand,
+    self, Email, Method, PasswordHash, Person, Proof, Session, SessionCommand, SignIn, Tried, TryCommand,
     UpstreamSession, Which, Who, factors, session, sessions, tries,
 };
+use twinmcp_storage::audit::{Action, Event, Kind};
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::command::Outcome;
 use twinmcp_storage::ids::{AccountId, SessionId};
@@ -110,7 +111,7 @@ impl Accounts {
     async fn try_sign_in(&self, asked: SignInRequest<'_>) -> Result<SignInStep, AccountsError> {
         let email = email(asked.email)?;
         let password = Arc::new(Password::typed(asked.password)?);
-        let attempts = self.admit(Who::email(&email), asked.address)?;
+        let attempts = self.admit(&email, asked.address)?;
         let person = accounts::by_email(self.cluster.reader(), &email)?;
         let person = person.filter(|person| person.disabled_at.is_none());
         let kept = person.as_ref().and_then(|person| person.password.clone());
@@ -128,7 +129,7 @@ impl Accounts {
         let SignInRequest { address, client, replaces, .. } = asked;
         let step = self.first_step(&person, shown, Visit { address, client, replaces }).await?;
         if matches!(step, SignInStep::Session(_)) {
-            attempts.succeeded();
+            self.note_missed(&person.account, attempts.succeeded());
         }
         Ok(step)
     }
@@ -262,7 +263,7 @@ impl Accounts {
             return Ok(person);
         }
         let password = Arc::new(Password::typed(password)?);
-        let attempts = self.admit(Who::email(&person.email), address)?;
+        let attempts = self.admit(&person.email, address)?;
         match self.hashing.compare(password, person.password.clone()).await? {
             Compared::Right | Compared::RightButWeak => Ok(person),
             Compared::Wrong => {
@@ -272,9 +273,19 @@ impl Accounts {
         }
     }
 
-    /// Lets a password or a code be tried, if not too many were wrong.
-    pub(super) fn admit(&self, who: Who, address: IpAddr) -> Result<Attempts, AccountsError> {
-        self.admit_from(who, Who::network(&network(address)))
+    /// Lets a password be tried, if not too many were wrong.
+    pub(super) fn admit(&self, email: &Email, address: IpAddr) -> Result<Attempts, AccountsError> {
+        let lot = lot(self.config.lock_after);
+        self.admit_from((Who::email(email), lot), Who::network(&network(address)))
+    }
+
+    /// Lets a code be tried, if not too many were wrong. Each wrong one is told: whoever shows it has shown the password.
+    pub(super) fn admit_factor(
+        &self,
+        account: &AccountId,
+        address: IpAddr,
+    ) -> Result<Attempts, AccountsError> {
+        self.admit_from((Who::factor(account), 1), Who::network(&network(address)))
     }
 
     /// Lets a passkey be tried. It cannot be guessed, so wrong passwords from the same network are not in its way; wrong ones are counted
@@ -284,21 +295,25 @@ impl Accounts {
         account: &AccountId,
         address: IpAddr,
     ) -> Result<Attempts, AccountsError> {
-        self.admit_from(Who::factor(account), Who::network(&format!("passkeys from {}", network(address))))
+        let network = Who::network(&format!("passkeys from {}", network(address)));
+        self.admit_from((Who::factor(account), 1), network)
     }
 
-    fn admit_from(&self, who: Who, network: Who) -> Result<Attempts, AccountsError> {
+    fn admit_from(&self, (who, lot_of_who): (Who, u32), network: Who) -> Result<Attempts, AccountsError> {
         let now = self.clock.now();
-        let admit = |who: Who, lock_after: u32| {
-            let config = &self.config;
-            let allowance =
-                Allowance { lock_after, lock_ms: config.lock_ms, lock_ms_max: config.lock_ms_max };
+        let admit = |who: Who, lock_after: u32, lot: u32| {
+            let (lock_ms, lock_ms_max) = (self.config.lock_ms, self.config.lock_ms_max);
+            let allowance = Allowance { lock_after, lock_ms, lock_ms_max, lot };
             let agreed = tries(self.cluster.reader(), &who)?;
             self.guard
                 .admit(who, allowance, agreed, now)
                 .map_err(|ms| AccountsError::Locked { retry_after_s: ms.div_ceil(1_000).max(1) })
         };
-        Ok(Attempts([admit(who, self.config.lock_after)?, admit(network, self.config.address_lock_after)?]))
+        let networks = self.config.address_lock_after;
+        Ok(Attempts([
+            admit(who, self.config.lock_after, lot_of_who)?,
+            admit(network, networks, lot(networks))?,
+        ]))
     }
 
     /// Counts a wrong password or code, and reports the count when it is due.
@@ -315,7 +330,7 @@ impl Accounts {
             if count == 0 {
                 continue;
             }
-            let Allowance { lock_after, lock_ms, lock_ms_max } = attempt.allowance;
+            let Allowance { lock_after, lock_ms, lock_ms_max, .. } = attempt.allowance;
             let failed = TryCommand::Failed {
                 who: attempt.who,
                 tried: tried.clone(),
@@ -337,6 +352,15 @@ impl Accounts {
         Ok(())
     }
 
+    /// Tells in the background of wrong passwords before the right one that were too few to be counted.
+    fn note_missed(&self, account: &AccountId, count: u32) {
+        if count == 0 {
+            return;
+        }
+        let missed = Event::new(Action::SignInFailed, Kind::Account, account).refused().times(count.into());
+        self.audit.note_later(missed);
+    }
+
     /// Notes in the background that a session is in use, now and then.
     fn note_use(&self, session: &Session, now: Timestamp) {
         let due_ms = (session.idle_ms / SEEN_TIMES).min(SEEN_MS_MAX);
@@ -352,10 +376,16 @@ impl Accounts {
 }
 
 impl Attempts {
-    pub(super) fn succeeded(&self) {
+    /// Forgets what was wrong before; how many of those were told to nobody.
+    pub(super) fn succeeded(&self) -> u32 {
         // What a network did wrong is not made good by one right password.
-        self.0[0].succeeded();
+        self.0[0].succeeded()
     }
+}
+
+/// Wrong tries that are reported together, where so many lock.
+fn lot(lock_after: u32) -> u32 {
+    (lock_after / 5).max(1)
 }
 
 /// What a program says about itself, of a length that is kept, without what would break a line.

@@ -10,6 +10,8 @@ use super::*;
 use crate::tests::World;
 use crate::upstream::Visit;
 
+mod rehashing;
+
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
 const PASSWORD: &str = "correct horse battery";

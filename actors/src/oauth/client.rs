@@ -133,31 +133,39 @@ pub(super) fn check(client: &Client) -> Result<(), Refused> {
         || client.name.len() > NAME_BYTES_MAX
         || client.name.chars().any(char::is_control)
     {
-        return refused(format!(
-            "A client's name has 1 to {NAME_BYTES_MAX} bytes and no control characters."
-        ));
+        return refused(format!("'client_name' has 1 to {NAME_BYTES_MAX} bytes and no control characters."));
     }
     let has = |grant| client.grants.contains(&grant);
     if client.grants.is_empty() {
-        return refused("A client needs at least one grant type.".to_owned());
+        return refused("'grant_types' has at least one.".to_owned());
     }
     if has(GrantType::ClientCredentials) && !client.is_confidential() {
-        return refused("client_credentials is for clients with credentials.".to_owned());
+        return refused("'grant_types': client_credentials is for clients with credentials.".to_owned());
     }
-    let uris = client.redirect_uris.iter().chain(&client.post_logout_redirect_uris).chain(&client.uri);
-    if let Some(long) = uris.clone().find(|uri| uri.len() > URI_BYTES_MAX) {
-        return refused(format!("A URI has at most {URI_BYTES_MAX} bytes, and one has {}.", long.len()));
-    }
-    let most = client.redirect_uris.len().max(client.post_logout_redirect_uris.len());
-    if most > REDIRECT_URIS_MAX {
-        return refused(format!("A client has at most {REDIRECT_URIS_MAX} redirect URIs."));
+    let lists = [
+        ("redirect_uris", client.redirect_uris.as_slice()),
+        ("post_logout_redirect_uris", client.post_logout_redirect_uris.as_slice()),
+    ];
+    for (name, uris) in lists.into_iter().chain([("client_uri", client.uri.as_slice())]) {
+        if let Some(long) = uris.iter().find(|uri| uri.len() > URI_BYTES_MAX) {
+            let len = long.len();
+            return refused(format!(
+                "A URI in '{name}' has at most {URI_BYTES_MAX} bytes, and one has {len}."
+            ));
+        }
+        if uris.len() > REDIRECT_URIS_MAX {
+            return refused(format!("'{name}' has at most {REDIRECT_URIS_MAX} URIs."));
+        }
     }
     if has(GrantType::AuthorizationCode) && client.redirect_uris.is_empty() {
         let description = "A client that sends people here needs 'redirect_uris'.";
         return Err(Refused::new(ErrorCode::InvalidRedirectUri, description));
     }
-    for uri in client.redirect_uris.iter().chain(&client.post_logout_redirect_uris) {
-        redirect::check(uri)?;
+    for (name, uris) in lists {
+        for uri in uris {
+            redirect::check(uri)
+                .map_err(|it| Refused::new(it.code, format!("'{name}': {}", it.description)))?;
+        }
     }
     if let Some(uri) = &client.uri
         && !(uri.starts_with("https://") && url::Url::parse(uri).is_ok())

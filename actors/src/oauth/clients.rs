@@ -54,14 +54,17 @@ impl Oauth {
     ) -> Result<Arc<Client>, OauthError> {
         let shown = Shown::of(params, authorization)?;
         let client = self.client(shown.id()).await?;
-        if let Shown::Assertion { text, .. } = &shown {
-            let client = client.ok_or_else(Refused::client)?;
-            Box::pin(self.take_assertion(&client, text)).await?;
-            return Ok(client);
+        let taken = match (&shown, &client) {
+            (Shown::Assertion { text, .. }, Some(client)) => {
+                Box::pin(self.take_assertion(client, text)).await
+            }
+            _ if shown.fits(client.as_deref()) => Ok(()),
+            _ => Err(Refused::client().into()),
+        };
+        if let (Err(OauthError::Refused(_)), Some(client)) = (&taken, &client) {
+            self.0.misshown.note(client, &self.0.audit);
         }
-        if !shown.fits(client.as_deref()) {
-            return Err(Refused::client().into());
-        }
+        taken?;
         client.ok_or_else(|| Refused::client().into())
     }
 }

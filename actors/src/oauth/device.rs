@@ -249,7 +249,8 @@ impl Oauth {
                 return Err(Refused::new(ErrorCode::AccessDenied, "The person did not allow it.").into());
             }
             State::Redeemed(_) => return Err(unknown().into()),
-            State::Allowed(_) => {}
+            // What cannot be given is refused before the code is used up.
+            State::Allowed(allowed) => drop(self.counting(params, &allowed, client)?),
         }
         // Before the code is used up for tokens that could not be signed.
         let _place = self.0.issuer.place()?;

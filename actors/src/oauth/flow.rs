@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use twinmcp_storage::api_keys::SecretHash;
+use twinmcp_storage::audit::{Action, Event, Kind};
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::command::Outcome;
 use twinmcp_storage::oauth::client::{Client, GrantType};
@@ -164,13 +165,17 @@ impl Oauth {
             let description = "This answer belongs to no question that you were asked. Go back to the program and start again.";
             return Err(Refused::new(ErrorCode::AccessDenied, description).into());
         };
+        // Whatever the answer is, nobody is sent to an address that is the client's no more.
+        let client = self.client(&asked.client).await?.ok_or_else(Refused::client)?;
+        authorize::still_fits(&asked, &client)?;
         if !allow {
+            let denied = Event::new(Action::ConsentDenied, Kind::Client, &client.id).of(&person.account);
+            self.0.audit.note_later(denied);
             let refused = Refused::new(ErrorCode::AccessDenied, "The person did not allow it.");
             return Ok(self.refusal(&asked.redirect_uri, asked.state.as_deref(), &refused));
         }
         // They may have been an operator when they were asked.
         authorize::may_give(person, &asked.scopes)?;
-        let client = self.client(&asked.client).await?.ok_or_else(Refused::client)?;
         self.grant(asked, person, &client, true).await
     }
 

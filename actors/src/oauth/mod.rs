@@ -29,7 +29,9 @@ mod hint;
 mod introspect;
 mod issue;
 mod keys;
+mod made;
 mod metrics;
+mod misshown;
 mod params;
 mod redirect;
 mod register;
@@ -82,8 +84,10 @@ use self::dpop::Proofs;
 use self::issue::Issuer;
 use self::keys::{Keys, Sealers};
 use self::metrics::{Metrics, Taken};
+use self::misshown::Misshown;
 use self::signing_key::PrivateKey;
 use crate::accounts::FactorPolicy;
+use crate::audit::Audit;
 use crate::context::Context;
 use crate::jose::KeySets;
 use crate::outbound::Outbound;
@@ -179,6 +183,8 @@ struct Inner {
     policy: FactorPolicy,
     /// Of access tokens by the hash of their text: verified, but perhaps expired or revoked since.
     verified: Cache<[u8; 32], Arc<AccessToken>>,
+    misshown: Misshown,
+    audit: Audit,
     metrics: Metrics,
 }
 
@@ -202,6 +208,8 @@ impl Oauth {
             proofs: Proofs::new(&*context.entropy)?,
             policy,
             verified: Cache::new(VERIFIED_MAX),
+            misshown: Misshown::default(),
+            audit: Audit::new(context.cluster.clone()),
             metrics: Metrics::new(),
             config,
         }));

@@ -12,7 +12,7 @@ use twinmcp_storage::oauth::client::{
     self as agreed, Authentication, Client, GrantType, Owner, PER_ACCOUNT_MAX, TokenFormat,
 };
 use twinmcp_storage::scope::Scope;
-use twinmcp_storage::teams::{CLIENTS_MAX, Role};
+use twinmcp_storage::teams::CLIENTS_MAX;
 
 use super::Oauth;
 use super::access_token::scope_text;
@@ -20,6 +20,7 @@ use super::client::{self, PERSONAL_SCOPES, USUAL_SCOPES};
 use super::clients::{self, GRANT_TYPES};
 use super::credentials;
 use super::error::{ErrorCode, OauthError, Refused};
+use super::made::given_in_a_team;
 
 /// A client as it is told of: its facts, and what is shown once.
 #[derive(Debug, Clone)]
@@ -66,7 +67,7 @@ impl Oauth {
         self.create(metadata, Owner::Account(account.clone()), may).await
     }
 
-    /// Makes a client of `team`, with no other scopes than those of `may` that an admin of it gives ([`Role::gives`]); it ends with the membership of `by`.
+    /// Makes a client of `team`, with no other scopes than those of `may` that an admin of it gives; it ends with the membership of `by`.
     ///
     /// # Errors
     /// When its facts cannot be; `None` where `by` is not in the team.
@@ -77,8 +78,7 @@ impl Oauth {
         metadata: &Value,
         may: &[Scope],
     ) -> Result<Option<Registered>, OauthError> {
-        let gives = |scope: &Scope| !scope.is_permission() || Role::Admin.gives(*scope);
-        let may: Vec<Scope> = may.iter().copied().filter(gives).collect();
+        let may = given_in_a_team(may);
         let (client, secret) = self.described(metadata, Owner::Account(team.clone()), &may)?;
         let (by, team) = (by.clone(), team.clone());
         let create = agreed::Command::CreateFor { by, team, client: client.clone() };
@@ -118,7 +118,7 @@ impl Oauth {
         let client = self.kept(&client.id)?.unwrap_or(client);
         let has_secret =
             matches!(client.authentication, Authentication::Secret(_) | Authentication::SecretJwt { .. });
-        Ok(Registered { client, secret: has_secret.then_some(secret), registration_token: None })
+        Ok(Registered { secret: has_secret.then_some(secret), ..Registered::told(client) })
     }
 
     async fn create(&self, metadata: &Value, owner: Owner, may: &[Scope]) -> Result<Registered, OauthError> {
@@ -144,15 +144,8 @@ impl Oauth {
         credentials::check_reachable(client, &self.0.outbound)
     }
 
-    fn kept(&self, id: &str) -> Result<Option<Client>, OauthError> {
+    pub(super) fn kept(&self, id: &str) -> Result<Option<Client>, OauthError> {
         Ok(agreed::get(self.0.cluster.reader(), id)?)
-    }
-
-    /// A client of an account, or anybody's.
-    fn kept_of(&self, account: Option<&AccountId>, id: &str) -> Result<Option<Client>, OauthError> {
-        let is_theirs =
-            |client: &Client| account.is_none_or(|account| client.owner == Owner::Account(account.clone()));
-        Ok(self.kept(id)?.filter(is_theirs))
     }
 
     /// The client that a registration token opens (RFC 7592, 2.1).
@@ -168,7 +161,7 @@ impl Oauth {
                 Refused::new(ErrorCode::InvalidToken, "This token opens no such registration.").into()
             );
         };
-        Ok(Registered { client, secret: None, registration_token: Some(token.to_owned()) })
+        Ok(Registered { registration_token: Some(token.to_owned()), ..Registered::told(client) })
     }
 
     /// Puts other facts in place of a registration's (RFC 7592, 2.2).
@@ -182,34 +175,39 @@ impl Oauth {
         metadata: &Value,
     ) -> Result<Registered, OauthError> {
         let Registered { client: before, .. } = self.registration(id, token)?;
-        if metadata.get("client_id").and_then(Value::as_str) != Some(id) {
-            return Err(invalid(
-                "'client_id' has to be there, and that of the registration (RFC 7592, 2.2).",
-            )
-            .into());
+        let client = self.described_anew(metadata, before, PERSONAL_SCOPES)?;
+        let change = self.propose(oauth::Command::Client(agreed::Command::Change(client)));
+        Behalf::current().shown_to_be(by_itself(id)).scope(change).await?;
+        self.registration(id, token)
+    }
+
+    /// The client that `metadata` describes in place of `before`.
+    pub(super) fn described_anew(
+        &self,
+        metadata: &Value,
+        before: Client,
+        may: &[Scope],
+    ) -> Result<Client, Refused> {
+        if metadata.get("client_id").and_then(Value::as_str) != Some(&before.id) {
+            return Err(invalid("'client_id' has to be there, and that of the client (RFC 7592, 2.2)."));
         }
         if let Some(secret) = metadata.get("client_secret")
             && !secret.as_str().is_some_and(|secret| self.is_secret_of(secret, &before))
         {
-            return Err(
-                invalid("'client_secret' is not the client's; leave it out, as it stays as it is.").into()
-            );
+            return Err(invalid("'client_secret' is not the client's; leave it out, as it stays as it is."));
         }
-        let client = read(metadata, before.id.clone(), before.owner.clone(), "", PERSONAL_SCOPES)?;
+        let client = read(metadata, before.id, before.owner, "", may)?;
         if std::mem::discriminant(&client.authentication) != std::mem::discriminant(&before.authentication) {
-            let description = "'token_endpoint_auth_method' stays as it is: register again.";
-            return Err(Refused::new(ErrorCode::InvalidClientMetadata, description).into());
+            return Err(invalid("'token_endpoint_auth_method' stays as it is: make another client."));
         }
-        // Keys may be changed by whoever has the registration's token; a secret is never sent by its client.
+        // Keys may be changed by whoever may change the client; a secret is never sent by it.
         let authentication = match client.authentication {
             keys @ Authentication::PrivateKeyJwt(_) => keys,
             _ => before.authentication,
         };
-        let client = Client { authentication, ..client };
+        let client = Client { authentication, trusted: before.trusted, ..client };
         self.check(&client)?;
-        let change = self.propose(oauth::Command::Client(agreed::Command::Change(client)));
-        Behalf::current().shown_to_be(by_itself(id)).scope(change).await?;
-        self.registration(id, token)
+        Ok(client)
     }
 
     fn is_secret_of(&self, secret: &str, client: &Client) -> bool {
@@ -232,57 +230,14 @@ impl Oauth {
         Behalf::current().shown_to_be(by_itself(id)).scope(remove).await?;
         Ok(())
     }
-
-    /// The clients of an account, or everybody's: those that people made first.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn clients_of(&self, account: Option<&AccountId>) -> Result<Vec<Client>, OauthError> {
-        let reader = self.0.cluster.reader();
-        Ok(match account {
-            Some(account) => agreed::of(reader, account)?,
-            None => agreed::list(reader)?,
-        })
-    }
-
-    /// Removes a client of an account, or anybody's. Tells whether there was one.
-    ///
-    /// # Errors
-    /// When the others cannot be told.
-    pub async fn remove_client(&self, account: Option<&AccountId>, id: &str) -> Result<bool, OauthError> {
-        if self.kept_of(account, id)?.is_none() {
-            return Ok(false);
-        }
-        let command = agreed::Command::Remove { id: id.to_owned() };
-        Ok(self.propose(oauth::Command::Client(command)).await? == Outcome::Done)
-    }
-
-    /// Gives a client of an account, or anybody's, another secret; the one before is refused from now on. Nothing when there is no such
-    /// client.
-    ///
-    /// # Errors
-    /// [`ErrorCode::InvalidClientMetadata`] for a client that has no secret; when the others cannot be told.
-    pub async fn replace_secret(
-        &self,
-        account: Option<&AccountId>,
-        id: &str,
-    ) -> Result<Option<Registered>, OauthError> {
-        let Some(before) = self.kept_of(account, id)? else { return Ok(None) };
-        if !matches!(before.authentication, Authentication::Secret(_)) {
-            return Err(
-                invalid("This client does not send a secret: make another client in its place.").into()
-            );
-        }
-        let secret = self.0.issuer.random()?;
-        let client = Client { authentication: Authentication::Secret(SecretHash::of(&secret)), ..before };
-        match self.propose(oauth::Command::Client(agreed::Command::Change(client.clone()))).await? {
-            Outcome::Done => Ok(Some(Registered { client, secret: Some(secret), registration_token: None })),
-            _ => Ok(None),
-        }
-    }
 }
 
 impl Registered {
+    /// A client that is there, with nothing that is shown once.
+    pub fn told(client: Client) -> Self {
+        Self { client, secret: None, registration_token: None }
+    }
+
     /// The client's facts as RFC 7591, 3.2.1 names them.
     pub fn metadata(&self) -> Value {
         let client = &self.client;
@@ -295,7 +250,14 @@ impl Registered {
             "grant_types": grants,
             "response_types": if client.grants.contains(&GrantType::AuthorizationCode) { vec!["code"] } else { vec![] },
             "scope": scope_text(&client.scopes),
+            "access_token_format": match client.token_format {
+                TokenFormat::Jwt => "jwt",
+                TokenFormat::Opaque => "opaque",
+            },
         });
+        if let Some(algorithm) = client.algorithm {
+            metadata["id_token_signed_response_alg"] = algorithm.as_str().into();
+        }
         credentials::write(client, &mut metadata);
         if !client.post_logout_redirect_uris.is_empty() {
             metadata["post_logout_redirect_uris"] = json!(client.post_logout_redirect_uris);
@@ -317,7 +279,7 @@ pub(super) fn by_itself(id: &str) -> Actor {
     Actor::Client { id: id.to_owned(), account: None }
 }
 
-fn invalid(description: impl Into<String>) -> Refused {
+pub(super) fn invalid(description: impl Into<String>) -> Refused {
     Refused::new(ErrorCode::InvalidClientMetadata, description)
 }
 
@@ -374,7 +336,9 @@ fn grants(names: &[String]) -> Result<Vec<GrantType>, Refused> {
     let mut grants = Vec::new();
     for name in names {
         let known = GRANT_TYPES.iter().copied().find(|grant| clients::name(*grant) == name);
-        let grant = known.ok_or_else(|| invalid(format!("There is no grant type '{name}' here.")))?;
+        let grant = known.ok_or_else(|| {
+            invalid(format!("'grant_types' names '{name}', and there is no such grant type here."))
+        })?;
         if !grants.contains(&grant) {
             grants.push(grant);
         }

@@ -16,6 +16,8 @@ use crate::tests::World;
 
 mod authority;
 mod proofs;
+mod scopes;
+mod time;
 
 const ISSUER: &str = "https://node.example";
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";

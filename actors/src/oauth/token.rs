@@ -8,8 +8,8 @@ use twinmcp_storage::command::Outcome;
 use twinmcp_storage::ids::GrantId;
 use twinmcp_storage::oauth;
 use twinmcp_storage::oauth::client::{Client, GrantType, Owner};
-use twinmcp_storage::oauth::code::{self, Shown};
-use twinmcp_storage::oauth::grant::{self, Grant};
+use twinmcp_storage::oauth::code::{self, Code, Shown, State};
+use twinmcp_storage::oauth::grant::{self, Allowed, Grant};
 use twinmcp_storage::oauth::signing_key::Algorithm;
 use twinmcp_storage::scope::Scope;
 use twinmcp_storage::teams;
@@ -21,7 +21,7 @@ use super::dpop::{ProofError, Proven};
 use super::error::{ErrorCode, OauthError, Refused};
 use super::keys::Purpose;
 use super::metrics::{Call, Taken};
-use super::{Oauth, Params, authorize, millis};
+use super::{Oauth, Params, authorize, millis, redirect};
 use crate::jose;
 
 /// Letters of a code verifier, at least and at most (RFC 7636, 4.1).
@@ -137,6 +137,15 @@ impl Oauth {
             limits: self.0.config.limits(),
         };
         let unknown = || Refused::grant("The code is unknown, was used, has expired or is another client's.");
+        // What cannot be given is refused before anything is used up; what was used already ends what came of it.
+        let before = code::get(self.0.cluster.reader(), &SecretHash::of(code))?;
+        let is_fresh = |code: &Code| code.state == State::Issued && code.binding.client == client.id;
+        if let Some(before) = before.filter(is_fresh) {
+            // Also where it was sent may be the client's no more.
+            redirect::choose(&client.redirect_uris, Some(&before.binding.redirect_uri))
+                .map_err(|_| unknown())?;
+            self.counting(params, &before.allowed, client)?;
+        }
         match self.propose(oauth::Command::Code(command)).await? {
             Outcome::Done => {}
             Outcome::Burnt => {
@@ -161,12 +170,8 @@ impl Oauth {
         let bound_to = before.as_ref().and_then(|grant| grant.dpop_jkt);
         // What cannot be given is refused before anything is used up.
         if let Some(grant) = &before {
-            narrowed(params, grant)?;
+            self.counting(params, &grant.allowed, client)?;
             self.0.resources.granted(params.resources(), &grant.allowed.resources)?;
-            if self.lacks_factor(&grant.allowed.account, &grant.allowed.methods)? {
-                let description = "A second factor is asked of the person since; send them here again.";
-                return Err(Refused::grant(description).into());
-            }
             if client.is_confidential() && bound_to.is_some() && key.is_none() {
                 let description = "The tokens are bound to a key: send a proof in the header 'DPoP'.";
                 return Err(Refused::new(ErrorCode::InvalidDpopProof, description).into());
@@ -241,12 +246,18 @@ impl Oauth {
             let description = format!("The scope '{scope}' is about a person, and there is none.");
             return Err(Refused::new(ErrorCode::InvalidScope, description).into());
         }
+        scopes.retain(|scope| scope.is_permission());
+        if scopes.is_empty() {
+            let description = "None of the client's scopes is left: they are about a person, or for operators, and whoever made \
+                               it is none any more.";
+            return Err(Refused::new(ErrorCode::InvalidScope, description).into());
+        }
         let token = AccessToken {
             id: self.0.issuer.random()?,
             subject: Subject::Client(account.clone()),
             client: client.id.clone(),
             grant: None,
-            scopes: scopes.into_iter().filter(|scope| scope.is_permission()).collect(),
+            scopes,
             resources: self.0.resources.asked(params.resources())?,
             issued_at: self.now(),
             expires_at: self.now().plus_millis(self.0.config.limits().access_ms),
@@ -273,8 +284,7 @@ impl Oauth {
         refresh_token: Option<String>,
     ) -> Result<Tokens, OauthError> {
         let allowed = &grant.allowed;
-        let mut scopes = narrowed(params, grant)?;
-        accounts::keep_what_counts(self.0.cluster.reader(), &allowed.account, &mut scopes)?;
+        let scopes = self.counting(params, allowed, client)?;
         let token = AccessToken {
             id: self.0.issuer.random()?,
             subject: Subject::Person(allowed.account.clone()),
@@ -304,6 +314,36 @@ impl Oauth {
             refresh_token,
             id_token,
         })
+    }
+
+    /// What a token is for: the scopes asked for, as far as they were allowed, the client may still have them and they still count from
+    /// who allowed them. A token without any would open nothing and look as if it did; so would one of a sign-in that is not enough any
+    /// more, and its ID token would say that the person is known.
+    pub(super) fn counting(
+        &self,
+        params: &Params,
+        allowed: &Allowed,
+        client: &Client,
+    ) -> Result<Vec<Scope>, OauthError> {
+        let mut scopes = narrowed(params, allowed)?;
+        if self.lacks_factor(&allowed.account, &allowed.methods)? {
+            let description = "A second factor is asked of the person since; send them here again.";
+            return Err(Refused::grant(description).into());
+        }
+        scopes.retain(|scope| client.scopes.contains(scope));
+        accounts::keep_what_counts(self.0.cluster.reader(), &allowed.account, &mut scopes)?;
+        if !scopes.is_empty() {
+            return Ok(scopes);
+        }
+        // Another scope may do where one was asked for; else nothing will that comes of this grant (RFC 6749, 5.2).
+        let (code, what) = match params.get("scope") {
+            Some(_) => (ErrorCode::InvalidScope, "what is asked for"),
+            None => (ErrorCode::InvalidGrant, "what was allowed"),
+        };
+        let description = format!(
+            "Nothing is left of {what}: the client may not have it any more, or it is for operators, and the person who allowed it is none any more."
+        );
+        Err(Refused::new(code, description).into())
     }
 
     async fn access_text(&self, token: &AccessToken, client: &Client) -> Result<String, OauthError> {
@@ -371,13 +411,13 @@ fn challenge(verifier: Option<&str>) -> Result<[u8; 32], Refused> {
     Ok(challenge)
 }
 
-/// The scopes asked for, as far as the grant has them; all of it when none is named (RFC 6749, 6).
-fn narrowed(params: &Params, grant: &Grant) -> Result<Vec<Scope>, Refused> {
-    let Some(asked) = params.get("scope") else { return Ok(grant.allowed.scopes.clone()) };
+/// The scopes asked for, each of which has to have been allowed; all that were when none is named (RFC 6749, 6).
+fn narrowed(params: &Params, allowed: &Allowed) -> Result<Vec<Scope>, Refused> {
+    let Some(asked) = params.get("scope") else { return Ok(allowed.scopes.clone()) };
     let mut scopes = Vec::new();
     for name in asked.split(' ').filter(|name| !name.is_empty()) {
         match name.parse() {
-            Ok(scope) if grant.allowed.scopes.contains(&scope) => scopes.push(scope),
+            Ok(scope) if allowed.scopes.contains(&scope) => scopes.push(scope),
             _ => {
                 let description =
                     format!("The scope '{name}' was not allowed; send the person here again for more.");
@@ -387,5 +427,8 @@ fn narrowed(params: &Params, grant: &Grant) -> Result<Vec<Scope>, Refused> {
     }
     scopes.sort_unstable();
     scopes.dedup();
+    if scopes.is_empty() {
+        return Err(Refused::new(ErrorCode::InvalidScope, "'scope' names none."));
+    }
     Ok(scopes)
 }

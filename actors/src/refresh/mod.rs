@@ -12,6 +12,8 @@ mod due;
 mod plan;
 mod push;
 mod secret;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +21,7 @@ use std::time::Duration;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tracing::{instrument, warn};
 use twinmcp_cluster::{Cluster, ClusterError, ClusterKeys, WebhookKeyError};
-use twinmcp_storage::clock::{Entropy, EntropyError};
+use twinmcp_storage::clock::{Clock, Entropy, EntropyError};
 use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::engine::StorageError;
 use twinmcp_storage::ids::{JobId, LibraryId, Version};
@@ -134,6 +136,8 @@ pub struct Refresh {
     jobs: Jobs,
     keys: ClusterKeys,
     entropy: Arc<dyn Entropy>,
+    /// Held from the look for an open job until there is one: calls at once would all find none.
+    starting: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Refresh {
@@ -143,10 +147,11 @@ impl Refresh {
             jobs: jobs.clone(),
             keys,
             entropy: Arc::clone(&context.entropy),
+            starting: Arc::default(),
         };
-        let (for_actor, handle) = (Arc::clone(context), refresh.clone());
+        let (clock, handle) = (Arc::clone(&context.clock), refresh.clone());
         let (child, _) = Child::new("refresh", &context.node, move || {
-            (RefreshActor { context: Arc::clone(&for_actor), refresh: handle.clone() }, ())
+            (RefreshActor { refresh: handle.clone(), clock: Arc::clone(&clock), look_every: LOOK_EVERY }, ())
         });
         (child, refresh)
     }
@@ -189,6 +194,7 @@ impl Refresh {
         }
         let current = known.current;
         let origin = self.origin(library, current, which)?;
+        let _starting = self.starting.lock().await;
         if let Some(job) = self.open(&origin)?.pop() {
             let (library, version) = (origin.library, origin.version);
             return Err(RefreshError::Open { library, version, job: job.id });
@@ -234,6 +240,7 @@ impl Refresh {
         let push = Push::read(body).map_err(RefreshError::Body)?;
         let current = libraries::get(self.cluster.reader(), library)?.and_then(|known| known.current);
         let mut pushed = Pushed::default();
+        let _starting = self.starting.lock().await;
         for origin in refresh::origins(self.cluster.reader(), library)? {
             if !push.concerns(&origin, current.as_ref() == Some(&origin.version)) {
                 continue;
@@ -306,8 +313,9 @@ enum Message {
 }
 
 struct RefreshActor {
-    context: Arc<Context>,
     refresh: Refresh,
+    clock: Arc<dyn Clock>,
+    look_every: Duration,
 }
 
 impl Actor for RefreshActor {
@@ -316,7 +324,7 @@ impl Actor for RefreshActor {
     type Arguments = ();
 
     async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<(), ActorProcessingErr> {
-        myself.send_after(LOOK_EVERY, || Message::Look);
+        myself.send_after(self.look_every, || Message::Look);
         Ok(())
     }
 
@@ -326,9 +334,10 @@ impl Actor for RefreshActor {
         Message::Look: Message,
         (): &mut (),
     ) -> Result<(), ActorProcessingErr> {
+        let starting = self.refresh.starting.lock().await;
         // Left to other nodes while this one is drained.
         let due = match self.refresh.jobs.admit() {
-            Ok(()) => plan::due_now(self.context.cluster.reader(), self.context.clock.now())?,
+            Ok(()) => plan::due_now(self.refresh.cluster.reader(), self.clock.now())?,
             Err(_) => Vec::new(),
         };
         for origin in due {
@@ -338,7 +347,8 @@ impl Actor for RefreshActor {
                 warn!(library_id = %library, error = &error as &dyn std::error::Error, "a refresh was not started");
             }
         }
-        myself.send_after(LOOK_EVERY, || Message::Look);
+        drop(starting);
+        myself.send_after(self.look_every, || Message::Look);
         Ok(())
     }
 }

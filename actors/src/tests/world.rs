@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
 use twinmcp_cluster::{Cluster, ClusterConfig, ClusterKey, ClusterKeys};
 use twinmcp_storage::accounts::Account;
 use twinmcp_storage::bundle::BundleStore;
-use twinmcp_storage::clock::{SystemClock, SystemEntropy};
+use twinmcp_storage::clock::{Clock, SystemClock, SystemEntropy, Timestamp};
 use twinmcp_storage::engine::{Keyspace, MemoryEngine};
 use twinmcp_storage::ids::{JobId, LibraryRef};
 use twinmcp_storage::jobs::{JobState, Source};
@@ -31,9 +31,28 @@ pub(crate) struct World {
     pub(crate) account: Account,
     pub(crate) node: String,
     pub(crate) cluster: Cluster,
+    /// What the node takes for the time.
+    pub(crate) clock: Arc<LaterClock>,
     bundles: Arc<BundleStore>,
     upgrade: UpgradeConfig,
     disk: Disk,
+}
+
+/// The machine's clock, and as much later as a test says.
+#[derive(Default)]
+pub(crate) struct LaterClock(AtomicU64);
+
+impl LaterClock {
+    /// Lets so much time pass.
+    pub(crate) fn advance(&self, time: Duration) {
+        self.0.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for LaterClock {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().plus_millis(self.0.load(Ordering::SeqCst))
+    }
 }
 
 /// What outlives the actors of a node.
@@ -90,7 +109,7 @@ impl World {
         static NODES: AtomicUsize = AtomicUsize::new(0);
         let node = format!("test-{}", NODES.fetch_add(1, Ordering::SeqCst));
         let (state, raft) = (Arc::new(disk.state.clone()), Arc::new(disk.raft.clone()));
-        let clock = Arc::new(SystemClock);
+        let clock = Arc::new(LaterClock::default());
         let cluster = Cluster::start(ClusterConfig::default(), state, raft, clock.clone(), &SystemEntropy)
             .await
             .unwrap();
@@ -113,15 +132,20 @@ impl World {
             oauth: crate::OauthConfig::new("https://node.example"),
             keys: ClusterKeys::unkept(ClusterKey::new([7; 32])),
         };
-        let actors =
-            Actors::start(config, cluster.clone(), Arc::clone(&bundles), clock, Arc::new(SystemEntropy))
-                .await
-                .unwrap();
+        let actors = Actors::start(
+            config,
+            cluster.clone(),
+            Arc::clone(&bundles),
+            clock.clone(),
+            Arc::new(SystemEntropy),
+        )
+        .await
+        .unwrap();
         let account = match actors.accounts.first().unwrap() {
             Some(account) => account,
             None => actors.accounts.create("owner").await.unwrap(),
         };
-        Self { actors, account, node, cluster, bundles, upgrade, disk }
+        Self { actors, account, node, cluster, clock, bundles, upgrade, disk }
     }
 
     /// Where letters are written.

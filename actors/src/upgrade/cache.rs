@@ -89,7 +89,9 @@ impl Cache {
             let place = *generation.places.get(key)?;
             let mut record = vec![0; record_bytes(self.dimensions)];
             generation.file.read_exact_at(&mut record, place).ok()?;
-            let numbers = record.get(KEY_BYTES..KEY_BYTES + self.dimensions * 2)?;
+            // It was whole when the file was opened; since then the disk may have changed it.
+            let (body, sum) = record.split_at(record.len() - CHECK_BYTES);
+            let numbers = body.strip_prefix(key).filter(|_| check(body) == sum)?;
             let vector = numbers.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32());
             let vector: Vec<f32> = vector.collect();
             Some(vector.iter().any(|number| *number != 0.0).then_some(vector))
@@ -220,6 +222,19 @@ mod tests {
         assert_eq!(found(&open(folder.path(), "model", 1 << 20)), [true, false, true]);
         fs::write(&path, "something else").unwrap();
         assert_eq!(found(&open(folder.path(), "model", 1 << 20)), [false; 3]);
+    }
+
+    #[test]
+    fn a_record_that_changes_while_its_file_is_open_is_not_found_and_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut cache = open(folder.path(), "model", 1 << 20);
+        cache.put(text("a"), Some(&[0.5, 0.5])).unwrap();
+        let mut bytes = fs::read(&cache.path).unwrap();
+        bytes[HEADER_BYTES + KEY_BYTES] ^= 1;
+        fs::write(&cache.path, bytes).unwrap();
+        assert_eq!(cache.get(&text("a")), None);
+        let made = cache.put(text("a"), Some(&[0.5, 0.5])).unwrap();
+        assert_eq!(cache.get(&text("a")), Some(made));
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Stories of upgrades, over a node in memory and a tiny model.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use twinmcp_storage::bundle::BundleHash;
 use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::libraries::{self, VersionManifest};
 
 use super::{UpgradeConfig, UpgradeState};
-use crate::embedding::{EndpointConfig, endpoint_config as config, second_of, tiny};
+use crate::embedding::{EndpointConfig, both, endpoint_config as config, first_of, second_of, tiny};
 use crate::tests::World;
 use crate::tests::embedding_service::{Behaviour, EmbeddingService};
 
@@ -26,34 +27,27 @@ fn guide(sections: usize) -> Vec<(String, String)> {
 }
 
 async fn world(model: impl FnOnce(&std::path::Path) -> PathBuf) -> World {
-    world_at(100, model).await
-}
-
-/// A node that takes its time: `cpu_percent` of a core.
-async fn world_at(cpu_percent: u8, model: impl FnOnce(&std::path::Path) -> PathBuf) -> World {
     World::with_upgrades(|folder| UpgradeConfig {
         model: Some(model(folder)),
-        cpu_percent,
+        cpu_percent: 100,
         ..UpgradeConfig::default()
     })
     .await
 }
 
-/// Has `version` upgraded by another model, as another node names it.
-async fn upgraded_elsewhere(world: &World, version: &str) -> String {
+/// Has `version` upgraded by another node, which names its vectors `embedder`.
+async fn upgraded_elsewhere(world: &World, version: &str, embedder: &str) {
     let VersionManifest { library, version, bundle, bundle_bytes, .. } = manifest(world, version);
-    let embedder = "twinmcp-static-128-v1+elsewhere".to_owned();
     let upgrade = libraries::Command::Upgrade {
         id: library,
         version,
         replaces: bundle.clone(),
         bundle,
         bundle_bytes,
-        embedder: embedder.clone(),
+        embedder: embedder.to_owned(),
     };
     let applied = world.cluster.propose(Command::Libraries(upgrade)).await.unwrap();
     assert_eq!(applied.outcome, Outcome::Done);
-    embedder
 }
 
 fn tiny_model(folder: &std::path::Path) -> PathBuf {
@@ -200,7 +194,8 @@ async fn what_another_node_has_upgraded_is_left_to_it_until_the_next_start() {
     let world = world(tiny_model).await;
     index(&world, "1.0", 3).await;
     world.until("it is upgraded", || is_upgraded(&world, "1.0")).await;
-    let embedder = upgraded_elsewhere(&world, "1.0").await;
+    let embedder = "twinmcp-static-128-v1+elsewhere";
+    upgraded_elsewhere(&world, "1.0", embedder).await;
     // Changes are looked at in order: with the next version this one has been.
     index(&world, "2.0", 3).await;
     world.until("the next one is upgraded", || is_upgraded(&world, "2.0")).await;
@@ -213,21 +208,27 @@ async fn what_another_node_has_upgraded_is_left_to_it_until_the_next_start() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_another_node_has_upgraded_while_it_waited_is_left_to_it() {
-    let world = world_at(5, tiny_model).await;
-    index(&world, "1.0", 10).await;
-    index(&world, "2.0", 10).await;
-    let status = || world.actors.upgrades.status();
-    world
-        .until("one is upgraded, the other waits", || status().waiting == 1 && status().current.is_some())
-        .await;
-    let (own, other) = match status().current.unwrap().version.to_string().as_str() {
-        "1.0" => ("1.0", "2.0"),
-        _ => ("2.0", "1.0"),
-    };
-    let embedder = upgraded_elsewhere(&world, other).await;
-    world.until("the first is upgraded", || is_upgraded(&world, own)).await;
+    let service = EmbeddingService::start().await;
+    let patient = EndpointConfig { timeout: Duration::from_secs(600), ..config(&service) };
+    let world = World::new().await.restart_with_endpoint(patient).await;
+    let status = || world.actors.endpoint.as_ref().unwrap().status();
+    // The first one is at work for as long as the service keeps it waiting.
+    service.hold();
+    index(&world, "1.0", 3).await;
+    world.until("the first is at work", || !service.asked().is_empty() && status().waiting == 0).await;
+    index(&world, "2.0", 3).await;
+    world.until("the other waits", || status().waiting > 0).await;
+    let working = status();
+    assert_eq!(working.current.unwrap().version.as_str(), "1.0");
+    assert_eq!(working.waiting, 1, "one that is at work does not wait as well");
+
+    let other = manifest(&world, "2.0").embedder;
+    let embedder = both(first_of(&other), Some("endpoint/elsewhere/64"));
+    upgraded_elsewhere(&world, "2.0", &embedder).await;
+    service.release();
+    world.until("the first is upgraded", || has_second(&world, "1.0")).await;
     world.until("nothing is left to do", || status().state == UpgradeState::Idle).await;
-    assert_eq!(manifest(&world, other).embedder, embedder);
+    assert_eq!(manifest(&world, "2.0").embedder, embedder);
 }
 
 fn has_second(world: &World, version: &str) -> bool {

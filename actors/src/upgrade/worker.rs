@@ -80,9 +80,10 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Queues a version, once.
+    /// Queues a version, once. Not the one that is being upgraded: should that be in vain, it is queued when it ends.
     fn wait_for(&mut self, queued: Queued) {
-        if !self.waiting.iter().any(|waiting| waiting.wanted == queued.wanted) {
+        let mut known = self.running.iter().map(|running| &running.queued).chain(&self.waiting);
+        if !known.any(|known| known.wanted == queued.wanted) {
             self.waiting.push_back(queued);
         }
     }

@@ -80,12 +80,9 @@ pub(crate) struct EventRecord {
     request: Option<String>,
     /// The node they asked.
     node: u64,
-    /// How many it stands for, where it is more than itself.
+    /// How many it stands for, where it is more than itself; of an object of kind `many`, what was not told of an hour.
     #[oai(skip_serializing_if_is_none)]
     count: Option<u64>,
-    /// How many like it were not written down before it, because there were too many.
-    #[oai(skip_serializing_if_is_none)]
-    untold: Option<u64>,
     /// What more has to be known.
     detail: HashMap<String, String>,
 }
@@ -103,7 +100,6 @@ impl From<Entry> for EventRecord {
             request: entry.request,
             node: entry.node,
             count: entry.count,
-            untold: entry.untold,
             detail: entry.detail.into_iter().collect(),
         }
     }
@@ -126,7 +122,6 @@ impl Example for EventRecord {
             request: Some("0af7651916cd43dd8448eb211c80319c".to_owned()),
             node: 1,
             count: None,
-            untold: None,
             detail: HashMap::from([("scopes".to_owned(), "docs:read".to_owned())]),
         }
     }

@@ -27,8 +27,7 @@ pub(crate) struct ClientList {
 
 impl ClientList {
     pub(super) fn of(clients: Vec<Client>) -> Self {
-        let shown = |client| Registered { client, secret: None, registration_token: None }.metadata();
-        Self { clients: clients.into_iter().map(shown).collect() }
+        Self { clients: clients.into_iter().map(|client| Registered::told(client).metadata()).collect() }
     }
 }
 
@@ -61,6 +60,13 @@ impl ClientMade {
     pub(super) fn new(made: &Registered) -> Self {
         Self::Client(Json(made.metadata()), "no-store".to_owned())
     }
+}
+
+#[derive(ApiResponse)]
+pub(crate) enum ClientChanged {
+    /// The client as it is now.
+    #[oai(status = 200)]
+    Client(Json<Value>),
 }
 
 #[derive(ApiResponse)]
@@ -111,10 +117,35 @@ impl ClientsApi {
         Ok(Json(ClientList::of(self.oauth.clients_of(account)?)))
     }
 
+    /// Changes a client.
+    ///
+    /// What is named is from now on what it says, by the rules for making one; what is absent, or `null`, stays. `[]` takes a list away,
+    /// and empty text `client_uri`, `backchannel_logout_uri` and `id_token_signed_response_alg`. Its secret is replaced at
+    /// `/api/clients/{id}/secret`, and how it shows who it is stays: make another client for that. At an address, or with a scope, that
+    /// was taken away nothing is given any more, whatever people have allowed; access tokens that are out live until they expire. One of
+    /// your clients, or of a team as its owner or admin; with the scope `admin` anybody's. 403 where the client may then have a scope that
+    /// you lack, and for the keys of a team's client that somebody else made. Needs `keys:write`.
+    #[oai(path = "/:id", method = "patch", operation_id = "change_client")]
+    async fn change(
+        &self,
+        caller: Caller,
+        /// The client.
+        #[oai(example = "example_id")]
+        id: Path<String>,
+        changes: Metadata,
+    ) -> Result<ClientChanged, ApiError> {
+        caller.may(Scope::KeysWrite)?;
+        match self.oauth.change_client(&caller.owner(), &id, &changes.0, &given(&caller)).await? {
+            Some(client) => Ok(ClientChanged::Client(Json(client.metadata()))),
+            None => Err(unknown(&id)),
+        }
+    }
+
     /// Replaces a client's secret.
     ///
-    /// The answer has the new one, which is shown this once; the one before is refused from now on. One of your clients; with the scope
-    /// `admin` anybody's. 400 for a client without a secret. Needs `keys:write`.
+    /// The answer has the new one, which is shown this once; the one before is refused from now on. One of your clients, or one that you
+    /// made for a team as its owner or admin; with the scope `admin` anybody's. 400 for a client without a secret, 403 for one that may
+    /// have a scope that you lack, and for a team's that somebody else made: it ends with whoever has seen its secret. Needs `keys:write`.
     #[oai(path = "/:id/secret", method = "post", operation_id = "replace_client_secret")]
     async fn replace_secret(
         &self,
@@ -124,8 +155,7 @@ impl ClientsApi {
         id: Path<String>,
     ) -> Result<SecretReplaced, ApiError> {
         caller.may(Scope::KeysWrite)?;
-        let account = (!caller.has(Scope::Admin)).then(|| caller.account());
-        match self.oauth.replace_secret(account, &id).await? {
+        match self.oauth.replace_secret(&caller.owner(), &id, &given(&caller)).await? {
             Some(client) => Ok(SecretReplaced::Client(Json(client.metadata()), "no-store".to_owned())),
             None => Err(unknown(&id)),
         }
@@ -133,7 +163,7 @@ impl ClientsApi {
 
     /// Removes a client.
     ///
-    /// One of yours; with the scope `admin` anybody's. Needs `keys:write`.
+    /// One of yours, or of a team as its owner or admin; with the scope `admin` anybody's. Needs `keys:write`.
     #[oai(path = "/:id", method = "delete", operation_id = "remove_client")]
     async fn remove(
         &self,
@@ -143,8 +173,7 @@ impl ClientsApi {
         id: Path<String>,
     ) -> Result<ClientRemoved, ApiError> {
         caller.may(Scope::KeysWrite)?;
-        let account = (!caller.has(Scope::Admin)).then(|| caller.account());
-        if self.oauth.remove_client(account, &id).await? {
+        if self.oauth.remove_client(&caller.owner(), &id).await? {
             return Ok(ClientRemoved::Done);
         }
         Err(unknown(&id))

@@ -19,12 +19,12 @@ const KEYS_MAX_AGE_S: u32 = 600;
 /// The paths below `/.well-known`.
 pub(super) fn add(route: Route, oauth: &Oauth) -> Route {
     let server = server_metadata(oauth);
-    let (mcp, api) = (resource_metadata(oauth, "/mcp"), resource_metadata(oauth, "/api"));
+    let [whole, mcp, api] = ["", "/mcp", "/api"].map(|path| resource_metadata(oauth, path));
     let keys = oauth.clone();
     route
         .at("/.well-known/oauth-authorization-server", fixed(&server))
         .at("/.well-known/openid-configuration", fixed(&server))
-        .at("/.well-known/oauth-protected-resource", fixed(&mcp))
+        .at("/.well-known/oauth-protected-resource", fixed(&whole))
         .at("/.well-known/oauth-protected-resource/mcp", fixed(&mcp))
         .at("/.well-known/oauth-protected-resource/api", fixed(&api))
         .at(
@@ -44,9 +44,12 @@ fn answer(body: String, max_age_s: u32) -> Response {
 }
 
 /// Scopes that a client may ask for; `admin` is not offered.
-fn scopes() -> Vec<&'static str> {
-    let offered = Scope::ALL.iter().filter(|scope| !matches!(scope, Scope::Admin | Scope::MetricsRead));
-    offered.map(|scope| scope.as_str()).collect()
+fn scopes() -> impl Iterator<Item = &'static Scope> {
+    Scope::ALL.iter().filter(|scope| !matches!(scope, Scope::Admin | Scope::MetricsRead))
+}
+
+fn names<'a>(scopes: impl Iterator<Item = &'a Scope>) -> Vec<&'static str> {
+    scopes.map(|scope| scope.as_str()).collect()
 }
 
 fn server_metadata(oauth: &Oauth) -> Value {
@@ -69,7 +72,7 @@ fn server_metadata(oauth: &Oauth) -> Value {
         "end_session_endpoint": at(crate::ui::END_SESSION),
         "jwks_uri": at("/.well-known/jwks.json"),
         "service_documentation": at("/api/docs"),
-        "scopes_supported": scopes(),
+        "scopes_supported": names(scopes()),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
         "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials", "urn:ietf:params:oauth:grant-type:device_code"],
@@ -108,14 +111,24 @@ pub(crate) fn resource_metadata_path(path: &str) -> &'static str {
     }
 }
 
+/// What is told of the resource at `path`; of the whole service at none, whose name is the one that the document without a path has to
+/// tell (RFC 9728, 3.3).
+///
+/// Clients of `/mcp` ask for that document when they did not find the one with the path, and take a resource that theirs lies within.
+/// What they get then is good at `/mcp` too, so it offers no more scopes than the document of `/mcp` does. Whether a client may go on
+/// without the person is nothing that a resource asks for (MCP, authorization).
 fn resource_metadata(oauth: &Oauth, path: &str) -> Value {
     let issuer = oauth.issuer();
+    let needed = match path {
+        "/api" => names(scopes().filter(|scope| scope.is_permission())),
+        _ => vec![Scope::DocsRead.as_str()],
+    };
     json!({
         "resource": format!("{issuer}{path}"),
         "resource_name": "TwinMCP",
         "authorization_servers": [issuer],
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
-        "scopes_supported": if path == "/mcp" { vec![Scope::DocsRead.as_str(), Scope::OfflineAccess.as_str()] } else { scopes() },
+        "scopes_supported": needed,
         "bearer_methods_supported": ["header"],
         "dpop_signing_alg_values_supported": ["ES256", "EdDSA", "RS256", "PS256"],
         "resource_documentation": format!("{issuer}/api/docs"),

@@ -2,7 +2,7 @@
 
 use clap::{Subcommand, ValueEnum};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::client::{ClientArgs, Node};
 use super::{CliError, print, tell};
@@ -33,6 +33,37 @@ pub(super) enum ClientCommand {
     },
     /// List the clients of your account; with an operator's key everybody's
     List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Change a client: what is named, and nothing else
+    Change {
+        /// The client's id, as `list` shows it
+        id: String,
+        /// What people are told it is called
+        #[arg(long)]
+        name: Option<String>,
+        /// What it may ask for, in place of all that it might before
+        #[arg(long = "scope", value_delimiter = ',', value_name = "SCOPE")]
+        scopes: Option<Vec<String>>,
+        /// Where people are sent back to, in place of all before; may stand several times
+        #[arg(long = "redirect-uri", value_name = "URI")]
+        redirect_uris: Option<Vec<String>>,
+        /// Where people may be sent after they signed out, in place of all before; may stand several times, empty for nowhere
+        #[arg(long = "post-logout-redirect-uri", value_name = "URI")]
+        post_logout_redirect_uris: Option<Vec<String>>,
+        /// How it gets tokens, in place of all ways before: authorization_code, refresh_token, client_credentials
+        #[arg(long = "grant", value_delimiter = ',', value_name = "GRANT")]
+        grants: Option<Vec<String>>,
+        /// What its tokens are signed with: RS256, ES256 or EdDSA; empty for what the service usually signs with
+        #[arg(long, value_name = "ALGORITHM")]
+        algorithm: Option<String>,
+        /// Where it hears that a session has ended; empty for nowhere
+        #[arg(long, value_name = "URI")]
+        backchannel_logout_uri: Option<String>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -91,6 +122,34 @@ pub(super) async fn client(command: ClientCommand) -> Result<(), CliError> {
             let list: Value = node(&client)?.get("/api/clients").await?;
             if json { print(&format!("{list:#}")) } else { print(&table(&list)) }
         }
+        ClientCommand::Change {
+            id,
+            name,
+            scopes,
+            redirect_uris,
+            post_logout_redirect_uris,
+            grants,
+            algorithm,
+            backchannel_logout_uri,
+            json,
+            client,
+        } => {
+            let uris = |uris: Vec<String>| uris.into_iter().filter(|uri| !uri.is_empty()).collect::<Vec<_>>();
+            let changes = changes([
+                ("client_name", name.map(Value::from)),
+                ("scope", scopes.map(|scopes| scopes.join(" ").into())),
+                ("redirect_uris", redirect_uris.map(|it| uris(it).into())),
+                ("post_logout_redirect_uris", post_logout_redirect_uris.map(|it| uris(it).into())),
+                ("grant_types", grants.map(Value::from)),
+                ("id_token_signed_response_alg", algorithm.map(Value::from)),
+                ("backchannel_logout_uri", backchannel_logout_uri.map(Value::from)),
+            ])?;
+            let changed: Value = node(&client)?.patch(&path(&id)?, &changes).await?;
+            match json {
+                true => print(&format!("{changed:#}")),
+                false => print(&table(&json!({ "clients": [changed] }))),
+            }
+        }
         ClientCommand::RotateSecret { id, json, client } => {
             let node = node(&client)?;
             let request = node.request(Method::POST, &format!("{}/secret", path(&id)?))?;
@@ -114,6 +173,18 @@ fn path(id: &str) -> Result<String, CliError> {
         return Err(CliError::Usage(message));
     }
     Ok(format!("/api/clients/{id}"))
+}
+
+/// What is to be changed of a client: what was named.
+fn changes<const N: usize>(named: [(&str, Option<Value>); N]) -> Result<Value, CliError> {
+    let named = named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let changes: Map<String, Value> = named.collect();
+    if changes.is_empty() {
+        let message =
+            "say what to change, such as `--name` or `--redirect-uri`; `--help` lists what there is";
+        return Err(CliError::Usage(message.to_owned()));
+    }
+    Ok(changes.into())
 }
 
 /// The client's id and, this once, its secret: a line each, for a script as for a person.

@@ -37,7 +37,8 @@ section! {
         lock_seconds_max: u64 = 3600,
         /// Life of a link to another password, in seconds.
         reset_life_seconds: u64 = 3600,
-        /// Life of a link that invites, or confirms an e-mail address, in seconds.
+        /// Life of a link that invites, or confirms an e-mail address, in seconds; of one that somebody asked for themselves to sign up, a
+        /// third of it.
         invite_life_seconds: u64 = 3 * 24 * 3600,
         /// Passwords hashed at once; 0 for half of the cores.
         hash_threads: usize = 0,

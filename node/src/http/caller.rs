@@ -276,11 +276,17 @@ impl Identity {
         })
     }
 
+    /// Refuses whoever lacks `scope`; documentation is read by anybody where the node allows that, and with no key that may not.
+    pub(crate) fn may(&self, scope: Scope) -> Result<(), ApiError> {
+        if scope == Scope::DocsRead && self.anonymous_reads && self.caller.is_none() {
+            return Ok(());
+        }
+        self.require()?.may(scope)
+    }
+
     /// Whether documentation may be read.
     pub(crate) fn reader(&self) -> Result<Reader, ApiError> {
-        if self.caller.is_some() || !self.anonymous_reads {
-            self.require()?.may(Scope::DocsRead)?;
-        }
+        self.may(Scope::DocsRead)?;
         Ok(Reader { asker: self.asker, caller: self.caller.clone() })
     }
 

@@ -260,7 +260,8 @@ impl<E: Endpoint> Front<E> {
                 }
             }
         }
-        Outcome { result: self.forward(request, (class, id), sender).await, decision }
+        let result = self.forward(request, (class, id), sender, &mut decision).await;
+        Outcome { result, decision }
     }
 
     /// Refuses what hyper has read but is longer than anybody needs.
@@ -367,6 +368,7 @@ impl<E: Endpoint> Front<E> {
         mut request: Request,
         (class, id): (Class, &str),
         Sender { caller, withheld, signed_in }: Sender,
+        decision: &mut Option<Decision>,
     ) -> Result<Response, ApiError> {
         let http = &self.config.http;
         let asker = asker::of(request.uri().path(), request.headers(), caller.as_ref(), address_of(&request));
@@ -391,7 +393,7 @@ impl<E: Endpoint> Front<E> {
         }
         let deadline_ms = if class.upload { http.upload_timeout_ms } else { http.request_timeout_ms };
         let work = async {
-            self.take_body(&mut request, class).await?;
+            self.take_body(&mut request, class, decision).await?;
             self.inner.call(request).await.map(IntoResponse::into_response)
         };
         let caught = AssertUnwindSafe(behalf.scope(work)).catch_unwind();
@@ -411,8 +413,14 @@ impl<E: Endpoint> Front<E> {
         }
     }
 
-    /// Whoever sends a body has to keep up a pace. What is short is read here, so that no endpoint meets a body over the limit.
-    async fn take_body(&self, request: &mut Request, class: Class) -> Result<(), ApiError> {
+    /// Whoever sends a body has to keep up a pace. What is short is read here, so that no endpoint meets a body over the limit; where
+    /// it says more of its sender than the head did, the request is counted by that.
+    async fn take_body(
+        &self,
+        request: &mut Request,
+        class: Class,
+        decision: &mut Option<Decision>,
+    ) -> Result<(), ApiError> {
         let body = request.take_body();
         if body.is_empty() {
             return Ok(());
@@ -425,7 +433,15 @@ impl<E: Endpoint> Front<E> {
             return Ok(());
         }
         let declared = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
-        request.set_body(self.read_body(pieces, declared).await?);
+        let body = self.read_body(pieces, declared).await?;
+        if rate::is_strangers(request.uri().path(), request.headers(), &body) {
+            let counted = self.count(&LimitKey::Address(address_of(request)));
+            *decision = Some(match &counted {
+                Ok(counted) | Err((_, counted)) => *counted,
+            });
+            counted.map_err(|(refused, _)| refused)?;
+        }
+        request.set_body(body);
         Ok(())
     }
 

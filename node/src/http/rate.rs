@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use poem::Response;
-use poem::http::{HeaderValue, StatusCode};
+use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
 use twinmcp_actors::usage::{Decision, LimitKey};
 use twinmcp_storage::clock::Timestamp;
 
@@ -12,14 +12,13 @@ use super::names;
 use crate::api::ApiError;
 
 /// Where programs come with credentials of their own, which are looked at only after the request was counted: tokens and what they are
-/// worth. Not where anybody may have something kept without any: registrations and device codes count like other anonymous requests.
-const OAUTH: &[&str] = &[
-    "/api/oauth/token",
-    "/api/oauth/device/token",
-    "/api/oauth/introspect",
-    "/api/oauth/revoke",
-    "/api/oauth/par",
-];
+/// worth. Not where anybody may have something kept without any: registrations and device codes count like other anonymous requests,
+/// and so do [strangers'](is_strangers) pushed requests, besides.
+const OAUTH: &[&str] =
+    &["/api/oauth/token", "/api/oauth/device/token", "/api/oauth/introspect", "/api/oauth/revoke", PUSH];
+
+/// Where a client sends a request ahead, which is kept for its person.
+const PUSH: &str = "/api/oauth/par";
 
 /// Who a request is counted for.
 pub(super) fn counted(path: &str, caller: Option<&Caller>, address: IpAddr) -> LimitKey {
@@ -28,6 +27,15 @@ pub(super) fn counted(path: &str, caller: Option<&Caller>, address: IpAddr) -> L
         None if OAUTH.contains(&path) => LimitKey::Oauth(address),
         None => LimitKey::Address(address),
     }
+}
+
+/// Whether a request has something kept for a client that shows no credentials, which anybody can say to be. Only its body tells,
+/// so it is counted again once that is there; who shows credentials that are wrong has nothing kept.
+pub(super) fn is_strangers(path: &str, headers: &HeaderMap, body: &[u8]) -> bool {
+    let is_credential = |name: &str| matches!(name, "client_secret" | "client_assertion");
+    path == PUSH
+        && !headers.contains_key(header::AUTHORIZATION)
+        && !form_urlencoded::parse(body).any(|(name, value)| is_credential(&name) && !value.is_empty())
 }
 
 /// The refusal of a request over its limit, in words that say which limit it was.
@@ -68,4 +76,27 @@ pub(super) fn tell(response: &mut Response, decision: &Decision, now: Timestamp)
 
 fn seconds(time: std::time::Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_push_is_a_strangers_unless_it_shows_credentials() {
+        let (none, mut basic) = (HeaderMap::new(), HeaderMap::new());
+        basic.insert(header::AUTHORIZATION, HeaderValue::from_static("Basic YTpi"));
+        for (headers, body, is_strangers_push) in [
+            (&none, "client_id=a&scope=docs:read", true),
+            (&none, "", true),
+            (&none, "client_id=a&client_secret=&x_client_secret=s", true),
+            (&none, "client_id=a&scope=client_secret%3Ds", true),
+            (&none, "client_id=a&client_secret=s", false),
+            (&none, "client%5Fassertion=x", false),
+            (&basic, "", false),
+        ] {
+            assert_eq!(is_strangers(PUSH, headers, body.as_bytes()), is_strangers_push, "{body}");
+            assert!(!is_strangers("/api/oauth/token", headers, body.as_bytes()), "nothing is kept there");
+        }
+    }
 }

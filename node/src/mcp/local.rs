@@ -20,7 +20,10 @@ impl Local {
     }
 
     async fn answer(&self, call: Call, extensions: &Extensions) -> Result<String, ApiError> {
-        let reader = identity(extensions).reader()?;
+        let identity = identity(extensions);
+        // The endpoint has read the message for this before; this is what the call was taken for.
+        identity.may(call.scope())?;
+        let reader = identity.reader()?;
         let asker = asker(reader.asker, extensions);
         let reader = reader.counted_as(asker);
         match call {

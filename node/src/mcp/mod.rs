@@ -19,7 +19,9 @@ use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response};
 use rmcp::ServerHandler;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use serde::Deserialize;
 use serde_json::Value;
+use twinmcp_storage::scope::Scope;
 
 use self::local::Local;
 pub(crate) use self::server::{Answer, Backend, Server};
@@ -47,6 +49,15 @@ pub(crate) fn endpoint<H: ServerHandler + Clone>(
     handler: H,
     body_bytes_max: usize,
 ) -> impl Endpoint<Output = Response> + 'static {
+    endpoint_of(handler, body_bytes_max, tool::scope_of)
+}
+
+/// The endpoint of a handler with tools that need what `scope_of` says by their names.
+fn endpoint_of<H: ServerHandler + Clone>(
+    handler: H,
+    body_bytes_max: usize,
+    scope_of: fn(&str) -> Option<Scope>,
+) -> impl Endpoint<Output = Response> + 'static {
     let config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true)
@@ -60,16 +71,26 @@ pub(crate) fn endpoint<H: ServerHandler + Clone>(
         Arc::new(NeverSessionManager::default()),
         config,
     );
-    service.compat().around(|rpc, request| async move { answer(&*rpc, request).await }).map_to_response()
+    service
+        .compat()
+        .around(move |rpc, request| async move { answer(&*rpc, request, scope_of).await })
+        .map_to_response()
 }
 
-async fn answer<E: Endpoint<Output = Response>>(rpc: &E, mut request: Request) -> poem::Result<Response> {
-    Identity::of(request.extensions()).reader()?;
+async fn answer<E: Endpoint<Output = Response>>(
+    rpc: &E,
+    mut request: Request,
+    scope_of: fn(&str) -> Option<Scope>,
+) -> poem::Result<Response> {
+    let identity = Identity::of(request.extensions());
     if request.method() != poem::http::Method::POST {
+        identity.may(Scope::DocsRead)?;
         let message = "Only POST is answered here: the protocol is served without sessions and streams.";
         return Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).into());
     }
     let body = request.take_body().into_bytes().await?;
+    // Here and not in the tool, because clients learn from the HTTP answer what to ask their person for (403 and `WWW-Authenticate`).
+    identity.may(needed(&body, scope_of))?;
     request.set_body(body.clone());
     let response = rpc.call(request).await.map(IntoResponse::into_response)?;
     let is_json = response.content_type().is_some_and(|kind| kind.starts_with("application/json"));
@@ -77,6 +98,21 @@ async fn answer<E: Endpoint<Output = Response>>(rpc: &E, mut request: Request) -
         return Ok(response);
     }
     Err(refusal(response, &body).await.into())
+}
+
+/// What a message's sender may do at least: what the tool needs that it calls, and else read documentation.
+fn needed(body: &[u8], scope_of: fn(&str) -> Option<Scope>) -> Scope {
+    #[derive(Deserialize)]
+    struct Message {
+        method: String,
+        params: Params,
+    }
+    #[derive(Deserialize)]
+    struct Params {
+        name: String,
+    }
+    let call = serde_json::from_slice::<Message>(body).ok().filter(|message| message.method == "tools/call");
+    call.and_then(|call| scope_of(&call.params.name)).unwrap_or(Scope::DocsRead)
 }
 
 /// What rmcp refused in plain text, in our words where the body tells more.

@@ -39,8 +39,17 @@ impl Backend for Mirror {
 
 /// `/mcp` behind a stand-in for the front: what it knows of the caller lies in the request.
 fn client(caller: Option<Caller>, anonymous_reads: bool) -> TestClient<impl Endpoint> {
+    client_where(caller, anonymous_reads, tool::scope_of)
+}
+
+/// As [`client`], where tools need what `scope_of` says.
+fn client_where(
+    caller: Option<Caller>,
+    anonymous_reads: bool,
+    scope_of: fn(&str) -> Option<Scope>,
+) -> TestClient<impl Endpoint> {
     let identity = Identity { caller, anonymous_reads, ..Identity::nobody() };
-    let mcp = endpoint(Server::new(Mirror), 64 * 1024).before(move |mut request: Request| {
+    let mcp = endpoint_of(Server::new(Mirror), 64 * 1024, scope_of).before(move |mut request: Request| {
         request.extensions_mut().insert(identity.clone());
         async move { Ok(request) }
     });
@@ -116,6 +125,52 @@ async fn somebody_who_may_not_read_gets_401_or_403_as_json_rpc_errors() {
         let response = send(&client(caller, false), "2025-06-18", &legacy("tools/list", json!({}))).await;
         response.assert_status(status);
         assert_eq!(json(response).await["jsonrpc"], "2.0");
+    }
+}
+
+#[tokio::test]
+async fn each_tool_needs_the_scope_of_its_own_definition() {
+    for tool in tool::list() {
+        assert_eq!(tool::scope_of(&tool.name), Some(Scope::DocsRead), "{}: it only reads", tool.name);
+    }
+    assert_eq!((tool::scope_of("get-library-docs"), tool::scope_of("fly")), (Some(Scope::DocsRead), None));
+
+    let writes = |name: &str| (name == "resolve-library-id").then_some(Scope::LibrariesWrite);
+    let call = |name: &str| {
+        let arguments = json!({ "libraryId": "/a/b", "libraryName": "b", "query": "q" });
+        json!({ "name": name, "arguments": arguments })
+    };
+    let reads = |anonymous: bool| {
+        let caller = (!anonymous).then(|| Caller::new(test_key(&[Scope::DocsRead])));
+        client_where(caller, true, writes)
+    };
+    for version in ["2025-06-18", "2026-07-28"] {
+        let message = |method: &str, params| match version {
+            "2026-07-28" => modern(method, params),
+            _ => legacy(method, params),
+        };
+        let needs_more = message("tools/call", call("resolve-library-id"));
+        let refused = send(&reads(false), version, &needs_more).await;
+        refused.assert_status(StatusCode::FORBIDDEN);
+        let error = json(refused).await["error"].take();
+        assert_eq!(error["data"]["code"], "insufficient_scope", "{error}");
+        assert_eq!(error["data"]["scope"], "libraries:write", "{error}");
+        // Who may read without a key may not do this.
+        send(&reads(true), version, &needs_more).await.assert_status(StatusCode::UNAUTHORIZED);
+        for (method, params) in [("tools/call", call("query-docs")), ("tools/list", json!({}))] {
+            for anonymous in [true, false] {
+                send(&reads(anonymous), version, &message(method, params.clone()))
+                    .await
+                    .assert_status_is_ok();
+            }
+        }
+        let writer = Caller::new(test_key(&[Scope::LibrariesWrite]));
+        let writer = client_where(Some(writer), true, writes);
+        let answer = json(send(&writer, version, &needs_more).await).await;
+        assert_eq!(text(&answer), "test resolves b");
+        send(&writer, version, &message("tools/call", call("query-docs")))
+            .await
+            .assert_status(StatusCode::FORBIDDEN);
     }
 }
 

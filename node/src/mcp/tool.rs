@@ -1,4 +1,4 @@
-//! The two tools as agents see them: names, words, schemas; and the arguments they may send,
+//! The two tools as agents see them: names, words, schemas; what a caller needs for each; and the arguments they may send,
 //! with the other names that clients and prompt files still use.
 
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rmcp::ErrorData;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
+use twinmcp_storage::scope::Scope;
 
 /// The tool that answers questions.
 pub(crate) const QUERY_DOCS: &str = "query-docs";
@@ -30,56 +31,88 @@ const QUERY_DESCRIPTION: &str = "Answers a question from the documentation of on
     Ask about one thing a call, in a full question. Call it at most 3 times for one question. Put nothing \
     confidential into the arguments.";
 
-/// Both tools, by name.
+/// One tool: what agents see of it, and what its callers may do at least.
+struct Definition {
+    name: &'static str,
+    title: &'static str,
+    description: &'static str,
+    scope: Scope,
+    schema: fn() -> Value,
+}
+
+/// All of them, by name.
+const TOOLS: [&Definition; 2] = [&QUERY, &RESOLVE];
+
+const QUERY: Definition = Definition {
+    name: QUERY_DOCS,
+    title: "Query Documentation",
+    description: QUERY_DESCRIPTION,
+    scope: Scope::DocsRead,
+    schema: || {
+        json!({
+            "type": "object",
+            "properties": {
+                "libraryId": {
+                    "type": "string",
+                    "description": "Library ID, e.g. `/crates/tokio`, or with an exact version `/crates/tokio/1.48.0`."
+                },
+                "query": { "type": "string", "description": "What to find out, as a full question about one thing." },
+                "tokens": { "type": "integer", "description": "Most tokens the answer may have; leave out for the default." }
+            },
+            "required": ["libraryId", "query"]
+        })
+    },
+};
+
+const RESOLVE: Definition = Definition {
+    name: RESOLVE_LIBRARY_ID,
+    title: "Resolve TwinMCP Library ID",
+    description: RESOLVE_DESCRIPTION,
+    scope: Scope::DocsRead,
+    schema: || {
+        json!({
+            "type": "object",
+            "properties": {
+                "query": { "type": "string", "description": "The user's question or task; helps to choose among equals." },
+                "libraryName": { "type": "string", "description": "Name of the library to find, e.g. `tokio`." }
+            },
+            "required": ["query", "libraryName"]
+        })
+    },
+};
+
+/// The tools, by name.
 pub(crate) fn list() -> Vec<Tool> {
-    vec![query_docs(), resolve_library_id()]
+    TOOLS.iter().map(|definition| definition.tool()).collect()
 }
 
 /// The tool of this name, also of an old one.
 pub(crate) fn get(name: &str) -> Option<Tool> {
-    match name {
-        QUERY_DOCS | GET_LIBRARY_DOCS => Some(query_docs()),
-        RESOLVE_LIBRARY_ID => Some(resolve_library_id()),
-        _ => None,
+    Definition::find(name).map(Definition::tool)
+}
+
+/// What callers of the tool of this name may do at least.
+pub(super) fn scope_of(name: &str) -> Option<Scope> {
+    Definition::find(name).map(|definition| definition.scope)
+}
+
+impl Definition {
+    fn find(name: &str) -> Option<&'static Self> {
+        let name = if name == GET_LIBRARY_DOCS { QUERY_DOCS } else { name };
+        TOOLS.into_iter().find(|definition| definition.name == name)
     }
-}
 
-fn resolve_library_id() -> Tool {
-    let schema = json!({
-        "type": "object",
-        "properties": {
-            "query": { "type": "string", "description": "The user's question or task; helps to choose among equals." },
-            "libraryName": { "type": "string", "description": "Name of the library to find, e.g. `tokio`." }
-        },
-        "required": ["query", "libraryName"]
-    });
-    tool(RESOLVE_LIBRARY_ID, "Resolve TwinMCP Library ID", RESOLVE_DESCRIPTION, schema)
-}
-
-fn query_docs() -> Tool {
-    let schema = json!({
-        "type": "object",
-        "properties": {
-            "libraryId": {
-                "type": "string",
-                "description": "Library ID, e.g. `/crates/tokio`, or with an exact version `/crates/tokio/1.48.0`."
-            },
-            "query": { "type": "string", "description": "What to find out, as a full question about one thing." },
-            "tokens": { "type": "integer", "description": "Most tokens the answer may have; leave out for the default." }
-        },
-        "required": ["libraryId", "query"]
-    });
-    tool(QUERY_DOCS, "Query Documentation", QUERY_DESCRIPTION, schema)
-}
-
-fn tool(name: &'static str, title: &str, description: &'static str, schema: Value) -> Tool {
-    let schema = match schema {
-        Value::Object(schema) => schema,
-        _ => JsonObject::new(),
-    };
-    let annotations =
-        ToolAnnotations::from_raw(Some(title.to_owned()), Some(true), Some(false), Some(true), Some(true));
-    Tool::new(name, description, Arc::new(schema)).with_title(title).with_annotations(annotations)
+    fn tool(&self) -> Tool {
+        let schema = match (self.schema)() {
+            Value::Object(schema) => schema,
+            _ => JsonObject::new(),
+        };
+        let title = Some(self.title.to_owned());
+        let annotations = ToolAnnotations::from_raw(title, Some(true), Some(false), Some(true), Some(true));
+        Tool::new(self.name, self.description, Arc::new(schema))
+            .with_title(self.title)
+            .with_annotations(annotations)
+    }
 }
 
 /// One call of a tool, with its arguments in their right names.
@@ -117,9 +150,18 @@ impl Call {
 
     /// The tool's name, for metrics.
     pub(crate) fn tool(&self) -> &'static str {
+        self.definition().name
+    }
+
+    /// What the caller may do at least.
+    pub(super) fn scope(&self) -> Scope {
+        self.definition().scope
+    }
+
+    fn definition(&self) -> &'static Definition {
         match self {
-            Self::Resolve { .. } => RESOLVE_LIBRARY_ID,
-            Self::Query { .. } => QUERY_DOCS,
+            Self::Resolve { .. } => &RESOLVE,
+            Self::Query { .. } => &QUERY,
         }
     }
 }

@@ -149,7 +149,8 @@ impl Place {
         }
         let (first, others) = folder.keys(&**entropy)?;
         let keys = ClusterKeys::open(first, others, &*data.state, Arc::new(folder.clone()))?;
-        let node = admission.as_ref().map(Admission::node).or(recorded).unwrap_or(NodeId(1));
+        // Once it has run, its data says who it is, whatever became of the file.
+        let node = recorded.or(admission.as_ref().map(Admission::node)).unwrap_or(NodeId(1));
         let ports =
             listener.zip(gossip).map(|(listener, gossip)| Ports::new(listener, gossip, &keys, &data.state));
         let place = Self {

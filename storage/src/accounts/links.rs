@@ -18,7 +18,7 @@ use crate::ids::AccountId;
 use crate::record::Record;
 use crate::transaction::{self, Transaction};
 
-/// Links that are open for one person or e-mail; one more ends the oldest.
+/// Links for one thing that are open for one person or e-mail; one more ends the one that would expire first.
 pub const LINKS_EACH_MAX: usize = 3;
 /// Links that are open at once; one more ends the oldest.
 pub const LINKS_MAX: u64 = 100_000;
@@ -149,24 +149,54 @@ fn make(
     }
     let whose = purpose.whose();
     let mut links = links(transaction, &whose)?;
-    while links.hashes.len() >= LINKS_EACH_MAX {
-        let oldest = links.hashes.remove(0);
-        transaction.remove(Keyspace::Accounts, key(&oldest));
+    if let Some(over) = over(transaction, &mut links, purpose)? {
+        transaction.remove(Keyspace::Accounts, key(&over));
     }
     links.hashes.push(*secret_hash);
     transaction.put(Keyspace::Accounts, whose_key(&whose), &links)?;
     transaction.put(Keyspace::Accounts, key(secret_hash), &Link { purpose: purpose.clone(), expires_at })?;
     shelf::put(transaction, "links", key(secret_hash), LINKS_MAX)?;
-    if let Purpose::SignUp { email, .. } = purpose {
-        // Nobody has this address yet, so it is named as wrong passwords for it are.
-        let invited = Event::new(Action::AccountInvited, Kind::Name, Who::email(email));
-        transaction.note(invited.with("email", email.masked()));
-    }
+    transaction.note(match purpose {
+        Purpose::SignUp { email, is_operator, .. } => {
+            // Nobody has this address yet, so it is named as wrong passwords for it are.
+            let invited = Event::new(Action::AccountInvited, Kind::Name, Who::email(email));
+            let invited = invited.with("email", email.masked());
+            if *is_operator { invited.with("operator", true) } else { invited }
+        }
+        Purpose::Reset { account } => people::about(Action::ResetRequested, account),
+        Purpose::Email { account, email } => {
+            people::about(Action::EmailChangeRequested, account).with("email", email.masked())
+        }
+    });
     // What lists the links of an e-mail that nobody ever has would stay.
     if matches!(purpose, Purpose::SignUp { .. }) && links.hashes.len() == 1 {
         shelf::put(transaction, "sign-ups", whose_key(&whose), LINKS_MAX)?;
     }
     Ok(Outcome::Done)
+}
+
+/// Takes what is no more out of a list, and from a full one the link for the same thing that would expire first, which is the one
+/// to end: what anybody can ask for ends neither what an operator has sent nor what is for something else.
+fn over(
+    reader: &(impl Reader + ?Sized),
+    links: &mut Links,
+    purpose: &Purpose,
+) -> Result<Option<SecretHash>, StorageError> {
+    let (mut there, mut alike) = (Vec::new(), Vec::new());
+    for hash in links.hashes.drain(..) {
+        let Some(link) = link(reader, &hash)? else { continue };
+        there.push(hash);
+        if std::mem::discriminant(&link.purpose) == std::mem::discriminant(purpose) {
+            alike.push((link.expires_at, hash));
+        }
+    }
+    links.hashes = there;
+    if alike.len() < LINKS_EACH_MAX {
+        return Ok(None);
+    }
+    let over = alike.into_iter().min_by_key(|(expires_at, _)| *expires_at).map(|(_, hash)| hash);
+    links.hashes.retain(|hash| Some(*hash) != over);
+    Ok(over)
 }
 
 fn used(

@@ -232,6 +232,9 @@ fn begin(
         // The same person shows once more who they are: what they allowed in this session stays.
         Some(before) if before.account == sign_in.account => {
             transaction.remove(Keyspace::Accounts, key(&before.secret_hash));
+            if let Some(upstream) = &before.upstream {
+                upstream::ended(transaction, upstream, &before.account)?;
+            }
             before.id
         }
         Some(before) => {
@@ -332,9 +335,14 @@ pub(super) fn end(
     if ended.is_empty() {
         return Ok(0);
     }
+    let mut elsewhere = Vec::new();
     for (id, hash) in &ended {
+        elsewhere.extend(session(transaction, hash)?.and_then(|session| session.upstream));
         transaction.remove(Keyspace::Accounts, key(hash));
         logout::session_ended(transaction, at, account, id.as_str())?;
+    }
+    for upstream in &elsewhere {
+        upstream::ended(transaction, upstream, account)?;
     }
     let noted = match ended.as_slice() {
         [(id, _)] => Event::new(Action::SessionEnded, Kind::Session, id).of(account),

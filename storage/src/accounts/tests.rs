@@ -280,6 +280,30 @@ fn locks_grow_with_each_further_try_end_by_themselves_and_are_forgotten() {
 }
 
 #[test]
+fn what_many_people_behind_one_address_have_wrong_is_forgiven_bit_by_bit() {
+    let mut world = World::new();
+    let mut failed = |after_ms: u64, count: u32| {
+        world.at = world.at.plus_millis(after_ms);
+        let who = Who::network("192.0.2.1");
+        let tried = Tried::Network("192.0.2.1".to_owned());
+        let limits = (24, 60_000, 200_000);
+        let (lock_after, lock_ms, lock_ms_max) = limits;
+        let failed = TryCommand::Failed { who, tried, count, lock_after, lock_ms, lock_ms_max };
+        assert_eq!(world.apply(&Command::Try(failed)), Outcome::Done);
+        let tries = tries(&world.engine, &who).unwrap().unwrap();
+        (tries.count, tries.locked_for_ms(world.at) > 0)
+    };
+    let hour = 3600 * 1000;
+    assert_eq!(failed(0, 20), (20, false));
+    assert_eq!(failed(hour / 2, 1), (21, false));
+    assert_eq!(failed(6 * hour, 3), (18, false), "one of twenty-four an hour");
+    // One mistake each half hour is half forgiven, one each hour wholly.
+    assert!((0..10).all(|_| !failed(hour / 2, 1).1));
+    assert!((0..100).all(|_| !failed(hour, 1).1));
+    assert_eq!(failed(1, 6), (29, true), "many at once are not");
+}
+
+#[test]
 fn a_link_is_used_once_before_it_expires() {
     let mut world = World::new();
     assert_eq!(world.make("up", sign_up("ada@example.org")), Outcome::Done);

@@ -63,7 +63,7 @@ impl fmt::Display for Who {
 pub struct Tries {
     /// How many, since the last right one.
     pub count: u32,
-    /// When the newest was reported.
+    /// When the newest was reported; of a network, since when none was forgiven.
     pub last_at: Timestamp,
     /// Until when none is taken.
     pub locked_until: Option<Timestamp>,
@@ -120,7 +120,10 @@ pub(super) fn apply(
     let Command::Failed { who, tried, count, lock_after, lock_ms, lock_ms_max } = command;
     let noted = |action| {
         let event = match tried {
-            Tried::Account(account) => Event::new(action, Kind::Account, account),
+            Tried::Account(account) => {
+                let event = Event::new(action, Kind::Account, account);
+                if *who == Who::factor(account) { event.with("shown", "second_factor") } else { event }
+            }
             Tried::Nobody => Event::new(action, Kind::Name, who),
             Tried::Network(network) => Event::new(action, Kind::Network, network),
         };
@@ -133,8 +136,11 @@ pub(super) fn apply(
     }
     let before = before.filter(|tries| at.millis_since(tries.last_at) < FORGOTTEN_AFTER_MS);
     let mut tries = before.unwrap_or(Tries { count: 0, last_at: at, locked_until: None });
+    match tried {
+        Tried::Network(_) => forgive(&mut tries, at, *lock_after),
+        Tried::Account(_) | Tried::Nobody => tries.last_at = at,
+    }
     tries.count = tries.count.saturating_add(*count);
-    tries.last_at = at;
     if tries.count >= *lock_after {
         let doublings = (tries.count - lock_after).min(DOUBLINGS_MAX);
         let locked_ms = lock_ms.saturating_mul(1 << doublings).min(*lock_ms_max);
@@ -144,6 +150,17 @@ pub(super) fn apply(
     }
     transaction.put(Keyspace::Accounts, key(who), &tries)?;
     Ok(Outcome::Done)
+}
+
+/// Forgives a network the more the longer nothing was wrong, in a day as much as locks it: behind one address are many people, and no
+/// right password of one of them makes good what others had wrong.
+fn forgive(tries: &mut Tries, at: Timestamp, lock_after: u32) {
+    let each_ms = (FORGOTTEN_AFTER_MS / u64::from(lock_after.max(1))).max(1);
+    let forgiven = at.millis_since(tries.last_at) / each_ms;
+    let left = u64::from(tries.count).saturating_sub(forgiven);
+    tries.count = u32::try_from(left).unwrap_or(u32::MAX);
+    // What is left of the time counts for the next.
+    tries.last_at = if left == 0 { at } else { tries.last_at.plus_millis(forgiven * each_ms) };
 }
 
 /// Begins anew after a right try. The record stays where it is, so that it stands on the shelf once.

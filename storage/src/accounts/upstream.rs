@@ -261,6 +261,25 @@ pub(super) fn began(
     Ok(())
 }
 
+/// Forgets whose session at a provider it was, unless another one here came of it.
+pub(super) fn ended(
+    transaction: &mut Transaction<'_>,
+    upstream: &UpstreamSession,
+    account: &AccountId,
+) -> Result<(), StorageError> {
+    let Some(session) = &upstream.session else { return Ok(()) };
+    let is_theirs = account_of(transaction, &upstream.subject.issuer, session)?.as_ref() == Some(account);
+    let is_another = |other: &Session| {
+        other.upstream.as_ref().is_some_and(|other| {
+            other.subject.issuer == upstream.subject.issuer && other.session == upstream.session
+        })
+    };
+    if is_theirs && !sessions::sessions(transaction, account)?.iter().any(is_another) {
+        transaction.remove(Keyspace::Accounts, session_key(&upstream.subject.issuer, session));
+    }
+    Ok(())
+}
+
 fn account_of(
     reader: &(impl Reader + ?Sized),
     issuer: &str,

@@ -4,15 +4,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Audited;
+use super::budget;
 use super::entry::{Entry, Place};
-use super::event::Event;
+use super::event::{Actor, By, Event};
 use crate::clock::Timestamp;
 use crate::engine::{Keyspace, StorageError};
 use crate::record::Record;
 use crate::transaction::{self, Transaction};
 
-/// Lines of noise in one hour; what goes beyond is counted, and told by the next one that is written.
-pub const NOISE_PER_HOUR_MAX: u32 = 120;
 /// Old lines that go with each new one, so that a log catches up after its limits were lowered.
 const REMOVED_WITH_EACH_MAX: usize = 4;
 
@@ -66,31 +65,28 @@ pub struct Head {
     pub last: u64,
     /// SHA-256 of the newest line.
     pub hash: [u8; 32],
-    /// The hour that noise was last told in, and how much in it.
-    pub(crate) noise_hour: u64,
-    pub(crate) noise_told: u32,
-    /// What was not told since the last noise that was.
-    pub(crate) untold: u64,
+    /// The hours before this one have been summed up; hours since 1970.
+    pub(crate) summed_up_to: u64,
 }
 
 impl Record for Head {
     const NAME: &'static str = "head of the audit log";
-    const FORMAT: u8 = 1;
-}
+    const FORMAT: u8 = 2;
 
-impl Head {
-    /// Whether one more line of noise is to be written; if not, it is counted.
-    fn takes_noise(&mut self, at: Timestamp, stands_for: u64) -> bool {
-        let hour = at.as_secs() / 3600;
-        if hour != self.noise_hour {
-            (self.noise_hour, self.noise_told) = (hour, 0);
+    fn migrate(format: u8, body: &[u8]) -> Option<Self> {
+        /// What went untold was kept here, for all actions together.
+        #[derive(Deserialize)]
+        struct V1 {
+            first: u64,
+            first_at: Timestamp,
+            anchor: [u8; 32],
+            last: u64,
+            hash: [u8; 32],
+            _noise: (u64, u32, u64),
         }
-        if self.noise_told >= NOISE_PER_HOUR_MAX {
-            self.untold = self.untold.saturating_add(stands_for);
-            return false;
-        }
-        self.noise_told += 1;
-        true
+        let V1 { first, first_at, anchor, last, hash, .. } =
+            (format == 1).then(|| postcard::from_bytes(body).ok())??;
+        Some(Self { first, first_at, anchor, last, hash, summed_up_to: 0 })
     }
 }
 
@@ -107,29 +103,37 @@ pub(super) fn append(
     events: Vec<Event>,
 ) -> Result<(), StorageError> {
     let mut head = head(transaction)?;
+    for summary in budget::close(transaction, at, &mut head)? {
+        let by = By { actor: Actor::Node(audited.node), address: None, request: None };
+        write(transaction, at, &mut head, audited, &by, summary)?;
+    }
     for event in events {
-        let mut untold = 0;
-        if event.action.is_noise(&audited.by.actor) {
-            if !head.takes_noise(at, event.count.unwrap_or(1)) {
-                continue;
-            }
-            untold = std::mem::take(&mut head.untold);
+        if budget::take(transaction, at, &audited.by, &event)? {
+            write(transaction, at, &mut head, audited, &audited.by, event)?;
         }
-        let place = Place { number: head.last + 1, at, previous: head.hash, untold };
-        let entry = Entry::new(audited, event, &place);
-        let text = serde_json::to_string(&entry).map_err(|_| StorageError::Encode {
-            record: Line::NAME,
-            source: postcard::Error::SerdeSerCustom,
-        })?;
-        head.last = place.number;
-        head.hash = hash(text.as_bytes());
-        if head.first == 0 {
-            (head.first, head.first_at) = (place.number, at);
-        }
-        transaction.put(Keyspace::Audit, key(place.number), &Line { at, text })?;
-        trim(transaction, at, &mut head, &audited.keep)?;
     }
     transaction.put(Keyspace::Audit, HEAD.to_vec(), &head)
+}
+
+fn write(
+    transaction: &mut Transaction<'_>,
+    at: Timestamp,
+    head: &mut Head,
+    audited: &Audited,
+    by: &By,
+    event: Event,
+) -> Result<(), StorageError> {
+    let place = Place { number: head.last + 1, at, previous: head.hash, node: audited.node };
+    let entry = Entry::new(by, event, &place);
+    let text = serde_json::to_string(&entry)
+        .map_err(|_| StorageError::Encode { record: Line::NAME, source: postcard::Error::SerdeSerCustom })?;
+    head.last = place.number;
+    head.hash = hash(text.as_bytes());
+    if head.first == 0 {
+        (head.first, head.first_at) = (place.number, at);
+    }
+    transaction.put(Keyspace::Audit, key(place.number), &Line { at, text })?;
+    trim(transaction, at, head, &audited.keep)
 }
 
 /// Lets a few of the oldest lines go, if they are too many or too old. The newest stays.

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Audited;
-use super::event::{Actor, Event};
+use super::event::{Actor, By, Event};
 use crate::clock::Timestamp;
 use crate::ids::AccountId;
 
@@ -48,9 +47,6 @@ pub struct Entry {
     /// How many it stands for, where it is more than itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
-    /// How many like it were not written down before it, because there were too many.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub untold: Option<u64>,
     /// What more has to be known.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub detail: BTreeMap<String, String>,
@@ -63,12 +59,13 @@ pub(super) struct Place {
     pub(super) number: u64,
     pub(super) at: Timestamp,
     pub(super) previous: [u8; 32],
-    pub(super) untold: u64,
+    /// The node that was asked.
+    pub(super) node: u64,
 }
 
 impl Entry {
-    pub(super) fn new(audited: &Audited, event: Event, place: &Place) -> Self {
-        let actor = event.actor.as_ref().unwrap_or(&audited.by.actor);
+    pub(super) fn new(by: &By, event: Event, place: &Place) -> Self {
+        let actor = event.actor.as_ref().unwrap_or(&by.actor);
         Self {
             number: place.number,
             at: place.at.to_string(),
@@ -80,11 +77,10 @@ impl Entry {
                 id: Some(event.object),
                 account: event.account.map(|account| account.to_string()),
             },
-            address: audited.by.address.map(|address| address.to_string()),
-            request: audited.by.request.clone(),
-            node: audited.node,
+            address: by.address.map(|address| address.to_string()),
+            request: by.request.clone(),
+            node: place.node,
             count: event.count,
-            untold: (place.untold > 0).then_some(place.untold),
             detail: event.detail,
             previous: hex(&place.previous),
         }

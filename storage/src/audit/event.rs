@@ -151,22 +151,47 @@ names! {
         VersionRemoved = "version.removed",
         /// A code was about to be sent to the phone of somebody.
         CodeSent = "second_factor.code_sent",
+        /// Somebody did not allow a client what it asked for.
+        ConsentDenied = "consent.denied",
+        /// Somebody allowed a program on another device what it asked for.
+        DeviceAllowed = "device.allowed",
+        /// Somebody did not.
+        DeviceDenied = "device.denied",
+        /// A client was given its first token of what somebody allowed it.
+        GrantMade = "grant.made",
+        /// A link to another password was asked for.
+        ResetRequested = "password.reset_requested",
+        /// A link to another e-mail address was asked for.
+        EmailChangeRequested = "email.change_requested",
+        /// A client showed wrongly who it is; so many times.
+        ClientRefused = "client.refused",
+        /// A key that opens a library's webhook was made, in place of the one before.
+        WebhookKeyMade = "webhook_key.made",
+        /// A library has no webhook any more.
+        WebhookKeyRemoved = "webhook_key.removed",
     }
 }
 
 impl Action {
-    /// Whether anybody can cause it at will without being let in; such are summed up when there are many.
-    pub(super) fn is_noise(self, by: &Actor) -> bool {
-        match self {
-            Self::SignInFailed | Self::SignInLocked | Self::ClientRegistered => true,
-            // An operator's is told, however many ask for one themselves.
-            Self::AccountInvited => *by == Actor::Nobody,
-            // Whoever registered a client may change and remove it at will.
-            Self::ClientChanged | Self::ClientCredentialsReplaced | Self::ClientRemoved => {
-                matches!(by, Actor::Client { account: None, .. })
-            }
-            _ => false,
-        }
+    /// The action with this name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|action| action.as_str() == name)
+    }
+
+    /// Whether anybody can cause it at will, of whomever they like, without being let in.
+    pub(super) const fn is_for_strangers(self) -> bool {
+        matches!(
+            self,
+            Self::SignInFailed
+                | Self::SignInLocked
+                | Self::AccountInvited
+                | Self::ResetRequested
+                | Self::ClientRegistered
+                | Self::ClientChanged
+                | Self::ClientCredentialsReplaced
+                | Self::ClientRemoved
+                | Self::ClientRefused
+        )
     }
 }
 
@@ -205,6 +230,8 @@ names! {
         Library = "library",
         /// The cluster.
         Cluster = "cluster",
+        /// Many things of one account, or of anybody, that are told together.
+        Many = "many",
     }
 }
 
@@ -241,6 +268,17 @@ pub enum Actor {
     },
     /// A node by itself, or whoever sits at it.
     Node(u64),
+}
+
+impl Actor {
+    /// In whose name; absent for who showed nothing, and for a node.
+    pub(super) fn account(&self) -> Option<&AccountId> {
+        match self {
+            Self::Person(account) | Self::Key { account, .. } => Some(account),
+            Self::Client { account, .. } => account.as_ref(),
+            Self::Nobody | Self::Node(_) => None,
+        }
+    }
 }
 
 /// Who is behind a command, and where they came from.

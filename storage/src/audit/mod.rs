@@ -4,13 +4,14 @@
 //! its `apply`. Who it was travels with the command ([`Audited`]) and is put there by `Cluster::propose`, for every command that
 //! [`Command::is_audited`](crate::command::Command::is_audited). To add an event is to add an [`Action`] at the end and that line.
 //!
-//! Key layout, in `Keyspace::Audit`: `e/<number, 64 bits big-endian>` -> [`Line`]; `h` -> [`Head`].
+//! Key layout, in `Keyspace::Audit`: `e/<number, 64 bits big-endian>` -> [`Line`]; `h` -> [`Head`]; `b/…` -> what was spent of each budget (`budget`).
 //!
 //! Invariants: an event is in the log if and only if its change is in the state, because both are writes of one command; a refused
 //! command leaves nothing. Each line holds the SHA-256 of the line before, so lines are never changed, and the oldest go
-//! only behind an anchor. What anybody can cause at will without being let in (`Action::is_noise`) is summed up beyond
-//! [`NOISE_PER_HOUR_MAX`], so that a flood can neither fill the log nor push out what matters.
+//! only behind an anchor. What is done without end is summed up ([`STRANGERS_PER_HOUR_MAX`], [`ACCOUNT_PER_HOUR_MAX`]), so that
+//! a flood can neither fill the log nor push out what matters.
 
+mod budget;
 mod chain;
 mod entry;
 mod event;
@@ -26,7 +27,10 @@ use crate::command::{self, Outcome};
 use crate::engine::StorageError;
 use crate::transaction::Transaction;
 
-pub use self::chain::{Head, Keep, Line, NOISE_PER_HOUR_MAX};
+#[cfg(test)]
+pub(crate) use self::budget::Spent;
+pub use self::budget::{ACCOUNT_PER_HOUR_MAX, STRANGERS_PER_HOUR_MAX};
+pub use self::chain::{Head, Keep, Line};
 pub use self::entry::{Entry, Subject};
 pub use self::event::{Action, Actor, By, Event, EventOutcome, Kind};
 pub use self::read::{Export, Filter, PAGE_ITEMS_MAX, Page, export, head, page};

@@ -1,15 +1,18 @@
 //! The log as commands write it, and what is found when somebody wrote in it.
 
+mod every;
+
 use std::net::IpAddr;
 
 use super::*;
-use crate::accounts::{self, Tried, TryCommand, Who};
-use crate::api_keys::SecretHash;
+use crate::accounts::{self, LinkCommand, PersonCommand, Purpose, Tried, TryCommand, Who};
+use crate::api_keys::{self, SecretHash};
 use crate::command::Command as Change;
 use crate::engine::{Durability, Engine as _, Keyspace, MemoryEngine, Reader};
 use crate::ids::AccountId;
 use crate::libraries;
 use crate::oauth;
+use crate::scope::Scope;
 
 struct World {
     engine: MemoryEngine,
@@ -57,7 +60,20 @@ impl World {
         let (who, tried) = (Who::network("192.0.2.1"), Tried::Network("192.0.2.1".into()));
         let failed =
             TryCommand::Failed { who, tried, count, lock_after: u32::MAX, lock_ms: 1, lock_ms_max: 1 };
-        self.apply(Change::Accounts(accounts::Command::Try(failed)));
+        self.apply_by(Actor::Nobody, Change::Accounts(accounts::Command::Try(failed)));
+    }
+
+    fn of(&self, action: &str) -> Vec<Entry> {
+        let filter = Filter { action: Some(action.to_owned()), ..Filter::default() };
+        let (mut entries, mut before) = (Vec::new(), None);
+        loop {
+            let page = page(&self.engine, &filter, before, PAGE_ITEMS_MAX).unwrap();
+            entries.extend(page.entries);
+            before = page.before;
+            if before.is_none() {
+                return entries;
+            }
+        }
     }
 
     fn page(&self, filter: &Filter) -> Vec<Entry> {
@@ -69,6 +85,12 @@ impl World {
         let pieces: Result<Vec<_>, _> = export(view).unwrap().collect();
         String::from_utf8(pieces.unwrap().concat()).unwrap()
     }
+}
+
+fn make_link(email: &str) -> Change {
+    let purpose = Purpose::SignUp { name: String::new(), email: email.parse().unwrap(), is_operator: false };
+    let make = LinkCommand::Make { secret_hash: SecretHash::of(email), purpose, life_ms: 1_000 };
+    Change::Accounts(accounts::Command::Link(make))
 }
 
 fn fault(export: &str) -> Option<(u64, Fault)> {
@@ -193,15 +215,108 @@ fn a_flood_of_refused_tries_is_summed_up_and_pushes_nothing_out() {
     let mut world = World::new();
     world.make(1);
     (0..1_000).for_each(|_| world.fail(2));
-    let failed = Filter { action: Some("sign_in.failed".into()), ..Filter::default() };
     let told = head(&world.engine).unwrap().last - 1;
-    assert_eq!(told, u64::from(NOISE_PER_HOUR_MAX));
+    assert_eq!(told, u64::from(STRANGERS_PER_HOUR_MAX));
+    // It hides nothing else that strangers do.
+    let made = make_link("eve@example.org");
+    assert_eq!(world.apply_by(Actor::Nobody, made), Outcome::Done);
+    assert_eq!(world.of("account.invited").len(), 1);
+
     world.at = world.at.plus_millis(3_600_000);
     world.fail(2);
-    let newest = &world.page(&failed)[0];
-    assert_eq!((newest.count, newest.untold), (Some(2), Some(2 * (1_000 - u64::from(NOISE_PER_HOUR_MAX)))));
-    assert_eq!(newest.object.kind, "network");
+    let failed = world.of("sign_in.failed");
+    let [newest, summary, ..] = failed.as_slice() else { panic!("{failed:?}") };
+    assert_eq!((newest.count, newest.object.kind.as_str()), (Some(2), "network"));
+    assert_eq!(summary.count, Some(2 * (1_000 - u64::from(STRANGERS_PER_HOUR_MAX))));
+    assert_eq!((summary.object.kind.as_str(), summary.object.id.as_deref()), ("many", Some("anybody")));
+    assert_eq!((summary.actor.kind.as_str(), summary.outcome.as_str()), ("node", "refused"));
+    assert_eq!((summary.address.as_deref(), summary.request.as_deref()), (None, None));
+    assert_eq!(summary.detail["hour"], "2026-11-23T12:00:00.000Z");
+    world.fail(2);
+    assert_eq!(world.of("sign_in.failed").len(), failed.len() + 1, "it is told once");
     verify(world.export().as_bytes()).unwrap();
+}
+
+#[test]
+fn what_one_account_does_without_end_is_summed_up_and_hides_nobody_else() {
+    let mut world = World::new();
+    let made = |owner: u8, number: u32| {
+        let id = format!("key_01hzy3k8w0abcdefghjkm{number:05}").parse().unwrap();
+        let secret_hash = SecretHash::of(&number.to_string());
+        let name = "ci".to_owned();
+        let (account, scopes, hint) = (account(owner), vec![Scope::DocsRead], "wxyz".to_owned());
+        let expires_at = None;
+        Change::ApiKeys(api_keys::Command::Create {
+            id,
+            account,
+            name,
+            scopes,
+            secret_hash,
+            hint,
+            expires_at,
+        })
+    };
+    let revoked = |owner: u8, number: u32| {
+        let id = format!("key_01hzy3k8w0abcdefghjkm{number:05}").parse().unwrap();
+        Change::ApiKeys(api_keys::Command::Revoke { account: account(owner), id })
+    };
+    for number in [1, 2, 3] {
+        let added = accounts::PersonAdded {
+            account: account(number),
+            name: "Ada".into(),
+            email: format!("ada{number}@example.org").parse().unwrap(),
+            password: None,
+            is_operator: number == 3,
+            is_verified: true,
+        };
+        world
+            .apply_by(Actor::Node(1), Change::Accounts(accounts::Command::Person(PersonCommand::Add(added))));
+    }
+    let most = ACCOUNT_PER_HOUR_MAX;
+    let floods = |world: &mut World, owner: u8| {
+        for number in u32::from(owner) * 1_000..u32::from(owner) * 1_000 + most + 10 {
+            let by = || Actor::Person(account(owner));
+            assert_eq!(world.apply_by(by(), made(owner, number)), Outcome::Done);
+            assert_eq!(world.apply_by(by(), revoked(owner, number)), Outcome::Done);
+        }
+    };
+    let by = |world: &World, action: &str, owner: u8| {
+        let is_theirs = |entry: &Entry| entry.actor.id.as_deref() == Some(account(owner).as_str());
+        world.of(action).iter().filter(|entry| is_theirs(entry)).count()
+    };
+    floods(&mut world, 1);
+    floods(&mut world, 3);
+    let most = most as usize;
+    assert_eq!((by(&world, "api_key.made", 1), by(&world, "api_key.revoked", 1)), (most, most));
+    assert_eq!(by(&world, "api_key.made", 3), most + 10, "all that an operator does is told");
+    world.apply_by(Actor::Person(account(2)), made(2, 1));
+    assert_eq!(by(&world, "api_key.made", 2), 1);
+    // Others sum it up when the hour is over.
+    world.at = world.at.plus_millis(3_600_000);
+    world.apply_by(Actor::Person(account(2)), made(2, 2));
+    let summaries: Vec<_> =
+        world.of("api_key.").into_iter().filter(|entry| entry.object.kind == "many").collect();
+    let told: Vec<_> = summaries.iter().map(|entry| (entry.action.as_str(), entry.count)).collect();
+    assert_eq!(told, [("api_key.revoked", Some(10)), ("api_key.made", Some(10))]);
+    assert_eq!(summaries[0].object.id.as_deref(), Some(account(1).as_str()));
+    let budgets = world.engine.scan(Keyspace::Audit, b"b/", None, 100).unwrap();
+    assert_eq!(budgets.len(), 1, "what the hour before has spent is forgotten");
+}
+
+#[test]
+fn links_that_strangers_ask_for_end_each_other_first() {
+    let mut world = World::new();
+    let hash = |number: u8| SecretHash::of(&number.to_string());
+    let mut make = |number: u8, life_ms: u64| {
+        let email = "eve@example.org".parse().unwrap();
+        let purpose = Purpose::SignUp { name: String::new(), email, is_operator: false };
+        let make = LinkCommand::Make { secret_hash: hash(number), purpose, life_ms };
+        assert_eq!(world.apply(Change::Accounts(accounts::Command::Link(make))), Outcome::Done);
+    };
+    make(1, 3_000);
+    (2..=6).for_each(|number| make(number, 1_000));
+    let open = |number| accounts::link(&world.engine, &hash(number)).unwrap().is_some();
+    assert_eq!([1, 2, 3, 4, 5, 6].map(open), [true, false, false, false, true, true]);
 }
 
 #[test]
@@ -228,12 +343,13 @@ fn a_client_that_changes_itself_without_end_is_summed_up_too() {
     let told = head(&world.engine).unwrap().last;
     world.apply(change(oauth::client::Command::Create(client.clone())));
     let itself = Actor::Client { id: "client_1".into(), account: None };
-    for _ in 0..2 * NOISE_PER_HOUR_MAX {
+    for _ in 0..2 * STRANGERS_PER_HOUR_MAX {
         let outcome = world.apply_by(itself.clone(), change(oauth::client::Command::Change(client.clone())));
         assert_eq!(outcome, Outcome::Done);
     }
-    assert_eq!(head(&world.engine).unwrap().last - told, u64::from(NOISE_PER_HOUR_MAX));
-    // What an operator does to it is told, however much it did itself.
+    assert_eq!(world.of("client.changed").len(), STRANGERS_PER_HOUR_MAX as usize);
+    assert_eq!(head(&world.engine).unwrap().last - told, u64::from(STRANGERS_PER_HOUR_MAX) + 1);
+    // What somebody who is known does to it is told, however much it did itself.
     world.apply(change(oauth::client::Command::Remove { id: "client_1".into() }));
     let removed = Filter { action: Some("client.removed".into()), ..Filter::default() };
     assert_eq!(world.page(&removed).len(), 1);
@@ -254,7 +370,7 @@ fn events_are_found_by_who_what_and_when() {
     assert_eq!(found(&Filter { action: Some("sign_in".into()), ..filter() }).len(), 0);
     assert_eq!(found(&Filter { object: Some(account(4).to_string()), ..filter() }), [4]);
     assert_eq!(found(&Filter { actor: Some(account(4).to_string()), ..filter() }).len(), 0);
-    assert_eq!(found(&Filter { actor: Some(account(9).to_string()), ..filter() }).len(), 10);
+    assert_eq!(found(&Filter { actor: Some(account(9).to_string()), ..filter() }).len(), 9);
     let at = |seconds: u64| Some(begin.plus_millis(seconds * 1_000));
     assert_eq!(found(&Filter { since: at(3), until: at(6), ..filter() }), [5, 4, 3]);
     assert_eq!(found(&Filter { until: at(0), ..filter() }).len(), 0);

@@ -7,16 +7,20 @@ use serde::{Deserialize, Serialize};
 use super::grant::{self, Allowed, Limits};
 use super::{consent, expiry};
 use crate::api_keys::SecretHash;
+use crate::audit::{Action, Event, Kind};
 use crate::clock::Timestamp;
 use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
 use crate::ids::GrantId;
 use crate::record::Record;
-use crate::scope::Scope;
+use crate::scope::{self, Scope};
 use crate::transaction::{self, Transaction};
 
 /// Longest name of a device, in bytes.
 pub const NAME_BYTES_MAX: usize = 100;
+
+/// How long a device is still told that its request has expired, and not that there was none, in milliseconds.
+const TOLD_MS: u64 = 10 * 60 * 1000;
 
 /// What has become of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,7 +124,7 @@ pub(super) fn apply(
             };
             transaction.put(Keyspace::Oauth, key(hash), &device)?;
             transaction.put_bytes(Keyspace::Oauth, code_key(user_code), hash.as_bytes().to_vec());
-            expiry::note(transaction, at, device.expires_at, &key(hash))?;
+            expiry::note(transaction, at, device.expires_at.plus_millis(TOLD_MS), &key(hash))?;
             expiry::note(transaction, at, device.expires_at, &code_key(user_code))?;
         }
         Command::Decide { user_code, allowed } => {
@@ -131,6 +135,12 @@ pub(super) fn apply(
             if let Some(allowed) = allowed {
                 consent::give(transaction, at, &allowed.account, &device.client, &allowed.scopes)?;
             }
+            let action = if allowed.is_some() { Action::DeviceAllowed } else { Action::DeviceDenied };
+            let decided = Event::new(action, Kind::Client, &device.client);
+            transaction.note(match allowed {
+                Some(allowed) => decided.with("scopes", scope::join(&allowed.scopes)),
+                None => decided,
+            });
             device.state = allowed.clone().map_or(State::Denied, State::Allowed);
             let Some(hash) = hash_of(transaction, user_code)? else { return Ok(Outcome::NotFound) };
             transaction.put(Keyspace::Oauth, hash, &device)?;

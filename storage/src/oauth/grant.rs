@@ -15,7 +15,7 @@ use crate::command::Outcome;
 use crate::engine::{Keyspace, Reader, StorageError};
 use crate::ids::{AccountId, GrantId};
 use crate::record::Record;
-use crate::scope::Scope;
+use crate::scope::{self, Scope};
 use crate::transaction::{self, Transaction};
 
 /// Grants of one account that are in force; one more ends the oldest.
@@ -274,6 +274,9 @@ pub(super) fn make(
     }
     grants.0.push(id.clone());
     transaction.put(Keyspace::Oauth, account_key(&allowed.account), &grants)?;
+    let made = Event::new(Action::GrantMade, Kind::Grant, id).of(&allowed.account).with("client", client);
+    let made = made.with("scopes", scope::join(&allowed.scopes));
+    transaction.note(made.by(Actor::Client { id: client.to_owned(), account: None }));
     transaction.put(Keyspace::Oauth, key(id), &grant)?;
     if let Some(session) = &allowed.session {
         logout::joined(transaction, at, session, client)?;

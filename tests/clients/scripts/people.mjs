@@ -1,24 +1,9 @@
 // The pages of people in a browser: sign-up, sign-in, another password, settings. Letters are read where the node writes them.
-import fs from "node:fs";
-import path from "node:path";
+import { link } from "./letters.mjs";
 import { asked, check, finish, looks, story, text, url } from "./stories.mjs";
 
 const PASSWORD = "correct horse battery";
 const withoutJavaScript = { javaScriptEnabled: false };
-
-/** The link in the newest letter to somebody about something, once it is there; another one than `before`. */
-async function link(to, subject, before = "") {
-  for (let tries = 0; tries < 600; tries += 1) {
-    const names = fs.existsSync(asked.outbox) ? fs.readdirSync(asked.outbox).filter((name) => name.endsWith(".eml")).sort() : [];
-    for (const name of names.reverse()) {
-      const letter = fs.readFileSync(path.join(asked.outbox, name), "utf8").replaceAll("=\r\n", "").replaceAll("=3D", "=");
-      const found = letter.match(/http:\S+token=[0-9a-f]{64}/);
-      if (letter.includes(`To: ${to}`) && letter.includes(`Subject: ${subject}`) && found && found[0] !== before) return found[0];
-    }
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error(`no letter to ${to} about ${subject}`);
-}
 
 async function makeAccount(page, email) {
   await page.goto(`${url}/signin`);

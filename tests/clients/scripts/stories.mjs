@@ -36,27 +36,42 @@ export async function text(page, selector = "main") {
   return (await page.locator(selector).first().innerText()).trim();
 }
 
+/** axe finds nothing in what a page shows, and nothing is too wide; a picture of it is left. */
+async function inspect(page, name, { colorScheme, width }) {
+  if (!(await page.evaluate(() => "axe" in window))) await page.evaluate(axe);
+  const found = await page.evaluate(() => window.axe.run());
+  const told = found.violations.map((it) => `${it.id}: ${it.nodes.map((node) => node.html).join(" | ")}`);
+  check(told.length === 0, `${name}, ${colorScheme} at ${width} px: ${told.join("\n")}`);
+  const over = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  check(over <= 0, `${name}, ${colorScheme} at ${width} px: ${over} px wider than the window`);
+  if (asked.screenshots) {
+    await page.screenshot({ path: `${asked.screenshots}/${name}-${colorScheme}-${width}.png`, fullPage: true });
+  }
+}
+
+/** What pages are looked at in. */
+const VIEWS = ["light", "dark"].flatMap((colorScheme) => [390, 1440].map((width) => ({ colorScheme, width })));
+
 /** Pages by name and way there: axe finds nothing and nothing is too wide, in light and dark, on a phone and a desktop. */
 export function looks(pages) {
-  for (const colorScheme of ["light", "dark"]) {
-    for (const width of [390, 1440]) {
-      for (const [name, go] of pages) {
-        const view = { colorScheme, viewport: { width, height: 900 } };
-        story(`${name} has no finding of axe and fits, ${colorScheme} at ${width} px`, async (page, seen) => {
-          await go(page);
-          await page.evaluate(axe);
-          const found = await page.evaluate(() => window.axe.run());
-          const told = found.violations.map((it) => `${it.id}: ${it.nodes.map((node) => node.html).join(" | ")}`);
-          check(told.length === 0, told.join("\n"));
-          const over = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-          check(over <= 0, `${over} px wider than the window`);
-          if (name === "missing") seen.length = 0; // The browser notes the status.
-          if (asked.screenshots) {
-            await page.screenshot({ path: `${asked.screenshots}/${name}-${colorScheme}-${width}.png`, fullPage: true });
-          }
-        }, view);
-      }
+  for (const { colorScheme, width } of VIEWS) {
+    for (const [name, go] of pages) {
+      const view = { colorScheme, viewport: { width, height: 900 } };
+      story(`${name} has no finding of axe and fits, ${colorScheme} at ${width} px`, async (page, seen) => {
+        await go(page);
+        await inspect(page, name, { colorScheme, width });
+        if (name === "missing") seen.length = 0; // The browser notes the status.
+      }, view);
     }
+  }
+}
+
+/** The same for what `page` shows at this moment, as one step of a story: the page is not asked for again. */
+export async function looksRight(page, name) {
+  for (const { colorScheme, width } of VIEWS) {
+    await page.emulateMedia({ colorScheme });
+    await page.setViewportSize({ width, height: 900 });
+    await inspect(page, name, { colorScheme, width });
   }
 }
 

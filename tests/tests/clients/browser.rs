@@ -20,6 +20,7 @@ const PEOPLES_STORIES_MIN: usize = 75;
 const FACTORS_STORIES_MIN: usize = 39;
 const OPERATORS_STORIES_MIN: usize = 25;
 const ELSEWHERE_STORIES_MIN: usize = 39;
+const ERRORS_STORIES_MIN: usize = 12;
 
 /// What somebody may write into documentation that others read in a browser.
 const HOSTILE: &str = "# Hostile widget\n\nThe hostile widget <script>window.ran = 1</script> says \
@@ -172,6 +173,31 @@ async fn operators_look_after_people_clients_and_the_log_in_a_browser() {
         )
         .await;
     all_hold(&told, OPERATORS_STORIES_MIN);
+}
+
+#[tokio::test]
+async fn people_and_operators_are_told_what_went_wrong_and_how_to_go_on_in_a_browser() {
+    let clients = Clients::installed();
+    // Ten wrong passwords lock an account, as they do by themselves; all stories come from one address.
+    let setup = NodeSetup::default().with("accounts", "sign_up", "open");
+    let setup = setup.with("accounts", "address_lock_after", 100_000);
+    let node = setup.at_one_port_named().overheard().start().await;
+    let inviting = TestNode::empty().await;
+    let password = "correct horse battery";
+    for name in ["ada", "bob", "eve", "lock", "factor", "passkey", "op"] {
+        let email = format!("{name}@example.org");
+        let person = json!({ "email": email, "name": name, "password": password, "operator": name == "op" });
+        node.client().post("/api/accounts", &person).await.expect(201);
+    }
+    let asked = json!({
+        "url": node.url().replace("127.0.0.1", "localhost"),
+        "others": [inviting.url()],
+        "chromium": chromium(),
+        "outbox": node.data_dir().join("outbox").display().to_string(),
+        "password": password,
+        "screenshots": std::env::var("TWINMCP_SCREENSHOTS").ok(),
+    });
+    all_hold(&clients.stories("errors.mjs", &asked).await, ERRORS_STORIES_MIN);
 }
 
 #[tokio::test]

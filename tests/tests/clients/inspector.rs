@@ -3,14 +3,14 @@
 
 use serde_json::json;
 use twinmcp_tests::docs::{self, QUESTIONS};
-use twinmcp_tests::{TestNode, run};
+use twinmcp_tests::{NodeSetup, run};
 
 use super::Clients;
 
 #[tokio::test]
 async fn the_inspector_finds_every_schema_portable_and_calls_the_tools_in_both_eras() {
     let clients = Clients::installed();
-    let node = TestNode::empty().await;
+    let node = NodeSetup::default().overheard().start().await;
     node.client().index("/acme/kiln", "1.0", "docs.tar", docs::tar(&docs::kiln("1.0"))).await;
     let program = clients.module("@modelcontextprotocol/inspector/clients/launcher/build/index.js");
     let url = format!("{}/mcp", node.url());

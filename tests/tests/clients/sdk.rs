@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use twinmcp_tests::docs::{self, QUESTIONS};
-use twinmcp_tests::{TestNode, twinmcp};
+use twinmcp_tests::{NodeSetup, TestNode, twinmcp};
 
 use super::Clients;
 
@@ -57,7 +57,7 @@ fn calls() -> Value {
 }
 
 async fn node_with_kiln() -> TestNode {
-    let node = TestNode::empty().await;
+    let node = NodeSetup::default().overheard().start().await;
     node.client().index("/acme/kiln", "1.0", "docs.tar", docs::tar(&docs::kiln("1.0"))).await;
     node.client().until_resolved("kiln", "/acme/kiln").await;
     node

@@ -7,8 +7,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use twinmcp_tests::docs::QUESTIONS;
-use twinmcp_tests::{Chance, NodeSetup, TestNode, variable};
+use serde_json::json;
+use twinmcp_tests::docs::{self, QUESTIONS};
+use twinmcp_tests::embedding_service::{DIMENSIONS, EmbeddingService, KEY, MODEL};
+use twinmcp_tests::site::{Page, Site};
+use twinmcp_tests::{Chance, NodeSetup, TestClient, TestCluster, TestNode, eventually, variable};
 
 use super::{check_log, index_kiln, make_keys};
 
@@ -137,7 +140,15 @@ async fn a_flipped_bit_in_any_kind_of_file_is_harmless_or_said() {
         let name = file.strip_prefix(&origin).expect("it lies below").to_owned();
         kinds.entry(kind(&name)).or_default().push(name);
     }
-    for needed in ["VERSION", "raft/#.jnl", "state/#.jnl", "bundles/#.bundle", "uploads/#"] {
+    for needed in [
+        "VERSION",
+        "raft/#.jnl",
+        "state/#.jnl",
+        "bundles/#.bundle",
+        "uploads/#",
+        "keys/master.key",
+        "keys/master.sums",
+    ] {
         assert!(kinds.contains_key(needed), "{needed} is not among {:?}", kinds.keys());
     }
     for (kind, names) in &kinds {
@@ -151,6 +162,119 @@ async fn a_flipped_bit_in_any_kind_of_file_is_harmless_or_said() {
             let what = format!("{} at {at}", name.display());
             let became = outcome(&data, &what, &secrets).await;
             println!("{kind}: {what}: {became}");
+        }
+    }
+}
+
+/// Kiln's documentation as a web site that names its pages and says of each what can be kept.
+async fn kiln_site() -> Site {
+    Site::start(|path, _| {
+        let files = docs::kiln("1.0");
+        if path == "/llms.txt" {
+            let links = files.iter().map(|(path, _)| format!("- [{path}](/{path})\n"));
+            return Page::text(&format!("# Kiln\n\n{}", links.collect::<String>()));
+        }
+        let Some((name, text)) = files.iter().find(|(name, _)| path.strip_prefix('/') == Some(name.as_str()))
+        else {
+            return Page::status(404);
+        };
+        let kind = if name.ends_with(".md") { "text/markdown" } else { "text/html" };
+        Page::of(kind, text.clone()).with("etag", "\"1\"")
+    })
+    .await
+}
+
+/// Indexes the site and waits until the embedding service has made its vectors.
+async fn index_site(node: &TestNode, site: &Site, library: &str) {
+    let arguments = ["index", &site.url("/llms.txt"), "--library", library, "--version", "1"];
+    node.cli().run(&arguments).await.expect(0);
+    let client = node.client();
+    eventually("the vectors of the service", async || {
+        let library = client.get(&format!("/api/libraries{library}")).await.expect(200).json();
+        (library["versions"][0]["search_mode"] == "endpoint").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_flipped_bit_in_what_is_kept_to_save_work_costs_that_work_and_nothing_else() {
+    let (site, service) = (kiln_site().await, EmbeddingService::start().await);
+    let keys = tempfile::tempdir().expect("the machine has a temporary folder");
+    let key_file = keys.path().join("key");
+    fs::write(&key_file, KEY).expect("a temporary folder takes files");
+    let setup = NodeSetup::default()
+        .with("outbound", "allowed_networks", json!(["127.0.0.1"]))
+        .with("fetch", "requests_per_second", 1_000)
+        .with("embeddings", "url", service.url())
+        .with("embeddings", "model", MODEL)
+        .with("embeddings", "dimensions", DIMENSIONS)
+        .with("embeddings", "key_file", key_file.display());
+    let mut first = setup.clone().start().await;
+    index_site(&first, &site, "/websites/first").await;
+    let stopped = first.stop().await;
+    assert!(stopped.success(), "{stopped}");
+    let mut chance = Chance::new();
+    for folder in ["pages", "upgrades"] {
+        let flipped: Vec<PathBuf> =
+            first.files(folder).into_iter().filter(|file| flip(file, &mut chance).is_some()).collect();
+        assert!(!flipped.is_empty(), "nothing is kept in {folder}");
+    }
+    site.asked();
+    let asked = service.asked().len();
+
+    let second = setup.on(&first.data_dir()).start().await;
+    index_site(&second, &site, "/websites/second").await;
+    let fetched = site.counts();
+    for (path, _) in docs::kiln("1.0") {
+        assert_eq!(fetched.get(&format!("/{path}")), Some(&1), "{path} in {fetched:?}");
+    }
+    assert!(service.asked().len() > asked, "a vector that was not whole was used");
+    for question in QUESTIONS {
+        let answer = second.client().context("/websites/second", question.text, &[]).await.expect(200);
+        assert!(answer.text.contains(question.says), "{}: {}", question.text, answer.text);
+    }
+    check_log(&second);
+}
+
+#[tokio::test]
+async fn a_flipped_bit_in_the_keys_of_a_member_changes_nothing_or_is_refused_by_name() {
+    let mut cluster = TestCluster::start(1, 0).await;
+    let setup = TestCluster::setup(2);
+    let place = cluster.join_as(setup.clone()).await;
+    let stopped = cluster.nodes[place].stop().await;
+    assert!(stopped.success(), "{stopped}");
+    let data = cluster.nodes[place].data_dir();
+    // Of what the node was given when it was let in: the format, the cluster, the node, the key, the certificate.
+    for (name, places) in
+        [("admission", [0, 5, 17, 20, 100].as_slice()), ("master.key", &[17]), ("master.sums", &[17])]
+    {
+        let file = data.join("keys").join(name);
+        let whole = fs::read(&file).expect("a member keeps it");
+        for at in places {
+            let mut flipped = whole.clone();
+            flipped[*at] ^= 1;
+            fs::write(&file, flipped).expect("a file can be written");
+            let what = format!("{name} at {at}");
+            match setup.clone().on(&data).try_start().await {
+                Ok(mut node) => {
+                    let client = TestClient::new(node.url(), Some(cluster.key()));
+                    eventually(&format!("{what}: readiness"), async || {
+                        let ready = client.get("/api/health/ready").await;
+                        (ready.status == 200).then_some(())
+                    })
+                    .await;
+                    client.get("/api/libraries").await.expect(200);
+                    check_log(&node);
+                    let stopped = node.stop().await;
+                    assert!(stopped.success(), "{what}: {stopped}");
+                }
+                Err(refused) => {
+                    assert!(!refused.contains("panicked"), "{what}: {refused}");
+                    assert!(refused.contains(&*file.to_string_lossy()), "{what}: {refused}");
+                    assert!(refused.contains("from a backup"), "{what}: no way out: {refused}");
+                }
+            }
+            fs::write(&file, &whole).expect("a file can be written");
         }
     }
 }

@@ -143,6 +143,35 @@ async fn a_full_disk_makes_the_node_read_only_and_room_makes_it_work_again() {
 }
 
 #[tokio::test]
+async fn a_state_that_cannot_be_read_any_more_is_named_and_the_node_is_not_ready() {
+    let mut node = TestNode::empty().await;
+    let secrets = make_keys(&node.client(), 60).await;
+    let stopped = node.stop().await;
+    assert!(stopped.success(), "{stopped}");
+    node.restart().await;
+    let tables: Vec<PathBuf> =
+        node.files("state").into_iter().filter(|path| path.to_string_lossy().contains("/tables/")).collect();
+    let Some(fault) = Fault::inject(node.pid(), "read,pread64", "error=EIO", &tables).await else { return };
+    // Some of the keys were not read since the start.
+    let client = node.client();
+    let mut is_met = false;
+    for secret in &secrets {
+        let answer = client.with_key(secret).get("/api/libraries").await;
+        is_met |= answer.status == 503 && answer.code() == "storage_failed";
+        assert!(answer.status == 200 || answer.code() == "storage_failed", "{}", answer.text);
+    }
+    assert!(is_met, "no key was read from the disk");
+    let ready = client.get("/api/health/ready").await.expect(503).json();
+    let told = ready["faults"][0].as_str().unwrap_or_default();
+    assert!(tables.iter().any(|table| told.contains(&*table.to_string_lossy())), "{ready}");
+    client.get("/api/health/live").await.expect(200);
+    fault.mend().await;
+    node.restart().await;
+    check_keys(&node.client(), &secrets).await;
+    check_log(&node);
+}
+
+#[tokio::test]
 async fn a_state_that_cannot_be_read_is_named_when_the_node_starts() {
     let mut node = TestNode::empty().await;
     make_keys(&node.client(), 20).await;

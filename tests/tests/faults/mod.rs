@@ -120,7 +120,7 @@ impl World {
         let (links, disk) = (Links::default(), SmallDisk::mount(megabytes));
         let regions = if delay.is_zero() { None } else { Regions::lay_out(NODES, &links).await };
         let setup = async |number| {
-            let setup = TestCluster::setup(number);
+            let setup = TestCluster::setup(number).untraced();
             let setup = match &regions {
                 Some(regions) => regions.place(number, setup).await,
                 None => {

@@ -7,6 +7,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use twinmcp_tests::{TestClient, TestCluster, TestNode, eventually, run};
 
+use super::app::{App, decide, signed_in};
+use super::authenticator::{Enrolled, answer, enrol};
 use super::{Browser, PASSWORD, person};
 
 /// The events that a query finds, the newest first.
@@ -85,6 +87,70 @@ async fn every_event_says_who_did_what_to_whom_from_where_and_by_which_request()
     }
     let newest = numbers.first().copied().unwrap_or_default();
     assert_eq!(numbers, (1..=newest).rev().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_was_tried_asked_for_and_denied_is_told_and_by_whom() {
+    let node = TestNode::empty().await;
+    let operator = node.client();
+    let mut ada = signed_in(&node, "ada@example.org").await;
+    let account = ada.get("/api/auth/account").await.expect(200).json()["account"]["id"].clone();
+    let told = async |action: &str| {
+        eventually("an event", async || events(&operator, &[("action", action)]).await.into_iter().next())
+            .await
+    };
+
+    // One wrong password, too few to be counted by the cluster, and the right one.
+    let mut browser = Browser::at(&node);
+    browser.sign_in("ada@example.org", "not mine at all").await.expect(401);
+    browser.sign_in("ada@example.org", PASSWORD).await.expect(200);
+    let event = told("sign_in.failed").await;
+    assert_eq!((&event["object"]["id"], &event["count"]), (&account, &json!(1)), "{event}");
+
+    let mut stranger = Browser::at(&node);
+    stranger.post("/api/auth/reset/request", &json!({ "email": "ada@example.org" })).await.expect(204);
+    let event = told("password.reset_requested").await;
+    assert_eq!((&event["object"]["id"], &event["actor"]["kind"]), (&account, &json!("nobody")), "{event}");
+
+    let metadata = json!({ "client_name": "Web", "redirect_uris": ["https://web.example/cb"] });
+    let app = App::made_by(&operator, &metadata).await;
+    let wrong = App { secret: Some("guessed".to_owned()), ..app.clone() };
+    for _ in 0..5 {
+        assert_eq!(wrong.refresh(&operator, "nothing", &[]).await.expect(401).code(), "invalid_client");
+    }
+    let event = told("client.refused").await;
+    assert_eq!((&event["object"]["id"], &event["outcome"]), (&json!(app.id), &json!("refused")), "{event}");
+    assert_eq!((&event["count"], &event["address"]), (&json!(1), &json!("127.0.0.1")), "{event}");
+    let told_of = events(&operator, &[("action", "client.refused")]).await;
+    assert_eq!(told_of.len(), 1, "guesses cost no write each");
+
+    let page = ada.get(&app.authorize(&[])).await.expect(200).text;
+    decide(&mut ada, &page, "deny").await.expect(303);
+    let event = told("consent.denied").await;
+    let who = json!({ "kind": "person", "id": account });
+    assert_eq!((&event["object"]["id"], &event["actor"]), (&json!(app.id), &who), "{event}");
+
+    app.tokens(&operator, &mut ada, &[]).await;
+    let event = told("grant.made").await;
+    assert_eq!(
+        (&event["object"]["account"], &event["detail"]["client"]),
+        (&account, &json!(app.id)),
+        "{event}"
+    );
+    assert_eq!(event["actor"]["id"], json!(app.id));
+
+    // A wrong second factor is told at once: whoever shows it knows the password.
+    let Enrolled { app: phone, .. } = enrol(&mut ada).await;
+    browser = Browser::at(&node);
+    browser.sign_in("ada@example.org", PASSWORD).await.expect(202);
+    answer(&mut browser, "totp", &phone.wrong()).await.expect(403);
+    let event = told("sign_in.failed").await;
+    assert_eq!((&event["object"]["id"], &event["count"]), (&account, &json!(1)), "{event}");
+    assert_eq!(event["detail"]["shown"], "second_factor");
+    // Nothing that opens anything is in the log.
+    let log = operator.answer(operator.request(Method::GET, "/api/audit/export")).await.expect(200).text;
+    let secret = app.secret.expect("it has one");
+    assert!(![secret.as_str(), "guessed", PASSWORD, "not mine"].iter().any(|secret| log.contains(secret)));
 }
 
 #[tokio::test]

@@ -1,14 +1,15 @@
-//! Clients that show who they are by something they signed (RFC 7523).
+//! Clients that show who they are by something they signed (RFC 7523), or that they have the key of a token (RFC 9449).
 
 use std::sync::{Arc, Mutex};
 
 use reqwest::Method;
+use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 use twinmcp_tests::service::{Service, Told};
-use twinmcp_tests::{Answer, NodeSetup, TestClient, TestCluster, TestNode, eventually};
+use twinmcp_tests::{Answer, NodeSetup, TestClient, TestCluster, TestNode, eventually, with_parameters};
 
-use super::app::{App, basic, post_form};
-use super::signer::{Signer, hs256, now, unsigned};
+use super::app::{App, VERIFIER, base64url, basic, post_form, signed_in};
+use super::signer::{Signer, hs256, now, read, unsigned};
 
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
@@ -47,11 +48,96 @@ pub(super) async fn ask(client: &TestClient, assertion: &str, more: &[(&str, &st
     post_form(client, "/api/oauth/token", &fields).await
 }
 
+/// A proof of `signer`'s key for a request to `url`, under a name of its own: with a node's `nonce`, unless that is empty, and for the
+/// access token that goes with it (RFC 9449, 4.2).
+pub(super) fn proof(
+    signer: &Signer,
+    (method, url): (&str, &str),
+    nonce: &str,
+    access_token: Option<&str>,
+) -> String {
+    static NAMES: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let name = NAMES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let mut claims = json!({ "jti": format!("p{name}"), "htm": method, "htu": url, "iat": now() });
+    if !nonce.is_empty() {
+        claims["nonce"] = nonce.into();
+    }
+    if let Some(token) = access_token {
+        claims["ath"] = base64url(digest(&SHA256, token.as_bytes()).as_ref()).into();
+    }
+    signer.sign_as(&json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": signer.jwk() }), &claims)
+}
+
+/// Asks for tokens with a proof.
+pub(super) async fn ask_proving(client: &TestClient, fields: &[(&str, &str)], proof: &str) -> Answer {
+    let client = client.anonymous();
+    let body = with_parameters("", fields).trim_start_matches("/?").to_owned();
+    let request = client.request(Method::POST, "/api/oauth/token").header("dpop", proof);
+    client.answer(request.header("content-type", "application/x-www-form-urlencoded").body(body)).await
+}
+
+/// The name of a key (RFC 7638, 3.2).
+fn thumbprint(signer: &Signer) -> String {
+    let jwk = signer.jwk();
+    let members = format!(r#"{{"crv":"P-256","kty":"EC","x":{},"y":{}}}"#, jwk["x"], jwk["y"]);
+    base64url(digest(&SHA256, members.as_bytes()).as_ref())
+}
+
 pub(super) async fn issuer(client: &TestClient) -> String {
     let about = client.get("/.well-known/oauth-authorization-server").await.expect(200).json();
     let methods = about["token_endpoint_auth_methods_supported"].as_array().expect("it is there");
     assert!(methods.contains(&"private_key_jwt".into()) && methods.contains(&"client_secret_jwt".into()));
     about["issuer"].as_str().expect("it is there").to_owned()
+}
+
+#[tokio::test]
+async fn case_017_a_code_is_for_the_verifier_and_the_key_that_its_request_named() {
+    let node = TestNode::empty().await;
+    let (client, app) = (node.client(), App::public(&node).await);
+    let (own, other) = (Signer::new("k1"), Signer::new("k1"));
+    let mut browser = signed_in(&node, "ada@example.org").await;
+    let url = format!("{}/api/oauth/token", node.url());
+    let named = thumbprint(&own);
+    let form = |code: &str, verifier: &str| {
+        [
+            ("grant_type", "authorization_code".to_owned()),
+            ("client_id", app.id.clone()),
+            ("code", code.to_owned()),
+            ("code_verifier", verifier.to_owned()),
+            ("redirect_uri", app.redirect_uri.clone()),
+        ]
+    };
+    let redeem = async |code: &str, verifier: &str, proof: &str| {
+        let fields = form(code, verifier);
+        let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
+        ask_proving(&client, &fields, proof).await
+    };
+    let code = app.code(&mut browser, &[("dpop_jkt", &named)]).await;
+    let asked = redeem(&code, VERIFIER, &proof(&own, ("POST", &url), "", None)).await.expect(400);
+    assert_eq!(asked.code(), "use_dpop_nonce", "a try without a nonce uses nothing up");
+    let nonce = asked.header("dpop-nonce").to_owned();
+    let proves = |signer: &Signer| proof(signer, ("POST", &url), &nonce, None);
+    let given = redeem(&code, VERIFIER, &proves(&own)).await.expect(200).json();
+    assert_eq!(given["token_type"], "DPoP");
+    let token = given["access_token"].as_str().expect("it is there");
+    assert_eq!(read(token).1["cnf"]["jkt"], named.as_str());
+
+    // Each of both is needed; and a code that was shown with one of them wrong is lost.
+    let wrong = "w".repeat(43);
+    for (what, verifier, signer) in [
+        ("another key", VERIFIER, Some(&other)),
+        ("no key", VERIFIER, None),
+        ("another verifier", &wrong, Some(&own)),
+    ] {
+        let code = app.code(&mut browser, &[("dpop_jkt", &named)]).await;
+        let refused = match signer {
+            Some(signer) => redeem(&code, verifier, &proves(signer)).await,
+            None => app.redeem(&client, &code, &[]).await,
+        };
+        assert_eq!(refused.expect(400).code(), "invalid_grant", "{what}");
+        let late = redeem(&code, VERIFIER, &proves(&own)).await.expect(400);
+        assert_eq!(late.code(), "invalid_grant", "after {what}");
+    }
 }
 
 #[tokio::test]

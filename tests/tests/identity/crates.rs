@@ -11,7 +11,7 @@ use oauth2::{
 use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreProviderMetadata, CoreUserInfoClaims};
 use openidconnect::{IssuerUrl, Nonce, TokenResponse as _};
 use serde_json::json;
-use twinmcp_tests::TestNode;
+use twinmcp_tests::{NodeSetup, TestNode};
 
 use super::app::{App, field, parameter, signed_in};
 use super::{Browser, form_token};
@@ -66,7 +66,7 @@ async fn web(node: &TestNode) -> App {
 
 #[tokio::test]
 async fn openidconnect_signs_a_person_in_and_checks_who_it_is() {
-    let node = TestNode::empty().await;
+    let node = NodeSetup::default().overheard().start().await;
     let (app, http) = (web(&node).await, http());
     let send = |request| send(http.clone(), request);
     let mut browser = signed_in(&node, "ada@example.org").await;
@@ -108,7 +108,7 @@ async fn openidconnect_signs_a_person_in_and_checks_who_it_is() {
 
 #[tokio::test]
 async fn oauth2_goes_every_way_to_a_token_that_it_knows() {
-    let node = TestNode::empty().await;
+    let node = NodeSetup::default().overheard().start().await;
     let (app, http) = (web(&node).await, http());
     let send = |request| send(http.clone(), request);
     let mut browser = signed_in(&node, "ada@example.org").await;
@@ -172,7 +172,7 @@ async fn oauth2_goes_every_way_to_a_token_that_it_knows() {
 
 #[tokio::test]
 async fn oauth2_waits_for_a_person_at_another_device() {
-    let node = TestNode::empty().await;
+    let node = NodeSetup::default().overheard().start().await;
     let http = http();
     let send = |request| send(http.clone(), request);
     let metadata = json!({

@@ -5,11 +5,83 @@ use std::net::TcpListener;
 use std::sync::{Arc, OnceLock};
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use twinmcp_tests::site::{Page, Site};
-use twinmcp_tests::{Answer, NodeSetup};
+use twinmcp_tests::{Answer, NodeSetup, eventually, with_parameters};
 
-use super::app::{App, signed_in};
+use super::app::{App, parameter, signed_in};
+use super::client_keys;
+use super::signer::{Signer, read};
+
+#[tokio::test]
+async fn case_045_a_key_is_not_fetched_from_where_a_forged_token_says_that_it_is() {
+    let place = TcpListener::bind("127.0.0.1:0").unwrap();
+    place.set_nonblocking(true).unwrap();
+    let url = format!("http://{}/keys.json", place.local_addr().unwrap());
+    // A node may ask there, if it wants to.
+    let node = NodeSetup::default().with("outbound", "allowed_networks", json!(["127.0.0.1"])).start().await;
+    let (client, app) = (node.client(), App::confidential(&node).await);
+    let mut browser = signed_in(&node, "ada@example.org").await;
+    let code = app.code(&mut browser, &[]).await;
+    let given = app.redeem(&client, &code, &[]).await.expect(200).json();
+    let token = |name: &str| given[name].as_str().expect("it is there").to_owned();
+    let (access, id_token, secret) = (token("access_token"), token("id_token"), app.secret.clone().unwrap());
+    let signer = Signer::new("k1");
+    let machine = client_keys::machine(&client, &json!({ "jwks": Signer::new("k1").jwks() })).await;
+    let issuer = client_keys::issuer(&client).await;
+    for more in [
+        json!({ "jku": url }),
+        json!({ "x5u": url }),
+        json!({ "jwk": signer.jwk() }),
+        json!({ "jku": url, "x5u": url, "kid": "k1" }),
+        json!({ "jku": url, "x5u": url, "jwk": signer.jwk(), "x5c": ["MA=="], "kid": url }),
+    ] {
+        let with_more = |mut head: Value| {
+            head["alg"] = "ES256".into();
+            for (name, value) in more.as_object().expect("it is there") {
+                head[name] = value.clone();
+            }
+            head
+        };
+        let forged = |token: &str| {
+            let (head, claims) = read(token);
+            signer.sign_as(&with_more(head), &claims)
+        };
+        let (forged_access, forged_id) = (forged(&access), forged(&id_token));
+        client.with_key(&forged_access).get("/api/libraries").await.expect(401);
+        let told = app.ask(&client, "/api/oauth/introspect", &[("token", &forged_access)]).await.expect(200);
+        assert_eq!(told.json(), json!({ "active": false }), "{more}");
+        let hint = [("id_token_hint", forged_id.as_str())];
+        let asked = browser.get(&app.authorize(&hint)).await.expect(303);
+        let error = parameter(asked.header("location"), "error");
+        assert_eq!(error.as_deref(), Some("invalid_request"), "{more}");
+        browser.get(&with_parameters("/api/oauth/logout", &hint)).await.expect(400);
+        let claims = client_keys::claims(&machine, &issuer, &[]);
+        let assertion = signer.sign_as(&with_more(json!({ "kid": "k1", "typ": "JWT" })), &claims);
+        client_keys::ask(&client, &assertion, &[]).await.expect(401);
+        // A proof has its key in its head, and nowhere else.
+        if more["jwk"].is_null() {
+            let claims = json!({ "jti": "j", "htm": "POST", "htu": format!("{issuer}/api/oauth/token") });
+            let proof = signer.sign_as(&with_more(json!({ "typ": "dpop+jwt" })), &claims);
+            let fields = [
+                ("grant_type", "authorization_code"),
+                ("client_id", app.id.as_str()),
+                ("client_secret", secret.as_str()),
+                ("code", "x"),
+            ];
+            let refused = client_keys::ask_proving(&client, &fields, &proof).await.expect(400);
+            assert_eq!(refused.code(), "invalid_dpop_proof", "{more}");
+        }
+    }
+    let connected = place.accept().map(|_| ()).map_err(|error| error.kind());
+    assert_eq!(connected, Err(ErrorKind::WouldBlock), "somebody has asked for the key");
+    // What a node does ask for there is seen.
+    let app = App { id: url, secret: None, redirect_uri: "https://app.example/cb".to_owned() };
+    let path = app.authorize(&[]);
+    let seen = eventually("the node to ask", async || place.accept().ok().map(drop));
+    let (refused, ()) = tokio::join!(browser.get(&path), seen);
+    refused.expect(400);
+}
 
 #[tokio::test]
 async fn case_069_a_client_whose_document_lies_inside_is_refused_and_nothing_is_asked_for_it() {

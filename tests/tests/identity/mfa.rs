@@ -1,11 +1,11 @@
 //! Second factors at one node: rows 101 to 107 of the negative cases, over HTTP and as pages.
 
 use serde_json::{Value, json};
-use twinmcp_tests::{NodeSetup, TestNode};
+use twinmcp_tests::{NodeSetup, TestNode, eventually};
 
-use super::app::{App, Tokens, field, opens, parameter, signed_in};
+use super::app::{App, Tokens, decide, field, opens, parameter, signed_in};
 use super::authenticator::{Authenticator, Enrolled, answer, confirm, enrol};
-use super::signer::read;
+use super::signer::{now, read};
 use super::{Browser, PASSWORD, form_token, letter, person};
 
 /// Signs Ada's password in, in a browser that has nothing yet, up to the second step.
@@ -178,6 +178,98 @@ async fn case_105_a_password_alone_opens_nothing_where_a_second_factor_is_asked(
 }
 
 #[tokio::test]
+async fn case_105_what_began_with_a_password_alone_gives_no_code_no_token_no_device_and_no_key() {
+    const DEVICE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+    let node = NodeSetup::default().with("mfa", "required", "operators").start().await;
+    let client = node.client();
+    let id = person(&client, "ada@example.org").await["id"].as_str().unwrap().to_owned();
+    let mut ada = Browser::at(&node);
+    ada.sign_in("ada@example.org", PASSWORD).await.expect(200);
+    let metadata = json!({
+        "client_name": "Editor", "redirect_uris": ["https://app.example/cb"], "scope": "docs:read keys:write",
+        "grant_types": ["authorization_code", "refresh_token", DEVICE],
+    });
+    let app = App::made_by(&client, &metadata).await;
+    let scope = [("scope", "docs:read keys:write")];
+    let start = async || app.ask(&client, "/api/oauth/device_authorization", &scope).await.expect(200).json();
+    let poll = async |codes: &Value| {
+        let code = codes["device_code"].as_str().unwrap();
+        app.ask(&client, "/api/oauth/token", &[("grant_type", DEVICE), ("device_code", code)]).await
+    };
+    let device = async |browser: &mut Browser, codes: &Value| {
+        let path = format!("/device?user_code={}", codes["user_code"].as_str().unwrap());
+        browser.get(&path).await
+    };
+    let allow = async |browser: &mut Browser, page: &str| {
+        let (token, code) = (form_token(page), field(page, "user_code"));
+        let fields = [("form_token", token.as_str()), ("user_code", code.as_str()), ("decision", "allow")];
+        let request = browser.form("/device", &fields).header("sec-fetch-site", "same-origin");
+        browser.send(request).await
+    };
+    let key = json!({ "name": "mine", "scopes": ["docs:read"] });
+
+    // Asked, allowed and given while a password is enough.
+    let question = ada.get(&app.authorize(&scope)).await.expect(200).text;
+    let tokens = app.tokens(&client, &mut ada, &scope).await;
+    let code = app.code(&mut ada, &scope).await;
+    let (waiting, allowed) = (start().await, start().await);
+    let page = device(&mut ada, &allowed).await.expect(200).text;
+    allow(&mut ada, &page).await.expect(200);
+    let page = device(&mut ada, &waiting).await.expect(200).text;
+
+    client.patch(&format!("/api/accounts/{id}"), &json!({ "operator": true })).await.expect(200);
+    // A code: no new one, and none of before becomes tokens.
+    let refused = decide(&mut ada, &question, "allow").await.expect(403);
+    assert_eq!(refused.header("location"), "");
+    let silent = [scope[0], ("prompt", "none")];
+    let silent = ada.get(&app.authorize(&silent)).await.expect(303).header("location").to_owned();
+    assert_eq!(parameter(&silent, "error").as_deref(), Some("login_required"), "{silent}");
+    assert_eq!(app.redeem(&client, &code, &[]).await.expect(400).code(), "invalid_grant");
+    // A refresh.
+    assert_eq!(app.refresh(&client, &tokens.refresh, &[]).await.expect(400).code(), "invalid_grant");
+    // A device: the one that was allowed gets nothing, and no other is allowed.
+    assert_eq!(poll(&allowed).await.expect(400).code(), "invalid_grant");
+    // The form was made for a session that opens nothing now.
+    let refused = allow(&mut ada, &page).await.expect(403);
+    assert!(
+        refused.header("location").is_empty() && refused.text.contains("form_expired"),
+        "{}",
+        refused.text
+    );
+    assert!(device(&mut ada, &waiting).await.expect(303).header("location").starts_with("/signin?"));
+    assert_eq!(poll(&waiting).await.expect(400).code(), "authorization_pending");
+    // A key: of the session, on its page, and of a token.
+    assert_eq!(ada.post("/api/keys", &key).await.expect(403).code(), "second_factor_required");
+    let token = form_token(&page);
+    let fields =
+        [("form_token", token.as_str()), ("name", "mine"), ("scope", "docs:read"), ("life_days", "never")];
+    let form = ada.form("/settings/keys", &fields).header("sec-fetch-site", "same-origin");
+    assert!(ada.send(form).await.expect(303).header("location").starts_with("/signin?"));
+    let refused = client.with_key(&tokens.access).post("/api/keys", &key).await.expect(401);
+    assert_eq!(refused.code(), "insufficient_user_authentication");
+
+    // With the second factor each of them is there.
+    enrol(&mut ada).await;
+    assert_eq!(ada.get("/api/keys").await.expect(200).json()["keys"], json!([]), "none was made");
+    ada.post("/api/keys", &key).await.expect(201);
+    let tokens = app.tokens(&client, &mut ada, &scope).await;
+    app.refresh(&client, &tokens.refresh, &[]).await.expect(200);
+    let page = device(&mut ada, &waiting).await.expect(200).text;
+    allow(&mut ada, &page).await.expect(200);
+    let given = Tokens::of(&poll(&waiting).await.expect(200));
+    client.with_key(&given.access).post("/api/keys", &key).await.expect(201);
+
+    // Who has one and has shown the password alone has no session at all.
+    let mut half = challenged(&node).await;
+    assert!(half.cookies.contains_key("__Host-twinmcp-pending"));
+    half.post("/api/keys", &key).await.expect(401);
+    for path in [app.authorize(&scope), "/device".to_owned(), "/settings/keys".to_owned()] {
+        let led = half.get(&path).await.expect(303).header("location").to_owned();
+        assert!(led.starts_with("/signin?"), "{path}: {led}");
+    }
+}
+
+#[tokio::test]
 async fn case_106_the_second_step_belongs_to_the_first_and_opens_nothing_by_itself() {
     let node = TestNode::empty().await;
     let mut ada = signed_in(&node, "ada@example.org").await;
@@ -311,6 +403,59 @@ async fn case_079_a_client_asks_for_a_second_factor_or_a_fresh_sign_in() {
     assert!(fresh["auth_time"].as_u64() >= once["auth_time"].as_u64());
     assert_eq!(fresh["sid"], session, "the session goes on");
     assert_eq!(fresh["acr"], "aal2");
+}
+
+#[tokio::test]
+async fn case_079_a_sign_in_that_is_too_old_is_made_again_and_the_token_tells_when_and_how() {
+    let node = TestNode::empty().await;
+    let (client, app) = (node.client(), App::public(&node).await);
+    let mut ada = signed_in(&node, "ada@example.org").await;
+    let claims = async |code: &str| {
+        let given = app.redeem(&client, code, &[]).await.expect(200).json();
+        read(given["id_token"].as_str().expect("openid was asked for")).1
+    };
+    let at = |claims: &Value| claims["auth_time"].as_u64().expect("every ID token tells it");
+    let first = claims(&app.code(&mut ada, &[]).await).await;
+    eventually("the sign-in to be older than a second", async || {
+        let sent = ada.get(&app.authorize(&[("max_age", "1")])).await.expect(303);
+        let location = sent.header("location");
+        let is_asked = location.starts_with("/signin?") && location.ends_with("&again=1");
+        assert!(is_asked || parameter(location, "code").is_some(), "{location}");
+        is_asked.then_some(())
+    })
+    .await;
+    let silent = ada.get(&app.authorize(&[("max_age", "1"), ("prompt", "none")])).await.expect(303);
+    assert_eq!(parameter(silent.header("location"), "error").as_deref(), Some("login_required"));
+    // One that is young enough is not made again, and not made out to be younger.
+    let same = claims(&app.code(&mut ada, &[("max_age", "3600"), ("prompt", "none")]).await).await;
+    assert_eq!((at(&same), &same["amr"]), (at(&first), &json!(["pwd"])));
+
+    // Made again by the password, and by a code of an app besides.
+    let mut last = at(&first);
+    for (level, methods) in [("aal1", json!(["pwd"])), ("aal2", json!(["pwd", "otp", "mfa"]))] {
+        let phone = if level == "aal2" { Some(enrol(&mut ada).await.app) } else { None };
+        let asks = [("max_age", "0"), ("acr_values", level)];
+        let asked = ada.get(&app.authorize(&asks)).await.expect(303).header("location").to_owned();
+        assert!(asked.starts_with("/signin?") && asked.ends_with("&again=1"), "{asked}");
+        let back = parameter(&format!("http://x{asked}"), "return_to").unwrap();
+        eventually("a second in which nobody has signed in", async || (now() > last).then_some(())).await;
+        let before = now();
+        let told = ada.sign_in("ada@example.org", PASSWORD).await;
+        match phone {
+            None => _ = told.expect(200),
+            Some(phone) => {
+                told.expect(202);
+                answer(&mut ada, "totp", &phone.next()).await.expect(200);
+            }
+        }
+        let after = now();
+        let sent = ada.get(&back).await.expect(303).header("location").to_owned();
+        let told = claims(&parameter(&sent, "code").unwrap_or_else(|| panic!("{sent}"))).await;
+        assert!((before..=after).contains(&at(&told)), "{before}, {after}: {told}");
+        assert!(at(&told) > last, "{last}: {told}");
+        assert_eq!((&told["acr"], &told["amr"]), (&json!(level), &methods));
+        last = at(&told);
+    }
 }
 
 #[tokio::test]

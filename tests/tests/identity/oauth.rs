@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use twinmcp_tests::{NodeSetup, TestNode, eventually};
 
 use super::app::{App, Tokens, basic, decide, field, opens, parameter, post_form, signed_in};
-use super::{Browser, PASSWORD, form_token};
+use super::{Browser, PASSWORD, form_token, person};
 
 #[tokio::test]
 async fn case_001_and_002_a_code_that_comes_twice_ends_what_came_of_it() {
@@ -278,6 +278,44 @@ async fn case_031_to_035_a_refresh_token_is_good_once_for_its_client_while_it_is
 }
 
 #[tokio::test]
+async fn case_035_nothing_of_somebody_who_was_disabled_is_refreshed_now_or_later() {
+    let node = TestNode::empty().await;
+    let (client, app) = (node.client(), App::confidential(&node).await);
+    let ada = person(&client, "ada@example.org").await;
+    let mut browser = Browser::at(&node);
+    browser.sign_in("ada@example.org", PASSWORD).await.expect(200);
+    let tokens = app.tokens(&client, &mut browser, &[]).await;
+    let offline = app.tokens(&client, &mut browser, &[("scope", "docs:read offline_access")]).await;
+    let code = app.code(&mut browser, &[]).await;
+    let told = async |token: &str| {
+        app.ask(&client, "/api/oauth/introspect", &[("token", token)]).await.expect(200).json()
+    };
+    let all = [&tokens.access, &tokens.refresh, &offline.access, &offline.refresh];
+    for token in all {
+        assert_eq!(told(token).await["active"], true);
+    }
+
+    let path = format!("/api/accounts/{}", ada["id"].as_str().unwrap());
+    for disabled in [true, false] {
+        client.patch(&path, &json!({ "disabled": disabled })).await.expect(200);
+        for given in [&tokens, &offline] {
+            let refused = app.refresh(&client, &given.refresh, &[]).await.expect(400);
+            assert_eq!(refused.code(), "invalid_grant", "disabled: {disabled}");
+            assert!(!opens(&client, &given.access).await, "disabled: {disabled}");
+        }
+        assert_eq!(app.redeem(&client, &code, &[]).await.expect(400).code(), "invalid_grant");
+        for token in all {
+            assert_eq!(told(token).await, json!({ "active": false }), "disabled: {disabled}");
+        }
+    }
+    // Who is let in again begins anew.
+    browser.get("/api/auth/session").await.expect(401);
+    browser.sign_in("ada@example.org", PASSWORD).await.expect(200);
+    let tokens = app.tokens(&client, &mut browser, &[]).await;
+    app.refresh(&client, &tokens.refresh, &[]).await.expect(200);
+}
+
+#[tokio::test]
 async fn case_037_to_039_and_051_to_054_a_token_is_good_where_it_was_asked_for() {
     let node = NodeSetup::default().with("limits", "anonymous_reads", false).start().await;
     let (client, app) = (node.client(), App::public(&node).await);
@@ -316,6 +354,58 @@ async fn case_037_to_039_and_051_to_054_a_token_is_good_where_it_was_asked_for()
     assert!(opens(&client, &api.access).await);
     let lacking = client.with_key(&api.access).get("/api/keys").await.expect(403);
     assert!(lacking.header("www-authenticate").contains("scope=\"keys:write\""));
+}
+
+#[tokio::test]
+async fn case_053_a_token_without_the_scope_of_a_tool_is_told_which_one_to_ask_for() {
+    let node = TestNode::empty().await;
+    let client = node.client();
+    let metadata = json!({
+        "client_name": "Agent", "redirect_uris": ["https://app.example/cb"], "token_endpoint_auth_method": "none",
+        "scope": "docs:read keys:write openid",
+    });
+    let app = App::register(&node, &metadata).await;
+    let mut browser = signed_in(&node, "ada@example.org").await;
+    let mcp = format!("{}/mcp", node.url());
+    let speak = async |token: &str, method: &str, params: &Value| {
+        let message = json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params });
+        let holder = client.with_key(token);
+        let request =
+            holder.request(Method::POST, "/mcp").header("accept", "application/json, text/event-stream");
+        holder.answer(request.json(&message)).await
+    };
+    let resolve = json!({
+        "name": "resolve-library-id", "arguments": { "libraryName": "kiln", "query": "glaze" },
+    });
+    let query = json!({ "name": "query-docs", "arguments": { "libraryId": "/acme/kiln", "query": "glaze" } });
+    let calls = [("tools/list", json!({})), ("tools/call", resolve), ("tools/call", query)];
+    let asked = |scope| [("scope", scope), ("resource", mcp.as_str())];
+    let lacking = app.tokens(&client, &mut browser, &asked("keys:write openid")).await;
+    for (method, params) in &calls {
+        let refused = speak(&lacking.access, method, params).await.expect(403);
+        assert_eq!(refused.code(), "insufficient_scope", "{method} {params}");
+        assert_eq!(refused.json()["jsonrpc"], "2.0", "{}", refused.text);
+        let challenge = refused.header("www-authenticate");
+        for part in [
+            "Bearer ",
+            "error=\"insufficient_scope\"",
+            "scope=\"docs:read\"",
+            &format!("resource_metadata=\"{}/.well-known/oauth-protected-resource/mcp\"", node.url()),
+        ] {
+            assert!(challenge.contains(part), "{part}: {challenge}");
+        }
+    }
+    // The same tools without the protocol.
+    let lacking = app.tokens(&client, &mut browser, &[("scope", "keys:write openid")]).await;
+    let holder = client.with_key(&lacking.access);
+    let refused = holder.post("/api/mcp/query-docs", &calls[2].1["arguments"]).await.expect(403);
+    assert!(refused.header("www-authenticate").contains("scope=\"docs:read\""), "{}", refused.text);
+
+    // What the challenge says is enough.
+    let enough = app.tokens(&client, &mut browser, &asked("docs:read")).await;
+    for (method, params) in &calls {
+        speak(&enough.access, method, params).await.expect(200);
+    }
 }
 
 #[tokio::test]

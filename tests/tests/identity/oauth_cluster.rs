@@ -11,8 +11,9 @@ use serde_json::json;
 use twinmcp_tests::{DEADLINE, Links, NodeSetup, TestCluster, eventually};
 
 use super::Browser;
-use super::app::{App, Tokens, opens, parameter, signed_in};
-use super::signer::read;
+use super::app::{App, Tokens, VERIFIER, opens, parameter, signed_in};
+use super::client_keys::{ask_proving, proof};
+use super::signer::{Signer, read};
 
 /// Where the service is for all of its nodes.
 const ISSUER: &str = "http://localhost:3000";
@@ -32,6 +33,39 @@ fn setup(number: usize) -> NodeSetup {
 /// How often a code is raced for; `TWINMCP_RACES` overrides it.
 fn races() -> usize {
     twinmcp_tests::variable("TWINMCP_RACES").and_then(|races| races.try_into().ok()).unwrap_or(1_000)
+}
+
+#[tokio::test]
+async fn case_002_what_came_of_a_code_that_comes_twice_is_dead_on_every_node() {
+    let cluster = cluster().await;
+    let app = App::confidential(&cluster.nodes[0]).await;
+    let mut browser = signed_in(&cluster.nodes[0], "ada@example.org").await;
+    let code = app.code(&mut browser, &[]).await;
+    let tokens = Tokens::of(&app.redeem(&cluster.client(0), &code, &[]).await.expect(200));
+    let both = [&tokens.access, &tokens.refresh];
+    // At the resource, and at introspection; the token endpoint would use the refresh token up.
+    let everywhere = async |good: bool| {
+        for place in 0..3 {
+            let client = cluster.client(place);
+            eventually("every node to know", async || {
+                let mut known = opens(&client, &tokens.access).await == good;
+                for token in both {
+                    let told = app.ask(&client, "/api/oauth/introspect", &[("token", token)]).await;
+                    known &= told.status == 200 && told.json()["active"] == good;
+                }
+                known.then_some(())
+            })
+            .await;
+        }
+    };
+    everywhere(true).await;
+    assert_eq!(app.redeem(&cluster.client(1), &code, &[]).await.expect(400).code(), "invalid_grant");
+    everywhere(false).await;
+    for place in 0..3 {
+        let refused = app.refresh(&cluster.client(place), &tokens.refresh, &[]).await.expect(400);
+        assert_eq!(refused.code(), "invalid_grant", "node {place}");
+    }
+    everywhere(false).await;
 }
 
 #[tokio::test]
@@ -116,6 +150,84 @@ async fn case_058_and_091_and_113_what_is_taken_away_at_one_node_is_gone_at_all(
         cluster.client(1).delete(&format!("/api/signing-keys/{kid}")).await;
     }
     everywhere(&token, false).await;
+}
+
+#[tokio::test]
+async fn case_062_a_proof_is_taken_once_and_by_the_node_whose_nonce_it_carries() {
+    const TOKEN: &str = "/api/oauth/token";
+    let cluster = cluster().await;
+    let app = App::public(&cluster.nodes[0]).await;
+    let mut browser = signed_in(&cluster.nodes[0], "ada@example.org").await;
+    let signer = Signer::new("k1");
+    let at_token = |nonce: &str| proof(&signer, ("POST", &format!("{ISSUER}{TOKEN}")), nonce, None);
+    let code = app.code(&mut browser, &[]).await;
+    let redeem = [
+        ("grant_type", "authorization_code"),
+        ("client_id", app.id.as_str()),
+        ("code", code.as_str()),
+        ("code_verifier", VERIFIER),
+        ("redirect_uri", app.redirect_uri.as_str()),
+    ];
+    let asked = ask_proving(&cluster.client(0), &redeem, &at_token("")).await.expect(400);
+    assert_eq!(asked.code(), "use_dpop_nonce");
+    let first = at_token(asked.header("dpop-nonce"));
+    let given = ask_proving(&cluster.client(0), &redeem, &first).await.expect(200);
+    assert_eq!(given.json()["token_type"], "DPoP");
+    let tokens = Tokens::of(&given);
+
+    // Whoever has read that request cannot refresh with its proof, wherever; nothing is used up by the try.
+    let refresh = [
+        ("grant_type", "refresh_token"),
+        ("client_id", app.id.as_str()),
+        ("refresh_token", tokens.refresh.as_str()),
+    ];
+    for place in 0..3 {
+        eventually("the client on every node", async || {
+            let asked = ask_proving(&cluster.client(place), &refresh, &at_token("")).await;
+            (asked.status == 400).then(|| assert_eq!(asked.code(), "use_dpop_nonce"))
+        })
+        .await;
+    }
+    for (place, code) in [(0, "invalid_dpop_proof"), (1, "use_dpop_nonce"), (2, "use_dpop_nonce")] {
+        let refused = ask_proving(&cluster.client(place), &refresh, &first).await.expect(400);
+        assert_eq!(refused.code(), code, "node {place}");
+        assert_eq!(refused.header("dpop-nonce").is_empty(), place == 0, "node {place}");
+    }
+    let asked = ask_proving(&cluster.client(1), &refresh, &at_token("")).await.expect(400);
+    let own = at_token(asked.header("dpop-nonce"));
+    let access = Tokens::of(&ask_proving(&cluster.client(1), &refresh, &own).await.expect(200)).access;
+
+    // The same at a resource, one after the other and at once.
+    let show = async |place: usize, proof: &str| {
+        let client = cluster.client(place).anonymous();
+        let request = client.request(Method::GET, "/api/libraries").header("dpop", proof);
+        client.answer(request.header("authorization", format!("DPoP {access}"))).await
+    };
+    let at_resource =
+        |nonce: &str| proof(&signer, ("GET", &format!("{ISSUER}/api/libraries")), nonce, Some(&access));
+    let mut nonces = Vec::new();
+    for place in 0..3 {
+        let nonce = eventually("every node to know the key of the token", async || {
+            let asked = show(place, &at_resource("")).await.expect(401);
+            (asked.code() == "use_dpop_nonce").then(|| asked.header("dpop-nonce").to_owned())
+        });
+        nonces.push(nonce.await);
+    }
+    for (place, nonce) in nonces.iter().enumerate() {
+        let (next, last) = ((place + 1) % 3, (place + 2) % 3);
+        let shown = at_resource(nonce);
+        show(place, &shown).await.expect(200);
+        assert_eq!(show(place, &shown).await.expect(401).code(), "invalid_dpop_proof", "node {place}");
+        for other in [next, last] {
+            assert_eq!(show(other, &shown).await.expect(401).code(), "use_dpop_nonce", "node {other}");
+        }
+        let shown = at_resource(nonce);
+        let at_once =
+            tokio::join!(show(place, &shown), show(next, &shown), show(place, &shown), show(last, &shown));
+        let mut statuses = [at_once.0.status, at_once.1.status, at_once.2.status, at_once.3.status];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 401, 401, 401], "node {place}");
+    }
 }
 
 #[tokio::test]

@@ -6,12 +6,16 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::unbounded_channel;
-use twinmcp_tests::{Answer, Chance, NodeSetup, TestClient, TestCluster, eventually, left_out, variable};
+use twinmcp_tests::{
+    Answer, Chance, NodeSetup, TestClient, TestCluster, eventually, left_out, variable, with_parameters,
+};
 
 use super::app::{App, Tokens, VERIFIER, opens, signed_in};
 use super::authenticator::{self, enrol, not_at_the_end_of_a_step};
 use super::signer::{self, Signer};
 use super::{Browser, PASSWORD, client_keys};
+
+const DEVICE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// Codes that are redeemed at once when the node is killed.
 const CODES: usize = 16;
@@ -96,6 +100,54 @@ fn shifted(setup: NodeSetup, library: &Path, shift: &Path) -> NodeSetup {
     let library = format!("LD_PRELOAD={}", library.display());
     let file = format!("FAKETIME_TIMESTAMP_FILE={}", shift.display());
     setup.under(&["env", &library, &file, "FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1"])
+}
+
+#[tokio::test]
+async fn case_064_and_066_what_has_waited_ten_minutes_for_its_person_is_over() {
+    let Some(library) = wrong_clocks() else {
+        left_out("libfaketime is not installed");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let clock = folder.path().join("clock");
+    std::fs::write(&clock, "+0").unwrap();
+    let setup = NodeSetup::default().with("http", "public_url", "http://localhost:3000");
+    let mut node = shifted(setup, &library, &clock).start().await;
+    let metadata = json!({
+        "client_name": "Television", "redirect_uris": ["https://app.example/cb"],
+        "grant_types": ["authorization_code", DEVICE], "token_endpoint_auth_method": "none",
+    });
+    let app = App::register(&node, &metadata).await;
+    let mut browser = signed_in(&node, "ada@example.org").await;
+    let request = reqwest::Url::parse(&format!("http://x{}", app.authorize(&[]))).unwrap();
+    let request: Vec<(String, String)> = request.query_pairs().into_owned().collect();
+    let request: Vec<_> = request.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let client = node.client();
+    let pushed = app.ask(&client, "/api/oauth/par", &request).await.expect(201).json();
+    let pushed = [("client_id", app.id.as_str()), ("request_uri", pushed["request_uri"].as_str().unwrap())];
+    let pushed = with_parameters("/api/oauth/authorize", &pushed);
+    browser.get(&pushed).await.expect(200);
+    let start = async |client: &TestClient| {
+        app.ask(client, "/api/oauth/device_authorization", &[]).await.expect(200).json()
+    };
+    let poll = async |client: &TestClient, codes: &Value| {
+        let fields = [("grant_type", DEVICE), ("device_code", codes["device_code"].as_str().unwrap())];
+        app.ask(client, "/api/oauth/token", &fields).await.expect(400).code()
+    };
+    let codes = start(&client).await;
+    assert_eq!(poll(&client, &codes).await, "authorization_pending");
+    let typed = format!("/device?user_code={}", codes["user_code"].as_str().unwrap());
+    browser.get(&typed).await.expect(200);
+
+    std::fs::write(&clock, "+601").unwrap();
+    node.restart().await;
+    let (client, mut browser) = (node.client(), browser.moved_to(&node));
+    assert_eq!(poll(&client, &codes).await, "expired_token");
+    browser.get("/api/auth/session").await.expect(200);
+    assert_eq!(browser.get(&pushed).await.expect(400).header("location"), "");
+    browser.get(&typed).await.expect(400);
+    // What begins then waits.
+    assert_eq!(poll(&client, &start(&client).await).await, "authorization_pending");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use tracing::instrument;
 use twinmcp_storage::accounts::{
-    self, Factors, Method, PasswordHash, Person, Proof, UpstreamSession, Who, factors,
+    self, Factors, Method, PasswordHash, Person, Proof, UpstreamSession, factors,
 };
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::command::Outcome;
@@ -125,7 +125,7 @@ impl Accounts {
         let person = accounts::person(self.cluster.reader(), &pending.account)?;
         let person = person.filter(|person| person.disabled_at.is_none());
         let person = person.ok_or(AccountsError::SignInExpired)?;
-        let attempts = self.admit(Who::factor(&pending.account), answer.address)?;
+        let attempts = self.admit_factor(&pending.account, answer.address)?;
         let factors = factors(self.cluster.reader(), &pending.account)?;
         let Some(proof) = self.proof(&pending, &factors, answer)? else {
             self.failed(&attempts, Some(pending.account.clone()), answer.address).await?;

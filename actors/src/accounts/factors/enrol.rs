@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use twinmcp_storage::accounts::{self, FactorCommand, Factors, Person, Renewal, Who, factors};
+use twinmcp_storage::accounts::{self, FactorCommand, Factors, Person, Renewal, factors};
 use twinmcp_storage::api_keys::SecretHash;
 use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::ids::{AccountId, SessionId};
@@ -160,7 +160,7 @@ impl Accounts {
     ) -> Result<FactorAdded, AccountsError> {
         let Offer { account, generation, what: app, .. } =
             self.offered::<Secret>(OFFERS, signed_in, ticket)?;
-        let attempts = self.admit(Who::factor(&account), address)?;
+        let attempts = self.admit_factor(&account, address)?;
         let Some(step) = app.step_of(code, self.clock.now()) else {
             self.failed(&attempts, Some(account), address).await?;
             return Err(AccountsError::WrongCode);

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use tracing::instrument;
 use twinmcp_storage::accounts::{
-    self, FactorCommand, Factors, Method, TextCommand, TextsAllowed, WhichFactor, Who, Whose, factors, texts,
+    self, FactorCommand, Factors, Method, TextCommand, TextsAllowed, WhichFactor, Whose, factors, texts,
 };
 use twinmcp_storage::api_keys::SecretHash;
 use twinmcp_storage::clock::{Entropy, EntropyError, Timestamp};
@@ -203,7 +203,7 @@ impl Accounts {
     ) -> Result<FactorAdded, AccountsError> {
         let Offer { account, generation, what: asked, .. } =
             self.offered::<Asked>(OFFERS, signed_in, ticket)?;
-        let attempts = self.admit(Who::factor(&account), address)?;
+        let attempts = self.admit_factor(&account, address)?;
         if !asked.code.is(code) {
             self.failed(&attempts, Some(account), address).await?;
             return Err(AccountsError::WrongCode);
@@ -236,7 +236,7 @@ impl Accounts {
             .ok_or(AccountsError::SignInExpired)?;
         let to = self.phone(&person.account)?.ok_or(AccountsError::NoFactor)?;
         // Nothing is sent that would not be taken.
-        drop(self.admit(Who::factor(&person.account), address)?);
+        drop(self.admit_factor(&person.account, address)?);
         let sent =
             SentCode { code: Code::random(&*self.entropy)?, number: Token::random(&*self.entropy)?.hash() };
         self.text(&person.account, Text::SignIn { to: &to, code: &sent.code }, address).await?;

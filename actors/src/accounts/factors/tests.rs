@@ -184,11 +184,11 @@ async fn wrong_passwords_from_a_network_lock_no_passkey_there() {
     let story = Story::begin().await;
     let (people, account) = (story.people(), &story.session.account);
     for number in 0..people.config().address_lock_after {
-        let who = Who::email(&format!("{number}@example.org").parse().unwrap());
-        let attempts = people.admit(who, HERE).unwrap();
+        let email = format!("{number}@example.org").parse().unwrap();
+        let attempts = people.admit(&email, HERE).unwrap();
         people.failed(&attempts, None, HERE).await.unwrap();
     }
-    let password = people.admit(Who::factor(account), HERE);
+    let password = people.admit_factor(account, HERE);
     assert!(matches!(password, Err(AccountsError::Locked { .. })));
     // They are work all the same: so many at once, and no more.
     let admitted: Vec<_> = (0..20).map(|_| people.admit_passkey(account, HERE)).collect();

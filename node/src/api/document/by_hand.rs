@@ -106,7 +106,7 @@ pub(super) fn paths() -> Vec<(&'static str, Value)> {
         (
             "/.well-known/oauth-protected-resource",
             "get_resource_metadata",
-            "Tells who gives tokens for `/mcp` (RFC 9728).",
+            "Tells who gives tokens for the whole service (RFC 9728).",
         ),
         (
             "/.well-known/oauth-protected-resource/mcp",

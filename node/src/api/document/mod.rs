@@ -204,15 +204,18 @@ fn complete_operation((path, method): (&str, &str), names_team: bool, operation:
             responses.insert("401".to_owned(), problem(description));
         }
     }
-    let makes_client =
-        path == "/api/clients" || path == "/api/teams/{id}/clients" || path == "/api/clients/{id}/secret";
-    if makes_client && method == "post" || path.starts_with("/api/oauth/register") {
+    let tells_of_client = match method {
+        "post" => ["/api/clients", "/api/teams/{id}/clients", "/api/clients/{id}/secret"].contains(&path),
+        "patch" => path == "/api/clients/{id}",
+        _ => false,
+    };
+    if tells_of_client || path.starts_with("/api/oauth/register") {
         for status in ["200", "201"] {
             if let Some(content) = responses
                 .get_mut(status)
                 .and_then(|it| it["content"].get_mut("application/json; charset=utf-8"))
             {
-                content["example"] = client_example();
+                content["example"] = client_example(method != "patch");
             }
         }
     }
@@ -250,9 +253,9 @@ fn complete_operation((path, method): (&str, &str), names_team: bool, operation:
     }
 }
 
-/// A client as it is told of (RFC 7591, 3.2.1).
-fn client_example() -> Value {
-    json!({
+/// A client as it is told of (RFC 7591, 3.2.1), with what is shown this once or without.
+fn client_example(shows_secret: bool) -> Value {
+    let mut example = json!({
         "client_id": "client_4bWdN1YpS0qfQmXzT7aJ2w",
         "client_id_issued_at": 1_795_437_970,
         "client_name": "Editor",
@@ -261,9 +264,13 @@ fn client_example() -> Value {
         "response_types": ["code"],
         "token_endpoint_auth_method": "client_secret_basic",
         "scope": "docs:read openid",
-        "client_secret": "…",
-        "client_secret_expires_at": 0
-    })
+        "access_token_format": "jwt"
+    });
+    if shows_secret {
+        example["client_secret"] = "…".into();
+        example["client_secret_expires_at"] = 0.into();
+    }
+    example
 }
 
 /// A refusal of the authorization server (RFC 6749, 5.2).

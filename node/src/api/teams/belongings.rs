@@ -150,7 +150,7 @@ impl TeamBelongingsApi {
         caller.may(Scope::KeysWrite)?;
         let team = parse_id(&id)?;
         self.teams.admitted(&caller.owner(), &team, Role::Admin)?;
-        if self.oauth.remove_client(Some(&team), &client).await? {
+        if self.oauth.remove_client(&Owner::Account(team), &client).await? {
             return Ok(ClientRemoved::Done);
         }
         let message = format!("The team has no client `{}`.", client.0);

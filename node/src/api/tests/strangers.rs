@@ -116,6 +116,12 @@ impl Things {
             ("cancel_job", Method::POST, format!("/api/jobs/{job}/cancel"), None),
             ("revoke_api_key", Method::DELETE, format!("/api/keys/{key}"), None),
             ("replace_client_secret", Method::POST, format!("/api/clients/{client}/secret"), None),
+            (
+                "change_client",
+                Method::PATCH,
+                format!("/api/clients/{client}"),
+                Some(json!({ "client_name": "Mine now" })),
+            ),
             ("remove_client", Method::DELETE, format!("/api/clients/{client}"), None),
             ("update_library", Method::PATCH, library.clone(), Some(json!({ "title": "Mine now" }))),
             ("refresh_library", Method::POST, format!("{library}/refresh"), Some(json!({}))),

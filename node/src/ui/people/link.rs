@@ -4,9 +4,9 @@
 
 use askama::Template;
 use poem::{Request, Response};
-use twinmcp_actors::accounts::{AccountsError, LinkUse, OpenLink, PASSWORD_CHARS_MIN};
+use twinmcp_actors::accounts::{AccountsError, LinkUse, OpenLink, PASSWORD_CHARS_MIN, SignUp};
 
-use super::super::parameter;
+use super::super::{html, parameter};
 use super::{
     Failed, Form, Frame, People, on_the_way, set_cookie, told, told_of_letter, with_form, with_return,
 };
@@ -27,6 +27,14 @@ struct LinkPage {
     name: Option<String>,
     has_password: bool,
     chars_min: usize,
+}
+
+#[derive(Template)]
+#[template(path = "people/link_refused.html")]
+struct RefusedPage {
+    message: String,
+    /// Where people ask for another link by themselves.
+    another: Option<(&'static str, &'static str)>,
 }
 
 #[derive(Template)]
@@ -79,7 +87,7 @@ fn ask(
     with_form(people, request, failed, |frame| ResetPage { frame, email, action, sign_in })
 }
 
-/// The form of a link that can be used.
+/// The form of a link, or the way on from one that is good for nothing any more.
 fn open(
     people: &People,
     request: &Request,
@@ -87,7 +95,10 @@ fn open(
     action: &'static str,
     failed: Option<(Failed, String)>,
 ) -> Result<Response, ApiError> {
-    let opened = people.accounts.open_link(token)?;
+    let opened = match people.accounts.open_link(token) {
+        Ok(opened) => opened,
+        Err(error) => return refused(people, action, error),
+    };
     let (failed, chosen) = failed.map_or((None, String::new()), |(failed, name)| (Some(failed), name));
     with_form(people, request, failed, |frame| {
         let (title, button) = words(&opened);
@@ -102,6 +113,17 @@ fn open(
         let chars_min = PASSWORD_CHARS_MIN;
         LinkPage { frame, title, action, button, token, email, name, has_password, chars_min }
     })
+}
+
+/// The page of a link that opens nothing. Most of them were used already, by whoever looks.
+fn refused(people: &People, action: &str, error: AccountsError) -> Result<Response, ApiError> {
+    let Failed { status, message, .. } = Failed::of(error)?;
+    let is_open = people.accounts.config().sign_up == SignUp::Open;
+    let another = match action {
+        "/reset" => Some(("/reset", "Ask for another link")),
+        _ => is_open.then_some(("/signup", "Make an account")),
+    };
+    html(status, &RefusedPage { message, another })
 }
 
 fn words(opened: &OpenLink) -> (&'static str, &'static str) {
@@ -124,7 +146,7 @@ async fn apply(people: People, mut request: Request, action: &'static str) -> Re
             Some(("/settings", "Your account")),
         ),
         Ok(_) => ready(&request),
-        Err(error @ AccountsError::LinkRefused) => Err(error.into()),
+        Err(error @ AccountsError::LinkRefused) => refused(&people, action, error),
         Err(error) => {
             let failed = Failed::of(error)?;
             open(&people, &request, &token, action, Some((failed, form.field("name").to_owned())))

@@ -181,7 +181,7 @@ async fn act(
         "client" => {
             teams.admitted(who, id, Role::Admin)?;
             // One that was removed meanwhile is removed.
-            people.oauth.remove_client(Some(id), form.field("id")).await?;
+            people.oauth.remove_client(&Owner::Account(id.clone()), form.field("id")).await?;
         }
         "delete" => {
             teams.delete(who, id).await?;

@@ -108,3 +108,77 @@ fn nothing_of_a_removed_person_is_left() {
     };
     assert_eq!((kept(Keyspace::Accounts), kept(Keyspace::Oauth)), (Vec::new(), Vec::new()));
 }
+
+impl World {
+    fn begin_at_provider(&mut self, number: u8, secret: &str, there: &str) {
+        let upstream = UpstreamSession { subject: subject("ada"), session: Some(there.into()) };
+        let begun = self.begin_as(number, secret, |sign_in| sign_in.upstream = Some(upstream));
+        assert_eq!(begun, Outcome::Done);
+    }
+
+    /// Whose sessions at providers are known, by their names there.
+    fn known_at_providers(&self) -> Vec<String> {
+        let known = self.engine.scan(Keyspace::Accounts, b"us/", None, 10).unwrap();
+        let mut accounts: Vec<_> =
+            known.into_iter().map(|(_, whose)| String::from_utf8(whose).unwrap()).collect();
+        accounts.sort_unstable();
+        accounts
+    }
+}
+
+#[test]
+fn whose_a_session_at_a_provider_was_is_forgotten_with_it_and_nobody_elses_is() {
+    let mut world = World::new();
+    world.add(1, "ada@example.org");
+    world.add(2, "eve@example.org");
+    let [ada, eve] = [1, 2].map(|number| account(number).to_string());
+    world.begin_at_provider(1, "a", "there-1");
+    world.begin_at_provider(2, "e", "there-2");
+    assert_eq!(world.known_at_providers(), [ada.clone(), eve.clone()]);
+    assert_eq!(world.end(1, Which::One(session_id("a"))), Outcome::Done);
+    assert_eq!(world.known_at_providers(), std::slice::from_ref(&eve));
+
+    // Somebody else signs in here from the same session there: it is theirs from then on, whatever becomes of the first.
+    world.begin_at_provider(1, "b", "there-3");
+    world.begin_at_provider(2, "f", "there-3");
+    assert_eq!(world.end(1, Which::All), Outcome::Done);
+    assert_eq!(world.known_at_providers(), [eve.clone(), eve.clone()]);
+
+    world.begin_at_provider(1, "c", "there-4");
+    assert_eq!(world.known_at_providers(), [ada, eve.clone(), eve.clone()]);
+    let remove = PersonCommand::Remove { account: account(1), generation: 0 };
+    assert_eq!(world.apply(&Command::Person(remove)), Outcome::Done);
+    assert_eq!(world.known_at_providers(), [eve.clone(), eve.clone()], "it went with the account");
+
+    // What is left still finds the session by its name there alone.
+    let sign_out = UpstreamCommand::LogOut {
+        issuer: subject("ada").issuer,
+        token: "token".into(),
+        subject: None,
+        session: Some("there-3".into()),
+    };
+    assert_eq!(world.apply(&Command::Upstream(sign_out)), Outcome::Done);
+    assert_eq!(world.open_sessions(2), [session_id("e")]);
+    assert_eq!(world.known_at_providers(), [eve]);
+}
+
+#[test]
+fn a_session_at_a_provider_is_known_as_long_as_one_here_came_of_it() {
+    let mut world = World::new();
+    world.add(1, "ada@example.org");
+    let ada = account(1).to_string();
+    world.begin_at_provider(1, "a", "there-1");
+    world.begin_at_provider(1, "b", "there-1");
+    assert_eq!(world.end(1, Which::One(session_id("a"))), Outcome::Done);
+    assert_eq!(world.known_at_providers(), std::slice::from_ref(&ada));
+    // The same browser signs in once more, from another session there: the first goes with it.
+    let upstream = UpstreamSession { subject: subject("ada"), session: Some("there-2".into()) };
+    let begun = world.begin_as(1, "c", |sign_in| {
+        sign_in.replaces = Some(SecretHash::of("b"));
+        sign_in.upstream = Some(upstream);
+    });
+    assert_eq!(begun, Outcome::Done);
+    assert_eq!(world.known_at_providers(), [ada]);
+    assert_eq!(world.end(1, Which::All), Outcome::Done);
+    assert!(world.known_at_providers().is_empty());
+}

@@ -19,7 +19,8 @@ pub(crate) struct Nodes {
 
 impl Nodes {
     pub(crate) async fn start() -> Self {
-        Self { cluster: TestCluster::start(VOTERS, LEARNERS).await }
+        let setup = async |number| TestCluster::setup(number).untraced();
+        Self { cluster: TestCluster::start_as(VOTERS, LEARNERS, setup).await }
     }
 
     /// Clients spread evenly over the voters.

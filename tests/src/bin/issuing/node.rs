@@ -50,6 +50,7 @@ pub(crate) async fn prepared(clients: usize, codes: Codes) -> Result<Prepared, S
     let started = Instant::now();
     let node = NodeSetup::default()
         .with("telemetry", "log", "error")
+        .untraced()
         .with("oauth", "signing_algorithms", r#"["RS256", "ES256"]"#)
         .with("oauth", "code_seconds", 600)
         .start()

@@ -61,7 +61,7 @@ fn say(text: &str) {
 }
 
 async fn run(arguments: &Arguments) -> Result<(), String> {
-    let mut cluster = TestCluster::start(3, 0).await;
+    let mut cluster = TestCluster::start_as(3, 0, async |number| TestCluster::setup(number).untraced()).await;
     let begun = Instant::now();
     import(&cluster, arguments.records).await?;
     say(&format!("{} names were imported in {:.1} s", arguments.records, begun.elapsed().as_secs_f64()));
@@ -87,7 +87,8 @@ async fn run(arguments: &Arguments) -> Result<(), String> {
     let before = watching.end().await;
     let watching = Watching::start(&cluster);
     let begun = Instant::now();
-    let setup = TestCluster::setup(4).with("telemetry", "log", "error,twinmcp_cluster=info").within(PATIENCE);
+    let setup = TestCluster::setup(4).untraced().within(PATIENCE);
+    let setup = setup.with("telemetry", "log", "error,twinmcp_cluster=info");
     let place = cluster.join_as(setup).await;
     let ready = begun.elapsed();
     let whole = loop {

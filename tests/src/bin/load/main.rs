@@ -83,7 +83,7 @@ async fn run(arguments: &Arguments) -> Result<Report, String> {
 
     say("starting a node");
     let started = Instant::now();
-    let mut node = NodeSetup::default().with("telemetry", "log", "error").start().await;
+    let mut node = NodeSetup::default().with("telemetry", "log", "error").untraced().start().await;
     report.start_first = started.elapsed();
     report.rss_empty = Process::of(node.pid()).rss();
 

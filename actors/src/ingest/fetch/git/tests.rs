@@ -12,6 +12,7 @@ use crate::ingest::fetch::{FetchError, Spool};
 use crate::ingest::source::{Source, SourceLimits};
 use crate::outbound::{Outbound, OutboundConfig, SystemResolver};
 use crate::tests::git::{GitServer, Repository};
+use crate::tests::site::{Page, Site};
 
 struct Forge {
     repository: Repository,
@@ -158,6 +159,36 @@ async fn git_goes_where_the_guard_lets_it_and_nowhere_else() {
         assert!(error.contains("an address of the machine itself"), "{url}: {error}");
     }
     assert_eq!(forge.server.requests(), 0);
+}
+
+#[tokio::test]
+async fn a_server_that_sends_git_on_sends_it_no_further_than_the_guard_lets_it() {
+    let forge = Forge::start().await;
+    forge.repository.commit(&[("a.md", "text")]);
+    // Loopback too, and not the address that is allowed.
+    let hidden = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
+    hidden.set_nonblocking(true).unwrap();
+    let spool = Spool::create(forge.folder.path().join("spool")).unwrap();
+    let fetched = async |to: String| {
+        let site =
+            Site::start(move |path, _| Page::status(302).with("location", &format!("{to}{path}"))).await;
+        let fetched = git().fetch(&site.url("/acme/kiln"), &Revision::Head, &spool).await;
+        (fetched, site.asked())
+    };
+    for (to, says) in [
+        (format!("http://{}", hidden.local_addr().unwrap()), "an address of the machine itself"),
+        ("http://10.0.0.1".to_owned(), "an address of a private network"),
+        ("http://169.254.169.254".to_owned(), "a link-local address"),
+    ] {
+        let (refused, asked) = fetched(to.clone()).await;
+        let sentence = refused.unwrap_err().to_string();
+        assert!(sentence.contains(says), "{to}: {sentence}");
+        assert_eq!(asked, ["/acme/kiln/info/refs?service=git-upload-pack"], "{to}");
+    }
+    assert!(hidden.accept().is_err(), "git went where it must not");
+    // It does follow where it may.
+    let (fetched, _) = fetched(forge.server.url("").trim_end_matches('/').to_owned()).await;
+    assert!(fetched.unwrap().archive.is_file());
 }
 
 #[tokio::test]

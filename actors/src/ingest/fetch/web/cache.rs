@@ -1,7 +1,7 @@
 //! Pages kept from earlier visits, so that a refresh asks only whether they changed (RFC 9110 13).
 //!
-//! One file a URL, named by the hash of the URL: a line of JSON, then the body, compressed. A file
-//! that cannot be read is no file; the largest harm is one more download.
+//! One file a URL, named by the hash of the URL: a line of JSON, the body, compressed, and a checksum of
+//! both. A file that cannot be read, or is not what was written, is no file; the largest harm is one more download.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -14,7 +14,9 @@ use twinmcp_storage::clock::Clock;
 use url::Url;
 
 /// The first line's `format`; other ones are no pages of ours.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// Bytes of BLAKE3 at the end: what a disk has changed may still unpack, to another text.
+const CHECK_BYTES: usize = 16;
 /// Longest first line.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 const COMPRESSION: i32 = 3;
@@ -136,6 +138,10 @@ impl Inner {
 
     fn read(&self, url: &str) -> Option<Kept> {
         let bytes = fs::read(self.file(url)).ok()?;
+        let (bytes, sum) = bytes.split_last_chunk()?;
+        if check(bytes) != *sum {
+            return None;
+        }
         let end = bytes.iter().take(HEAD_BYTES_MAX).position(|byte| *byte == b'\n')?;
         let head: KeptHead = serde_json::from_slice(bytes.get(..end)?).ok()?;
         if head.format != FORMAT || head.url != url {
@@ -155,6 +161,7 @@ impl Inner {
         }
         bytes.push(b'\n');
         bytes.extend(zstd::bulk::compress(&page.body, COMPRESSION)?);
+        bytes.extend(check(&bytes));
         fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
         let partial = path.with_extension(PARTIAL);
         fs::write(&partial, bytes)?;
@@ -167,6 +174,12 @@ impl Inner {
         let now = UNIX_EPOCH + Duration::from_millis(self.clock.now().as_millis());
         File::options().write(true).open(path)?.set_modified(now)
     }
+}
+
+fn check(bytes: &[u8]) -> [u8; CHECK_BYTES] {
+    let mut sum = [0; CHECK_BYTES];
+    blake3::Hasher::new().update(bytes).finalize_xof().fill(&mut sum);
+    sum
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
@@ -202,10 +215,17 @@ mod tests {
         assert_eq!(cache.get(&url(1)).await, Some(page(1, 1_000)));
         assert!(page(1, 1).has_validator() && !Kept::default().has_validator());
         let file = cache.0.file(url(1).as_str());
-        let mut bytes = fs::read(&file).unwrap();
-        bytes.truncate(bytes.len() - 10);
-        fs::write(&file, bytes).unwrap();
+        let whole = fs::read(&file).unwrap();
+        for at in 0..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1;
+            fs::write(&file, flipped).unwrap();
+            assert_eq!(cache.get(&url(1)).await, None, "a bit of byte {at}");
+        }
+        fs::write(&file, &whole[..whole.len() - 10]).unwrap();
         assert_eq!(cache.get(&url(1)).await, None);
+        fs::write(&file, &whole).unwrap();
+        assert_eq!(cache.get(&url(1)).await, Some(page(1, 1_000)));
         fs::write(&file, "{}").unwrap();
         assert_eq!(cache.get(&url(1)).await, None);
     }

@@ -1,7 +1,7 @@
 //! Visits to web sites on loopback: what is fetched, what is left alone, and what ends a visit.
 
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use twinmcp_storage::clock::{SystemClock, SystemEntropy};
@@ -282,6 +282,22 @@ async fn a_site_that_asks_for_a_moment_gets_it() {
     let sentence = visitor().sentence(&busy, "/").await;
     assert!(sentence.contains("still answers with status 503"), "{sentence}");
     assert_eq!(busy.counts()["/"], 1, "a day is not waited for");
+}
+
+#[tokio::test]
+async fn a_site_is_read_no_faster_than_its_rules_ask_for() {
+    let site = Site::start(|path, _| match path {
+        "/robots.txt" => Page::text("User-agent: *\nCrawl-delay: 1\n"),
+        "/llms.txt" => Page::text("# Kiln\n\n- [One](/one.md)\n- [Two](/two.md)\n"),
+        "/one.md" | "/two.md" => Page::text("# Page\n"),
+        _ => Page::status(404),
+    })
+    .await;
+    let began = Instant::now();
+    assert_eq!(visitor().urls(&site, "/llms.txt").await, ["/one.md", "/two.md"]);
+    // Between the list and its pages lie two pauses, which no machine makes shorter.
+    let took = began.elapsed();
+    assert!(took >= Duration::from_secs(2), "{took:?}");
 }
 
 #[tokio::test]

@@ -22,6 +22,28 @@ struct PeoplePage {
     link: Option<String>,
     people: Vec<PersonLine>,
     next: Option<String>,
+    asked: Asked,
+}
+
+/// What the form that lets somebody in begins with.
+#[derive(Default)]
+struct Asked {
+    email: String,
+    name: String,
+    is_operator: bool,
+    is_sent: bool,
+}
+
+impl Asked {
+    /// What was asked, so that nobody types it again.
+    fn once_more(form: &Form) -> Self {
+        Self {
+            email: form.field("email").to_owned(),
+            name: form.field("name").to_owned(),
+            is_operator: form.field("operator") == "on",
+            is_sent: form.field("send") == "on",
+        }
+    }
 }
 
 struct PersonLine {
@@ -61,7 +83,7 @@ const DONE: &[(&str, &str)] = &[
 ];
 
 pub(super) async fn show(people: People, request: Request, operator: SignedIn) -> Result<Response, ApiError> {
-    render(&people, &request, &operator, None, None)
+    render(&people, &request, &operator, None, None, Asked::default())
 }
 
 pub(super) async fn change(
@@ -72,9 +94,12 @@ pub(super) async fn change(
     let what = request.path_params::<String>().unwrap_or_default();
     let form = Form::read(&mut request).await?;
     match act(&people, &operator, &what, &form).await {
-        Ok(Some(link)) => render(&people, &request, &operator, None, Some(link)),
+        Ok(Some(link)) => render(&people, &request, &operator, None, Some(link), Asked::default()),
         Ok(None) => Ok(see_other(&format!("/admin/people?done={what}"), None)),
-        Err(error) => render(&people, &request, &operator, Some(Failed::of(error)?), None),
+        Err(error) => {
+            let asked = if what == "invite" { Asked::once_more(&form) } else { Asked::default() };
+            render(&people, &request, &operator, Some(Failed::of(error)?), None, asked)
+        }
     }
 }
 
@@ -125,6 +150,7 @@ fn render(
     operator: &SignedIn,
     failed: Option<Failed>,
     link: Option<String>,
+    asked: Asked,
 ) -> Result<Response, ApiError> {
     let after = parameter(request, "after").map(|after| after.parse()).transpose().map_err(|_| unknown())?;
     let mut listed = people.accounts.people(after.as_ref(), PAGE_ITEMS_MAX + 1)?;
@@ -139,5 +165,6 @@ fn render(
         link,
         people: listed.into_iter().map(|view| PersonLine::new(view, operator)).collect(),
         next,
+        asked,
     })
 }

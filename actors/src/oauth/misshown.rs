@@ -1,0 +1,85 @@
+//! Clients that somebody shows themselves as, wrongly: told by the audit log at once, and then as a number each minute, so that guessing
+//! costs no write a guess.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use twinmcp_storage::audit::{Action, Event, Kind};
+use twinmcp_storage::oauth::client::{Client, Owner};
+
+use crate::audit::Audit;
+
+/// Clients that are counted at once; of more nothing is told.
+const COUNTED_MAX: usize = 1_000;
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// How often each client was refused since that was told.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Misshown {
+    untold: Arc<Mutex<HashMap<String, u64>>>,
+}
+
+impl Misshown {
+    /// Counts that `client` was shown wrongly.
+    pub(super) fn note(&self, client: &Client, audit: &Audit) {
+        if !self.is_first(&client.id) {
+            return;
+        }
+        audit.note_later(refused(client, 1));
+        let (client, audit, misshown) = (client.clone(), audit.clone(), self.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(TELL_EVERY).await;
+            // They came from many places: the node tells of them.
+            let more = misshown.take(&client.id);
+            if more > 0 {
+                audit.note_done(refused(&client, more)).await;
+            }
+        });
+    }
+
+    /// Whether nothing was told of this client for a while; if not, it is counted.
+    fn is_first(&self, id: &str) -> bool {
+        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = untold.get_mut(id) {
+            *count += 1;
+            return false;
+        }
+        let has_room = untold.len() < COUNTED_MAX;
+        if has_room {
+            untold.insert(id.to_owned(), 0);
+        }
+        has_room
+    }
+
+    fn take(&self, id: &str) -> u64 {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner).remove(id).unwrap_or_default()
+    }
+}
+
+fn refused(client: &Client, count: u64) -> Event {
+    let event = Event::new(Action::ClientRefused, Kind::Client, &client.id).refused().times(count);
+    match &client.owner {
+        Owner::Account(account) => event.of(account),
+        _ => event,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_told_of_once_and_then_counted_until_that_is_told() {
+        let misshown = Misshown::default();
+        assert!(misshown.is_first("web"));
+        assert!(!misshown.is_first("web") && !misshown.is_first("web"));
+        assert!(misshown.is_first("other"));
+        assert_eq!([misshown.take("web"), misshown.take("other"), misshown.take("nobody")], [2, 0, 0]);
+        assert!(misshown.is_first("web"), "what was told begins anew");
+        for number in 0..2 * COUNTED_MAX {
+            misshown.is_first(&number.to_string());
+        }
+        assert_eq!(misshown.untold.lock().unwrap().len(), COUNTED_MAX);
+    }
+}
