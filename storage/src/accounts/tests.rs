@@ -304,6 +304,23 @@ fn what_many_people_behind_one_address_have_wrong_is_forgiven_bit_by_bit() {
 }
 
 #[test]
+fn a_link_for_one_thing_ends_none_for_another() {
+    let mut world = World::new();
+    world.add(1, "ada@example.org");
+    let new = Purpose::Email { account: account(1), email: email("new@example.org") };
+    assert_eq!(world.make("mail", new), Outcome::Done);
+    for secret in ["a", "b", "c", "d"] {
+        assert_eq!(world.make(secret, Purpose::Reset { account: account(1) }), Outcome::Done);
+    }
+    let is_open = |secret: &str| link(&world.engine, &SecretHash::of(secret)).unwrap().is_some();
+    assert_eq!(["mail", "a", "b", "c", "d"].map(is_open), [true, false, true, true, true]);
+    // All of them end with a change of what opens the account.
+    assert_eq!(world.open("d", 1, Some("second")), Outcome::Done);
+    let is_open = |secret: &str| link(&world.engine, &SecretHash::of(secret)).unwrap().is_some();
+    assert_eq!(["mail", "b", "c", "d"].map(is_open), [false; 4]);
+}
+
+#[test]
 fn a_link_is_used_once_before_it_expires() {
     let mut world = World::new();
     assert_eq!(world.make("up", sign_up("ada@example.org")), Outcome::Done);

@@ -217,6 +217,13 @@ fn a_flood_of_refused_tries_is_summed_up_and_pushes_nothing_out() {
     (0..1_000).for_each(|_| world.fail(2));
     let told = head(&world.engine).unwrap().last - 1;
     assert_eq!(told, u64::from(STRANGERS_PER_HOUR_MAX));
+    // Nor is there more room for it when it is about many accounts.
+    for number in 0..4 * STRANGERS_PER_HOUR_MAX {
+        let refused = Event::new(Action::ClientRefused, Kind::Client, "web")
+            .of(&account(u8::try_from(number % 4).unwrap()));
+        world.apply_by(Actor::Nobody, Change::Audit(Command::Note(refused.refused())));
+    }
+    assert_eq!(world.of("client.refused").len(), STRANGERS_PER_HOUR_MAX as usize);
     // It hides nothing else that strangers do.
     let made = make_link("eve@example.org");
     assert_eq!(world.apply_by(Actor::Nobody, made), Outcome::Done);

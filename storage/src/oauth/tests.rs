@@ -427,6 +427,12 @@ fn a_device_gets_tokens_once_after_a_person_allowed_it() {
     world.wait(600_000);
     assert_eq!(world.redeem_device("three", "cli", 3), Outcome::NotFound, "it has expired");
     assert_eq!(world.start("four", "BBBBBBBB"), Outcome::Done, "the code is free again");
+    let is_known = |world: &World| device::get(&world.engine, &SecretHash::of("three")).unwrap().is_some();
+    world.start("five", "CCCCCCCC");
+    assert!(is_known(&world), "it is still told that it has expired");
+    world.wait(600_001);
+    world.start("six", "DDDDDDDD");
+    assert!(!is_known(&world), "and not for ever");
 }
 
 #[test]
