@@ -11,6 +11,7 @@ pub mod api_keys;
 pub mod audit;
 mod background;
 pub mod catalogue;
+mod checksum;
 mod context;
 mod distribution;
 pub mod embedding;

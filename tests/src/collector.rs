@@ -75,7 +75,7 @@ impl Drop for Collector {
         if let Some(listener) = self.listener.take() {
             thread::spawn(move || drained.send(listener.join()));
         }
-        let _ = drain.recv_timeout(DRAIN_DEADLINE);
+        assert!(drain.recv_timeout(DRAIN_DEADLINE).is_ok(), "a node still sends traces that is to be gone");
         secrets::are_not_in("a trace", self.texts());
     }
 }

@@ -488,6 +488,16 @@ impl TestNode {
     }
 }
 
+impl TestNode {
+    /// How many spans it has sent to the collector that looks them through; the last ones when it stops.
+    ///
+    /// # Panics
+    /// When it is not [traced](NodeSetup::untraced), or by a collector of the test.
+    pub fn spans_sent(&self) -> usize {
+        self.traces.as_ref().expect("it is traced").spans().len()
+    }
+}
+
 impl Drop for TestNode {
     /// A node that may stop by itself writes its coverage; one that does not is killed. Then what it wrote is looked through.
     fn drop(&mut self) {

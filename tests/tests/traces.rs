@@ -156,3 +156,11 @@ async fn the_relay_hands_on_the_trace_that_its_client_is_in() {
     let asked = spans.iter().filter(|span| span.name == REQUEST && span.texts.contains(&route));
     assert_eq!(asked.count(), 3, "{spans:#?}");
 }
+
+#[tokio::test]
+async fn what_a_node_of_any_story_does_is_seen_by_who_looks_for_secrets() {
+    let mut node = TestNode::empty().await;
+    node.client().get("/api/libraries").await.expect(200);
+    assert!(node.stop().await.success());
+    assert!(node.spans_sent() > 0);
+}

@@ -277,12 +277,21 @@ impl Accounts {
         }
         let Person { account, generation, email, .. } = person;
         self.decided(PersonCommand::Remove { account: account.clone(), generation }).await?;
-        // Whoever is gone claims no other.
-        for id in self.libraries_of(&account)? {
-            let remove = libraries::Command::Remove { id, account: None };
+        self.tell(email, letters::account_deleted(&self.config.public_url));
+        if let Err(error) = self.remove_claimed(&account).await {
+            // The account is gone all the same.
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, account_id = %account, "libraries of a deleted account may be left for an operator to remove");
+        }
+        Ok(())
+    }
+
+    /// Removes what an account claimed while it was being deleted. Whoever is gone claims nothing more.
+    pub(super) async fn remove_claimed(&self, account: &AccountId) -> Result<(), AccountsError> {
+        for id in self.libraries_of(account)? {
+            let remove = libraries::Command::Remove { id, account: Some(account.clone()) };
             self.cluster.propose(Command::Libraries(remove)).await?;
         }
-        self.tell(email, letters::account_deleted(&self.config.public_url));
         Ok(())
     }
 

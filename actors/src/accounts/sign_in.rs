@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tracing::instrument;
 use twinmcp_storage::accounts::{
-    self, Email, Method, PasswordHash, Person, Proof, Session, SessionCommand, SignIn, Tried, TryCommand,
-    UpstreamSession, Which, Who, factors, session, sessions, tries,
+    self, Email, Method, PasswordHash, Person, Proof, Session, SessionCommand, SignIn, Tried, Tries,
+    TryCommand, UpstreamSession, Which, Who, factors, session, sessions, tries,
 };
 use twinmcp_storage::audit::{Action, Event, Kind};
 use twinmcp_storage::clock::Timestamp;
@@ -301,19 +301,23 @@ impl Accounts {
 
     fn admit_from(&self, (who, lot_of_who): (Who, u32), network: Who) -> Result<Attempts, AccountsError> {
         let now = self.clock.now();
-        let admit = |who: Who, lock_after: u32, lot: u32| {
+        let admit = |who: Who, agreed: Option<Tries>, lock_after: u32, lot: u32| {
             let (lock_ms, lock_ms_max) = (self.config.lock_ms, self.config.lock_ms_max);
             let allowance = Allowance { lock_after, lock_ms, lock_ms_max, lot };
-            let agreed = tries(self.cluster.reader(), &who)?;
             self.guard
                 .admit(who, allowance, agreed, now)
                 .map_err(|ms| AccountsError::Locked { retry_after_s: ms.div_ceil(1_000).max(1) })
         };
         let networks = self.config.address_lock_after;
         Ok(Attempts([
-            admit(who, self.config.lock_after, lot_of_who)?,
-            admit(network, networks, lot(networks))?,
+            admit(who, tries(self.cluster.reader(), &who)?, self.config.lock_after, lot_of_who)?,
+            admit(network, self.tries_of_network(&network, now)?, networks, lot(networks))?,
         ]))
+    }
+
+    fn tries_of_network(&self, network: &Who, now: Timestamp) -> Result<Option<Tries>, AccountsError> {
+        let agreed = tries(self.cluster.reader(), network)?;
+        Ok(agreed.map(|tries| tries.forgiven(now, self.config.address_lock_after)))
     }
 
     /// Counts a wrong password or code, and reports the count when it is due.
@@ -325,8 +329,12 @@ impl Accounts {
     ) -> Result<(), AccountsError> {
         let tried = [account.map_or(Tried::Nobody, Tried::Account), Tried::Network(network(address))];
         for (attempt, tried) in attempts.0.iter().zip(tried) {
-            let agreed = tries(self.cluster.reader(), &attempt.who)?;
-            let count = attempt.failed(agreed, self.clock.now());
+            let now = self.clock.now();
+            let agreed = match tried {
+                Tried::Network(_) => self.tries_of_network(&attempt.who, now)?,
+                Tried::Account(_) | Tried::Nobody => tries(self.cluster.reader(), &attempt.who)?,
+            };
+            let count = attempt.failed(agreed, now);
             if count == 0 {
                 continue;
             }

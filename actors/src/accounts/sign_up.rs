@@ -142,7 +142,7 @@ impl Accounts {
                 return Ok(Some(letters::has_account(&accounts.config.public_url)));
             }
             let purpose = Purpose::SignUp { name, email, is_operator: false };
-            // Of the links of one address that which expires first is ended by one more: an operator's invitation outlives these.
+            // Of the links of one address that which expires first is ended by one more: a new invitation of an operator outlives these.
             let life_ms = accounts.config.invite_life_ms / 3;
             let link = accounts.make_link(purpose, life_ms, "verify").await?;
             Ok(Some(letters::sign_up(&accounts.config.public_url, &link, life_ms)))

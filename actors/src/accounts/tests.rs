@@ -3,7 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use twinmcp_storage::accounts::{Subject, Which};
+use twinmcp_storage::accounts::{PersonCommand, Subject, Which};
+use twinmcp_storage::command::Command;
+use twinmcp_storage::ids::LibraryId;
+use twinmcp_storage::libraries;
 use twinmcp_storage::scope::Scope;
 
 use super::*;
@@ -333,4 +336,17 @@ async fn an_account_is_exported_and_deleted_unless_it_owns_libraries() {
     let bobs = world.signed_in(&world.sign_in("bob@example.org", PASSWORD).await.unwrap()).unwrap();
     let refused = people.delete(&bobs, PASSWORD, HERE).await;
     assert!(matches!(refused, Err(AccountsError::OwnsLibraries { count: 1 })), "{refused:?}");
+
+    // What is claimed between the look and the end goes with the account, and nothing else.
+    let eve = world.add("eve@example.org").await.person;
+    let claimed: LibraryId = "/eve/late".parse().unwrap();
+    let (owner, visibility) = (eve.account.clone(), libraries::Visibility::Private);
+    let claim = libraries::Command::Claim { id: claimed.clone(), owner, visibility };
+    let remove = PersonCommand::Remove { account: eve.account.clone(), generation: eve.generation };
+    for command in [Command::Libraries(claim), Command::Accounts(accounts::Command::Person(remove))] {
+        assert_eq!(world.cluster.propose(command).await.unwrap().outcome, Outcome::Done);
+    }
+    people.remove_claimed(&eve.account).await.unwrap();
+    assert!(libraries::get(world.cluster.reader(), &claimed).unwrap().is_none());
+    assert!(libraries::get(world.cluster.reader(), &"/bob/own".parse().unwrap()).unwrap().is_some());
 }

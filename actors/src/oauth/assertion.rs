@@ -103,9 +103,7 @@ impl Oauth {
                         error = &error as &dyn std::error::Error,
                         "a client's key was not found"
                     );
-                    let description =
-                        "The client's key is not in the set at its 'jwks_uri', or that cannot be read now.";
-                    Refused::new(ErrorCode::InvalidClient, description)
+                    no_key()
                 })?;
                 read.verified(&key).map_err(unread)?
             }
@@ -118,6 +116,12 @@ impl Oauth {
         };
         Ok(claims)
     }
+}
+
+/// The refusal where a client's keys are elsewhere, and the one that is named was not found there.
+pub(super) fn no_key() -> Refused {
+    let description = "The client's key is not in the set at its 'jwks_uri', or that cannot be read now.";
+    Refused::new(ErrorCode::InvalidClient, description)
 }
 
 fn wrong(why: &str) -> Refused {

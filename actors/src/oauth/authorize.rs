@@ -175,12 +175,6 @@ pub(super) fn scopes(asked: Option<&str>, client: &Client) -> Result<Vec<Scope>,
     Ok(scopes)
 }
 
-/// Refuses what a person was asked about a client that may not have it any more: it was changed meanwhile.
-pub(super) fn still_fits(asked: &Asked, client: &Client) -> Result<(), Refused> {
-    redirect::choose(&client.redirect_uris, Some(&asked.redirect_uri))?;
-    scopes(Some(&scope_text(&asked.scopes)), client).map(drop)
-}
-
 fn manner(params: &Params) -> Result<Manner, Refused> {
     let mut manner = Manner::default();
     let prompts: Vec<&str> =

@@ -6,6 +6,7 @@ use twinmcp_storage::clock::Timestamp;
 use twinmcp_storage::oauth::client::{self as agreed, Authentication, Client, GrantType, Owner, TokenFormat};
 use twinmcp_storage::scope::Scope;
 
+use super::assertion;
 use super::client::Shown;
 use super::document;
 use super::error::{ErrorCode, OauthError, Refused};
@@ -14,7 +15,7 @@ use super::{Oauth, Params};
 /// The client of Context7's command line, which names itself by this constant and signs in as a device (`ctx7 login`).
 const CTX7_ID: &str = "2veBSofhicRBguUT";
 
-fn ctx7() -> Client {
+pub(super) fn ctx7() -> Client {
     Client {
         id: CTX7_ID.to_owned(),
         name: "ctx7, the command line of Context7".to_owned(),
@@ -61,7 +62,10 @@ impl Oauth {
             _ if shown.fits(client.as_deref()) => Ok(()),
             _ => Err(Refused::client().into()),
         };
-        if let (Err(OauthError::Refused(_)), Some(client)) = (&taken, &client) {
+        // Not where its keys could not be read: nobody has shown anything wrong then.
+        if let (Err(OauthError::Refused(refused)), Some(client)) = (&taken, &client)
+            && *refused != assertion::no_key()
+        {
             self.0.misshown.note(client, &self.0.audit);
         }
         taken?;

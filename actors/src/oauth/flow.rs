@@ -17,6 +17,7 @@ use twinmcp_storage::oauth::pushed::{self, Pushed, REQUEST_BYTES_MAX};
 use twinmcp_storage::oauth::{self, consent};
 use twinmcp_storage::scope::Scope;
 
+use super::access_token::scope_text;
 use super::authorize::{self, Asked, Person, Step, Wrong};
 use super::clients::is_vouched_for;
 use super::error::{ErrorCode, OauthError, Refused};
@@ -167,14 +168,15 @@ impl Oauth {
         };
         // Whatever the answer is, nobody is sent to an address that is the client's no more.
         let client = self.client(&asked.client).await?.ok_or_else(Refused::client)?;
-        authorize::still_fits(&asked, &client)?;
+        redirect::choose(&client.redirect_uris, Some(&asked.redirect_uri))?;
         if !allow {
             let denied = Event::new(Action::ConsentDenied, Kind::Client, &client.id).of(&person.account);
             self.0.audit.note_later(denied);
             let refused = Refused::new(ErrorCode::AccessDenied, "The person did not allow it.");
             return Ok(self.refusal(&asked.redirect_uri, asked.state.as_deref(), &refused));
         }
-        // They may have been an operator when they were asked.
+        // The client may have been changed since they were asked, and they may have been an operator then.
+        authorize::scopes(Some(&scope_text(&asked.scopes)), &client)?;
         authorize::may_give(person, &asked.scopes)?;
         self.grant(asked, person, &client, true).await
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use twinmcp_storage::audit::{Action, Event, Kind};
+use twinmcp_storage::audit::{Action, Actor, Event, Kind};
 use twinmcp_storage::oauth::client::{Client, Owner};
 
 use crate::audit::Audit;
@@ -15,9 +15,16 @@ const COUNTED_MAX: usize = 1_000;
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// How often each client was refused since that was told.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Misshown {
     untold: Arc<Mutex<HashMap<String, u64>>>,
+    tell_every: Duration,
+}
+
+impl Default for Misshown {
+    fn default() -> Self {
+        Self { untold: Arc::default(), tell_every: TELL_EVERY }
+    }
 }
 
 impl Misshown {
@@ -29,11 +36,11 @@ impl Misshown {
         audit.note_later(refused(client, 1));
         let (client, audit, misshown) = (client.clone(), audit.clone(), self.clone());
         tokio::spawn(async move {
-            tokio::time::sleep(TELL_EVERY).await;
-            // They came from many places: the node tells of them.
+            tokio::time::sleep(misshown.tell_every).await;
             let more = misshown.take(&client.id);
             if more > 0 {
-                audit.note_done(refused(&client, more)).await;
+                // They came from many places, and have the budget of strangers, as the first one had.
+                audit.note_done(refused(&client, more).by(Actor::Nobody)).await;
             }
         });
     }
@@ -67,7 +74,30 @@ fn refused(client: &Client, count: u64) -> Event {
 
 #[cfg(test)]
 mod tests {
+    use twinmcp_storage::audit::{Entry, Filter};
+
+    use super::super::clients::ctx7;
     use super::*;
+    use crate::tests::World;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_first_is_told_at_once_and_the_others_together() {
+        let world = World::new().await;
+        let audit = &world.actors.audit;
+        let misshown = Misshown { tell_every: Duration::from_millis(300), ..Misshown::default() };
+        let client = ctx7();
+        (0..5).for_each(|_| misshown.note(&client, audit));
+        let told = || {
+            let filter = Filter { action: Some("client.refused".to_owned()), ..Filter::default() };
+            let page = audit.page(&filter, None, 10).unwrap();
+            let of = |entry: &Entry| (entry.count.unwrap(), entry.actor.kind.clone());
+            page.entries.iter().map(of).collect::<Vec<_>>()
+        };
+        world.until("both to be told", || told().len() == 2).await;
+        let newest = &told()[0];
+        assert_eq!(newest, &(4, "nobody".to_owned()), "what is told by itself would have no budget");
+        assert!(misshown.is_first(&client.id), "it begins anew");
+    }
 
     #[test]
     fn a_client_is_told_of_once_and_then_counted_until_that_is_told() {

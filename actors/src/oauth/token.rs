@@ -60,6 +60,12 @@ pub struct Tokens {
     pub id_token: Option<String>,
 }
 
+/// What a token is given for.
+pub(super) struct Given {
+    scopes: Vec<Scope>,
+    resources: Vec<String>,
+}
+
 impl Oauth {
     /// Gives tokens.
     ///
@@ -140,12 +146,15 @@ impl Oauth {
         // What cannot be given is refused before anything is used up; what was used already ends what came of it.
         let before = code::get(self.0.cluster.reader(), &SecretHash::of(code))?;
         let is_fresh = |code: &Code| code.state == State::Issued && code.binding.client == client.id;
-        if let Some(before) = before.filter(is_fresh) {
-            // Also where it was sent may be the client's no more.
-            redirect::choose(&client.redirect_uris, Some(&before.binding.redirect_uri))
-                .map_err(|_| unknown())?;
-            self.counting(params, &before.allowed, client)?;
-        }
+        let given = match before.filter(is_fresh) {
+            Some(before) => {
+                // Also where it was sent may be the client's no more.
+                redirect::choose(&client.redirect_uris, Some(&before.binding.redirect_uri))
+                    .map_err(|_| unknown())?;
+                Some(self.given(params, &before.allowed, client)?)
+            }
+            None => None,
+        };
         match self.propose(oauth::Command::Code(command)).await? {
             Outcome::Done => {}
             Outcome::Burnt => {
@@ -157,7 +166,8 @@ impl Oauth {
         }
         let grant = grant::get(self.0.cluster.reader(), &id)?.ok_or_else(unknown)?;
         let refresh = grant.refresh.is_some().then_some(refresh);
-        self.tokens(params, client, (&grant, key), refresh).await
+        let given = given.map_or_else(|| self.given(params, &grant.allowed, client), Ok)?;
+        self.tokens(client, (&grant, key), given, refresh).await
     }
 
     #[tracing::instrument(name = "oauth.refresh", skip_all)]
@@ -169,13 +179,10 @@ impl Oauth {
         let before = grant::get(self.0.cluster.reader(), &id)?;
         let bound_to = before.as_ref().and_then(|grant| grant.dpop_jkt);
         // What cannot be given is refused before anything is used up.
-        if let Some(grant) = &before {
-            self.counting(params, &grant.allowed, client)?;
-            self.0.resources.granted(params.resources(), &grant.allowed.resources)?;
-            if client.is_confidential() && bound_to.is_some() && key.is_none() {
-                let description = "The tokens are bound to a key: send a proof in the header 'DPoP'.";
-                return Err(Refused::new(ErrorCode::InvalidDpopProof, description).into());
-            }
+        let given = before.as_ref().map(|grant| self.given(params, &grant.allowed, client)).transpose()?;
+        if client.is_confidential() && bound_to.is_some() && key.is_none() {
+            let description = "The tokens are bound to a key: send a proof in the header 'DPoP'.";
+            return Err(Refused::new(ErrorCode::InvalidDpopProof, description).into());
         }
         let next = self.0.issuer.refresh(&id)?;
         let config = &self.0.config;
@@ -210,7 +217,8 @@ impl Oauth {
             _ => return Err(unknown().into()),
         };
         let grant = found.ok_or_else(unknown)?;
-        self.tokens(params, client, (&grant, key), Some(next)).await
+        let given = given.map_or_else(|| self.given(params, &grant.allowed, client), Ok)?;
+        self.tokens(client, (&grant, key), given, Some(next)).await
     }
 
     #[tracing::instrument(name = "oauth.client_credentials", skip_all)]
@@ -278,20 +286,19 @@ impl Oauth {
     /// tokens are not bound, to the `key` that it proves.
     pub(super) async fn tokens(
         &self,
-        params: &Params,
         client: &Client,
         (grant, key): (&Grant, Key),
+        Given { scopes, resources }: Given,
         refresh_token: Option<String>,
     ) -> Result<Tokens, OauthError> {
         let allowed = &grant.allowed;
-        let scopes = self.counting(params, allowed, client)?;
         let token = AccessToken {
             id: self.0.issuer.random()?,
             subject: Subject::Person(allowed.account.clone()),
             client: client.id.clone(),
             grant: Some(grant.id.clone()),
             scopes,
-            resources: self.0.resources.granted(params.resources(), &allowed.resources)?,
+            resources,
             issued_at: self.now(),
             expires_at: self.now().plus_millis(self.0.config.limits().access_ms),
             signed_in: Some(SignIn {
@@ -316,15 +323,15 @@ impl Oauth {
         })
     }
 
-    /// What a token is for: the scopes asked for, as far as they were allowed, the client may still have them and they still count from
-    /// who allowed them. A token without any would open nothing and look as if it did; so would one of a sign-in that is not enough any
+    /// What a token is for: the resources asked for, which have to be allowed, and the scopes asked for, as far as they were allowed, the
+    /// client may still have them and they still count from who allowed them. A token without any would open nothing and look as if it did; so would one of a sign-in that is not enough any
     /// more, and its ID token would say that the person is known.
-    pub(super) fn counting(
+    pub(super) fn given(
         &self,
         params: &Params,
         allowed: &Allowed,
         client: &Client,
-    ) -> Result<Vec<Scope>, OauthError> {
+    ) -> Result<Given, OauthError> {
         let mut scopes = narrowed(params, allowed)?;
         if self.lacks_factor(&allowed.account, &allowed.methods)? {
             let description = "A second factor is asked of the person since; send them here again.";
@@ -333,7 +340,8 @@ impl Oauth {
         scopes.retain(|scope| client.scopes.contains(scope));
         accounts::keep_what_counts(self.0.cluster.reader(), &allowed.account, &mut scopes)?;
         if !scopes.is_empty() {
-            return Ok(scopes);
+            let resources = self.0.resources.granted(params.resources(), &allowed.resources)?;
+            return Ok(Given { scopes, resources });
         }
         // Another scope may do where one was asked for; else nothing will that comes of this grant (RFC 6749, 5.2).
         let (code, what) = match params.get("scope") {

@@ -136,7 +136,7 @@ pub struct Refresh {
     jobs: Jobs,
     keys: ClusterKeys,
     entropy: Arc<dyn Entropy>,
-    /// Held from the look for an open job until there is one: calls at once would all find none.
+    /// Held from the look for an open job until there is one: calls at once at this node would all find none.
     starting: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -334,7 +334,6 @@ impl Actor for RefreshActor {
         Message::Look: Message,
         (): &mut (),
     ) -> Result<(), ActorProcessingErr> {
-        let starting = self.refresh.starting.lock().await;
         // Left to other nodes while this one is drained.
         let due = match self.refresh.jobs.admit() {
             Ok(()) => plan::due_now(self.refresh.cluster.reader(), self.clock.now())?,
@@ -342,12 +341,15 @@ impl Actor for RefreshActor {
         };
         for origin in due {
             let library = origin.library.clone();
+            let _starting = self.refresh.starting.lock().await;
+            if !self.refresh.open(&origin)?.is_empty() {
+                continue;
+            }
             if let Err(error) = self.refresh.read_again(origin).await {
                 // It is due again at the next look.
                 warn!(library_id = %library, error = &error as &dyn std::error::Error, "a refresh was not started");
             }
         }
-        drop(starting);
         myself.send_after(self.look_every, || Message::Look);
         Ok(())
     }

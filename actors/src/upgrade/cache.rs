@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use half::f16;
 
+use crate::checksum::checksum;
 use crate::embedding::DocumentText;
 
 const MAGIC: &[u8; 8] = b"TMCPVEC1";
@@ -91,7 +92,7 @@ impl Cache {
             generation.file.read_exact_at(&mut record, place).ok()?;
             // It was whole when the file was opened; since then the disk may have changed it.
             let (body, sum) = record.split_at(record.len() - CHECK_BYTES);
-            let numbers = body.strip_prefix(key).filter(|_| check(body) == sum)?;
+            let numbers = body.strip_prefix(key).filter(|_| checksum::<CHECK_BYTES>(body) == sum)?;
             let vector = numbers.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32());
             let vector: Vec<f32> = vector.collect();
             Some(vector.iter().any(|number| *number != 0.0).then_some(vector))
@@ -109,7 +110,7 @@ impl Cache {
             Some(numbers) => record.extend(numbers.iter().flat_map(|number| number.to_le_bytes())),
             None => record.resize(KEY_BYTES + self.dimensions * 2, 0),
         }
-        let check = check(&record);
+        let check: [u8; CHECK_BYTES] = checksum(&record);
         record.extend(check);
         if self.current.bytes + record.len() as u64 > self.generation_bytes_max {
             let older = self.path.with_extension(OLDER);
@@ -139,7 +140,7 @@ impl Generation {
         let mut record = vec![0; record_bytes(dimensions)];
         while reader.read_exact(&mut record).is_ok() {
             let (body, sum) = record.split_at(record.len() - CHECK_BYTES);
-            if let Some(key) = body.first_chunk().filter(|_| check(body) == sum) {
+            if let Some(key) = body.first_chunk().filter(|_| checksum::<CHECK_BYTES>(body) == sum) {
                 places.insert(*key, bytes);
             }
             bytes += record.len() as u64;
@@ -150,12 +151,6 @@ impl Generation {
 
 fn record_bytes(dimensions: usize) -> usize {
     KEY_BYTES + dimensions * 2 + CHECK_BYTES
-}
-
-fn check(body: &[u8]) -> [u8; CHECK_BYTES] {
-    let mut sum = [0; CHECK_BYTES];
-    blake3::Hasher::new().update(body).finalize_xof().fill(&mut sum);
-    sum
 }
 
 #[cfg(test)]

@@ -176,7 +176,7 @@ fn make(
 }
 
 /// Takes what is no more out of a list, and from a full one the link for the same thing that would expire first, which is the one
-/// to end: what anybody can ask for ends neither what an operator has sent nor what is for something else.
+/// to end: what anybody can ask for ends nothing that is for something else, and no invitation that has longer to live.
 fn over(
     reader: &(impl Reader + ?Sized),
     links: &mut Links,

@@ -79,6 +79,18 @@ impl Tries {
     pub fn locked_for_ms(&self, now: Timestamp) -> u64 {
         self.locked_until.map_or(0, |until| until.millis_since(now))
     }
+
+    /// Those of a network that are not forgiven at `at`: the more the longer nothing was wrong, in a day as many as lock it. Behind one
+    /// address are many people, and no right password of one of them makes good what others had wrong.
+    #[must_use]
+    pub fn forgiven(self, at: Timestamp, lock_after: u32) -> Self {
+        let each_ms = (FORGOTTEN_AFTER_MS / u64::from(lock_after.max(1))).max(1);
+        let forgiven = at.millis_since(self.last_at) / each_ms;
+        let left = u64::from(self.count).saturating_sub(forgiven);
+        // What is left of the time counts for the next.
+        let last_at = if left == 0 { at } else { self.last_at.plus_millis(forgiven * each_ms) };
+        Self { count: u32::try_from(left).unwrap_or(u32::MAX), last_at, ..self }
+    }
 }
 
 /// Whose tries they were, for the audit log: nothing is counted by it.
@@ -118,18 +130,21 @@ pub(super) fn apply(
     command: &Command,
 ) -> Result<Outcome, StorageError> {
     let Command::Failed { who, tried, count, lock_after, lock_ms, lock_ms_max } = command;
+    let (failed, locked) = match tried {
+        Tried::Account(account) if *who == Who::factor(account) => {
+            (Action::FactorFailed, Action::FactorLocked)
+        }
+        _ => (Action::SignInFailed, Action::SignInLocked),
+    };
     let noted = |action| {
         let event = match tried {
-            Tried::Account(account) => {
-                let event = Event::new(action, Kind::Account, account);
-                if *who == Who::factor(account) { event.with("shown", "second_factor") } else { event }
-            }
+            Tried::Account(account) => Event::new(action, Kind::Account, account),
             Tried::Nobody => Event::new(action, Kind::Name, who),
             Tried::Network(network) => Event::new(action, Kind::Network, network),
         };
         event.refused()
     };
-    transaction.note(noted(Action::SignInFailed).times((*count).into()));
+    transaction.note(noted(failed).times((*count).into()));
     let before = tries(transaction, who)?;
     if before.is_none() {
         shelf::put(transaction, "tries", key(who), TRIES_MAX)?;
@@ -137,7 +152,7 @@ pub(super) fn apply(
     let before = before.filter(|tries| at.millis_since(tries.last_at) < FORGOTTEN_AFTER_MS);
     let mut tries = before.unwrap_or(Tries { count: 0, last_at: at, locked_until: None });
     match tried {
-        Tried::Network(_) => forgive(&mut tries, at, *lock_after),
+        Tried::Network(_) => tries = tries.forgiven(at, *lock_after),
         Tried::Account(_) | Tried::Nobody => tries.last_at = at,
     }
     tries.count = tries.count.saturating_add(*count);
@@ -146,21 +161,10 @@ pub(super) fn apply(
         let locked_ms = lock_ms.saturating_mul(1 << doublings).min(*lock_ms_max);
         let until = at.plus_millis(locked_ms);
         tries.locked_until = tries.locked_until.max(Some(until));
-        transaction.note(noted(Action::SignInLocked).with("seconds", locked_ms / 1_000));
+        transaction.note(noted(locked).with("seconds", locked_ms / 1_000));
     }
     transaction.put(Keyspace::Accounts, key(who), &tries)?;
     Ok(Outcome::Done)
-}
-
-/// Forgives a network the more the longer nothing was wrong, in a day as much as locks it: behind one address are many people, and no
-/// right password of one of them makes good what others had wrong.
-fn forgive(tries: &mut Tries, at: Timestamp, lock_after: u32) {
-    let each_ms = (FORGOTTEN_AFTER_MS / u64::from(lock_after.max(1))).max(1);
-    let forgiven = at.millis_since(tries.last_at) / each_ms;
-    let left = u64::from(tries.count).saturating_sub(forgiven);
-    tries.count = u32::try_from(left).unwrap_or(u32::MAX);
-    // What is left of the time counts for the next.
-    tries.last_at = if left == 0 { at } else { tries.last_at.plus_millis(forgiven * each_ms) };
 }
 
 /// Begins anew after a right try. The record stays where it is, so that it stands on the shelf once.

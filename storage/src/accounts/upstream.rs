@@ -275,7 +275,8 @@ pub(super) fn ended(
         })
     };
     if is_theirs && !sessions::sessions(transaction, account)?.iter().any(is_another) {
-        transaction.remove(Keyspace::Accounts, session_key(&upstream.subject.issuer, session));
+        // The key stays where it is, so that it stands on the shelf once.
+        transaction.put_bytes(Keyspace::Accounts, session_key(&upstream.subject.issuer, session), Vec::new());
     }
     Ok(())
 }

@@ -50,19 +50,17 @@ pub(super) fn take(
     let actor = event.actor.as_ref().unwrap_or(&by.actor);
     let account = match actor {
         Actor::Node(_) => return Ok(true),
-        known if known.account().is_some() => known.account(),
+        known if known.account().is_some() => known.account().cloned(),
         _ if event.action.is_for_strangers() => None,
         // Only who shows something of the account's causes it: strangers have no part in it.
-        _ => event.account.as_ref(),
+        _ => event.about(),
     };
-    let told_max = match account {
+    let told_max = match &account {
         None => STRANGERS_PER_HOUR_MAX,
-        Some(account) if accounts::person(transaction, account)?.is_some_and(|it| it.is_operator) => {
-            return Ok(true);
-        }
+        Some(account) if accounts::may_operate(transaction, account)? => return Ok(true),
         Some(_) => ACCOUNT_PER_HOUR_MAX,
     };
-    let key = key(at.as_secs() / HOUR_S, event.action, account);
+    let key = key(at.as_secs() / HOUR_S, event.action, account.as_ref());
     let spent = transaction::get(transaction, Keyspace::Audit, &key)?;
     let mut spent = spent.unwrap_or(Spent { told: 0, untold: 0, outcome: event.outcome });
     let is_told = spent.told < told_max;

@@ -51,7 +51,7 @@ names! {
         SessionBegun = "session.begun",
         /// Sessions ended: signed out, or ended by somebody or by another change.
         SessionEnded = "session.ended",
-        /// Passwords were wrong; a lot of them.
+        /// Passwords were wrong.
         SignInFailed = "sign_in.failed",
         /// Nothing is taken for a while because too many passwords were wrong.
         SignInLocked = "sign_in.locked",
@@ -169,6 +169,10 @@ names! {
         WebhookKeyMade = "webhook_key.made",
         /// A library has no webhook any more.
         WebhookKeyRemoved = "webhook_key.removed",
+        /// Second factors were wrong, shown by who knows the password or has a passkey's name.
+        FactorFailed = "second_factor.failed",
+        /// No second factor is taken for a while because too many were wrong.
+        FactorLocked = "second_factor.locked",
     }
 }
 
@@ -306,6 +310,14 @@ pub struct Event {
 }
 
 impl Event {
+    /// The account that it is about.
+    pub(super) fn about(&self) -> Option<AccountId> {
+        match self.kind {
+            Kind::Account => self.object.parse().ok(),
+            _ => self.account.clone(),
+        }
+    }
+
     /// `action` was done to `object`, whose text is an id and never a secret.
     pub fn new(action: Action, kind: Kind, object: impl ToString) -> Self {
         Self {

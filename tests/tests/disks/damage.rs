@@ -244,6 +244,12 @@ async fn a_flipped_bit_in_the_keys_of_a_member_changes_nothing_or_is_refused_by_
     let stopped = cluster.nodes[place].stop().await;
     assert!(stopped.success(), "{stopped}");
     let data = cluster.nodes[place].data_dir();
+    let identity = async |client: &TestClient| {
+        let told = client.get("/api/cluster").await.expect(200).json();
+        (told["id"].clone(), told["node"].clone())
+    };
+    let cluster_id = identity(&cluster.client(0)).await.0;
+    let mut begun = 0;
     // Of what the node was given when it was let in: the format, the cluster, the node, the key, the certificate.
     for (name, places) in
         [("admission", [0, 5, 17, 20, 100].as_slice()), ("master.key", &[17]), ("master.sums", &[17])]
@@ -264,6 +270,8 @@ async fn a_flipped_bit_in_the_keys_of_a_member_changes_nothing_or_is_refused_by_
                     })
                     .await;
                     client.get("/api/libraries").await.expect(200);
+                    assert_eq!(identity(&client).await, (cluster_id.clone(), json!(2)), "{what}");
+                    begun += 1;
                     check_log(&node);
                     let stopped = node.stop().await;
                     assert!(stopped.success(), "{what}: {stopped}");
@@ -277,6 +285,7 @@ async fn a_flipped_bit_in_the_keys_of_a_member_changes_nothing_or_is_refused_by_
             fs::write(&file, &whole).expect("a file can be written");
         }
     }
+    assert!(begun > 0, "each was refused: whether it is still itself was never asked");
 }
 
 /// Less than one change takes in the log.

@@ -7,7 +7,7 @@ use twinmcp_tests::{Answer, TestClient, TestCluster, TestNode, eventually};
 use super::app::{App, Tokens, decide, opens, parameter, post_form, signed_in};
 use super::client_keys::{ask, claims, issuer, machine};
 use super::signer::{Signer, hs256};
-use super::teams::{confirmed, invited, team};
+use super::teams::{confirmed, member, team};
 use super::{Browser, PASSWORD, form_token};
 
 const OLD: &str = "https://old.example/cb";
@@ -219,8 +219,11 @@ async fn people_are_sent_to_the_new_address_and_nothing_is_left_of_the_old_one()
         let answered = decide(&mut eve, &question.expect(200).text, answer).await.expect(400);
         assert_eq!(answered.header("location"), "", "{answer}");
     }
+    assert!(opens(&client, &tokens.access).await, "what is out lives on");
+    // Neither another address nor another name asks anybody again.
+    ada.patch(&path(&old.id), &json!({ "client_name": "Web 2" })).await.expect(200);
     let new = App { redirect_uri: NEW.to_owned(), ..old.clone() };
-    let back = new.allowed_by(&mut eve, &[]).await;
+    let back = eve.get(&new.authorize(&[])).await.expect(303).header("location").to_owned();
     assert!(back.starts_with(NEW), "{back}");
     let code = parameter(&back, "code").expect("there is a code");
     let tokens_there = Tokens::of(&new.redeem(&client, &code, &[]).await.expect(200));
@@ -294,14 +297,6 @@ async fn nobody_makes_a_client_do_what_they_may_not_or_learns_its_secret() {
     assert_eq!((&changed["scope"], &changed["trusted"]), (&json!("docs:read"), &Value::Null));
 }
 
-/// Somebody who joined a team.
-async fn joined(node: &TestNode, by: &mut Browser, team: &str, email: &str, role: &str) -> Browser {
-    let token = invited(node, by, team, email, role).await;
-    let mut member = confirmed(node, email).await;
-    member.post("/api/teams/join", &json!({ "token": token })).await.expect(200);
-    member
-}
-
 #[tokio::test]
 async fn a_team_changes_its_clients_and_whoever_made_one_replaces_what_opens_it() {
     let node = TestNode::empty().await;
@@ -309,8 +304,8 @@ async fn a_team_changes_its_clients_and_whoever_made_one_replaces_what_opens_it(
     let mut ada = confirmed(&node, "ada@example.org").await;
     let team = team(&mut ada).await;
     let clients = format!("{team}/clients");
-    let mut bob = joined(&node, &mut ada, &team, "bob@example.org", "admin").await;
-    let mut eve = joined(&node, &mut ada, &team, "eve@example.org", "developer").await;
+    let mut bob = member(&node, &mut ada, &team, "bob@example.org", "admin").await;
+    let mut eve = member(&node, &mut ada, &team, "eve@example.org", "developer").await;
     let (id, first) = made(&mut bob, &clients, "docs:read jobs:write").await;
     let secret_at = format!("{}/secret", path(&id));
     token(&operator, &id, &first, &[]).await.expect(200);

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use twinmcp_tests::site::{Page, Site};
 use twinmcp_tests::{Answer, NodeSetup, eventually, with_parameters};
 
-use super::app::{App, parameter, signed_in};
+use super::app::{App, VERIFIER, parameter, signed_in};
 use super::client_keys;
-use super::signer::{Signer, read};
+use super::signer::{Signer, now, read};
 
 #[tokio::test]
 async fn case_045_a_key_is_not_fetched_from_where_a_forged_token_says_that_it_is() {
@@ -61,16 +61,25 @@ async fn case_045_a_key_is_not_fetched_from_where_a_forged_token_says_that_it_is
         client_keys::ask(&client, &assertion, &[]).await.expect(401);
         // A proof has its key in its head, and nowhere else.
         if more["jwk"].is_null() {
-            let claims = json!({ "jti": "j", "htm": "POST", "htu": format!("{issuer}/api/oauth/token") });
-            let proof = signer.sign_as(&with_more(json!({ "typ": "dpop+jwt" })), &claims);
+            let url = format!("{issuer}/api/oauth/token");
             let fields = [
                 ("grant_type", "authorization_code"),
                 ("client_id", app.id.as_str()),
                 ("client_secret", secret.as_str()),
                 ("code", "x"),
+                ("code_verifier", VERIFIER),
             ];
-            let refused = client_keys::ask_proving(&client, &fields, &proof).await.expect(400);
-            assert_eq!(refused.code(), "invalid_dpop_proof", "{more}");
+            let sent = async |head: &Value, nonce: &str| {
+                let (htu, jti) = (&url, format!("{more}{nonce}"));
+                let claims = json!({ "jti": jti, "htm": "POST", "htu": htu, "iat": now(), "nonce": nonce });
+                client_keys::ask_proving(&client, &fields, &signer.sign_as(head, &claims)).await.expect(400)
+            };
+            // The same proof with its key is taken, and the code is what is refused.
+            let forged = with_more(json!({ "typ": "dpop+jwt" }));
+            let right = json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": signer.jwk() });
+            let nonce = sent(&right, "x").await.header("dpop-nonce").to_owned();
+            assert_eq!(sent(&forged, &nonce).await.code(), "invalid_dpop_proof", "{more}");
+            assert_eq!(sent(&right, &nonce).await.code(), "invalid_grant", "{more}");
         }
     }
     let connected = place.accept().map(|_| ()).map_err(|error| error.kind());

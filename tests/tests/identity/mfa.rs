@@ -1,7 +1,7 @@
 //! Second factors at one node: rows 101 to 107 of the negative cases, over HTTP and as pages.
 
 use serde_json::{Value, json};
-use twinmcp_tests::{NodeSetup, TestNode, eventually};
+use twinmcp_tests::{NodeSetup, TestClient, TestNode, eventually};
 
 use super::app::{App, Tokens, decide, field, opens, parameter, signed_in};
 use super::authenticator::{Authenticator, Enrolled, answer, confirm, enrol};
@@ -348,15 +348,18 @@ async fn case_107_a_backup_code_takes_the_place_of_a_factor_once_and_is_kept_as_
     alone.sign_in("ada@example.org", PASSWORD).await.expect(200);
 }
 
+/// What the ID token says that a code is redeemed for.
+async fn claims_of(app: &App, client: &TestClient, code: &str) -> Value {
+    let given = app.redeem(client, code, &[]).await.expect(200).json();
+    read(given["id_token"].as_str().expect("openid was asked for")).1
+}
+
 #[tokio::test]
 async fn case_079_a_client_asks_for_a_second_factor_or_a_fresh_sign_in() {
     let node = TestNode::empty().await;
     let (client, app) = (node.client(), App::public(&node).await);
     let mut ada = signed_in(&node, "ada@example.org").await;
-    let claims = async |code: &str| {
-        let given = app.redeem(&client, code, &[]).await.expect(200).json();
-        read(given["id_token"].as_str().expect("openid was asked for")).1
-    };
+    let claims = async |code: &str| claims_of(&app, &client, code).await;
     let once = claims(&app.code(&mut ada, &[]).await).await;
     assert_eq!((&once["acr"], &once["amr"]), (&json!("aal1"), &json!(["pwd"])));
     // What is enough, and what is no name here, asks nothing.
@@ -410,10 +413,7 @@ async fn case_079_a_sign_in_that_is_too_old_is_made_again_and_the_token_tells_wh
     let node = TestNode::empty().await;
     let (client, app) = (node.client(), App::public(&node).await);
     let mut ada = signed_in(&node, "ada@example.org").await;
-    let claims = async |code: &str| {
-        let given = app.redeem(&client, code, &[]).await.expect(200).json();
-        read(given["id_token"].as_str().expect("openid was asked for")).1
-    };
+    let claims = async |code: &str| claims_of(&app, &client, code).await;
     let at = |claims: &Value| claims["auth_time"].as_u64().expect("every ID token tells it");
     let first = claims(&app.code(&mut ada, &[]).await).await;
     eventually("the sign-in to be older than a second", async || {

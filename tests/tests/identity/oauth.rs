@@ -324,7 +324,8 @@ async fn case_037_to_039_and_051_to_054_a_token_is_good_where_it_was_asked_for()
     let code = app.code(&mut browser, &[("resource", &mcp)]).await;
     let other = app.redeem(&client, &code, &[("resource", &format!("{}/api", node.url()))]).await;
     assert_eq!(other.expect(400).code(), "invalid_target");
-    let tokens = app.tokens(&client, &mut browser, &[("resource", &mcp)]).await;
+    // What is asked for wrongly has used nothing up.
+    let tokens = Tokens::of(&app.redeem(&client, &code, &[("resource", &mcp)]).await.expect(200));
     assert!(!opens(&client, &tokens.access).await, "a token for /mcp at /api");
 
     let list = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {} });

@@ -47,7 +47,13 @@ pub(super) async fn invited(
 }
 
 /// Somebody who joined a team.
-async fn member(node: &TestNode, by: &mut Browser, team: &str, email: &str, role: &str) -> Browser {
+pub(super) async fn member(
+    node: &TestNode,
+    by: &mut Browser,
+    team: &str,
+    email: &str,
+    role: &str,
+) -> Browser {
     let token = invited(node, by, team, email, role).await;
     let mut joined = confirmed(node, email).await;
     joined.post("/api/teams/join", &json!({ "token": token })).await.expect(200);

@@ -121,6 +121,7 @@ impl World {
         let known = self.engine.scan(Keyspace::Accounts, b"us/", None, 10).unwrap();
         let mut accounts: Vec<_> =
             known.into_iter().map(|(_, whose)| String::from_utf8(whose).unwrap()).collect();
+        accounts.retain(|account| !account.is_empty());
         accounts.sort_unstable();
         accounts
     }

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use twinmcp_storage::clock::Clock;
 use url::Url;
 
+use crate::checksum::checksum;
+
 /// The first line's `format`; other ones are no pages of ours.
 const FORMAT: u32 = 2;
 /// Bytes of BLAKE3 at the end: what a disk has changed may still unpack, to another text.
@@ -139,7 +141,7 @@ impl Inner {
     fn read(&self, url: &str) -> Option<Kept> {
         let bytes = fs::read(self.file(url)).ok()?;
         let (bytes, sum) = bytes.split_last_chunk()?;
-        if check(bytes) != *sum {
+        if checksum::<CHECK_BYTES>(bytes) != *sum {
             return None;
         }
         let end = bytes.iter().take(HEAD_BYTES_MAX).position(|byte| *byte == b'\n')?;
@@ -161,7 +163,7 @@ impl Inner {
         }
         bytes.push(b'\n');
         bytes.extend(zstd::bulk::compress(&page.body, COMPRESSION)?);
-        bytes.extend(check(&bytes));
+        bytes.extend(checksum::<CHECK_BYTES>(&bytes));
         fs::create_dir_all(path.parent().unwrap_or(&self.folder))?;
         let partial = path.with_extension(PARTIAL);
         fs::write(&partial, bytes)?;
@@ -174,12 +176,6 @@ impl Inner {
         let now = UNIX_EPOCH + Duration::from_millis(self.clock.now().as_millis());
         File::options().write(true).open(path)?.set_modified(now)
     }
-}
-
-fn check(bytes: &[u8]) -> [u8; CHECK_BYTES] {
-    let mut sum = [0; CHECK_BYTES];
-    blake3::Hasher::new().update(bytes).finalize_xof().fill(&mut sum);
-    sum
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {

@@ -116,19 +116,20 @@ fn wrong_passwords(log: &mut Log) {
         Change::Accounts(accounts::Command::Try(failed))
     };
     let (who, tried) = (Who::email(&email(1)), || Tried::Account(account(1)));
+    let factor = "second_factor.failed refused x2 by nobody: account acct_1";
+    log.tells(&Actor::Nobody, failed(Who::factor(&account(1)), tried(), 100), &[factor]);
     let mut tells = |who, tried, told: &str| {
-        let told = format!("sign_in.failed refused x2 by nobody: {told}");
-        log.tells(&Actor::Nobody, failed(who, tried, 100), &[&told]);
+        let failed_told = format!("sign_in.failed refused x2 by nobody: {told}");
+        log.tells(&Actor::Nobody, failed(who, tried, 100), &[&failed_told]);
     };
     tells(who, tried(), "account acct_1");
-    tells(Who::factor(&account(1)), tried(), "account acct_1; shown=second_factor");
     tells(who, Tried::Nobody, &format!("name {who}"));
     tells(Who::network("192.0.2.1"), Tried::Network("192.0.2.1".into()), "network 192.0.2.1");
-    let locked = [
-        "sign_in.failed refused x2 by nobody: account acct_1; shown=second_factor",
-        "sign_in.locked refused by nobody: account acct_1; seconds=60; shown=second_factor",
-    ];
-    log.tells(&Actor::Nobody, failed(Who::factor(&account(1)), tried(), 2), &locked);
+    let locked = "second_factor.locked refused by nobody: account acct_1; seconds=60";
+    log.tells(&Actor::Nobody, failed(Who::factor(&account(1)), tried(), 2), &[factor, locked]);
+    let failed_told = format!("sign_in.failed refused x2 by nobody: name {who}");
+    let locked = format!("sign_in.locked refused by nobody: name {who}; seconds=60");
+    log.tells(&Actor::Nobody, failed(who, Tried::Nobody, 2), &[&failed_told, &locked]);
 }
 
 fn second_factors(log: &mut Log) {
