@@ -117,6 +117,9 @@ pub enum OauthError {
     /// As many tokens are being signed as may be.
     #[error("too many tokens are being issued; try again in a moment")]
     Busy,
+    /// The client was changed by somebody else, again and again.
+    #[error("the client has changed meanwhile; look at what it is now, and try again")]
+    Changed,
     /// The change did not reach a quorum in time.
     #[error("failed to replicate the change")]
     Replicate(#[from] ClusterError),

@@ -25,6 +25,8 @@ use crate::accounts::Owner as Manager;
 
 /// How long it may take to learn what the other nodes have changed.
 const NEWEST_WITHIN: Duration = Duration::from_secs(5);
+/// How often a change is tried while others change the same client in the same moments: each time somebody else's was done.
+const TRIES_MAX: usize = 3;
 /// What a client need not have, and empty text takes away.
 const MAY_BE_EMPTY: &[&str] = &["client_uri", "backchannel_logout_uri", "id_token_signed_response_alg"];
 /// Where its keys are, in one of two places.
@@ -48,7 +50,7 @@ impl Oauth {
     ///
     /// # Errors
     /// When its facts cannot be; [`ErrorCode::AccessDenied`] when it could do then what `who` may not give, or when its keys are another
-    /// member's to replace; when the others cannot be told.
+    /// member's to replace; [`OauthError::Changed`]; when the others cannot be told.
     #[tracing::instrument(name = "oauth.change_client", skip_all)]
     pub async fn change_client(
         &self,
@@ -57,54 +59,54 @@ impl Oauth {
         changes: &Value,
         may: &[Scope],
     ) -> Result<Option<Registered>, OauthError> {
-        let Some(before) = self.newest(who, id).await? else { return Ok(None) };
-        // What it has stays, also what `who` could not add.
-        let may_have = match is_given(changes, "scope") {
-            true => self.may_have(&before.owner, may)?,
-            false => Scope::ALL.to_vec(),
-        };
-        let client = self.described_anew(&merged(&before, changes)?, before.clone(), &may_have)?;
-        if client.authentication != before.authentication {
-            self.must_be_made_by(who, &before)?;
-        }
-        self.must_be_given(&client, may)?;
-        match self.propose(oauth::Command::Client(agreed::Command::Change(client))).await? {
-            Outcome::Done => Ok(self.kept(id)?.map(Registered::told)),
-            _ => Ok(None),
-        }
+        let changed = self.agree_on_change(|| {
+            let Some(before) = self.kept_of(who, id)? else { return Ok(None) };
+            // What it has stays, also what `who` could not add.
+            let may_have = match is_given(changes, "scope") {
+                true => self.may_have(&before.owner, may)?,
+                false => Scope::ALL.to_vec(),
+            };
+            let client = self.described_anew(&merged(&before, changes)?, before.clone(), &may_have)?;
+            if client.authentication != before.authentication {
+                self.must_be_made_by(who, &before)?;
+            }
+            self.must_be_given(&client, may)?;
+            Ok(Some((before, client)))
+        });
+        Ok(changed.await?.map(Registered::told))
     }
 
     /// Gives a client that `who` answers for another secret; the one before is refused from now on. Nothing when there is no such client.
     ///
     /// # Errors
     /// [`ErrorCode::InvalidClientMetadata`] for a client that has no secret; [`ErrorCode::AccessDenied`] as for
-    /// [`change_client`](Self::change_client); when the others cannot be told.
+    /// [`change_client`](Self::change_client); [`OauthError::Changed`]; when the others cannot be told.
     pub async fn replace_secret(
         &self,
         who: &Manager,
         id: &str,
         may: &[Scope],
     ) -> Result<Option<Registered>, OauthError> {
-        let Some(before) = self.newest(who, id).await? else { return Ok(None) };
         let secret = self.0.issuer.random()?;
-        let authentication = match &before.authentication {
-            Authentication::Secret(_) => Authentication::Secret(SecretHash::of(&secret)),
-            Authentication::SecretJwt { .. } => {
-                Authentication::SecretJwt { sealed: self.0.issuer.keep_client_secret(&secret)? }
-            }
-            Authentication::PrivateKeyJwt(_) | Authentication::None => {
-                let description =
-                    "This client has no secret: change its keys, or make another client in its place.";
-                return Err(invalid(description).into());
-            }
-        };
-        self.must_be_made_by(who, &before)?;
-        self.must_be_given(&before, may)?;
-        let client = Client { authentication, ..before };
-        match self.propose(oauth::Command::Client(agreed::Command::Change(client.clone()))).await? {
-            Outcome::Done => Ok(Some(Registered { secret: Some(secret), ..Registered::told(client) })),
-            _ => Ok(None),
-        }
+        let changed = self.agree_on_change(|| {
+            let Some(before) = self.kept_of(who, id)? else { return Ok(None) };
+            let authentication = match &before.authentication {
+                Authentication::Secret(_) => Authentication::Secret(SecretHash::of(&secret)),
+                Authentication::SecretJwt { .. } => {
+                    Authentication::SecretJwt { sealed: self.0.issuer.keep_client_secret(&secret)? }
+                }
+                Authentication::PrivateKeyJwt(_) | Authentication::None => {
+                    let description =
+                        "This client has no secret: change its keys, or make another client in its place.";
+                    return Err(invalid(description).into());
+                }
+            };
+            self.must_be_made_by(who, &before)?;
+            self.must_be_given(&before, may)?;
+            Ok(Some((before.clone(), Client { authentication, ..before })))
+        });
+        let changed = changed.await?;
+        Ok(changed.map(|client| Registered { secret: Some(secret), ..Registered::told(client) }))
     }
 
     /// Removes a client that `who` answers for. Tells whether there was one.
@@ -119,6 +121,31 @@ impl Oauth {
         Ok(self.propose(oauth::Command::Client(command)).await? == Outcome::Done)
     }
 
+    /// Puts other facts in place of a client's. `change` reads it, and tells what it is and what it is to be; where somebody else has
+    /// changed it meanwhile, `change` is asked again of what it is then, so that both hold. Nothing when there is no such client.
+    ///
+    /// # Errors
+    /// What `change` answers; [`OauthError::Changed`] after [`TRIES_MAX`] times; when the others cannot be told.
+    pub(super) async fn agree_on_change(
+        &self,
+        change: impl Fn() -> Result<Option<(Client, Client)>, OauthError>,
+    ) -> Result<Option<Client>, OauthError> {
+        for tries in 0..TRIES_MAX {
+            if tries > 0 {
+                self.0.cluster.linearize(NEWEST_WITHIN).await?;
+            }
+            let Some((before, client)) = change()? else { return Ok(None) };
+            let command =
+                agreed::Command::Change { before: Box::new(before), client: Box::new(client.clone()) };
+            match self.propose(oauth::Command::Client(command)).await? {
+                Outcome::Done => return Ok(Some(client)),
+                Outcome::Stale => {}
+                _ => return Ok(None),
+            }
+        }
+        Err(OauthError::Changed)
+    }
+
     /// A client that `who` answers for: their own, that of a team whose admin they are, or anybody's.
     fn kept_of(&self, who: &Manager, id: &str) -> Result<Option<Client>, OauthError> {
         let Some(client) = self.kept(id)? else { return Ok(None) };
@@ -127,16 +154,6 @@ impl Oauth {
             Owner::Itself { .. } | Owner::Publisher | Owner::Program => *who == Manager::Operator,
         };
         Ok(is_theirs.then_some(client))
-    }
-
-    /// As [`Self::kept_of`], with what other nodes have changed: a client is written whole, and a secret that was replaced at another
-    /// node a moment ago must not come back.
-    async fn newest(&self, who: &Manager, id: &str) -> Result<Option<Client>, OauthError> {
-        if self.kept_of(who, id)?.is_none() {
-            return Ok(None);
-        }
-        self.0.cluster.linearize(NEWEST_WITHIN).await?;
-        self.kept_of(who, id)
     }
 
     /// What of `may` a client of this owner may have.

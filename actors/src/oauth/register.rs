@@ -156,29 +156,28 @@ impl Oauth {
         let client = self.kept(id)?;
         let hash = SecretHash::of(token);
         let opens = |client: &Client| matches!(&client.owner, Owner::Itself { registration_token, .. } if *registration_token == hash);
-        let Some(client) = client.filter(|client| opens(client)) else {
-            return Err(
-                Refused::new(ErrorCode::InvalidToken, "This token opens no such registration.").into()
-            );
-        };
+        let client = client.filter(|client| opens(client)).ok_or_else(opens_none)?;
         Ok(Registered { registration_token: Some(token.to_owned()), ..Registered::told(client) })
     }
 
     /// Puts other facts in place of a registration's (RFC 7592, 2.2).
     ///
     /// # Errors
-    /// As [`Self::registration`], or when its facts cannot be, or are another client's.
+    /// As [`Self::registration`], or when its facts cannot be, or are another client's; [`OauthError::Changed`].
     pub async fn change_registration(
         &self,
         id: &str,
         token: &str,
         metadata: &Value,
     ) -> Result<Registered, OauthError> {
-        let Registered { client: before, .. } = self.registration(id, token)?;
-        let client = self.described_anew(metadata, before, PERSONAL_SCOPES)?;
-        let change = self.propose(oauth::Command::Client(agreed::Command::Change(client)));
-        Behalf::current().shown_to_be(by_itself(id)).scope(change).await?;
-        self.registration(id, token)
+        let change = self.agree_on_change(|| {
+            let Registered { client: before, .. } = self.registration(id, token)?;
+            let client = self.described_anew(metadata, before.clone(), PERSONAL_SCOPES)?;
+            Ok(Some((before, client)))
+        });
+        let changed = Behalf::current().shown_to_be(by_itself(id)).scope(change).await?;
+        let client = changed.ok_or_else(opens_none)?;
+        Ok(Registered { registration_token: Some(token.to_owned()), ..Registered::told(client) })
     }
 
     /// The client that `metadata` describes in place of `before`.
@@ -205,7 +204,8 @@ impl Oauth {
             keys @ Authentication::PrivateKeyJwt(_) => keys,
             _ => before.authentication,
         };
-        let client = Client { authentication, trusted: before.trusted, ..client };
+        let (trusted, created_at) = (before.trusted, before.created_at);
+        let client = Client { authentication, trusted, created_at, ..client };
         self.check(&client)?;
         Ok(client)
     }
@@ -272,6 +272,10 @@ impl Registered {
         }
         metadata
     }
+}
+
+fn opens_none() -> Refused {
+    Refused::new(ErrorCode::InvalidToken, "This token opens no such registration.")
 }
 
 /// A client that has shown who it is, for the audit log.

@@ -15,6 +15,7 @@ use crate::accounts::SignedIn;
 use crate::tests::World;
 
 mod authority;
+mod changes;
 mod proofs;
 mod scopes;
 mod time;

@@ -239,7 +239,8 @@ fn a_flood_of_refused_tries_is_summed_up_and_pushes_nothing_out() {
     // Some budgets are closed with each event; that of the sign-ins goes with the second.
     (0..3).for_each(|_| world.fail(2));
     let failed = world.of("sign_in.failed");
-    let counts: Vec<_> = failed.iter().take(4).map(|entry| (entry.object.kind.as_str(), entry.count)).collect();
+    let counts: Vec<_> =
+        failed.iter().take(4).map(|entry| (entry.object.kind.as_str(), entry.count)).collect();
     let untold = 2 * (1_000 - u64::from(STRANGERS_PER_HOUR_MAX));
     let (one, many) = (("network", Some(2)), ("many", Some(untold)));
     assert_eq!(counts, [one, one, many, one], "it is told once");
@@ -386,8 +387,9 @@ fn a_client_that_changes_itself_without_end_is_summed_up_too() {
     world.apply(change(oauth::client::Command::Create(client.clone())));
     let itself = Actor::Client { id: "client_1".into(), account: None };
     for _ in 0..2 * STRANGERS_PER_HOUR_MAX {
-        let outcome = world.apply_by(itself.clone(), change(oauth::client::Command::Change(client.clone())));
-        assert_eq!(outcome, Outcome::Done);
+        let (before, client) = (Box::new(client.clone()), Box::new(client.clone()));
+        let same = oauth::client::Command::Change { before, client };
+        assert_eq!(world.apply_by(itself.clone(), change(same)), Outcome::Done);
     }
     assert_eq!(world.of("client.changed").len(), STRANGERS_PER_HOUR_MAX as usize);
     assert_eq!(head(&world.engine).unwrap().last - told, u64::from(STRANGERS_PER_HOUR_MAX) + 1);

@@ -169,7 +169,9 @@ fn commands_are_written_as_they_always_were() {
     let client = |command| oauth::Command::Client(command);
     let public = the_client(Owner::Account(account()), Authentication::None);
     check("client-create", client(client::Command::Create(public.clone())));
-    check("client-change", client(client::Command::Change(public)));
+    let renamed = client::Client { name: "Renamed".into(), ..public.clone() };
+    let change = client::Command::Change { before: Box::new(public), client: Box::new(renamed) };
+    check("client-change", client(change));
     check("client-remove", client(client::Command::Remove { id: "client_x".into() }));
     let of_team = the_client(Owner::Account(account()), Authentication::None);
     let create = client::Command::CreateFor { by: account(), team: account(), client: of_team };

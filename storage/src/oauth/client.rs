@@ -176,8 +176,14 @@ pub enum Command {
     /// Makes a client; its time is that of the log. [`Outcome::AlreadyExists`] when the id is taken, [`Outcome::LimitReached`] with
     /// [`REGISTERED_MAX`] clients that registered themselves, or [`PER_ACCOUNT_MAX`] of its account.
     Create(Client),
-    /// Puts other facts in place of a client's; owner and time stay. [`Outcome::NotFound`] without the client.
-    Change(Client),
+    /// Puts other facts in place of a client's; owner and time stay. [`Outcome::NotFound`] without the client, [`Outcome::Stale`] when
+    /// its facts are not those of `before` any more: what was changed meanwhile would come back.
+    Change {
+        /// What the change was made of.
+        before: Box<Client>,
+        /// What it is from now on.
+        client: Box<Client>,
+    },
     /// Removes a client. Its tokens live until they expire; nothing is refreshed. [`Outcome::NotFound`] without it.
     Remove {
         /// Which.
@@ -225,10 +231,19 @@ pub(super) fn apply(
             }
             transaction.put(Keyspace::Oauth, key(&client.id), &client)?;
         }
-        Command::Change(client) => {
-            let Some(before) = get(transaction, &client.id)? else { return Ok(Outcome::NotFound) };
-            let client = Client { owner: before.owner, created_at: before.created_at, ..client.clone() };
-            let action = match client.authentication == before.authentication {
+        Command::Change { before, client } => {
+            let Some(kept) = get(transaction, &client.id)? else { return Ok(Outcome::NotFound) };
+            // When it was last used is part of its owner, and is no reason to refuse.
+            let as_kept = |client: &Client| Client {
+                owner: kept.owner.clone(),
+                created_at: kept.created_at,
+                ..client.clone()
+            };
+            if as_kept(before) != kept {
+                return Ok(Outcome::Stale);
+            }
+            let client = as_kept(client);
+            let action = match client.authentication == kept.authentication {
                 true => Action::ClientChanged,
                 false => Action::ClientCredentialsReplaced,
             };

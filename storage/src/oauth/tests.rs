@@ -516,11 +516,47 @@ fn an_account_sees_its_clients_however_many_others_have_and_has_no_more_than_its
     assert_eq!(world.apply(&remove("b0000")), Outcome::Done);
     assert_eq!(world.apply(&create(client("c", others.clone()))), Outcome::Done, "there is room again");
     let changed = client::Client { name: "renamed".to_owned(), ..client("z", others) };
-    assert_eq!(world.apply(&Command::Client(client::Command::Change(changed))), Outcome::Done);
+    assert_eq!(world.apply(&change(&client("z", account()), &changed)), Outcome::Done);
     let theirs = client::of(&world.engine, &account()).unwrap();
     assert_eq!(theirs.iter().map(|client| &*client.name).collect::<Vec<_>>(), ["renamed"], "it stays theirs");
     assert_eq!(world.apply(&remove("z")), Outcome::Done);
     assert!(client::of(&world.engine, &account()).unwrap().is_empty());
+}
+
+fn change(before: &client::Client, client: &client::Client) -> Command {
+    let (before, client) = (Box::new(before.clone()), Box::new(client.clone()));
+    Command::Client(client::Command::Change { before, client })
+}
+
+#[test]
+fn a_change_brings_nothing_back_that_another_one_has_replaced() {
+    let mut world = World::new();
+    let owner = client::Owner::Itself { registration_token: SecretHash::of("t"), used_at: None };
+    let first = client::Client { owner, ..client("app", account()) };
+    assert_eq!(world.apply(&Command::Client(client::Command::Create(first.clone()))), Outcome::Done);
+    let facts = |world: &World| {
+        let kept = client::get(&world.engine, "app").unwrap().unwrap();
+        (kept.name, kept.authentication)
+    };
+    let secret = client::Authentication::Secret(SecretHash::of("new"));
+    let replaced = client::Client { authentication: secret.clone(), ..first.clone() };
+    let renamed = client::Client { name: "renamed".to_owned(), ..first.clone() };
+    assert_eq!(world.apply(&change(&first, &replaced)), Outcome::Done);
+    // Made of what it was at another node, in the same moment.
+    assert_eq!(world.apply(&change(&first, &renamed)), Outcome::Stale);
+    assert_eq!(facts(&world), ("x".to_owned(), secret.clone()));
+
+    // That somebody allowed it something meanwhile is no other fact.
+    let mut transaction = Transaction::new(&world.engine);
+    client::used(&mut transaction, world.now, "app").unwrap();
+    world.engine.commit(transaction.finish().0, Durability::Synced).unwrap();
+    let both = client::Client { name: "renamed".to_owned(), ..replaced.clone() };
+    assert_eq!(world.apply(&change(&replaced, &both)), Outcome::Done);
+    assert_eq!(facts(&world), ("renamed".to_owned(), secret));
+    let kept = client::get(&world.engine, "app").unwrap().unwrap();
+    assert!(matches!(kept.owner, client::Owner::Itself { used_at: Some(_), .. }), "{:?}", kept.owner);
+    let nobodys = client::Client { id: "other".to_owned(), ..first };
+    assert_eq!(world.apply(&change(&nobodys, &nobodys)), Outcome::NotFound);
 }
 
 #[test]

@@ -185,6 +185,14 @@ pub(super) async fn decide(browser: &mut Browser, page: &str, decision: &str) ->
     browser.send(request).await
 }
 
+/// Answers the question of a device, on the page that shows its code.
+pub(super) async fn decide_device(browser: &mut Browser, page: &str, decision: &str) -> Answer {
+    let (token, code) = (form_token(page), field(page, "user_code"));
+    let fields = [("form_token", token.as_str()), ("user_code", code.as_str()), ("decision", decision)];
+    let request = browser.form("/device", &fields).header("sec-fetch-site", "same-origin");
+    browser.send(request).await
+}
+
 /// The value of a hidden field.
 pub(super) fn field(page: &str, name: &str) -> String {
     let rest = page.split_once(&format!("name=\"{name}\" value=\"")).map(|(_, rest)| rest);

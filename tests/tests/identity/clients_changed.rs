@@ -42,6 +42,31 @@ async fn listed(browser: &mut Browser, id: &str) -> Value {
     clients.iter().find(|client| client["client_id"] == id).cloned().unwrap_or_default()
 }
 
+/// Three nodes of one service, which may be asked for much without a key.
+async fn cluster() -> TestCluster {
+    TestCluster::start_as(3, 0, async |number| {
+        let setup = TestCluster::setup(number).with("http", "public_url", "http://localhost:3000");
+        setup.with("limits", "anonymous_per_minute", 6_000).with("limits", "anonymous_burst", 1_000)
+    })
+    .await
+}
+
+/// Waits until people are sent to the new address of a client, and to the old one no more, at every node; at the one at `place`, where it
+/// was changed, they are at once.
+async fn moves_everywhere(cluster: &TestCluster, place: usize, old: &App) {
+    let new = App { redirect_uri: NEW.to_owned(), ..old.clone() };
+    let has_moved = async |place: usize| {
+        let mut anybody = Browser::at(&cluster.nodes[place]);
+        let refused = anybody.get(&old.authorize(&[])).await;
+        let taken = anybody.get(&new.authorize(&[])).await;
+        (refused.status, refused.header("location"), taken.status) == (400, "", 303)
+    };
+    assert!(has_moved(place).await, "at once where it was changed");
+    for place in 0..cluster.nodes.len() {
+        eventually("the change at every node", async || has_moved(place).await.then_some(())).await;
+    }
+}
+
 /// An answer without what differs in each: the request's id, and the client's.
 fn anonymous(answer: &Answer, id: &str) -> (u16, Value) {
     let mut body: Value = serde_json::from_str(&answer.text.replace(id, "ID")).expect("it is JSON");
@@ -386,10 +411,7 @@ async fn a_secret_that_a_client_signs_with_is_replaced_too() {
 
 #[tokio::test]
 async fn a_secret_that_was_replaced_at_one_node_does_not_come_back_by_a_change_at_another() {
-    let cluster = TestCluster::start_as(3, 0, async |number| {
-        TestCluster::setup(number).with("http", "public_url", "http://localhost:3000")
-    })
-    .await;
+    let cluster = cluster().await;
     let clients = [cluster.client(0), cluster.client(1), cluster.client(2)];
     let app = machine(&clients[0], &json!({ "token_endpoint_auth_method": "client_secret_basic" })).await;
     let mut secret = app.secret.clone().expect("it is there");
@@ -407,6 +429,85 @@ async fn a_secret_that_was_replaced_at_one_node_does_not_come_back_by_a_change_a
         token(there, &app.id, &secret, &[]).await.expect(401);
         secret = text(&replaced["client_secret"]);
         token(there, &app.id, &secret, &[]).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_change_at_one_node_holds_there_at_once_and_then_at_every_other() {
+    let cluster = cluster().await;
+    let metadata = json!({ "client_name": "Web", "redirect_uris": [OLD], "scope": "docs:read chat openid" });
+    let old = App::made_by(&cluster.client(0), &metadata).await;
+    let mut eve = signed_in(&cluster.nodes[0], "eve@example.org").await;
+    let all = [("scope", "docs:read chat openid")];
+    let code = old.code(&mut eve, &all).await;
+    let changes = json!({ "redirect_uris": [NEW], "scope": "docs:read openid" });
+    eventually("the client at another node", async || {
+        (cluster.client(1).patch(&path(&old.id), &changes).await.status == 200).then_some(())
+    })
+    .await;
+    moves_everywhere(&cluster, 1, &old).await;
+    // Sent to the old address before.
+    assert_eq!(old.redeem(&cluster.client(2), &code, &[]).await.expect(400).code(), "invalid_grant");
+    let new = App { redirect_uri: NEW.to_owned(), ..old };
+    let back = eve.get(&new.authorize(&all)).await.expect(303).header("location").to_owned();
+    assert_eq!(parameter(&back, "error").as_deref(), Some("invalid_scope"), "{back}");
+    let code = new.code(&mut eve, &[]).await;
+    new.redeem(&cluster.client(2), &code, &[]).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_client_that_registered_itself_changes_at_any_node_and_brings_no_secret_back() {
+    let cluster = cluster().await;
+    let metadata = json!({ "client_name": "Web", "redirect_uris": [OLD], "scope": "docs:read openid" });
+    let anybody = cluster.client(0).anonymous();
+    let made = anybody.post("/api/oauth/register", &metadata).await.expect(201).json();
+    let old = App::of(&made);
+    let registration = format!("/api/oauth/register/{}", old.id);
+    let token = text(&made["registration_access_token"]);
+    let own = [0, 1, 2].map(|place| cluster.client(place).with_key(&token));
+    for own in &own {
+        eventually("the client at every node", async || {
+            (own.get(&registration).await.status == 200).then_some(())
+        })
+        .await;
+    }
+    let change = async |place: usize, name: &str| {
+        let changed = json!({
+            "client_id": old.id, "client_name": name, "redirect_uris": [NEW], "scope": "docs:read openid",
+        });
+        let own: &TestClient = &own[place];
+        own.answer(own.request(Method::PUT, &registration).json(&changed)).await.expect(200).json()
+    };
+    assert_eq!(change(1, "Moved").await["redirect_uris"], json!([NEW]));
+    moves_everywhere(&cluster, 1, &old).await;
+
+    // In the moment in which an operator replaces its secret at another node.
+    let is_taken = async |place: usize, secret: &str| {
+        let app = App { secret: Some(secret.to_owned()), ..old.clone() };
+        let told = app.ask(&cluster.client(place), "/api/oauth/introspect", &[("token", "x")]).await;
+        told.status == 200
+    };
+    let secret_at = format!("{}/secret", path(&old.id));
+    let mut secret = old.secret.clone().expect("it is there");
+    for round in 0..10 {
+        let (here, there) = (round % 3, (round + 1) % 3);
+        let (operator, nothing, name) = (cluster.client(here), json!({}), format!("round {round}"));
+        let replace = operator.post(&secret_at, &nothing);
+        let (replaced, changed) = tokio::join!(replace, change(there, &name));
+        assert_eq!(changed["client_name"], name);
+        let next = text(&replaced.expect(200).json()["client_secret"]);
+        for (place, own) in own.iter().enumerate() {
+            eventually("the new secret at every node", async || is_taken(place, &next).await.then_some(()))
+                .await;
+            assert!(!is_taken(place, &secret).await, "the one before is refused");
+            eventually("the new name at every node", async || {
+                let told = own.get(&registration).await.expect(200).json();
+                (told["client_name"] == name).then_some(())
+            })
+            .await;
+            assert!(is_taken(place, &next).await, "the change has not brought the one before back");
+        }
+        secret = next;
     }
 }
 

@@ -13,8 +13,8 @@ use openidconnect::{IssuerUrl, Nonce, TokenResponse as _};
 use serde_json::json;
 use twinmcp_tests::{NodeSetup, TestNode};
 
-use super::app::{App, field, parameter, signed_in};
-use super::{Browser, form_token};
+use super::Browser;
+use super::app::{App, decide_device, parameter, signed_in};
 
 const REDIRECT: &str = "https://web.example/cb";
 
@@ -191,14 +191,7 @@ async fn oauth2_waits_for_a_person_at_another_device() {
         let link = details.verification_uri_complete().unwrap().secret().clone();
         let path = link.strip_prefix(node.url()).unwrap();
         let page = browser.get(path).await.expect(200).text;
-        let fields = [
-            ("form_token", form_token(&page)),
-            ("user_code", field(&page, "user_code")),
-            ("decision", decision.to_owned()),
-        ];
-        let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let request = browser.form("/device", &fields).header("sec-fetch-site", "same-origin");
-        browser.send(request).await.expect(200);
+        decide_device(&mut browser, &page, decision).await.expect(200);
         let asked = client.exchange_device_access_token(&details);
         let told = asked.request_async(&send, tokio::time::sleep, None).await;
         match decision {

@@ -6,9 +6,9 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 use serde_json::{Value, json};
 use twinmcp_tests::{Answer, NodeSetup, TestClient, TestCluster, eventually};
 
-use super::app::{App, Tokens, challenge, field, from_base64url, opens, post_form, signed_in};
+use super::app::{App, Tokens, challenge, decide_device, from_base64url, opens, post_form, signed_in};
 use super::signer::{read, verified};
-use super::{Browser, PASSWORD, form_token};
+use super::{Browser, PASSWORD};
 use crate::mcp::call_2026;
 
 /// How Context7's command line names itself.
@@ -57,10 +57,7 @@ async fn the_command_line_of_context7_signs_in_under_its_own_paths_and_name() {
     for shown in ["ctx7", "laptop", user_code] {
         assert!(asked.contains(shown), "{shown}: {asked}");
     }
-    let (token, code) = (form_token(&asked), field(&asked, "user_code"));
-    let fields = [("form_token", token.as_str()), ("user_code", code.as_str()), ("decision", "allow")];
-    let allowed = ada.form("/device", &fields).header("sec-fetch-site", "same-origin");
-    ada.send(allowed).await.expect(200);
+    decide_device(&mut ada, &asked, "allow").await.expect(200);
 
     let given = post_form(&client, "/api/oauth/device/token", &poll).await.expect(200);
     assert_eq!(

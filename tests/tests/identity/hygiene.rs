@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use twinmcp_tests::collector::Collector;
 use twinmcp_tests::{Answer, TestClient, TestNode};
 
-use super::app::{App, Tokens, VERIFIER, decide, field, parameter, post_form, signed_in};
+use super::app::{App, Tokens, VERIFIER, decide, decide_device, field, parameter, post_form, signed_in};
 use super::authenticator::{Authenticator, answer, confirm};
 use super::carrier::{self, Carrier};
 use super::provider::{CODE, Provider, SECRET};
@@ -182,10 +182,7 @@ async fn device(node: &TestNode, browser: &mut Browser, secrets: &mut Secrets) {
     let code = secrets.of("device code", &codes, "device_code");
     let user_code = secrets.of("user code", &codes, "user_code");
     let asked = browser.get(&format!("/device?user_code={user_code}")).await.expect(200);
-    let token = form_token(&asked.text);
-    let fields = [("form_token", token.as_str()), ("user_code", &user_code), ("decision", "allow")];
-    let request = browser.form("/device", &fields).header("sec-fetch-site", "same-origin");
-    browser.send(request).await.expect(200);
+    decide_device(browser, &asked.text, "allow").await.expect(200);
     let fields = [("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), ("device_code", &code)];
     secrets.tokens(&app.ask(&client, "/api/oauth/token", &fields).await.expect(200));
     app.ask(&client, "/api/oauth/token", &fields).await.expect(400);

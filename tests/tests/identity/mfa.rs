@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use twinmcp_tests::{NodeSetup, TestClient, TestNode, eventually};
 
-use super::app::{App, Tokens, decide, field, opens, parameter, signed_in};
+use super::app::{App, Tokens, decide, decide_device, field, opens, parameter, signed_in};
 use super::authenticator::{Authenticator, Enrolled, answer, confirm, enrol};
 use super::signer::{now, read};
 use super::{Browser, PASSWORD, form_token, letter, person};
@@ -200,12 +200,6 @@ async fn case_105_what_began_with_a_password_alone_gives_no_code_no_token_no_dev
         let path = format!("/device?user_code={}", codes["user_code"].as_str().unwrap());
         browser.get(&path).await
     };
-    let allow = async |browser: &mut Browser, page: &str| {
-        let (token, code) = (form_token(page), field(page, "user_code"));
-        let fields = [("form_token", token.as_str()), ("user_code", code.as_str()), ("decision", "allow")];
-        let request = browser.form("/device", &fields).header("sec-fetch-site", "same-origin");
-        browser.send(request).await
-    };
     let key = json!({ "name": "mine", "scopes": ["docs:read"] });
 
     // Asked, allowed and given while a password is enough.
@@ -214,7 +208,7 @@ async fn case_105_what_began_with_a_password_alone_gives_no_code_no_token_no_dev
     let code = app.code(&mut ada, &scope).await;
     let (waiting, allowed) = (start().await, start().await);
     let page = device(&mut ada, &allowed).await.expect(200).text;
-    allow(&mut ada, &page).await.expect(200);
+    decide_device(&mut ada, &page, "allow").await.expect(200);
     let page = device(&mut ada, &waiting).await.expect(200).text;
 
     client.patch(&format!("/api/accounts/{id}"), &json!({ "operator": true })).await.expect(200);
@@ -230,7 +224,7 @@ async fn case_105_what_began_with_a_password_alone_gives_no_code_no_token_no_dev
     // A device: the one that was allowed gets nothing, and no other is allowed.
     assert_eq!(poll(&allowed).await.expect(400).code(), "invalid_grant");
     // The form was made for a session that opens nothing now.
-    let refused = allow(&mut ada, &page).await.expect(403);
+    let refused = decide_device(&mut ada, &page, "allow").await.expect(403);
     assert!(
         refused.header("location").is_empty() && refused.text.contains("form_expired"),
         "{}",
@@ -255,7 +249,7 @@ async fn case_105_what_began_with_a_password_alone_gives_no_code_no_token_no_dev
     let tokens = app.tokens(&client, &mut ada, &scope).await;
     app.refresh(&client, &tokens.refresh, &[]).await.expect(200);
     let page = device(&mut ada, &waiting).await.expect(200).text;
-    allow(&mut ada, &page).await.expect(200);
+    decide_device(&mut ada, &page, "allow").await.expect(200);
     let given = Tokens::of(&poll(&waiting).await.expect(200));
     client.with_key(&given.access).post("/api/keys", &key).await.expect(201);
 

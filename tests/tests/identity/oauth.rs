@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use twinmcp_tests::{NodeSetup, TestNode, eventually};
 
-use super::app::{App, Tokens, basic, decide, field, opens, parameter, post_form, signed_in};
+use super::app::{App, Tokens, basic, decide, decide_device, field, opens, parameter, post_form, signed_in};
 use super::{Browser, PASSWORD, form_token, person};
 
 #[tokio::test]
@@ -522,15 +522,9 @@ async fn case_065_to_068_a_device_is_allowed_by_somebody_who_sees_its_code() {
         assert!(asked.text.contains(shown), "{shown}: {}", asked.text);
     }
     assert_ne!(poll(&codes).await.status, 200, "a link alone allows nothing");
-    let decide = async |browser: &mut Browser, page: &str, decision: &str| {
-        let (token, code) = (form_token(page), field(page, "user_code"));
-        let fields = [("form_token", token.as_str()), ("user_code", code.as_str()), ("decision", decision)];
-        let request = browser.form("/device", &fields).header("sec-fetch-site", "same-origin");
-        browser.send(request).await
-    };
     let crossed = browser.form("/device", &[("user_code", "x"), ("decision", "allow"), ("form_token", "x")]);
     browser.send(crossed.header("sec-fetch-site", "cross-site")).await.expect(403);
-    decide(&mut browser, &asked.text, "allow").await.expect(200);
+    decide_device(&mut browser, &asked.text, "allow").await.expect(200);
     let tokens = Tokens::of(&poll(&codes).await.expect(200));
     assert!(opens(&client, &tokens.access).await);
     app.refresh(&client, &tokens.refresh, &[]).await.expect(200);
@@ -541,7 +535,7 @@ async fn case_065_to_068_a_device_is_allowed_by_somebody_who_sees_its_code() {
         .get(&format!("/device?user_code={}", denied["user_code"].as_str().unwrap()))
         .await
         .expect(200);
-    decide(&mut browser, &asked.text, "deny").await.expect(200);
+    decide_device(&mut browser, &asked.text, "deny").await.expect(200);
     assert_eq!(poll(&denied).await.expect(400).code(), "access_denied");
     for guess in 0..10 {
         browser.get(&format!("/device?user_code=BBBB-BBB{}", char::from(b'B' + guess))).await.expect(400);

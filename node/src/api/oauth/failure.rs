@@ -16,6 +16,11 @@ impl From<OauthError> for ApiError {
             OauthError::NoKey => {
                 Self::busy("The cluster has no key to sign with yet. Try again in a second.").caused_by(error)
             }
+            OauthError::Changed => Self::new(
+                StatusCode::CONFLICT,
+                "changed_meanwhile",
+                "The client was changed by somebody else at the same moment. Look at what it is now, and try again.",
+            ),
             OauthError::Replicate(error) => error.into(),
             OauthError::Storage(error) => error.into(),
             error @ (OauthError::Entropy(_) | OauthError::Key(_) | OauthError::Seal(_)) => {

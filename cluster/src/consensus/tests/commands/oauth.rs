@@ -63,7 +63,12 @@ fn client_command() -> impl Strategy<Value = client::Command> {
     let made = || (name(), any::<bool>()).prop_map(client);
     prop_oneof![
         made().prop_map(client::Command::Create),
-        made().prop_map(client::Command::Change),
+        (made(), any::<bool>()).prop_map(|(before, is_renamed)| {
+            // Of what was renamed before, this is made of what it was.
+            let name = if is_renamed { "y" } else { "x" };
+            let client = Client { name: name.to_owned(), ..before.clone() };
+            client::Command::Change { before: Box::new(before), client: Box::new(client) }
+        }),
         name().prop_map(|id| client::Command::Remove { id }),
     ]
 }

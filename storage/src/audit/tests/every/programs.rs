@@ -49,13 +49,19 @@ fn clients(log: &mut Log) {
     log.refuses(&Actor::Nobody, command(client::Command::Create(own.clone())), Outcome::AlreadyExists);
     let made = "client.made by person acct_1: client web of acct_1; name=x";
     log.tells(&person(1), command(client::Command::Create(theirs.clone())), &[made]);
-    let renamed = client::Client { name: "site".into(), ..theirs };
+    let change = |before: &client::Client, client: &client::Client| {
+        let (before, client) = (Box::new(before.clone()), Box::new(client.clone()));
+        command(client::Command::Change { before, client })
+    };
+    let renamed = client::Client { name: "site".into(), ..theirs.clone() };
     let changed = "client.changed by person acct_1: client web of acct_1; name=site";
-    log.tells(&person(1), command(client::Command::Change(renamed.clone())), &[changed]);
+    log.tells(&person(1), change(&theirs, &renamed), &[changed]);
     let authentication = client::Authentication::Secret(SecretHash::of("secret"));
-    let other = client::Client { authentication, ..renamed };
+    let other = client::Client { authentication, ..renamed.clone() };
+    // Made of what it was before.
+    log.refuses(&person(1), change(&theirs, &other), Outcome::Stale);
     let replaced = "client.credentials_replaced by person acct_1: client web of acct_1; name=site";
-    log.tells(&person(1), command(client::Command::Change(other)), &[replaced]);
+    log.tells(&person(1), change(&renamed, &other), &[replaced]);
     let remove = |id: &str| command(client::Command::Remove { id: id.into() });
     let removed = "client.removed by person acct_9: client web of acct_1; name=site";
     log.tells(&person(OPERATOR), remove("web"), &[removed]);
