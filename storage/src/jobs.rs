@@ -372,6 +372,12 @@ pub fn get(reader: &(impl Reader + ?Sized), id: &JobId) -> Result<Option<Job>, S
     transaction::get(reader, Keyspace::Jobs, &key(id))
 }
 
+/// How many jobs of this account wait or run.
+pub fn open_of(reader: &(impl Reader + ?Sized), account: &AccountId) -> Result<usize, StorageError> {
+    let jobs = list(reader, None, JOBS_MAX)?;
+    Ok(jobs.iter().filter(|job| !job.state.is_ended() && job.account == *account).count())
+}
+
 /// Up to `limit` jobs made after the job `after`, oldest first.
 pub fn list(
     reader: &(impl Reader + ?Sized),

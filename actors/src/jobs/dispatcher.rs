@@ -15,10 +15,12 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, Supervi
 use tokio_util::sync::CancellationToken;
 use tracing::{instrument, warn};
 use twinmcp_cluster::{Changes, ClusterError};
+use twinmcp_storage::accounts;
 use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::engine::StorageError;
 use twinmcp_storage::ids::{AccountId, JobId};
 use twinmcp_storage::jobs::{self, ATTEMPTS_MAX, JOBS_MAX, Job, Source};
+use twinmcp_storage::teams;
 use twinmcp_storage::transaction::Change;
 
 use super::copies::Copies;
@@ -26,7 +28,7 @@ use super::draining::{Draining, Held};
 use super::lost::{Left, Search};
 use super::progress::{Board, JobView, Progress, Stage};
 use super::uploads::Uploads;
-use super::{JobsError, Submission, job};
+use super::{JobsError, OPEN_JOBS_EACH_MAX, Submission, job};
 use crate::context::Context;
 use crate::ingest::IngestLimits;
 use crate::ingest::fetch::Fetcher;
@@ -53,6 +55,8 @@ pub(super) enum Message {
     Tend,
     /// Something was agreed on about jobs.
     Changed(Vec<JobId>),
+    /// Anything may have been agreed on, more than could be told.
+    Everything,
     /// What a job was to be made from is lost, as the message says.
     Lost(JobId, String),
     /// Which open jobs are this node's.
@@ -149,6 +153,10 @@ impl Actor for Dispatcher {
                 self.board.show(job, worker);
             }
         }
+        // Those that ended while nobody listened.
+        for id in self.board.open() {
+            self.board.refresh(&self.context, &id)?;
+        }
         tokio::spawn(follow(changes, myself.clone()));
         myself.send_message(Message::Sweep)?;
         myself.send_message(Message::Tend)?;
@@ -175,6 +183,10 @@ impl Actor for Dispatcher {
             Message::TryAgain(id) => state.waiting.push_back(id),
             Message::Fill => {}
             Message::Changed(jobs) => self.changed(&jobs, state)?,
+            Message::Everything => {
+                let jobs = self.perhaps_changed()?;
+                self.changed(&jobs, state)?;
+            }
             Message::Tend => {
                 self.tend(&myself, state).await?;
                 myself.send_after(self.lease / 3, || Message::Tend);
@@ -222,15 +234,25 @@ impl Actor for Dispatcher {
 /// Tells the dispatcher what is agreed on about jobs; ends with the cluster, or with the dispatcher.
 async fn follow(mut changes: Changes, dispatcher: ActorRef<Message>) {
     while let Some(changes) = changes.next().await {
-        let jobs = changes.iter().filter_map(|change| match change {
-            Change::Job(id) => Some(id.clone()),
-            _ => None,
-        });
-        let jobs: Vec<_> = jobs.collect();
-        if !jobs.is_empty() && dispatcher.send_message(Message::Changed(jobs)).is_err() {
+        if let Some(message) = told(&changes)
+            && dispatcher.send_message(message).is_err()
+        {
             return;
         }
     }
+}
+
+/// What the dispatcher has to know of changes.
+fn told(changes: &[Change]) -> Option<Message> {
+    if changes.contains(&Change::Everything) {
+        return Some(Message::Everything);
+    }
+    let jobs = changes.iter().filter_map(|change| match change {
+        Change::Job(id) => Some(id.clone()),
+        _ => None,
+    });
+    let jobs: Vec<_> = jobs.collect();
+    (!jobs.is_empty()).then_some(Message::Changed(jobs))
 }
 
 impl Dispatcher {
@@ -239,6 +261,7 @@ impl Dispatcher {
         if self.draining.is_set() {
             return Err(JobsError::Draining);
         }
+        self.check_share(&submission.account)?;
         let context = &self.context;
         let id = JobId::random(context.clock.now(), &*context.entropy)?;
         let Submission { account, library, version, source, base_url } = submission;
@@ -253,6 +276,17 @@ impl Dispatcher {
         self.board.refresh(context, &id)?;
         state.waiting.push_back(id.clone());
         self.board.get(&id).ok_or(JobsError::NotFound { id })
+    }
+
+    /// Whether the account may have another job; see [`OPEN_JOBS_EACH_MAX`].
+    fn check_share(&self, account: &AccountId) -> Result<(), JobsError> {
+        let reader = self.context.cluster.reader();
+        // A team has no person, as a machine's account has none, but operators alone do not make it.
+        let is_exempt = accounts::may_operate(reader, account)? && teams::get(reader, account)?.is_none();
+        if !is_exempt && jobs::open_of(reader, account)? >= OPEN_JOBS_EACH_MAX {
+            return Err(JobsError::AccountLimitReached);
+        }
+        Ok(())
     }
 
     #[instrument(name = "jobs.cancel", skip_all, fields(job_id = %id))]
@@ -433,6 +467,16 @@ impl Dispatcher {
         self.give_up(&job, message).await
     }
 
+    /// The jobs that are open, or were when they were last looked at.
+    fn perhaps_changed(&self) -> Result<Vec<JobId>, StorageError> {
+        let mut perhaps = self.board.open();
+        let jobs = jobs::list(self.context.cluster.reader(), None, JOBS_MAX)?;
+        perhaps.extend(jobs.into_iter().filter(|job| !job.state.is_ended()).map(|job| job.id));
+        perhaps.sort_unstable();
+        perhaps.dedup();
+        Ok(perhaps)
+    }
+
     /// Another node may have ended a job of this one, or given one back.
     fn changed(&self, jobs: &[JobId], state: &mut State) -> Result<(), StorageError> {
         for id in jobs {
@@ -578,9 +622,12 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use twinmcp_storage::clock::{Clock, SystemClock, SystemEntropy};
+    use twinmcp_storage::ids::LibraryId;
     use twinmcp_storage::jobs::JobState;
 
     use super::*;
+    use crate::Owner;
+    use crate::accounts::{NewPerson, PersonMade};
     use crate::tests::World;
 
     const PAGE: (&str, &str) =
@@ -629,5 +676,154 @@ mod tests {
         let job = ended(&world, &unlucky).await;
         assert!(!matches!(job.state, JobState::Failed { .. }), "{:?}", job.state);
         assert_eq!(job.attempt, STARTS_MAX);
+    }
+
+    /// A job that was agreed on, and that no node has taken up.
+    async fn agreed_on(world: &World, account: &AccountId, library: &str) -> JobId {
+        let id = JobId::random(SystemClock.now(), &SystemEntropy).unwrap();
+        let submit = jobs::Command::Submit {
+            id: id.clone(),
+            account: account.clone(),
+            library: library.parse().unwrap(),
+            version: "1.0".parse().unwrap(),
+            source: Source::Web { url: "https://docs.example.org/".to_owned() },
+            base_url: None,
+        };
+        assert_eq!(propose(world, submit).await, Outcome::Done);
+        id
+    }
+
+    async fn propose(world: &World, command: jobs::Command) -> Outcome {
+        world.cluster.propose(Command::Jobs(command)).await.unwrap().outcome
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_account_has_so_many_jobs_open_and_operators_as_many_as_there_are_places() {
+        let world = World::new().await;
+        let person = world.person().await.account;
+        let team = world.actors.teams.make(&person, "Kilns").await.unwrap().team.id;
+        let new = NewPerson {
+            email: "root@example.org",
+            name: "",
+            password: Some("correct horse battery"),
+            is_operator: true,
+            send: false,
+        };
+        let made = world.actors.accounts.add_person(new).await.unwrap();
+        let PersonMade::Person(operator) = made else { panic!("{made:?}") };
+        let (machine, operator) = (world.account.id.clone(), operator.person.account);
+        let source = world.source("docs", &[PAGE]);
+        let accounts = [
+            (&person, "/person/a"),
+            (&team, "/team/a"),
+            (&machine, "/machine/a"),
+            (&operator, "/operator/a"),
+        ];
+        let submit = |(account, library): (&AccountId, &str)| {
+            let submission = world.submission(library, "1.0", source.clone());
+            world.actors.jobs.submit(Submission { account: account.clone(), ..submission })
+        };
+
+        // Of a node that works on them for as long as the test may take.
+        let elsewhere = async |account: &AccountId, library: &str| {
+            let id = agreed_on(&world, account, library).await;
+            let claim = jobs::Command::Claim { id: id.clone(), node: 7 };
+            assert_eq!(propose(&world, claim).await, Outcome::Done);
+            id
+        };
+        propose(&world, jobs::Command::Renew { node: 7, for_ms: jobs::LEASE_MS_MAX }).await;
+
+        let mut last = None;
+        for place in 0..OPEN_JOBS_EACH_MAX {
+            if place + 1 == OPEN_JOBS_EACH_MAX {
+                // What ended takes no place.
+                let job = submit(accounts[0]).await.unwrap().job.id;
+                ended(&world, &job).await;
+            }
+            last = Some(elsewhere(&person, "/person/many").await);
+        }
+        let refused = submit(accounts[0]).await.unwrap_err();
+        assert!(matches!(refused, JobsError::AccountLimitReached), "{refused}");
+        let sentence = "90 jobs of this account wait or run, as many as it may have; try again when some have ended, or \
+                        cancel some";
+        assert_eq!(refused.to_string(), sentence);
+        submit(accounts[1]).await.expect("a team has places of its own");
+        let who = Owner::Account(person.clone());
+        world.actors.jobs.cancel(&who, &last.unwrap()).await.unwrap();
+        submit(accounts[0]).await.expect("one is free again");
+
+        for (account, library) in &accounts[1..] {
+            for _ in 0..OPEN_JOBS_EACH_MAX {
+                elsewhere(account, &library.replace("/a", "/many")).await;
+            }
+        }
+        let refused = submit(accounts[1]).await.unwrap_err();
+        assert!(matches!(refused, JobsError::AccountLimitReached), "anybody can make a team: {refused}");
+        for exempt in &accounts[2..] {
+            submit(*exempt).await.expect("whoever runs the service has no such limit");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn whoever_follows_a_job_before_its_node_has_taken_it_up_sees_it_to_its_end() {
+        let world = World::new().await;
+        let jobs = &world.actors.jobs;
+        let job = agreed_on(&world, &world.account.id, "/acme/widget").await;
+        world.until("the dispatcher has heard of it", || jobs.board.get(&job).is_some()).await;
+        // As it is until then.
+        let agreed = jobs::get(world.cluster.reader(), &job).unwrap().unwrap();
+        jobs.board.show(Job { state: JobState::Done, ..agreed }, None);
+        jobs.board.forget(&job);
+        assert!(jobs.board.get(&job).is_none());
+        let mut follower = jobs.watch(&Owner::Operator, &job).unwrap();
+        assert_eq!(follower.borrow_and_update().job.state, JobState::Queued);
+        for node in [7, 8] {
+            let claim = jobs::Command::Claim { id: job.clone(), node };
+            assert_eq!(propose(&world, claim).await, Outcome::Done);
+            follower.wait_for(|view| view.node == Some(node)).await.expect("it moves to another node");
+        }
+        jobs.cancel(&Owner::Operator, &job).await.unwrap();
+        let last = follower.wait_for(|view| view.job.state.is_ended()).await.expect("it ends");
+        assert_eq!(last.job.state, JobState::Cancelled);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_end_that_the_dispatcher_was_not_told_of_is_seen_all_the_same() {
+        let world = World::new().await;
+        let jobs = &world.actors.jobs;
+        let job = agreed_on(&world, &world.account.id, "/acme/widget").await;
+        let open = jobs::get(world.cluster.reader(), &job).unwrap().unwrap();
+        jobs.cancel(&Owner::Operator, &job).await.unwrap();
+        // Nothing that was agreed on about it is on its way to the dispatcher any more.
+        let later = agreed_on(&world, &world.account.id, "/acme/later").await;
+        world.until("the dispatcher has heard of all", || jobs.board.get(&later).is_some()).await;
+        let sees_the_end = async |tell: &dyn Fn()| {
+            jobs.board.show(open.clone(), None);
+            let mut follower = jobs.watch(&Owner::Operator, &job).unwrap();
+            assert_eq!(follower.borrow_and_update().job.state, JobState::Queued);
+            jobs.board.forget(&job);
+            tell();
+            let ended = follower.wait_for(|view| view.job.state.is_ended());
+            tokio::time::timeout(Duration::from_secs(60), ended).await.expect("its end is shown").unwrap();
+        };
+        let dispatcher = ractor::registry::where_is(format!("{}/jobs", world.node)).unwrap();
+        let everything = told(&[Change::Job(later.clone()), Change::Everything]).unwrap();
+        let everything = std::sync::Mutex::new(Some(everything));
+        sees_the_end(&|| {
+            let message = everything.lock().unwrap().take().unwrap();
+            assert!(dispatcher.send_message::<Message>(message).is_ok());
+        })
+        .await;
+        sees_the_end(&|| world.kill("jobs")).await;
+    }
+
+    #[test]
+    fn the_dispatcher_is_told_of_jobs_and_of_what_could_not_be_told() {
+        let job: JobId = format!("job_{:026}", 1).parse().unwrap();
+        let library: LibraryId = "/acme/widget".parse().unwrap();
+        assert!(told(&[Change::Library(library.clone())]).is_none());
+        let changes = [Change::Library(library), Change::Job(job.clone())];
+        assert!(matches!(told(&changes), Some(Message::Changed(jobs)) if jobs == [job.clone()]));
+        assert!(matches!(told(&[Change::Everything]), Some(Message::Everything)));
     }
 }

@@ -25,6 +25,7 @@ use twinmcp_storage::engine::StorageError;
 use twinmcp_storage::ids::{AccountId, JobId, LibraryId, Version};
 use twinmcp_storage::jobs::{self, BASE_URL_BYTES_MAX, JOBS_MAX, Job, OPEN_JOBS_MAX, Source};
 use twinmcp_storage::libraries;
+use twinmcp_storage::teams::TEAMS_EACH_MAX;
 
 pub(crate) use progress::{Board, PROBLEMS_MAX};
 pub use progress::{JobView, Progress, Stage};
@@ -40,6 +41,14 @@ use copies::Copies;
 use dispatcher::{Dispatcher, Message};
 use draining::Draining;
 
+/// Jobs of one account that may wait or run at once, a team's by itself; accounts that may operate have no such limit. So few
+/// that a person fills with all the teams they may be in less than the [`OPEN_JOBS_MAX`] places of the cluster, and enough for
+/// whoever lets each job end before the next, as `twinmcp index` does.
+///
+/// The node that takes a job looks at what is agreed on and proposes then, one job after the other: at one node it is never
+/// passed. Jobs sent to several nodes in the same moment may pass it, by one for each of these nodes.
+pub const OPEN_JOBS_EACH_MAX: usize = 90;
+const _: () = assert!(OPEN_JOBS_EACH_MAX * (1 + TEAMS_EACH_MAX) < OPEN_JOBS_MAX);
 /// How long an archive that was sent may take to another node before the sender is answered all the same.
 const COPY_PATIENCE: Duration = Duration::from_mins(2);
 /// As long again when a job is made of it, which is answered sooner.
@@ -114,6 +123,11 @@ pub enum JobsError {
     /// Too many jobs wait.
     #[error("{OPEN_JOBS_MAX} jobs are waiting; try again when some have ended")]
     LimitReached,
+    /// The account has enough that wait or run.
+    #[error(
+        "{OPEN_JOBS_EACH_MAX} jobs of this account wait or run, as many as it may have; try again when some have ended, or cancel some"
+    )]
+    AccountLimitReached,
     /// An operator drained the node.
     #[error("this node is drained and takes no jobs; nothing was started, ask another node")]
     Draining,
@@ -337,7 +351,20 @@ impl Jobs {
     /// Follows a job: the receiver holds its newest view, the last one with an ended job.
     pub fn watch(&self, who: &Owner, id: &JobId) -> Result<watch::Receiver<JobView>, JobsError> {
         let view = self.get(who, id)?;
-        Ok(self.board.watch(id).unwrap_or_else(|| watch::channel(view).1))
+        if let Some(receiver) = self.board.watch(id) {
+            return Ok(receiver);
+        }
+        if view.job.state.is_ended() {
+            return Ok(watch::channel(view).1);
+        }
+        // It was agreed on, and the dispatcher has not heard of it yet.
+        let receiver = self.board.watch_open(view);
+        let now = self.get(who, id)?;
+        // Its end may have been shown, and forgotten, before it was followed.
+        if now.job.state.is_ended() {
+            self.board.show(now.job, now.node);
+        }
+        Ok(receiver)
     }
 }
 

@@ -49,8 +49,8 @@ pub struct Progress {
     pub seconds_left: Option<f64>,
     /// The first pages that could not be read, and why; at most 20.
     pub problems: Vec<String>,
-    /// Why files were left out or could not be read: how many for each reason, from a closed list. What
-    /// the source itself left out is added once its last page was read.
+    /// Why files were left out, could not be read, or were not taken as they are: how many for each reason, from a closed
+    /// list. What the source itself left out is added once its last page was read.
     pub left_out: BTreeMap<&'static str, u64>,
     /// Snippets that the scan for text aimed at models labelled, by label.
     pub labelled: BTreeMap<&'static str, u64>,
@@ -133,8 +133,24 @@ impl Board {
         self.lock().get(id).map(watch::Sender::subscribe)
     }
 
-    /// Drops the view of a job that ended; its record stays in the store.
+    /// Follows an open job that may not have been shown yet; what is shown of it later reaches the follower.
+    pub(crate) fn watch_open(&self, view: JobView) -> watch::Receiver<JobView> {
+        self.lock().entry(view.job.id.clone()).or_insert_with(|| watch::Sender::new(view)).subscribe()
+    }
+
+    /// The jobs that are open, as far as they were shown.
+    pub(crate) fn open(&self) -> Vec<JobId> {
+        let views = self.lock();
+        let open = views.values().map(|view| view.borrow()).filter(|view| !view.job.state.is_ended());
+        open.map(|view| view.job.id.clone()).collect()
+    }
+
+    /// Drops the view of a job that ended; its record stays in the store. One whose end was not shown yet stays: whoever
+    /// follows it waits for that.
     pub(crate) fn forget(&self, id: &JobId) {
-        self.lock().remove(id);
+        let mut views = self.lock();
+        if views.get(id).is_some_and(|view| view.borrow().job.state.is_ended()) {
+            views.remove(id);
+        }
     }
 }

@@ -276,6 +276,7 @@ impl Refused {
                 JobsError::Busy(_)
                     | JobsError::Replicate(_)
                     | JobsError::LimitReached
+                    | JobsError::AccountLimitReached
                     | JobsError::Draining
                     | JobsError::Storage(_)
             ),

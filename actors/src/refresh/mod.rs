@@ -6,9 +6,13 @@
 //! at what is due.
 //!
 //! Invariant: of one version at most one refresh runs and one waits, so a call that is sent again, or
-//! many pushes at once, cost one more reading at most.
+//! many pushes at once, cost one more reading at most. Calls at several nodes in the same moment start a job
+//! each, of which all but the oldest are cancelled as soon as they are agreed on (`once`). What keeps two is
+//! only that the oldest began just then, or that both were agreed on in one millisecond: rather a reading too
+//! many than a push that nobody reads.
 
 mod due;
+mod once;
 mod plan;
 mod push;
 mod secret;
@@ -129,6 +133,15 @@ pub struct Pushed {
     pub waiting: Vec<JobId>,
 }
 
+/// What came of asking for a job.
+#[derive(Debug)]
+enum Begun {
+    /// It is there, and waits.
+    Started(Box<JobView>),
+    /// Another one does it.
+    Open(JobId),
+}
+
 /// The way to refreshing.
 #[derive(Clone)]
 pub struct Refresh {
@@ -194,12 +207,11 @@ impl Refresh {
         }
         let current = known.current;
         let origin = self.origin(library, current, which)?;
-        let _starting = self.starting.lock().await;
-        if let Some(job) = self.open(&origin)?.pop() {
-            let (library, version) = (origin.library, origin.version);
-            return Err(RefreshError::Open { library, version, job: job.id });
+        let (library, version) = (origin.library.clone(), origin.version.clone());
+        match self.read_once(origin, |_| true).await? {
+            Begun::Started(view) => Ok(*view),
+            Begun::Open(job) => Err(RefreshError::Open { library, version, job }),
         }
-        self.read_again(origin).await
     }
 
     /// Makes the secret of a library's webhook anew; the one before is worth nothing from then on.
@@ -240,15 +252,14 @@ impl Refresh {
         let push = Push::read(body).map_err(RefreshError::Body)?;
         let current = libraries::get(self.cluster.reader(), library)?.and_then(|known| known.current);
         let mut pushed = Pushed::default();
-        let _starting = self.starting.lock().await;
         for origin in refresh::origins(self.cluster.reader(), library)? {
             if !push.concerns(&origin, current.as_ref() == Some(&origin.version)) {
                 continue;
             }
             // One that runs may have read what was there before the push.
-            match self.open(&origin)?.into_iter().find(|job| job.state == JobState::Queued) {
-                Some(job) => pushed.waiting.push(job.id),
-                None => pushed.started.push(self.read_again(origin).await?.job.id),
+            match self.read_once(origin, |job| job.state == JobState::Queued).await? {
+                Begun::Open(job) => pushed.waiting.push(job),
+                Begun::Started(view) => pushed.started.push(view.job.id),
             }
         }
         Ok(pushed)
@@ -287,7 +298,17 @@ impl Refresh {
         Ok(jobs)
     }
 
-    async fn read_again(&self, origin: Origin) -> Result<JobView, RefreshError> {
+    /// Starts a job that reads `origin` again, unless one of its version is open that `does_it`.
+    async fn read_once(&self, origin: Origin, does_it: fn(&Job) -> bool) -> Result<Begun, RefreshError> {
+        let _starting = self.starting.lock().await;
+        match self.open(&origin)?.into_iter().rfind(does_it) {
+            Some(job) => Ok(Begun::Open(job.id)),
+            None => self.read_again(origin).await,
+        }
+    }
+
+    /// Starts a job that reads `origin` again; one that another node started in the same moment may stay in its place.
+    async fn read_again(&self, origin: Origin) -> Result<Begun, RefreshError> {
         let Origin { library, version, account, source, base_url, .. } = origin;
         if matches!(source, Source::Upload { .. }) {
             return Err(RefreshError::Uploaded { library, version });
@@ -295,7 +316,19 @@ impl Refresh {
         // Whoever it belongs to now: it may have been given away since.
         let known = libraries::get(self.cluster.reader(), &library)?;
         let account = known.map_or(account, |known| known.owner);
-        Ok(self.jobs.submit(Submission { account, library, version, source, base_url }).await?)
+        let view = self.jobs.submit(Submission { account, library, version, source, base_url }).await?;
+        let jobs = jobs::list(self.cluster.reader(), None, JOBS_MAX)?;
+        let Some(older) = once::in_place_of(&view.job, &jobs) else {
+            return Ok(Begun::Started(Box::new(view)));
+        };
+        match self.jobs.cancel(&Owner::Operator, &view.job.id).await {
+            Ok(_) | Err(JobsError::Ended { .. }) => {}
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                warn!(job_id = %view.job.id, error, "a version is read once more than it has to be");
+            }
+        }
+        Ok(Begun::Open(older.id.clone()))
     }
 
     async fn change(&self, command: refresh::Command) -> Result<(), RefreshError> {
@@ -341,11 +374,7 @@ impl Actor for RefreshActor {
         };
         for origin in due {
             let library = origin.library.clone();
-            let _starting = self.refresh.starting.lock().await;
-            if !self.refresh.open(&origin)?.is_empty() {
-                continue;
-            }
-            if let Err(error) = self.refresh.read_again(origin).await {
+            if let Err(error) = self.refresh.read_once(origin, |_| true).await {
                 // It is due again at the next look.
                 warn!(library_id = %library, error = &error as &dyn std::error::Error, "a refresh was not started");
             }

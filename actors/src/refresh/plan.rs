@@ -12,7 +12,7 @@ use super::due::{Planned, due};
 /// Schedules read from the store at a time.
 const PAGE: usize = 1_000;
 
-/// The current versions that are due, and where they came from.
+/// The current versions that are due, and where they came from, with whom they belong to now.
 pub(super) fn due_now(reader: &dyn Reader, now: Timestamp) -> Result<Vec<Origin>, StorageError> {
     let found = scheduled(reader)?;
     if found.is_empty() {
@@ -23,12 +23,13 @@ pub(super) fn due_now(reader: &dyn Reader, now: Timestamp) -> Result<Vec<Origin>
         let begun = jobs.iter().filter(|job| job.library == origin.library).map(|job| job.created_at);
         Planned {
             library: &origin.library,
+            account: &origin.account,
             every_s: schedule.every_s,
             source: &origin.source,
             last: begun.fold(origin.checked_at, Ord::max),
         }
     });
-    let open = jobs.iter().filter(|job| !job.state.is_ended()).map(|job| &job.source);
+    let open = jobs.iter().filter(|job| !job.state.is_ended()).map(|job| (&job.account, &job.source));
     let chosen = due(now, &planned.collect::<Vec<_>>(), open);
     Ok(chosen.into_iter().map(|at| found[at].1.clone()).collect())
 }
@@ -42,11 +43,11 @@ fn scheduled(reader: &dyn Reader) -> Result<Vec<(Schedule, Origin)>, StorageErro
         let Some(last) = page.last() else { return Ok(found) };
         after = Some(last.library.clone());
         for schedule in page {
-            let current = libraries::get(reader, &schedule.library)?.and_then(|library| library.current);
-            let Some(version) = current else { continue };
+            let Some(library) = libraries::get(reader, &schedule.library)? else { continue };
+            let Some(version) = library.current else { continue };
             let origin = refresh::origin(reader, &schedule.library, &version)?;
             if let Some(origin) = origin.filter(|origin| !matches!(origin.source, Source::Upload { .. })) {
-                found.push((schedule, origin));
+                found.push((schedule, Origin { account: library.owner, ..origin }));
             }
         }
     }
@@ -61,6 +62,7 @@ mod tests {
     use twinmcp_storage::transaction::Transaction;
 
     use super::*;
+    use crate::jobs::OPEN_JOBS_EACH_MAX;
 
     const HOUR_MS: u64 = 3_600_000;
 
@@ -76,10 +78,20 @@ mod tests {
     }
 
     fn submit(engine: &MemoryEngine, hour: u64, number: u8, source: &Source) {
+        submit_for((1, "/acme/kiln"), engine, hour, number, source);
+    }
+
+    fn submit_for(
+        (account, library): (u8, &str),
+        engine: &MemoryEngine,
+        hour: u64,
+        number: u8,
+        source: &Source,
+    ) {
         let submit = jobs::Command::Submit {
             id: job(number),
-            account: format!("acct_{:026}", 1).parse().unwrap(),
-            library: "/acme/kiln".parse().unwrap(),
+            account: format!("acct_{account:026}").parse().unwrap(),
+            library: library.parse().unwrap(),
             version: "1.0".parse().unwrap(),
             source: source.clone(),
             base_url: None,
@@ -90,6 +102,10 @@ mod tests {
     /// A job from its beginning to the version it makes.
     fn index(engine: &MemoryEngine, hour: u64, number: u8, source: &Source) {
         submit(engine, hour, number, source);
+        publish(engine, hour, number);
+    }
+
+    fn publish(engine: &MemoryEngine, hour: u64, number: u8) {
         apply(engine, hour, &Command::Jobs(jobs::Command::Start { id: job(number), attempt: 1 }));
         let built = Built {
             bundle: format!("{number:064}"),
@@ -135,5 +151,29 @@ mod tests {
 
         index(&engine, 1_100, 3, &Source::Upload { hash: "ab".repeat(32), name: "docs.tar".to_owned() });
         assert_eq!(due_at(&engine, 9_000), 0, "an archive that was sent says the same for ever");
+    }
+
+    #[test]
+    fn an_account_with_as_many_jobs_as_it_may_have_keeps_nobody_elses_library_from_being_read() {
+        let engine = MemoryEngine::new(Keyspace::STATE);
+        let folder = Source::Folder { path: "/docs".to_owned() };
+        let libraries = [(1, "/acme/kiln"), (2, "/other/lamp")];
+        for (number, library) in (1..).zip(libraries) {
+            // Further apart than the hours over which an interval is spread.
+            let hour = 1_000 + 10 * u64::from(number);
+            submit_for(library, &engine, hour, number, &folder);
+            publish(&engine, hour, number);
+            let library = library.1.parse().unwrap();
+            let plan = refresh::Command::Plan { library, account: None, every_s: Some(24 * 3_600) };
+            apply(&engine, 1_000, &Command::Refresh(plan));
+        }
+        let due = || due_now(&engine, Timestamp::from_millis(2_000 * HOUR_MS)).unwrap();
+        assert_eq!(due()[0].library.as_str(), "/acme/kiln", "the most overdue");
+        for number in 0..OPEN_JOBS_EACH_MAX {
+            let number = 10 + u8::try_from(number).unwrap();
+            submit_for((1, "/acme/many"), &engine, 1_030, number, &folder);
+        }
+        let libraries: Vec<_> = due().into_iter().map(|origin| origin.library).collect();
+        assert_eq!(libraries, ["/other/lamp".parse().unwrap()]);
     }
 }

@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ractor::Actor;
-use twinmcp_storage::clock::{Clock, Timestamp};
-use twinmcp_storage::jobs::JobState;
+use twinmcp_storage::clock::{Clock, SystemEntropy, Timestamp};
+use twinmcp_storage::command::{Command, Outcome};
+use twinmcp_storage::ids::JobId;
+use twinmcp_storage::jobs::{self, JobState};
 use twinmcp_storage::refresh::EVERY_MIN_S;
 
-use super::RefreshActor;
+use super::{Begun, RefreshActor};
 use crate::Owner;
 use crate::tests::World;
 
@@ -70,4 +72,46 @@ async fn a_library_whose_time_has_come_is_read_again_once_and_no_sooner() {
     assert_eq!(jobs().len(), 2, "nobody wants it read again any more");
     actor.stop(None);
     ended.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_readings_that_two_nodes_begin_in_the_same_moment_the_older_stays_until_it_has_begun() {
+    let world = World::new().await;
+    let source = world.source("v1", &[("guide.md", "# Widget\n\nPolish it with a soft cloth.\n")]);
+    let first = world.index("/acme/widget", "1.0", source).await;
+    let refresh = &world.actors.refresh;
+    let origin = refresh.origins(&first.job.library).unwrap().swap_remove(0);
+    let a_moment = Duration::from_millis(10);
+    let propose = async |command| {
+        let applied = world.cluster.propose(Command::Jobs(command)).await.unwrap();
+        assert_eq!(applied.outcome, Outcome::Done);
+    };
+
+    // Another node's, which this one does not see when it looks.
+    world.clock.advance(a_moment);
+    let other = JobId::random(world.clock.now(), &SystemEntropy).unwrap();
+    propose(jobs::Command::Submit {
+        id: other.clone(),
+        account: origin.account.clone(),
+        library: origin.library.clone(),
+        version: origin.version.clone(),
+        source: origin.source.clone(),
+        base_url: None,
+    })
+    .await;
+    world.clock.advance(a_moment);
+    let begun = refresh.read_again(origin.clone()).await.unwrap();
+    assert!(matches!(&begun, Begun::Open(job) if *job == other), "{begun:?}");
+    let state = |id: &JobId| world.actors.jobs.get(&Owner::Operator, id).unwrap().job.state;
+    let newest = world.actors.jobs.list(&Owner::Operator, None, 1).unwrap().swap_remove(0).job;
+    assert_ne!(newest.id, other);
+    assert!(newest.state.is_ended(), "the younger is cancelled, or was over by then: {:?}", newest.state);
+    assert_eq!(state(&other), JobState::Queued);
+
+    // What has begun may have read what was there before.
+    propose(jobs::Command::Start { id: other.clone(), attempt: 1 }).await;
+    let begun = refresh.read_again(origin).await.unwrap();
+    let Begun::Started(again) = begun else { panic!("{begun:?}") };
+    world.ended(&again.job.id).await;
+    assert_eq!((state(&again.job.id), state(&other)), (JobState::Unchanged, JobState::Running));
 }

@@ -282,7 +282,7 @@ async fn a_job_that_was_open_at_a_crash_is_finished_by_the_next_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_whose_actor_dies_is_tried_again() {
     let world = World::new().await;
-    let pages: Vec<_> = (0..300).map(|page| (format!("docs/p{page}.md"), GUIDE.1.repeat(10))).collect();
+    let pages: Vec<_> = (0..60).map(|page| (format!("docs/p{page}.md"), GUIDE.1.repeat(10))).collect();
     let pages: Vec<_> = pages.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
     let source = world.source("large", &pages);
     let job = world.submit("/acme/widget", "1.0", source).await.unwrap();

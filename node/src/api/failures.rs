@@ -134,6 +134,9 @@ impl From<JobsError> for ApiError {
             JobsError::LimitReached => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "jobs_full", told(&error)).retry_after(60)
             }
+            JobsError::AccountLimitReached => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_jobs", told(&error)).retry_after(60)
+            }
             JobsError::Draining => Self::new(StatusCode::SERVICE_UNAVAILABLE, "node_draining", told(&error))
                 .retry_after(OPERATOR_RETRY_S),
             JobsError::UploadNotFound { .. } => {

@@ -349,6 +349,11 @@ impl AddApi {
                 Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message)
                     .retry_after(60))
             }
+            Err(error @ JobsError::AccountLimitReached) => {
+                let message = super::error::sentence(&error.to_string());
+                Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message)
+                    .retry_after(60))
+            }
             // The URL is one; it is this node that asks nothing there.
             Err(error @ JobsError::Fetch(_)) => {
                 Err(refused("access_denied", super::error::sentence(&error.to_string())))
