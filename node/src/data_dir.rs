@@ -69,8 +69,7 @@ pub enum DataDirError {
     },
     /// The key is not one.
     #[error(
-        "`{}` is damaged: a master key has {CLUSTER_KEY_BYTES} bytes, this has {bytes}; put the file back from a \
-         backup, or remove it and make the webhooks again",
+        "`{}` is damaged: a master key has {CLUSTER_KEY_BYTES} bytes, this has {bytes}; {way_out}",
         path.display()
     )]
     MasterKey {
@@ -78,18 +77,22 @@ pub enum DataDirError {
         path: PathBuf,
         /// Its length, in bytes.
         bytes: usize,
+        /// What to do.
+        way_out: &'static str,
     },
-    /// The key is not the one that was written.
+    /// A file in the folder of keys is not the one that was written.
     #[error(
-        "`{}` does not fit its checksum in `{}`: one of the two is damaged; put the key back from a backup, or copy it from \
-         another node of the cluster; if the key is right, because you or an older build replaced it, remove the checksum",
-        path.display(), checksums.display()
+        "`{}` does not fit its checksum in `{}`: one of the two is damaged, or the first was replaced by hand or by an older \
+         build; if `{}` is the right one, remove `{}`, which is made again; else {way_out}",
+        path.display(), checksums.display(), path.display(), checksums.display()
     )]
-    OtherMasterKey {
-        /// The key's file.
+    NotAsWritten {
+        /// The file.
         path: PathBuf,
         /// The file of checksums.
         checksums: PathBuf,
+        /// What to do if it is damaged.
+        way_out: &'static str,
     },
     /// There was a key.
     #[error(
@@ -104,15 +107,14 @@ pub enum DataDirError {
         checksums: PathBuf,
     },
     /// What a cluster gave the node is none.
-    #[error(
-        "`{}` is damaged: {source}; put the file back from a backup, or remove the data directory and join as a new \
-         node", path.display()
-    )]
-    Admission {
+    #[error("`{}` is damaged: {source}; {way_out}", path.display())]
+    Given {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         source: StorageError,
+        /// What to do.
+        way_out: &'static str,
     },
     /// The database could not be opened.
     #[error("failed to open the database")]

@@ -2,26 +2,29 @@
 //!
 //! ```text
 //! master.key    the key that seals, 32 bytes; `master.also` all that are accepted during a rotation, one after the other
-//! master.sums   checksums of `master.key` and of the key before it; older builds neither write nor read it
+//! master.sums   checksums of the others (`sums.rs`); of a file without one it is made when the file is read
 //! admission     of a node that joined; `renewal` of one that was let back in, until its state has caught up
 //! ```
-//! Invariant: nobody but the node's account reads them, and each is there whole or not at all.
+//! Invariant: nobody but the node's account reads them, and each is there whole or not at all. None is used that
+//! does not fit its checksum.
+
+mod sums;
 
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use twinmcp_cluster::{Admission, CLUSTER_KEY_BYTES, ClusterKey, KeyFiles, Renewal};
 use twinmcp_storage::clock::Entropy;
 use twinmcp_storage::record::{self, Record};
 
+use self::sums::Sums;
 use crate::data_dir::{DataDirError, private_dir, write_durably};
 
 const MASTER_KEY_FILE: &str = "master.key";
 const ALSO_FILE: &str = "master.also";
 const SUMS_FILE: &str = "master.sums";
-/// What the checksums are for, so that they are those of nothing else.
-const SUMS_CONTEXT: &str = "TwinMCP 2026 checksum of keys/master.key";
 const ADMISSION_FILE: &str = "admission";
 const RENEWAL_FILE: &str = "renewal";
 /// Keys in the file of those that are accepted: more is no rotation of ours.
@@ -31,13 +34,15 @@ const ALSO_MAX: usize = 4;
 #[derive(Debug, Clone)]
 pub(crate) struct KeyFolder {
     path: PathBuf,
+    /// Held while a file is changed or checked: the checksums are those of all files.
+    changing: Arc<Mutex<()>>,
 }
 
 impl KeyFolder {
     /// Makes the folder if it is not there.
     pub(crate) fn open(path: PathBuf) -> Result<Self, DataDirError> {
         match private_dir(&path) {
-            Ok(()) => Ok(Self { path }),
+            Ok(()) => Ok(Self { path, changing: Arc::default() }),
             Err(source) => Err(DataDirError::Unusable { path, source }),
         }
     }
@@ -45,11 +50,7 @@ impl KeyFolder {
     /// The cluster's key, made when there is none, and others that are accepted.
     pub(crate) fn keys(&self, entropy: &dyn Entropy) -> Result<(ClusterKey, Vec<ClusterKey>), DataDirError> {
         let first = match self.read(MASTER_KEY_FILE)? {
-            Some(bytes) => {
-                let key = self.key(MASTER_KEY_FILE, bytes)?;
-                self.check(&key)?;
-                key
-            }
+            Some(bytes) => self.key(MASTER_KEY_FILE, bytes)?,
             None if self.path.join(SUMS_FILE).exists() => {
                 let (path, checksums) = (self.path.join(MASTER_KEY_FILE), self.path.join(SUMS_FILE));
                 return Err(DataDirError::NoMasterKey { path, checksums });
@@ -59,13 +60,13 @@ impl KeyFolder {
                 let path = self.path.join(MASTER_KEY_FILE);
                 let failed = |source| DataDirError::Unusable { path, source };
                 entropy.fill(&mut bytes).map_err(|error| failed(io::Error::other(error)))?;
-                self.keep_first(&bytes)?;
+                self.keep_file(MASTER_KEY_FILE, &bytes)?;
                 ClusterKey::new(bytes)
             }
         };
         let also = self.read(ALSO_FILE)?.unwrap_or_default();
         if !also.len().is_multiple_of(CLUSTER_KEY_BYTES) || also.len() > ALSO_MAX * CLUSTER_KEY_BYTES {
-            return Err(DataDirError::MasterKey { path: self.path.join(ALSO_FILE), bytes: also.len() });
+            return Err(self.no_key(ALSO_FILE, also.len()));
         }
         let mut others = Vec::new();
         for bytes in also.chunks_exact(CLUSTER_KEY_BYTES) {
@@ -81,9 +82,9 @@ impl KeyFolder {
         key: &[u8; CLUSTER_KEY_BYTES],
         has_run: bool,
     ) -> Result<(), DataDirError> {
-        match self.read(MASTER_KEY_FILE)? {
+        match self.bytes(MASTER_KEY_FILE)? {
             Some(kept) if has_run || kept == key => Ok(()),
-            _ => self.keep_first(key),
+            _ => self.keep_file(MASTER_KEY_FILE, key),
         }
     }
 
@@ -94,7 +95,7 @@ impl KeyFolder {
 
     /// Keeps what the cluster gave this node, so that a start that is interrupted goes on as the same node.
     pub(crate) fn keep_admission(&self, admission: &Admission) -> Result<(), DataDirError> {
-        self.write(ADMISSION_FILE, &record::encode(admission)?)
+        self.keep_file(ADMISSION_FILE, &record::encode(admission)?)
     }
 
     /// What the cluster gave this node when it was let back in, and its state may not know yet.
@@ -104,7 +105,7 @@ impl KeyFolder {
 
     /// Keeps what the cluster gave this node when it was let back in.
     pub(crate) fn keep_renewal(&self, renewal: &Renewal) -> Result<(), DataDirError> {
-        self.write(RENEWAL_FILE, &record::encode(renewal)?)?;
+        self.keep_file(RENEWAL_FILE, &record::encode(renewal)?)?;
         let failed = |source| DataDirError::Unusable { path: self.path.clone(), source };
         self.keep(&renewal.keys()).map_err(failed)
     }
@@ -115,51 +116,90 @@ impl KeyFolder {
             .map_err(|source| DataDirError::Unusable { path: self.path.join(RENEWAL_FILE), source })
     }
 
-    fn keep_first(&self, key: &[u8; CLUSTER_KEY_BYTES]) -> Result<(), DataDirError> {
-        let failed = |source| DataDirError::Unusable { path: self.path.join(MASTER_KEY_FILE), source };
-        self.write_first(key).map_err(failed)
-    }
-
-    /// Writes the key and its checksum, in an order in which a start between the two finds a key that it knows, or none.
-    fn write_first(&self, key: &[u8; CLUSTER_KEY_BYTES]) -> io::Result<()> {
-        let (path, sums_path) = (self.path.join(MASTER_KEY_FILE), self.path.join(SUMS_FILE));
+    /// Writes a file and its checksum, in an order in which a start between the two finds a file that it knows, or
+    /// one without a checksum.
+    fn write(&self, file: &'static str, bytes: &[u8]) -> io::Result<()> {
+        let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (path, sums_path) = (self.path.join(file), self.path.join(SUMS_FILE));
         let before = fs::read(&path).ok();
-        let is_first = before.is_none() && !sums_path.exists();
-        let sums: Vec<u8> = [Some(key.to_vec()), before].iter().flatten().flat_map(|key| sum(key)).collect();
-        if !is_first {
-            write_durably(&sums_path, &sums)?;
-        }
-        write_durably(&path, key)?;
-        if is_first {
-            write_durably(&sums_path, &sums)?;
-        }
-        Ok(())
+        let mut sums = match fs::read(&sums_path) {
+            Ok(sums) => Sums::parse(&sums),
+            // Checksums without a key mean that there was one.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && before.is_none() => {
+                let mut sums = Sums::default();
+                sums.set(file, bytes, None);
+                write_durably(&path, bytes)?;
+                return write_durably(&sums_path, &sums.to_bytes());
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Sums::default(),
+            Err(error) => return Err(error),
+        };
+        sums.set(file, bytes, before.as_deref());
+        write_durably(&sums_path, &sums.to_bytes())?;
+        write_durably(&path, bytes)
     }
 
-    /// Refuses a key that the disk has changed. One that has no checksum yet gets one.
-    fn check(&self, key: &ClusterKey) -> Result<(), DataDirError> {
-        let sum = sum(key.bytes());
-        let Some(sums) = self.read(SUMS_FILE)? else { return self.write(SUMS_FILE, &sum) };
-        if sums.chunks_exact(sum.len()).any(|known| known == sum) {
-            return Ok(());
+    fn remove(&self, file: &'static str) -> io::Result<()> {
+        let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        match fs::remove_file(self.path.join(file)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => fs::File::open(&self.path)?.sync_all()?,
         }
-        let (path, checksums) = (self.path.join(MASTER_KEY_FILE), self.path.join(SUMS_FILE));
-        Err(DataDirError::OtherMasterKey { path, checksums })
+        let sums_path = self.path.join(SUMS_FILE);
+        let mut sums = match fs::read(&sums_path) {
+            Ok(sums) => Sums::parse(&sums),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if sums.forget(file) { write_durably(&sums_path, &sums.to_bytes()) } else { Ok(()) }
     }
 
-    fn key(&self, file: &str, bytes: Vec<u8>) -> Result<ClusterKey, DataDirError> {
+    /// What was written to the file. One without a checksum, because an older build wrote it or the operator says that
+    /// it is right, gets one.
+    fn read(&self, file: &'static str) -> Result<Option<Vec<u8>>, DataDirError> {
+        let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(bytes) = self.bytes(file)? else { return Ok(None) };
+        let checksums = self.path.join(SUMS_FILE);
+        let mut sums = Sums::parse(&self.bytes(SUMS_FILE)?.unwrap_or_default());
+        match sums.fits(file, &bytes) {
+            Some(true) => {}
+            Some(false) => {
+                let path = self.path.join(file);
+                return Err(DataDirError::NotAsWritten { path, checksums, way_out: way_out(file) });
+            }
+            None => {
+                sums.set(file, &bytes, None);
+                write_durably(&checksums, &sums.to_bytes())
+                    .map_err(|source| DataDirError::Unusable { path: checksums, source })?;
+            }
+        }
+        Ok(Some(bytes))
+    }
+
+    fn keep_file(&self, file: &'static str, bytes: &[u8]) -> Result<(), DataDirError> {
+        self.write(file, bytes)
+            .map_err(|source| DataDirError::Unusable { path: self.path.join(file), source })
+    }
+
+    fn key(&self, file: &'static str, bytes: Vec<u8>) -> Result<ClusterKey, DataDirError> {
         match <[u8; CLUSTER_KEY_BYTES]>::try_from(bytes) {
             Ok(bytes) => Ok(ClusterKey::new(bytes)),
-            Err(bytes) => Err(DataDirError::MasterKey { path: self.path.join(file), bytes: bytes.len() }),
+            Err(bytes) => Err(self.no_key(file, bytes.len())),
         }
     }
 
-    fn record<R: Record>(&self, file: &str) -> Result<Option<R>, DataDirError> {
-        let decoded = self.read(file)?.map(|bytes| record::decode(&bytes)).transpose();
-        decoded.map_err(|source| DataDirError::Admission { path: self.path.join(file), source })
+    fn no_key(&self, file: &'static str, bytes: usize) -> DataDirError {
+        DataDirError::MasterKey { path: self.path.join(file), bytes, way_out: way_out(file) }
     }
 
-    fn read(&self, file: &str) -> Result<Option<Vec<u8>>, DataDirError> {
+    fn record<R: Record>(&self, file: &'static str) -> Result<Option<R>, DataDirError> {
+        let decoded = self.read(file)?.map(|bytes| record::decode(&bytes)).transpose();
+        let (path, way_out) = (self.path.join(file), way_out(file));
+        decoded.map_err(|source| DataDirError::Given { path, source, way_out })
+    }
+
+    /// The file as it is.
+    fn bytes(&self, file: &str) -> Result<Option<Vec<u8>>, DataDirError> {
         let path = self.path.join(file);
         match fs::read(&path) {
             Ok(bytes) => Ok(Some(bytes)),
@@ -167,22 +207,25 @@ impl KeyFolder {
             Err(source) => Err(DataDirError::Unusable { path, source }),
         }
     }
-
-    fn write(&self, file: &str, bytes: &[u8]) -> Result<(), DataDirError> {
-        let path = self.path.join(file);
-        write_durably(&path, bytes).map_err(|source| DataDirError::Unusable { path, source })
-    }
-
-    fn remove(&self, file: &str) -> io::Result<()> {
-        match fs::remove_file(self.path.join(file)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => fs::File::open(&self.path)?.sync_all(),
-        }
-    }
 }
 
-fn sum(key: &[u8]) -> [u8; blake3::OUT_LEN] {
-    blake3::derive_key(SUMS_CONTEXT, key)
+/// What to do about a file that is damaged.
+fn way_out(file: &str) -> &'static str {
+    match file {
+        ALSO_FILE => {
+            "put it back from a backup, or, if other nodes of the cluster run, remove it: they have both keys, and \
+             `twinmcp cluster rotate-key` goes on with the rotation"
+        }
+        ADMISSION_FILE => "put it back from a backup, or remove the data directory and join as a new node",
+        RENEWAL_FILE => {
+            "put it back from a backup, or make another token with `twinmcp cluster token` on another node and run \
+             `twinmcp cluster join` here again"
+        }
+        _ => {
+            "put it back from a backup, or copy it from another node of the cluster; without either, remove it and make \
+             the webhooks again"
+        }
+    }
 }
 
 impl KeyFiles for KeyFolder {
@@ -191,9 +234,9 @@ impl KeyFiles for KeyFolder {
         if !others.is_empty() {
             // All of them, so that none is missed by a crash between the two files.
             let all: Vec<u8> = keys.iter().flat_map(|key| *key.bytes()).collect();
-            write_durably(&self.path.join(ALSO_FILE), &all)?;
+            self.write(ALSO_FILE, &all)?;
         }
-        self.write_first(first.bytes())?;
+        self.write(MASTER_KEY_FILE, first.bytes())?;
         if others.is_empty() {
             self.remove(ALSO_FILE)?;
         }
@@ -209,6 +252,8 @@ impl KeyFiles for KeyFolder {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use twinmcp_storage::clock::SystemEntropy;
 
     use super::*;
@@ -250,26 +295,163 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_has_changed_or_is_gone_is_not_taken() {
+    fn a_key_that_is_gone_or_was_replaced_is_not_taken_until_the_operator_says_so() {
         let home = tempfile::tempdir().unwrap();
         let folder = KeyFolder::open(home.path().join("keys")).unwrap();
         let made = kept(&folder);
         let told = || folder.keys(&SystemEntropy).unwrap_err().to_string();
         let (path, sums) = (home.path().join("keys/master.key"), home.path().join("keys/master.sums"));
-        let mut flipped = made[0];
-        flipped[7] ^= 4;
-        fs::write(&path, flipped).unwrap();
-        assert!(told().contains("keys/master.key` does not fit its checksum"), "{}", told());
         fs::remove_file(&path).unwrap();
         assert!(told().contains("keys/master.key` is gone"), "{}", told());
         assert!(!path.exists(), "none is made in its place");
         fs::write(&path, made[0]).unwrap();
         assert_eq!(kept(&folder), made);
-        // The ways out: what the operator or an older build has put there is taken without a checksum.
+        // The operator has copied it there, or a build that knows no checksums has rotated.
         fs::write(&path, [9; 32]).unwrap();
+        let way_out = format!("if `{}` is the right one, remove `{}`", path.display(), sums.display());
+        assert!(told().contains(&way_out), "{}", told());
         fs::remove_file(&sums).unwrap();
         assert_eq!(kept(&folder), [[9; 32]]);
-        assert!(sums.exists(), "from now on it is checked");
+        fs::write(&path, [8; 32]).unwrap();
+        assert!(told().contains("does not fit its checksum"), "from now on it is checked: {}", told());
+        fs::write(&path, [9; 32]).unwrap();
+        folder.keep(&[key(2)]).unwrap();
+        assert_eq!(kept(&folder), [[2; 32]]);
+    }
+
+    /// What a cluster gave, as the build before wrote it.
+    fn given() -> (Admission, Renewal) {
+        let admission = [&[1][..], &[3; 16], &[4], &[7; 32], &[1, 8, 1, 9]].concat();
+        let renewal = [&[1, 2][..], &[7; 32], &[6; 32], &[1, 8, 2, 8, 8, 5, 0]].concat();
+        (record::decode(&admission).unwrap(), record::decode(&renewal).unwrap())
+    }
+
+    /// A folder with every file: of a member that was let back in during a rotation.
+    fn full(home: &Path) -> KeyFolder {
+        let folder = KeyFolder::open(home.join("keys")).unwrap();
+        folder.keep_admission(&given().0).unwrap();
+        folder.keep_renewal(&given().1).unwrap();
+        assert_eq!(fs::read_dir(home.join("keys")).unwrap().count(), 5);
+        folder
+    }
+
+    type Read = (Vec<[u8; CLUSTER_KEY_BYTES]>, Option<Admission>, Option<Renewal>);
+
+    fn read(folder: &KeyFolder) -> Result<Read, DataDirError> {
+        let (admission, renewal) = (folder.admission()?, folder.renewal()?);
+        let (first, others) = folder.keys(&SystemEntropy)?;
+        Ok(([first].iter().chain(&others).map(|key| *key.bytes()).collect(), admission, renewal))
+    }
+
+    fn whole() -> Read {
+        (vec![[7; 32], [6; 32]], Some(given().0), Some(given().1))
+    }
+
+    #[test]
+    fn a_file_that_the_disk_has_changed_or_cut_is_refused_by_its_name_and_with_a_way_out() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = full(home.path());
+        assert_eq!(read(&folder).unwrap(), whole());
+        for (file, way_out) in [
+            (MASTER_KEY_FILE, "from another node"),
+            (ALSO_FILE, "they have both keys"),
+            (ADMISSION_FILE, "join as a new node"),
+            (RENEWAL_FILE, "`twinmcp cluster join` here again"),
+        ] {
+            let path = home.path().join("keys").join(file);
+            let written = fs::read(&path).unwrap();
+            let flipped = (0..written.len()).map(|at| {
+                let mut flipped = written.clone();
+                flipped[at] ^= 1 << (at % 8);
+                flipped
+            });
+            let cut = (0..written.len()).map(|at| written[..at].to_vec());
+            for damaged in flipped.chain(cut) {
+                fs::write(&path, &damaged).unwrap();
+                let told = read(&folder).map(|_| ()).unwrap_err().to_string();
+                let named = told.starts_with(&format!("`{}` does not fit its checksum", path.display()));
+                assert!(
+                    named && told.contains("from a backup") && told.contains(way_out),
+                    "{damaged:?}: {told}"
+                );
+            }
+            fs::write(&path, &written).unwrap();
+            assert_eq!(read(&folder).unwrap(), whole(), "{file} is back");
+        }
+    }
+
+    #[test]
+    fn checksums_that_the_disk_has_changed_or_cut_cost_a_refusal_or_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = full(home.path());
+        let path = home.path().join("keys/master.sums");
+        let written = fs::read(&path).unwrap();
+        let (mut taken, mut told) = (0, 0);
+        for at in 0..written.len() {
+            let mut flipped = written.clone();
+            flipped[at] ^= 1;
+            for damaged in [flipped, written[..at].to_vec()] {
+                fs::write(&path, damaged).unwrap();
+                match read(&folder) {
+                    Ok(found) => {
+                        assert_eq!(found, whole(), "{at}");
+                        taken += 1;
+                    }
+                    Err(refused) => {
+                        let way_out = format!("remove `{}`", path.display());
+                        assert!(refused.to_string().contains(&way_out), "{at}: {refused}");
+                        told += 1;
+                    }
+                }
+            }
+        }
+        assert!(taken > 0 && told > 0, "{taken} {told}");
+        fs::remove_file(&path).unwrap();
+        assert_eq!(read(&folder).unwrap(), whole());
+        assert_eq!(fs::read(&path).unwrap().len(), written.len(), "they are made again");
+    }
+
+    #[test]
+    fn files_without_a_checksum_are_taken_and_have_one_from_then_on() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = full(home.path());
+        let sums = home.path().join("keys/master.sums");
+        let all = fs::read(&sums).unwrap();
+        // Of a build that knew none, and of one that knew only the key's.
+        for older in [None, Some(&all[..CLUSTER_KEY_BYTES])] {
+            match older {
+                Some(of_the_key) => fs::write(&sums, of_the_key).unwrap(),
+                None => fs::remove_file(&sums).unwrap(),
+            }
+            assert_eq!(read(&folder).unwrap(), whole());
+            for file in [ALSO_FILE, ADMISSION_FILE, RENEWAL_FILE] {
+                let path = home.path().join("keys").join(file);
+                let written = fs::read(&path).unwrap();
+                let mut flipped = written.clone();
+                flipped[20] ^= 1;
+                fs::write(&path, flipped).unwrap();
+                let told = read(&folder).map(|_| ()).unwrap_err().to_string();
+                assert!(told.contains(&format!("keys/{file}` does not fit")), "{told}");
+                fs::write(&path, written).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn another_renewal_takes_the_place_of_a_damaged_one_and_what_is_dropped_leaves_no_checksum() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = full(home.path());
+        let (path, also) = (home.path().join("keys/renewal"), home.path().join("keys/master.also"));
+        fs::write(&path, "damaged").unwrap();
+        assert!(folder.renewal().is_err());
+        folder.keep_renewal(&given().1).unwrap();
+        assert_eq!(read(&folder).unwrap(), whole());
+        folder.forget_renewal().unwrap();
+        folder.keep(&[key(7)]).unwrap();
+        assert!(!path.exists() && !also.exists());
+        // An older build rotates, and knows nothing of their checksums.
+        fs::write(&also, [[7; 32], [5; 32]].concat()).unwrap();
+        assert_eq!(kept(&folder), [[7; 32], [5; 32]]);
     }
 
     #[test]
@@ -290,8 +472,12 @@ mod tests {
     fn cut_keys_are_told_by_their_file() {
         let home = tempfile::tempdir().unwrap();
         let folder = KeyFolder::open(home.path().join("keys")).unwrap();
-        kept(&folder);
-        let told = || folder.keys(&SystemEntropy).unwrap_err().to_string();
+        let told = || {
+            // Of a build that knew none: by them it would be told first.
+            let _ = fs::remove_file(home.path().join("keys/master.sums"));
+            folder.keys(&SystemEntropy).unwrap_err().to_string()
+        };
+        fs::write(home.path().join("keys/master.key"), [7; 32]).unwrap();
         fs::write(home.path().join("keys/master.also"), [7; 33]).unwrap();
         assert!(told().contains("keys/master.also") && told().contains("this has 33"), "{}", told());
         fs::write(home.path().join("keys/master.key"), [7; 31]).unwrap();

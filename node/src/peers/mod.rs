@@ -140,7 +140,20 @@ impl Place {
         }
         let recorded = Cluster::recorded_node(&*data.raft)?;
         let folder = data.keys()?;
-        let mut admission = folder.admission()?;
+        let mut admission = match folder.admission() {
+            // Once the cluster's state has come nothing of it is needed.
+            Err(error @ (DataDirError::NotAsWritten { .. } | DataDirError::Given { .. }))
+                if recorded.is_some() && knows_its_cluster(&*data.state)? =>
+            {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(
+                    error,
+                    "a damaged file is not used: the data says who this node is; remove it"
+                );
+                None
+            }
+            read => read?,
+        };
         if let (None, None, Some(file)) = (recorded, &admission, token_file(config)) {
             admission = Some(join::let_in(data, file, facts.clone()).await?);
         }
@@ -269,6 +282,11 @@ impl Place {
         ports.transport.certify(credentials).map_err(PlaceError::Certificate)?;
         Ok(until)
     }
+}
+
+/// Whether the state says which cluster this is and whom it believes.
+fn knows_its_cluster(state: &dyn Reader) -> Result<bool, PlaceError> {
+    Ok(Cluster::recorded_id(state)?.is_some() && Trust::agreed(state)?.is_some())
 }
 
 fn facts(config: &Config) -> NodeFacts {

@@ -33,6 +33,12 @@ fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
+fn chance() -> Chance {
+    let seed = variable("TWINMCP_SEED").unwrap_or_else(|| u64::from(std::process::id()) | 1 << 40);
+    println!("TWINMCP_SEED={seed}");
+    Chance(seed)
+}
+
 fn open(kind: EngineKind, path: &Path) -> Result<std::sync::Arc<dyn Engine>, StorageError> {
     kind.open(path, Keyspace::STATE, &FjallOptions::default())
 }
@@ -123,13 +129,24 @@ fn read_elsewhere(kind: EngineKind, folder: &Path) -> String {
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }
 
+/// Whether what lies in `damaged` is read as it was `written`; else an error told of it. Nothing else is right.
+fn is_read_again(kind: EngineKind, damaged: &Path, written: &BTreeSet<&str>, what: &str) -> bool {
+    let output = read_elsewhere(kind, damaged);
+    if let Some(found) = output.lines().find_map(|line| line.strip_prefix(FOUND)) {
+        assert!(written.contains(found), "{what}: silently something else");
+        return true;
+    }
+    let text = damaged.to_string_lossy();
+    let is_told = |line: &str| line.contains(&*text) && line.contains(": stop the node");
+    assert!(output.lines().any(is_told), "{what}: {output}");
+    false
+}
+
 /// The last batch may be missing, whole: damage to it looks as if it had been torn, and the log of the cluster has it.
 #[test]
 fn a_flipped_bit_in_any_file_of_fjall_is_found_out_or_harmless() {
     let (kind, flips) = (EngineKind::Fjall, variable("TWINMCP_FLIPS").unwrap_or(3));
-    let seed = variable("TWINMCP_SEED").unwrap_or_else(|| u64::from(std::process::id()) | 1 << 40);
-    println!("TWINMCP_SEED={seed}");
-    let mut chance = Chance(seed);
+    let mut chance = chance();
     let folder = tempfile::tempdir().unwrap();
     let origin = folder.path().join("origin");
     let written = write(kind, &origin).map(|contents| format!("{contents:?}"));
@@ -142,22 +159,37 @@ fn a_flipped_bit_in_any_file_of_fjall_is_found_out_or_harmless() {
         for _ in 0..flips {
             let damaged = copied(&origin, &folder.path().join("damaged"));
             let Some(at) = flip(&damaged.join(&name), &mut chance) else { continue };
-            let output = read_elsewhere(kind, &damaged);
-            match output.lines().find_map(|line| line.strip_prefix(FOUND)) {
-                Some(found) => {
-                    assert!(written.contains(found), "{} at {at}: silently something else", name.display());
-                    read_again += 1;
-                }
-                None => {
-                    let text = damaged.to_string_lossy();
-                    let is_told = |line: &str| line.contains(&*text) && line.contains(": stop the node");
-                    assert!(output.lines().any(is_told), "{} at {at}: {output}", name.display());
-                    told += 1;
-                }
+            match is_read_again(kind, &damaged, &written, &format!("{} at {at}", name.display())) {
+                true => read_again += 1,
+                false => told += 1,
             }
             fs::remove_dir_all(&damaged).unwrap();
         }
     }
     println!("{}: {read_again} read again, {told} told", kind.name());
     assert!(read_again + told > 20 && told > 0, "{read_again} {told}");
+}
+
+/// A journal is another matter: it ends where a crash has cut it.
+#[test]
+fn a_file_of_fjall_that_is_cut_short_is_found_out_or_harmless() {
+    let kind = EngineKind::Fjall;
+    let mut chance = chance();
+    let folder = tempfile::tempdir().unwrap();
+    let origin = folder.path().join("origin");
+    let written = write(kind, &origin).map(|contents| format!("{contents:?}"));
+    let written = BTreeSet::from(written.each_ref().map(String::as_str));
+    let mut told = 0;
+    for file in files(&origin).iter().filter(|file| file.extension().is_none_or(|kind| kind != "jnl")) {
+        let name = file.strip_prefix(&origin).unwrap();
+        let bytes = fs::metadata(file).unwrap().len();
+        for cut in [0, chance.below(bytes.max(1)), bytes.saturating_sub(1)] {
+            let damaged = copied(&origin, &folder.path().join("damaged"));
+            fs::File::options().write(true).open(damaged.join(name)).unwrap().set_len(cut).unwrap();
+            let what = format!("{} of {bytes} bytes cut at {cut}", name.display());
+            told += usize::from(!is_read_again(kind, &damaged, &written, &what));
+            fs::remove_dir_all(&damaged).unwrap();
+        }
+    }
+    assert!(told > 0, "no file was missed");
 }

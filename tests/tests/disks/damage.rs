@@ -11,9 +11,9 @@ use serde_json::json;
 use twinmcp_tests::docs::{self, QUESTIONS};
 use twinmcp_tests::embedding_service::{DIMENSIONS, EmbeddingService, KEY, MODEL};
 use twinmcp_tests::site::{Page, Site};
-use twinmcp_tests::{Chance, NodeSetup, TestClient, TestCluster, TestNode, eventually, variable};
+use twinmcp_tests::{Chance, Cli, NodeSetup, TestClient, TestCluster, TestNode, eventually, variable};
 
-use super::{check_log, index_kiln, make_keys};
+use super::{check_keys, check_log, index_kiln, make_keys};
 
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -142,6 +142,7 @@ async fn a_flipped_bit_in_any_kind_of_file_is_harmless_or_said() {
     }
     for needed in [
         "VERSION",
+        "quickstart.json",
         "raft/#.jnl",
         "state/#.jnl",
         "bundles/#.bundle",
@@ -271,12 +272,15 @@ async fn a_flipped_bit_in_the_keys_of_a_member_changes_nothing_or_is_refused_by_
                     .await;
                     client.get("/api/libraries").await.expect(200);
                     assert_eq!(identity(&client).await, (cluster_id.clone(), json!(2)), "{what}");
+                    let is_told = node.log().contains("a damaged file is not used");
+                    assert_eq!(is_told, name == "admission", "{what}: {}", node.log());
                     begun += 1;
                     check_log(&node);
                     let stopped = node.stop().await;
                     assert!(stopped.success(), "{what}: {stopped}");
                 }
                 Err(refused) => {
+                    assert_ne!(name, "admission", "{what}: the data says who it is: {refused}");
                     assert!(!refused.contains("panicked"), "{what}: {refused}");
                     assert!(refused.contains(&*file.to_string_lossy()), "{what}: {refused}");
                     assert!(refused.contains("from a backup"), "{what}: no way out: {refused}");
@@ -286,6 +290,117 @@ async fn a_flipped_bit_in_the_keys_of_a_member_changes_nothing_or_is_refused_by_
         }
     }
     assert!(begun > 0, "each was refused: whether it is still itself was never asked");
+}
+
+/// Starts a node on `data`, which refuses with a sentence that has all of `said`.
+async fn refused(setup: NodeSetup, data: &Path, said: &[&str]) {
+    let refused = setup.on(data).try_start().await.map(|_| ()).expect_err("a file is damaged");
+    assert!(!refused.contains("panicked"), "{refused}");
+    for said in said {
+        assert!(refused.contains(said), "{said}: {refused}");
+    }
+}
+
+/// Lets a member back in that does not run.
+async fn join_again(cluster: &TestCluster, place: usize) {
+    let node = &cluster.nodes[place];
+    let (token, config) = (node.folder().join("token"), node.folder().join("stopped.toml"));
+    fs::write(&token, cluster.token(0).await).expect("a temporary folder takes files");
+    let text = format!("[node]\ndata_dir = {:?}\n[cluster]\nlisten = \"127.0.0.1:1\"\n", node.data_dir());
+    fs::write(&config, text).expect("a temporary folder takes files");
+    let cli = Cli::new(cluster.nodes[0].url(), Some(cluster.key()), &node.folder());
+    let [token, config] = [token, config].map(|path| path.display().to_string());
+    let told = cli.run(&["cluster", "join", &token, "--config", &config]).await.expect(0).stderr;
+    assert!(told.contains("as before"), "{told}");
+}
+
+#[tokio::test]
+async fn a_damaged_renewal_is_refused_by_name_and_another_token_is_the_way_out() {
+    let mut cluster = TestCluster::start(1, 0).await;
+    let place = cluster.join().await;
+    let stopped = cluster.nodes[place].stop().await;
+    assert!(stopped.success(), "{stopped}");
+    let data = cluster.nodes[place].data_dir();
+    let file = data.join("keys/renewal");
+    join_again(&cluster, place).await;
+    let whole = fs::read(&file).expect("it keeps what it was given");
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    for damaged in [&flipped[..], &whole[..whole.len() - 1]] {
+        fs::write(&file, damaged).expect("a file can be written");
+        let said = [&*file.to_string_lossy(), "from a backup", "`twinmcp cluster join`"];
+        refused(TestCluster::setup(2), &data, &said).await;
+    }
+    join_again(&cluster, place).await;
+    cluster.nodes[place].restart().await;
+    eventually("what it was given to be forgotten", async || (!file.exists()).then_some(())).await;
+    cluster.client(place).get("/api/libraries").await.expect(200);
+    check_log(&cluster.nodes[place]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_keys_of_a_rotation_are_refused_by_name_and_other_nodes_are_the_way_out() {
+    let mut cluster = TestCluster::start(3, 0).await;
+    let before = fs::read(cluster.nodes[0].data_dir().join("keys/master.key")).expect("a node has a key");
+    // It waits for the third.
+    cluster.nodes[2].signal("STOP");
+    let cli = Cli::new(cluster.nodes[0].url(), Some(cluster.key()), &cluster.nodes[0].folder());
+    cli.run(&["cluster", "rotate-key", "--wait", "3"]).await.expect(1);
+    let data = cluster.nodes[1].data_dir();
+    let file = data.join("keys/master.also");
+    eventually("the second node to have both keys", async || file.exists().then_some(())).await;
+    let stopped = cluster.nodes[1].stop().await;
+    assert!(stopped.success(), "{stopped}");
+    let mut damaged = fs::read(&file).expect("it was just there");
+    damaged[40] ^= 1;
+    for damaged in [&damaged[..], &damaged[..32]] {
+        fs::write(&file, damaged).expect("a file can be written");
+        let said = [&*file.to_string_lossy(), "from a backup", "remove it", "`twinmcp cluster rotate-key`"];
+        refused(TestCluster::setup(2), &data, &said).await;
+    }
+    fs::remove_file(&file).expect("a file can be removed");
+    cluster.nodes[1].restart().await;
+    eventually("the second node to have both keys again", async || file.exists().then_some(())).await;
+    cluster.nodes[2].signal("CONT");
+    eventually("the rotation to end", async || {
+        let folders = cluster.nodes.iter().map(|node| node.data_dir().join("keys"));
+        let keys: Vec<_> =
+            folders.clone().filter_map(|keys| fs::read(keys.join("master.key")).ok()).collect();
+        let is_over = folders.clone().all(|keys| !keys.join("master.also").exists());
+        (is_over && keys.iter().all(|key| *key == keys[0] && *key != before)).then_some(())
+    })
+    .await;
+    for node in &cluster.nodes {
+        check_log(node);
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_an_older_build_replaced_is_refused_until_its_checksum_is_removed() {
+    let mut first = TestNode::empty().await;
+    let secrets = make_keys(&first.client(), 2).await;
+    let data = first.data_dir();
+    let [key, sums, also] =
+        ["master.key", "master.sums", "master.also"].map(|name| data.join("keys").join(name));
+    let before = fs::read(&sums).expect("a node keeps checksums");
+    first.cli().run(&["cluster", "rotate-key"]).await.expect(0);
+    eventually("the key before to be gone", async || (!also.exists()).then_some(())).await;
+    let stopped = first.stop().await;
+    assert!(stopped.success(), "{stopped}");
+    // A build that knows no checksums leaves those of before; so does whoever copies a key by hand.
+    fs::write(&sums, before).expect("a file can be written");
+    let way_out = format!("if `{}` is the right one, remove `{}`", key.display(), sums.display());
+    refused(NodeSetup::default(), &data, &["older build", &way_out]).await;
+    fs::remove_file(&sums).expect("a file can be removed");
+    let mut second = NodeSetup::default().on(&data).start().await;
+    check_keys(&second.client(), &secrets).await;
+    let stopped = second.stop().await;
+    assert!(stopped.success(), "{stopped}");
+    // From then on it is checked again.
+    let mut flipped = fs::read(&key).expect("a node has a key");
+    flipped[0] ^= 1;
+    fs::write(&key, flipped).expect("a file can be written");
+    refused(NodeSetup::default(), &data, &[&*key.to_string_lossy(), "from a backup"]).await;
 }
 
 /// Less than one change takes in the log.
@@ -327,17 +442,25 @@ async fn a_torn_journal_opens_again_and_takes_nothing_with_it_that_the_other_dat
 async fn an_upload_that_the_disk_changed_is_not_indexed() {
     let node = TestNode::empty().await;
     let client = node.client();
-    let upload = client.request(reqwest::Method::POST, "/api/jobs/uploads");
-    let upload =
-        upload.header("content-type", "application/octet-stream").body("# Title\n\nWhat was sent.\n");
-    let hash = client.answer(upload).await.expect(201).json()["hash"].clone();
-    let file = node.files("uploads").pop().expect("the upload lies on the disk");
-    flip(&file, &mut Chance::new());
-    let body = serde_json::json!({
-        "library": "/acme/changed", "version": "1", "upload": { "hash": hash, "name": "page.md" },
-    });
-    let job = client.post("/api/jobs", &body).await.expect(201).json();
-    let job = client.ended_job(job["id"].as_str().expect("a job has an id")).await;
-    assert_eq!(job["state"], "failed", "{job}");
-    assert!(job.to_string().contains("send it again"), "{job}");
+    for is_cut in [false, true] {
+        let upload = client.request(reqwest::Method::POST, "/api/jobs/uploads");
+        let text = format!("# Title\n\nWhat was sent before it was cut: {is_cut}.\n");
+        let upload = upload.header("content-type", "application/octet-stream").body(text);
+        let hash = client.answer(upload).await.expect(201).json()["hash"].clone();
+        let named = |file: &PathBuf| file.ends_with(hash.as_str().unwrap_or_default());
+        let file = node.files("uploads").into_iter().find(named).expect("the upload lies on the disk");
+        if is_cut {
+            let file = fs::File::options().write(true).open(&file);
+            file.and_then(|file| file.set_len(20)).expect("a file can be cut");
+        } else {
+            flip(&file, &mut Chance::new());
+        }
+        let body = serde_json::json!({
+            "library": "/acme/changed", "version": "1", "upload": { "hash": hash, "name": "page.md" },
+        });
+        let job = client.post("/api/jobs", &body).await.expect(201).json();
+        let job = client.ended_job(job["id"].as_str().expect("a job has an id")).await;
+        assert_eq!(job["state"], "failed", "{job}");
+        assert!(job.to_string().contains("send it again"), "{job}");
+    }
 }
