@@ -57,6 +57,13 @@ pub fn authorize_query(text: &str) {
     crate::oauth::fuzz::authorize_query(text);
 }
 
+/// Reads bytes as each answer of a provider that people sign in with, and as head and claims, a line each, of a token
+/// that it has signed.
+pub fn provider(data: &[u8]) {
+    crate::upstream::fuzz::answer(data);
+    crate::upstream::fuzz::token(&String::from_utf8_lossy(data));
+}
+
 /// Reads bytes as the answer of an embedding service.
 pub fn embeddings(data: &[u8]) {
     fuzz_answer(data);
@@ -80,6 +87,11 @@ pub fn sitemap(data: &[u8]) {
 /// Reads text as `llms.txt` and as `llms-full.txt`.
 pub fn llms(text: &str) {
     fuzz_web::llms(text);
+}
+
+/// Reads what a fetched page says to programs: the header with its server's wishes, a line break, the page.
+pub fn page_head(data: &[u8]) {
+    fuzz_web::page_head(data);
 }
 
 /// Tells what was fetched by its name, type and beginning, a line each.

@@ -1,7 +1,9 @@
-//! What a request brings: ids, headers, tool calls; and the configuration file.
+//! What a request brings: ids, addresses, headers, traces, tool calls; what is signed for nodes; and the configuration file.
 
 use serde_json::Value;
 use twinmcp::Config;
+use twinmcp_cluster::{JoinToken, RouteVerifier};
+use twinmcp_storage::accounts::Email;
 use twinmcp_storage::ids::{LibraryId, LibraryRef, Version};
 
 pub(crate) fn ids(data: &[u8]) {
@@ -13,12 +15,21 @@ pub(crate) fn ids(data: &[u8]) {
         assert_eq!(library.to_string().parse::<LibraryRef>().ok(), Some(library));
     }
     let _ = text.parse::<Version>();
+    if let Ok(email) = text.parse::<Email>() {
+        assert_eq!(email.to_string().parse::<Email>().ok(), Some(email));
+    }
+    let _ = (text.parse::<JoinToken>(), RouteVerifier::default().verify(&text, &[text.to_string()]));
     twinmcp_actors::fuzzing::key(&text);
 }
 
 /// Lines of `name: value`, as the guard of hosts and origins and the reader of keys see them.
 pub(crate) fn headers(data: &[u8]) {
     twinmcp::fuzzing::headers(data);
+}
+
+/// Lines of `name: value`, or the `_meta` of a call, as they tell the trace that a caller is in.
+pub(crate) fn trace_context(data: &[u8]) {
+    twinmcp::fuzzing::trace_context(data);
 }
 
 /// The name of a tool, a line break, its arguments as JSON.

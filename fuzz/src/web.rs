@@ -1,4 +1,4 @@
-//! What other hosts answer: sites, embedding services, and who calls a webhook.
+//! What other hosts answer: sites, embedding services, providers of sign-ins, and who calls a webhook.
 
 use twinmcp_actors::fuzzing;
 
@@ -16,6 +16,16 @@ pub(crate) fn llms(data: &[u8]) {
 
 pub(crate) fn content(data: &[u8]) {
     fuzzing::content(data);
+}
+
+/// A line of the server's wishes, and the page.
+pub(crate) fn page_head(data: &[u8]) {
+    fuzzing::page_head(data);
+}
+
+/// An answer; or the head of a token and its claims, a line each.
+pub(crate) fn provider(data: &[u8]) {
+    fuzzing::provider(data);
 }
 
 /// The line with the proof, and the body.

@@ -44,6 +44,8 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("sitemap", &[]),
     ("llms", &[]),
     ("content", &[]),
+    ("page_head", &[]),
+    ("provider", &[]),
     ("webhook", &[]),
     ("embeddings", &[]),
     ("catalogue", &[]),
@@ -64,6 +66,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("authorize_query", &[]),
     ("ids", &[]),
     ("http_headers", &[]),
+    ("trace_context", &[]),
     ("mcp_call", &[]),
     ("config", &[]),
     ("dns_question", &[]),
@@ -206,6 +209,16 @@ mod tests {
             let own = root.join("fuzz/seeds").join(name);
             assert!(own.is_dir() || !seeds.is_empty(), "{name} has no seeds");
             assert!(seeds.iter().all(|seeds| root.join(seeds).is_dir()), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_documentation_tells_what_every_target_reaches() {
+        let docs = std::fs::read_to_string(crate::root().join("docs/fuzzing.md")).unwrap();
+        let section = docs.split_once("## What reaches what").unwrap().1.split_once("\n## ").unwrap().0;
+        let told: Vec<&str> = section.lines().filter_map(|line| line.split('|').nth(1)).collect();
+        for (name, _) in TARGETS {
+            assert!(told.iter().any(|cell| cell.contains(&format!("`{name}`"))), "{name} has no row");
         }
     }
 

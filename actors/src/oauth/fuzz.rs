@@ -97,14 +97,21 @@ fn signed(key: &PrivateKey, head: &str, claims: &str) -> String {
     format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// What a client shows itself by, as it comes; and as head and claims, a line each, of one that is signed by the client's key.
-pub(crate) fn client_assertion(text: &str) {
+/// A head and claims, a line each, as somebody signs them, and the set that their key is in.
+pub(crate) fn signed_lines(text: &str) -> (String, KeySet) {
     let key = &PROVER.key;
     let keys = KeySet::parse(&json!({ "keys": [key.public()] })).expect("the key is public");
+    let (head, claims) = text.split_once('\n').unwrap_or((text, ""));
+    (signed(key, head, claims), keys)
+}
+
+/// What a client shows itself by, as it comes; and as head and claims, a line each, of one that is signed by the client's key.
+pub(crate) fn client_assertion(text: &str) {
+    let (signed, keys) = signed_lines(text);
     let is_taken = |text: &str| assertion::fuzz_check(text, &keys, "client_x", ISSUER, NOW);
     assert!(!is_taken(text), "nobody has this process's key");
-    let (head, claims) = text.split_once('\n').unwrap_or((text, ""));
-    if is_taken(&signed(key, head, claims)) {
+    if is_taken(&signed) {
+        let (_, claims) = text.split_once('\n').unwrap_or_default();
         let claims: Value = serde_json::from_str(claims).expect("it was read as JSON");
         assert_eq!((&claims["iss"], &claims["sub"]), (&json!("client_x"), &json!("client_x")), "{claims}");
     }

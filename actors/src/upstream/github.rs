@@ -78,12 +78,26 @@ impl Upstream {
         let user: User = read("answer to who somebody is", user)?;
         let addresses = self.told("for addresses", &format!("{api}/user/emails"), &tokens).await?;
         let addresses: Vec<Address> = read("list of addresses", addresses)?;
-        let email = addresses.into_iter().find(|address| address.primary && address.verified);
-        Ok(Person {
-            subject: user.id.to_string(),
-            name: Some(user.name.filter(|name| !name.trim().is_empty()).unwrap_or(user.login)),
-            email: email.and_then(|address| address.email.parse().ok()),
-            session: None,
-        })
+        Ok(person(user, addresses))
     }
+}
+
+fn person(user: User, addresses: Vec<Address>) -> Person {
+    let email = addresses.into_iter().find(|address| address.primary && address.verified);
+    Person {
+        subject: user.id.to_string(),
+        name: Some(user.name.filter(|name| !name.trim().is_empty()).unwrap_or(user.login)),
+        email: email.and_then(|address| address.email.parse().ok()),
+        session: None,
+    }
+}
+
+/// Who somebody is whose `/user` or whose list of addresses this is: see [`crate::fuzzing::provider`].
+#[cfg(fuzzing)]
+pub(super) fn fuzz_person(told: Value) -> Option<Person> {
+    let user = read::<User>("answer to who somebody is", told.clone()).ok();
+    let addresses = read::<Vec<Address>>("list of addresses", told).ok();
+    let nobody = || User { id: 1, login: "ada".to_owned(), name: None };
+    (user.is_some() || addresses.is_some())
+        .then(|| person(user.unwrap_or_else(nobody), addresses.unwrap_or_default()))
 }

@@ -106,6 +106,17 @@ impl Upstream {
     }
 }
 
+/// Whether what `key` has signed ends a session: see [`crate::fuzzing::provider`].
+#[cfg(fuzzing)]
+pub(super) fn fuzz_check(
+    read: &jose::Read<'_>,
+    key: &jsonwebtoken::DecodingKey,
+    provider: &Provider,
+    now: Timestamp,
+) -> bool {
+    read.verified::<Claims>(key).is_ok_and(|claims| claims.check(provider, now).is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

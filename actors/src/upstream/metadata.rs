@@ -89,8 +89,14 @@ impl Documents {
         if response.status != StatusCode::OK {
             return Err(ExchangeError::Status { what: "for its metadata", status: response.status.as_u16() });
         }
-        let body = response.body.read().await?;
-        let metadata: Metadata = serde_json::from_slice(&body)
+        Metadata::read(&response.body.read().await?, issuer)
+    }
+}
+
+impl Metadata {
+    /// What the provider answers whose issuer is `issuer`.
+    pub(super) fn read(body: &[u8], issuer: &str) -> Result<Self, ExchangeError> {
+        let metadata: Self = serde_json::from_slice(body)
             .map_err(|source| ExchangeError::Form { what: "metadata", source })?;
         // Letter by letter: who answers for another name is not who is configured (Discovery, 4.3).
         if metadata.issuer != issuer {
@@ -101,9 +107,7 @@ impl Documents {
         }
         Ok(metadata)
     }
-}
 
-impl Metadata {
     /// Whether nobody on the way reads along, at no address; where the provider itself is not asked by https, an operator has decided that.
     fn is_safe(&self) -> bool {
         let is_safe = |url: &String| url.starts_with("https://") || self.issuer.starts_with("http://");

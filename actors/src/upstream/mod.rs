@@ -10,6 +10,8 @@
 
 mod claims;
 mod exchange;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod github;
 mod logout;
 mod metadata;

@@ -138,11 +138,14 @@ impl Upstream {
             Kind::GitHub => self.github_person(provider, params, left).await?,
         };
         let claims::Person { subject, name, email, session } = told;
-        let name = name.or_else(|| email.as_ref().map(Email::to_string)).unwrap_or_else(|| subject.clone());
+        // A name of which nothing is left that shows is none.
+        let names = [name, email.as_ref().map(Email::to_string), Some(subject.clone())];
+        let mut names = names.iter().flatten().map(|name| cut(name));
+        let name = names.find(|name| !name.is_empty()).unwrap_or_default();
         Ok(Arrived {
             provider: provider.name.clone(),
             subject: provider.subject(subject),
-            name: cut(&name),
+            name,
             email,
             session,
             return_to: String::new(),
@@ -163,7 +166,7 @@ pub(super) fn code(params: &Params) -> Result<&str, UpstreamError> {
 }
 
 /// A name of a length that is kept, without what would break a line.
-fn cut(name: &str) -> String {
+pub(super) fn cut(name: &str) -> String {
     let printable: String = name.chars().filter(|letter| !letter.is_control()).collect();
     printable[..printable.floor_char_boundary(NAME_BYTES_MAX)].trim().to_owned()
 }

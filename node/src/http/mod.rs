@@ -76,8 +76,8 @@ pub(crate) fn fuzz_headers(headers: &poem::http::HeaderMap) {
     let _ = Credentials::of(headers);
     let _ = session::secret(headers);
     let _ = Wanted::of(headers, Shape::Page);
-    let proxy = Ipv4Addr::LOCALHOST;
-    let _ = TrustedProxies::new(&[proxy.to_string()]).client(proxy.into(), headers);
+    let proxies = ["127.0.0.1", "10.0.0.0/8", "fd00::/8"].map(str::to_owned);
+    let _ = TrustedProxies::new(&proxies).client(Ipv4Addr::LOCALHOST.into(), headers);
 }
 
 /// Reads text as an origin: see [`crate::fuzzing::url`].

@@ -38,6 +38,15 @@ pub(crate) fn fuzz_call(tool: &str, arguments: &serde_json::Map<String, Value>) 
     let _ = Call::parse(tool, arguments);
 }
 
+/// Reads the `_meta` of a call: for the fuzz targets.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_meta(
+    meta: serde_json::Map<String, Value>,
+) -> (Option<crate::telemetry::TraceContext>, Option<rmcp::model::Implementation>) {
+    let meta = rmcp::model::RequestMetaObject(rmcp::model::MetaObject(meta));
+    (server::caller(&meta), meta.client_info())
+}
+
 /// What `/mcp` speaks to: the two tools, answered from this node's own index.
 pub(crate) fn tools(tools: Tools) -> impl ServerHandler + Clone {
     Server::new(Local::new(tools))

@@ -9,8 +9,8 @@ use opentelemetry::metrics::Histogram;
 use opentelemetry::{KeyValue, global};
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, DiscoverResult,
-    Extensions, Implementation, ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerCapabilities,
-    ServerConfig, Tool,
+    Extensions, Implementation, ListToolsResult, MetaObject, PaginatedRequestParams, ProtocolVersion,
+    ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::{NotificationContext, RequestContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -93,6 +93,11 @@ fn version_label(context: &RequestContext<RoleServer>) -> &'static str {
         .unwrap_or("other")
 }
 
+/// The trace that the `_meta` of a call names.
+pub(super) fn caller(meta: &MetaObject) -> Option<TraceContext> {
+    TraceContext::of(meta.get_traceparent(), meta.get_tracestate(), meta.get_baggage())
+}
+
 /// Whether the client understands how long a result may be kept.
 fn is_modern(context: &RequestContext<RoleServer>) -> bool {
     let version = context.protocol_version();
@@ -160,11 +165,7 @@ impl<B: Backend> ServerHandler for Server<B> {
         if let Some(client) = context.meta.client_info() {
             context.extensions.insert(client);
         }
-        let caller = TraceContext::of(
-            context.meta.get_traceparent(),
-            context.meta.get_tracestate(),
-            context.meta.get_baggage(),
-        );
+        let caller = caller(&context.meta);
         let span = span::of_call(tool, version_label(&context), caller.as_ref());
         if let Some(caller) = caller {
             context.extensions.insert(caller);

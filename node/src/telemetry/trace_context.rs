@@ -33,7 +33,11 @@ impl TraceContext {
         tracestate: Option<&str>,
         baggage: Option<&str>,
     ) -> Option<Self> {
-        let state = tracestate.filter(|text| text.len() <= TRACESTATE_BYTES_MAX);
+        // Only visible ASCII is ever in a header, and `_meta` may hold anything; a tab stands between members.
+        let is_state = |text: &&str| {
+            text.len() <= TRACESTATE_BYTES_MAX && text.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
+        };
+        let state = tracestate.filter(is_state);
         let state = state.and_then(|text| text.parse().ok()).unwrap_or_default();
         let parent = parse(traceparent?, state)?;
         let is_passed_on = |text: &&str| {
@@ -135,9 +139,14 @@ mod tests {
         };
         assert_eq!(handed_on("rojo=1, congo=t61", "user=a%20b"), [PARENT, "rojo=1,congo=t61", "user=a%20b"]);
         let long = "x".repeat(BAGGAGE_BYTES_MAX + 1);
-        for (state, baggage) in
-            [("no list", "a=\u{e9}"), ("UPPER=1", "a=b\nc"), ("a=b=c", long.as_str()), ("", "")]
-        {
+        for (state, baggage) in [
+            ("no list", "a=\u{e9}"),
+            ("UPPER=1", "a=b\nc"),
+            ("a=b=c", long.as_str()),
+            ("a=b\nc", ""),
+            ("a=\u{e9}", ""),
+            ("", ""),
+        ] {
             assert_eq!(handed_on(state, baggage), [PARENT], "{state} {baggage}");
         }
     }

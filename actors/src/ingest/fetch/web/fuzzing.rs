@@ -7,7 +7,10 @@ use super::content::Content;
 use super::robots::Rules;
 use super::scope::{Scope, listed};
 use super::sitemap::Sitemap;
+use super::walk::DEPTH;
 use super::{llms, scope};
+use crate::ingest::parse::html;
+use crate::outbound::OutboundConfig;
 
 fn at(path: &str) -> Option<Url> {
     Url::parse("https://a.example/docs/").and_then(|base| base.join(path)).ok()
@@ -24,8 +27,10 @@ pub(crate) fn robots(data: &[u8]) {
 
 /// Reads bytes as a site map, plain or gzipped.
 pub(crate) fn sitemap(data: &[u8]) {
-    let Some(map) = Sitemap::parse(data) else { return };
     let Some(base) = at("") else { return };
+    let Ok(Some(map)) = Sitemap::parse(&base, data, OutboundConfig::default().unpacked_ratio_max) else {
+        return;
+    };
     for written in map.pages.iter().chain(&map.lists) {
         let _ = listed(&base, written).map(|url| scope::is_asset(&url));
     }
@@ -45,6 +50,25 @@ pub(crate) fn llms(text: &str) {
         kept <= text.len()
             && (pages.len() > 1 || pages.iter().any(|page| page.url.is_some()) || kept == text.len())
     );
+}
+
+/// Reads a page for its links and wishes: what `X-Robots-Tag` says, a line break, the page. What it leads to is http, and has one
+/// spelling.
+pub(crate) fn page_head(data: &[u8]) {
+    let (wishes, body) = data.split_at(data.iter().position(|byte| *byte == b'\n').unwrap_or(0));
+    let wishes = String::from_utf8_lossy(wishes);
+    let head = html::head(body, DEPTH);
+    let _ = (head.is_noindex(&wishes), head.is_nofollow(&wishes));
+    let Some((page, start)) = at("guide/a").zip(at("")) else { return };
+    let scope = Scope::of(&start);
+    for target in head.links.iter().chain(&head.canonical) {
+        let Some(url) = scope::link(&page, head.base.as_deref(), target) else { continue };
+        assert!(matches!(url.scheme(), "http" | "https") && scope::canonical(&url) == url, "{url}");
+        if scope.holds(&url) && !scope::is_asset(&url) {
+            let kept = scope.path(&url, Content::Html.extensions());
+            assert!(kept.split('/').all(|part| !matches!(part, "." | "..")), "{kept}");
+        }
+    }
 }
 
 /// Tells what was fetched: a path, a line break, the content type, a line break, the start of the body.
