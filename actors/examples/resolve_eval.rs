@@ -2,20 +2,21 @@
 //!
 //! `cargo run --release -p twinmcp-actors --example resolve_eval -- CATALOGUE [QUESTIONS] [--misses]`
 //!
-//! CATALOGUE: a line of JSON a library (`id, title, description, ecosystem, popularity, aliases`), as it is
-//! or packed with xz. QUESTIONS: a line of JSON a question (`qid, libraryName, query, relevant, type`);
+//! CATALOGUE: a list as `twinmcp admin library import` takes it, and read as that reads it. QUESTIONS: a line of JSON a question (`qid, libraryName, query, relevant, type`);
 //! those in `tests/eval` unless given. Prints success@1, @3, @10 and MRR@10 in all and by type.
 
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::fs;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use twinmcp_actors::catalogue::{entry, unpacked};
 use twinmcp_actors::embedding::StaticTable;
+use twinmcp_actors::search::known_entry;
 use twinmcp_actors::search::resolve::{Catalogue, Entry, Match};
 
 /// Matches looked at.
@@ -29,11 +30,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let catalogue_path = paths.first().ok_or("usage: resolve_eval CATALOGUE [QUESTIONS] [--misses]")?;
     let dev = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/eval/resolve.dev.jsonl");
     let questions_path = paths.get(1).map_or(dev, String::as_str);
-    let questions: Vec<Question> = lines(&fs::read_to_string(questions_path)?)?;
-    let entries: Vec<Entry> = lines::<Library>(&read(catalogue_path)?)?
-        .into_iter()
-        .map(Library::entry)
-        .collect::<Result<_, _>>()?;
+    let questions = questions(questions_path)?;
+    let entries = entries(catalogue_path)?;
 
     let count = entries.len();
     let started = Instant::now();
@@ -76,34 +74,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// One line of the catalogue.
-#[derive(Deserialize)]
-struct Library {
-    id: String,
-    title: String,
-    description: Option<String>,
-    #[serde(default)]
-    ecosystem: String,
-    popularity: Option<u8>,
-    #[serde(default)]
-    aliases: Vec<String>,
-}
-
-impl Library {
-    fn entry(self) -> Result<Entry, Box<dyn Error>> {
-        Ok(Entry {
-            id: self.id.parse().map_err(|error| format!("`{}`: {error}", self.id))?,
-            title: self.title,
-            description: self.description.unwrap_or_default(),
-            aliases: self.aliases,
-            ecosystem: self.ecosystem,
-            popularity: self.popularity,
-            trust_tenths: None,
-            snippets: 0,
-        })
-    }
-}
-
 /// One line of the questions.
 #[derive(Deserialize)]
 struct Question {
@@ -116,17 +86,22 @@ struct Question {
     kind: String,
 }
 
-fn read(path: &str) -> Result<String, Box<dyn Error>> {
-    if !path.ends_with(".xz") {
-        return Ok(fs::read_to_string(path)?);
+/// What a node knows after an import of the list; a line that it would leave out ends the evaluation.
+fn entries(path: &str) -> Result<Vec<Entry>, Box<dyn Error>> {
+    let mut entries = Vec::new();
+    for (at, line) in BufReader::new(unpacked(BufReader::new(File::open(path)?))?).lines().enumerate() {
+        let line = line?;
+        if !line.trim().is_empty() {
+            let entry =
+                entry(line.as_bytes()).map_err(|error| format!("line {} of {path}: {error}", at + 1))?;
+            entries.push(known_entry(entry));
+        }
     }
-    let mut text = String::new();
-    liblzma::read::XzDecoder::new(fs::File::open(path)?).read_to_string(&mut text)?;
-    Ok(text)
+    Ok(entries)
 }
 
-fn lines<T: for<'a> Deserialize<'a>>(text: &str) -> Result<Vec<T>, serde_json::Error> {
-    text.lines().filter(|line| !line.trim().is_empty()).map(serde_json::from_str).collect()
+fn questions(path: &str) -> Result<Vec<Question>, Box<dyn Error>> {
+    fs::read_to_string(path)?.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
 
 fn timed(catalogue: &Catalogue, question: &Question) -> (Vec<Match>, Duration) {

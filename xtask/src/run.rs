@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 /// A program to run from the folder of the workspace.
 pub(crate) struct Step {
@@ -39,9 +40,11 @@ impl Step {
     }
 }
 
-/// Runs one step.
+/// Runs one step, and says how long it took: what makes continuous integration slow is seen in its output.
 pub(crate) fn one(step: &Step) -> Result<(), String> {
+    let started = Instant::now();
     let status = step.command().status().map_err(|error| format!("cannot run {}: {error}", step.program))?;
+    say(&format!("== {}: {} s", step.name, started.elapsed().as_secs()));
     if status.success() { Ok(()) } else { Err(format!("{} failed ({status})", step.name)) }
 }
 

@@ -24,14 +24,14 @@ pub(crate) struct Target {
 }
 
 /// What was returned for one question, best first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Run {
     pub(crate) qid: String,
     pub(crate) results: Vec<Answer>,
 }
 
 /// One returned snippet.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Answer {
     pub(crate) page: String,
     /// Anchors whose sections it covers: 30 % of one, or most of the snippet, or 600 bytes.

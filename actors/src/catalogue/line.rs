@@ -12,19 +12,30 @@ const VERSIONS_MAX: usize = 100;
 
 /// Why a line is no entry.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LineError {
+pub enum LineError {
+    /// It does not end in time.
     #[error("the line is longer than {LINE_BYTES_MAX} bytes")]
     TooLong,
+    /// It is no object, or a field is missing or of another kind.
     #[error("not an entry: {0}")]
     Json(serde_json::Error),
+    /// Its id is none.
     #[error("`id`: {0}")]
     Id(InvalidId),
+    /// One of its versions is none.
     #[error("`versions`: {0}")]
     Version(InvalidId),
+    /// Its popularity is out of range.
     #[error("`popularity` is a number from 0 to {POPULARITY_MAX}")]
     Popularity,
+    /// A field is longer than it may be.
     #[error("`{field}` is too long: at most {max} are allowed")]
-    Length { field: &'static str, max: usize },
+    Length {
+        /// Which.
+        field: &'static str,
+        /// Bytes of a text, or items of a list.
+        max: usize,
+    },
 }
 
 /// A line with its number, from 1.
@@ -93,8 +104,11 @@ struct Written {
     aliases: Vec<String>,
 }
 
-/// The entry in a line.
-pub(super) fn entry(line: &[u8]) -> Result<Entry, LineError> {
+/// The entry in a line, as an import takes it.
+///
+/// # Errors
+/// [`LineError`] for a line that an import tells of and leaves out.
+pub fn entry(line: &[u8]) -> Result<Entry, LineError> {
     let written: Written = serde_json::from_slice(line).map_err(LineError::Json)?;
     let id: LibraryId = written.id.parse().map_err(LineError::Id)?;
     let versions =

@@ -23,7 +23,7 @@ use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::engine::StorageError;
 use twinmcp_storage::ids::LibraryId;
 
-pub use self::line::LINE_BYTES_MAX;
+pub use self::line::{LINE_BYTES_MAX, LineError, entry};
 pub use self::unpack::unpacked;
 
 /// Bytes of lines that become one command: half of what a log entry takes.

@@ -28,7 +28,7 @@ use twinmcp_storage::ids::{AccountId, JobId, LibraryId, LibraryRef, Version};
 
 pub use browse::Browsed;
 pub use resolve::Reason;
-pub use summary::LibrarySummary;
+pub use summary::{LibrarySummary, known_entry};
 
 use crate::context::Context;
 use crate::distribution::Distribution;

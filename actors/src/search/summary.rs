@@ -103,7 +103,7 @@ pub(super) fn published_entry(
 }
 
 /// A library that is known by name, as `resolve` ranks it.
-pub(super) fn known_entry(entry: catalogue::Entry) -> Entry {
+pub fn known_entry(entry: catalogue::Entry) -> Entry {
     Entry {
         id: entry.id,
         title: entry.title,
