@@ -172,22 +172,18 @@ pub(crate) fn routes(
 ) -> Route {
     let (.., (_, _, _, _, _, OauthApi { oauth, .. }, ..)) = &apis;
     let oauth = oauth.clone();
-    let document = bytes::Bytes::from(openapi_document());
-    let page = bytes::Bytes::from(document::swagger_page());
     well_known::add(Route::new(), &oauth)
         .at("/mcp", mcp)
         .at(crate::ui::AUTHORIZE, authorize)
         .at(crate::ui::END_SESSION, end_session)
-        .at("/api/openapi.json", fixed("application/json", document))
-        .at("/api/docs", fixed("text/html; charset=utf-8", page))
+        .at("/api/openapi.json", fixed("application/json", || document::DOCUMENT.into()))
+        .at("/api/docs", fixed("text/html; charset=utf-8", document::swagger_page))
         .nest_no_strip("/api", service(Some(apis)))
         .nest_no_strip("/", pages)
 }
 
 /// An endpoint that answers GET with the same bytes each time.
-fn fixed(content_type: &'static str, body: bytes::Bytes) -> impl Endpoint {
-    poem::get(poem::endpoint::make_sync(move |_| {
-        body.clone().with_content_type(content_type).into_response()
-    }))
-    .map_to_response()
+fn fixed(content_type: &'static str, body: fn() -> bytes::Bytes) -> impl Endpoint {
+    poem::get(poem::endpoint::make_sync(move |_| body().with_content_type(content_type).into_response()))
+        .map_to_response()
 }

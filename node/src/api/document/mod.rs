@@ -3,12 +3,20 @@
 
 mod by_hand;
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use bytes::Bytes;
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use super::service;
+
+/// What is served: the document as it lies in the repository, which a test compares with the code's. To derive it at each start took
+/// more memory than all else that a node does then.
+pub(super) const DOCUMENT: &str = include_str!("../../../../openapi/twinmcp.json");
 
 /// Everything clients may rely on, told once.
 const DESCRIPTION: &str = "TwinMCP answers AI agents from real documentation: exact versions, from this node's own data.\n\n\
@@ -53,25 +61,35 @@ pub fn openapi_document() -> String {
 }
 
 /// The shapes of the document, by their names.
-pub(super) static SCHEMAS: LazyLock<Value> = LazyLock::new(|| {
-    let mut document: Value = serde_json::from_str(&openapi_document()).unwrap_or_default();
-    document["components"]["schemas"].take()
-});
+pub(super) static SCHEMAS: LazyLock<Value> = LazyLock::new(|| parts().components.schemas);
+
+/// What of [`DOCUMENT`] bodies and methods are compared with; the rest is read over.
+#[derive(Deserialize, Default)]
+struct Parts {
+    components: Components,
+    paths: BTreeMap<String, BTreeMap<String, IgnoredAny>>,
+}
+
+#[derive(Deserialize, Default)]
+struct Components {
+    schemas: Value,
+}
+
+fn parts() -> Parts {
+    serde_json::from_str(DOCUMENT).unwrap_or_default()
+}
 
 /// The methods that are taken at `path`, as `Allow` lists them (RFC 9110, 10.2.1); nothing where nothing is.
 pub(crate) fn allowed_methods(path: &str) -> Option<String> {
     static PATHS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
-        let document: Value = serde_json::from_str(&openapi_document()).unwrap_or_default();
-        let paths = document["paths"].as_object().cloned().unwrap_or_default();
-        let methods = |item: &Value| {
-            let methods =
-                item.as_object().into_iter().flat_map(Map::keys).map(|method| match method.as_str() {
-                    "get" => "GET, HEAD".to_owned(),
-                    method => method.to_ascii_uppercase(),
-                });
+        let methods = |item: &BTreeMap<String, IgnoredAny>| {
+            let methods = item.keys().map(|method| match method.as_str() {
+                "get" => "GET, HEAD".to_owned(),
+                method => method.to_ascii_uppercase(),
+            });
             methods.collect::<Vec<_>>().join(", ")
         };
-        paths.iter().map(|(path, item)| (path.clone(), methods(item))).collect()
+        parts().paths.iter().map(|(path, item)| (path.clone(), methods(item))).collect()
     });
     let is_same = |(named, asked): (&str, &str)| named.starts_with('{') || named == asked;
     let fits = |named: &str| {
@@ -82,11 +100,14 @@ pub(crate) fn allowed_methods(path: &str) -> Option<String> {
 }
 
 /// Swagger UI with the document inside: one page that needs no other host.
-pub(super) fn swagger_page() -> String {
-    let service = service(None);
-    // `</` would end the script the document stands in.
-    let document = openapi_document().replace("</", "<\\/");
-    service.swagger_ui_html().replacen(&service.spec(), &document, 1)
+pub(super) fn swagger_page() -> Bytes {
+    static PAGE: LazyLock<Bytes> = LazyLock::new(|| {
+        let without = OpenApiService::new((), "TwinMCP", env!("CARGO_PKG_VERSION"));
+        // `</` would end the script the document stands in.
+        let document = DOCUMENT.replace("</", "<\\/");
+        without.swagger_ui_html().replacen(&without.spec(), &document, 1).into()
+    });
+    PAGE.clone()
 }
 
 fn complete(document: &mut Value) {
