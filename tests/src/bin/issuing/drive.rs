@@ -49,8 +49,8 @@ impl Case {
         let headers =
             [("authorization", &*self.authorization), ("content-type", FORM), ("content-length", &*length)];
         let mut connection = Connection::open(self.address).await?;
-        let (_, body) = connection.send(self.path, &headers, Some(self.form.clone())).await?;
-        serde_json::from_slice(&body).map_err(|error| error.to_string())
+        let answer = connection.send(self.path, &headers, Some(self.form.clone().into())).await?;
+        serde_json::from_slice(answer.body()).map_err(|error| error.to_string())
     }
 
     /// Lets `clients` ask for `time`, or until there is nothing to ask with.
@@ -149,8 +149,9 @@ impl Asked {
                 ("content-length", &length),
             ];
             let begun = Instant::now();
-            let (status, body) = connection.send(self.path, &headers, Some(form)).await?;
+            let answer = connection.send(self.path, &headers, Some(form.into())).await?;
             times.push(begun.elapsed());
+            let (status, body) = (answer.status(), answer.into_body());
             if status != StatusCode::OK {
                 let said = String::from_utf8_lossy(&body);
                 return Err(format!("{} was answered {status}: {said}", self.path));

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 use twinmcp_tests::with_parameters;
@@ -58,8 +59,9 @@ async fn questions(node: &Prepared, time: Duration) -> Result<Run, String> {
                 let path =
                     with_parameters("/api/v2/context", &[("libraryId", LIBRARY), ("query", &question)]);
                 let begun = Instant::now();
-                let (status, _) = connection.send(&path, &[("authorization", &key)], None).await?;
+                let answer = connection.send(&path, &[("authorization", &key)], None).await?;
                 times.push(begun.elapsed());
+                let status = answer.status();
                 if !status.is_success() {
                     return Err(format!("a question was answered {status}"));
                 }
@@ -78,17 +80,23 @@ async fn questions(node: &Prepared, time: Duration) -> Result<Run, String> {
 
 /// Signs in again and again, with the right password, which costs most; how often that was answered, and how often turned away.
 async fn sign_in(address: std::net::SocketAddr, time: Duration) -> Result<(u64, u64), String> {
-    let body = json!({ "email": EMAIL, "password": PASSWORD }).to_string();
+    let body = Bytes::from(json!({ "email": EMAIL, "password": PASSWORD }).to_string());
     let length = body.len().to_string();
     let headers = [("content-type", "application/json"), ("content-length", &*length)];
     let mut connection = Connection::open(address).await?;
     let (started, mut signed_in, mut turned_away) = (Instant::now(), 0, 0);
     while started.elapsed() < time {
-        let (status, body) = connection.send("/api/auth/sign-in", &headers, Some(body.clone())).await?;
+        let answer = connection.send("/api/auth/sign-in", &headers, Some(body.clone())).await?;
+        let status = answer.status();
         match status.as_u16() {
             200 => signed_in += 1,
             429 | 503 => turned_away += 1,
-            _ => return Err(format!("a sign-in was answered {status}: {}", String::from_utf8_lossy(&body))),
+            _ => {
+                return Err(format!(
+                    "a sign-in was answered {status}: {}",
+                    String::from_utf8_lossy(answer.body())
+                ));
+            }
         }
     }
     Ok((signed_in, turned_away))

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::{Request, StatusCode};
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -31,19 +31,19 @@ impl Connection {
         &mut self,
         path: &str,
         headers: &[(&str, &str)],
-        body: Option<String>,
-    ) -> Result<(StatusCode, Bytes), String> {
+        body: Option<Bytes>,
+    ) -> Result<Response<Bytes>, String> {
         let method = if body.is_some() { "POST" } else { "GET" };
         let mut request = Request::builder().method(method).uri(path).header("host", &self.host);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let body = Full::new(Bytes::from(body.unwrap_or_default()));
+        let body = Full::new(body.unwrap_or_default());
         let request = request.body(body).map_err(|error| error.to_string())?;
         self.sender.ready().await.map_err(|error| error.to_string())?;
         let answer = self.sender.send_request(request).await.map_err(|error| error.to_string())?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await.map_err(|error| error.to_string())?;
-        Ok((status, body.to_bytes()))
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await.map_err(|error| error.to_string())?;
+        Ok(Response::from_parts(head, body.to_bytes()))
     }
 }

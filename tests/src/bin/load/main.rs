@@ -11,20 +11,25 @@ mod measure;
 mod process;
 mod report;
 mod source;
+mod target;
 
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use reqwest::Url;
+use serde::Deserialize;
 use serde_json::json;
 use twinmcp_tests::{NodeSetup, TestNode, docs};
 
-use measure::{Target, measure};
+use measure::measure;
 use process::Process;
 use report::{Indexed, Report, Row};
 use source::Corpus;
+use target::Target;
 
 /// Clients at once.
 const CLIENTS: &[usize] = &[1, 8, 32];
@@ -45,6 +50,18 @@ struct Arguments {
     /// Catalogue of libraries (JSON lines with `title`) to import, so that `resolve` has many to choose among
     #[arg(long, value_name = "FILE")]
     catalogue: Option<PathBuf>,
+    /// What to resolve (JSON lines with `libraryName` and `query`); titles when left out
+    #[arg(long, value_name = "FILE")]
+    asks: Option<PathBuf>,
+    /// MCP endpoint of a running Grounded Docs that has the same documentation, to be asked the same questions
+    #[arg(long, value_name = "URL", requires = "peer_pid")]
+    peer: Option<Url>,
+    /// Its process, whose CPU time is told
+    #[arg(long, value_name = "PID")]
+    peer_pid: Option<u32>,
+    /// What it calls the documentation
+    #[arg(long, value_name = "NAME", default_value = "python")]
+    peer_library: String,
     /// Seconds of each measurement
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
@@ -106,27 +123,37 @@ async fn run(arguments: &Arguments) -> Result<Report, String> {
     report.rss_idle = Process::of(node.pid()).rss();
 
     let time = Duration::from_secs(arguments.seconds);
+    let asked = asked(arguments)?;
     let targets = [
-        Target::docs(&node, &arguments.library, &corpus.questions),
-        Target::resolve(&node, names(arguments.catalogue.as_deref())?),
+        Arc::new(Target::docs(&node, &arguments.library, &corpus.questions)),
+        Arc::new(Target::resolve(&node, &asked)),
     ];
-    for target in &targets {
-        for clients in CLIENTS {
+    let peer = match (&arguments.peer, arguments.peer_pid) {
+        (Some(url), Some(pid)) => {
+            let peer = Target::peer(url, pid, &arguments.peer_library, &corpus.questions)?;
+            Some(Arc::new(peer))
+        }
+        _ => None,
+    };
+    // In turns, so that a busy moment of the machine is everybody's.
+    for clients in CLIENTS {
+        for target in peer.iter().chain(&targets) {
             say(&format!("{}, {clients} clients, at rest", target.name));
-            let run = measure(target, *clients, time, node.pid()).await?;
+            let run = measure(target, *clients, time).await?;
             report.rows.push(Row { name: target.name, clients: *clients, indexing: false, run });
         }
     }
-    for target in &targets {
-        for clients in CLIENTS {
+    for clients in CLIENTS {
+        for target in &targets {
             say(&format!("{}, {clients} clients, while indexing", target.name));
             let run = tokio::select! {
-                run = measure(target, *clients, time, node.pid()) => run?,
+                run = measure(target, *clients, time) => run?,
                 () = keep_indexing(&node, &corpus) => continue,
             };
             report.rows.push(Row { name: target.name, clients: *clients, indexing: true, run });
         }
     }
+    report.rows.sort_by_key(|row| (row.indexing, row.name));
     report.rss_busy = Process::of(node.pid()).rss();
     Ok(report)
 }
@@ -167,21 +194,37 @@ async fn import(node: &TestNode, catalogue: &std::path::Path, report: &mut Repor
     Ok(())
 }
 
-/// Names to resolve: titles of the catalogue, else of what was indexed here, some with a typing error.
-fn names(catalogue: Option<&std::path::Path>) -> Result<Vec<String>, String> {
-    let Some(catalogue) = catalogue else {
+/// One line of the file of asks.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ToResolve {
+    library_name: String,
+    query: String,
+}
+
+/// What to resolve, each with what it is wanted for: as a file says, else titles of the catalogue, else of what was indexed here,
+/// some with a typing error.
+fn asked(arguments: &Arguments) -> Result<Vec<(String, String)>, String> {
+    let read = |file: &PathBuf| {
+        std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))
+    };
+    if let Some(file) = &arguments.asks {
+        let line = |line| serde_json::from_str(line).map(|it: ToResolve| (it.library_name, it.query));
+        let asked: Result<Vec<_>, _> = read(file)?.lines().map(line).collect();
+        return asked.map_err(|error| format!("{}: {error}", file.display()));
+    }
+    let Some(catalogue) = &arguments.catalogue else {
         let name = |number: usize| {
             if number.is_multiple_of(3) { format!("kilm-{number}") } else { format!("kiln-{number}") }
         };
-        return Ok((0..LIBRARIES).map(name).collect());
+        return Ok((0..LIBRARIES).map(|number| (name(number), String::new())).collect());
     };
-    let text =
-        std::fs::read_to_string(catalogue).map_err(|error| format!("{}: {error}", catalogue.display()))?;
+    let text = read(catalogue)?;
     let lines: Vec<&str> = text.lines().collect();
     let step = (lines.len() / 1_000).max(1);
     let title = |line: &&str| {
         let entry: serde_json::Value = serde_json::from_str(line).ok()?;
-        entry["title"].as_str().map(str::to_owned)
+        entry["title"].as_str().map(|title| (title.to_owned(), String::new()))
     };
     Ok(lines.iter().step_by(step).filter_map(title).collect())
 }

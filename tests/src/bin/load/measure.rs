@@ -1,25 +1,17 @@
 //! Many clients asking as fast as they are answered, for a while.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use twinmcp_tests::{TestNode, with_parameters};
+use bytes::Bytes;
+use hyper::Response;
 
 use crate::http::Connection;
 use crate::process::Process;
+use crate::target::Target;
 
 /// Requests of one client in one measurement, at most.
 const REQUESTS_MAX: usize = 200_000;
-
-/// What is asked.
-pub(crate) struct Target {
-    pub(crate) name: &'static str,
-    address: SocketAddr,
-    /// The header `Authorization`.
-    authorization: String,
-    paths: Arc<Vec<String>>,
-}
 
 /// What came of it.
 #[derive(Debug, Clone)]
@@ -36,53 +28,23 @@ pub(crate) struct Run {
     pub(crate) bytes: usize,
 }
 
-impl Target {
-    /// `query-docs` with each of `questions` in turn.
-    pub(crate) fn docs(node: &TestNode, library: &str, questions: &[String]) -> Self {
-        let path = |question: &String| {
-            with_parameters("/api/v2/context", &[("libraryId", library), ("query", question)])
-        };
-        Self::new("query-docs", node, questions.iter().map(path).collect())
-    }
-
-    /// `resolve-library-id` with each of `names` in turn.
-    pub(crate) fn resolve(node: &TestNode, names: Vec<String>) -> Self {
-        let path = |name: String| with_parameters("/api/v2/libs/search", &[("libraryName", &name)]);
-        Self::new("resolve", node, names.into_iter().map(path).collect())
-    }
-
-    fn new(name: &'static str, node: &TestNode, paths: Vec<String>) -> Self {
-        let address = node.url().strip_prefix("http://").and_then(|address| address.parse().ok());
-        let address = address.expect("a node answers at an address");
-        Self { name, address, authorization: format!("Bearer {}", node.key()), paths: Arc::new(paths) }
-    }
-}
-
 /// What one client saw: the time of each answer in microseconds, failures, bytes.
 type Seen = (Vec<u32>, usize, usize);
 
-/// Lets `clients` ask for `time`; `pid` is the node's.
-pub(crate) async fn measure(
-    target: &Target,
-    clients: usize,
-    time: Duration,
-    pid: u32,
-) -> Result<Run, String> {
-    let mut connections = Vec::with_capacity(clients);
+/// Lets `clients` ask for `time`.
+pub(crate) async fn measure(target: &Arc<Target>, clients: usize, time: Duration) -> Result<Run, String> {
+    let mut ready = Vec::with_capacity(clients);
     for number in 0..clients {
-        let mut connection = Connection::open(target.address).await?;
-        connection.send(path(target, number), &[("authorization", &target.authorization)], None).await?;
-        connections.push(connection);
+        let mut client = Client::open(target).await?;
+        client.ask(number).await?;
+        ready.push(client);
     }
-    let process = Process::of(pid);
+    let process = Process::of(target.pid);
     let (cpu, started) = (process.cpu()?, Instant::now());
-    let asking: Vec<_> = connections
+    let asking: Vec<_> = ready
         .into_iter()
         .enumerate()
-        .map(|(number, connection)| {
-            let (paths, authorization) = (Arc::clone(&target.paths), target.authorization.clone());
-            tokio::spawn(ask(connection, paths, authorization, number * 31, started + time))
-        })
+        .map(|(number, client)| tokio::spawn(ask(client, number * 31, started + time)))
         .collect();
     let (mut times, mut failed, mut bytes) = (Vec::new(), 0, 0);
     for asked in asking {
@@ -110,29 +72,40 @@ pub(crate) async fn measure(
     })
 }
 
-fn path(target: &Target, number: usize) -> &str {
-    &target.paths[number % target.paths.len()]
+/// Somebody who asks, over a connection that stays open.
+struct Client {
+    target: Arc<Target>,
+    connection: Connection,
+    headers: Vec<(&'static str, String)>,
 }
 
-async fn ask(
-    mut connection: Connection,
-    paths: Arc<Vec<String>>,
-    authorization: String,
-    first: usize,
-    end: Instant,
-) -> Result<Seen, String> {
-    let headers = [("authorization", &*authorization)];
+impl Client {
+    async fn open(target: &Arc<Target>) -> Result<Self, String> {
+        let mut connection = Connection::open(target.address).await?;
+        let headers = target.headers(&mut connection).await?;
+        Ok(Self { target: Arc::clone(target), connection, headers })
+    }
+
+    /// Asks the question of this number; behind the last comes the first again.
+    async fn ask(&mut self, number: usize) -> Result<Response<Bytes>, String> {
+        let asks = &self.target.asks;
+        let (path, body) = &asks[number % asks.len()];
+        let headers: Vec<_> = self.headers.iter().map(|(name, value)| (*name, &**value)).collect();
+        self.connection.send(path, &headers, body.clone()).await
+    }
+}
+
+async fn ask(mut client: Client, first: usize, end: Instant) -> Result<Seen, String> {
     let (mut times, mut failed, mut bytes) = (Vec::new(), 0, 0);
     while times.len() < REQUESTS_MAX {
         let begun = Instant::now();
         if begun >= end {
             break;
         }
-        let path = &paths[(first + times.len()) % paths.len()];
-        let (status, body) = connection.send(path, &headers, None).await?;
+        let answer = client.ask(first + times.len()).await?;
         times.push(u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX));
-        failed += usize::from(status != hyper::StatusCode::OK);
-        bytes += body.len();
+        failed += usize::from(!client.target.is_answer(&answer));
+        bytes += answer.body().len();
     }
     Ok((times, failed, bytes))
 }
