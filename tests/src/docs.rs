@@ -215,25 +215,36 @@ pub fn npm_project(folder: &Path) {
     write_to(&folder.join("web"), &files.map(|(path, text)| (path, text.as_bytes().to_vec())));
 }
 
-/// A Python project at `folder/py`: three lockfiles that name one package, and an environment that holds it.
+/// A Python project at `folder/py`: three lockfiles, and an environment. Each lockfile names a package of its own that is there, one
+/// that is not, and perhaps some that need not be.
 pub fn python_project(folder: &Path) {
     let site = "venv/lib/python3.12/site-packages";
     let source = "\"\"\"Kilns.\"\"\"\nfrom ._time import cooling_time\n__all__ = ['cooling_time']\n";
     let time = "def cooling_time(peak: float, *, slow: bool = False) -> float:\n    \"\"\"How long it takes to cool.\n\n    Args:\n        peak: Degrees.\n    \"\"\"\n";
     let metadata = "Name: kiln.py\nVersion: 0.9.0\nSummary: Fires pots.\n";
     let record = "kilnlib/__init__.py,,\nkilnlib/_time.py,,\nkiln_py-0.9.0.dist-info/METADATA,,\nkiln_py-0.9.0.dist-info/RECORD,,\n";
-    let uv = "version = 1\n[[package]]\nname = \"kiln-py\"\nversion = \"0.9.0\"\nsource = { registry = \"https://index.example\" }\n";
+    let wheels = "\"\"\"Wheels.\"\"\"\n\ndef wheel_speed(clay: float) -> float:\n    \"\"\"How fast the wheel turns.\"\"\"\n";
+    let shelves = "\"\"\"Shelves.\"\"\"\n\ndef shelf_days(wall: float) -> int:\n    \"\"\"How many days a pot dries.\"\"\"\n";
+    let uv = "version = 1\n\n[[package]]\nname = \"studio\"\nversion = \"0.1.0\"\nsource = { virtual = \".\" }\n\n\
+        [[package]]\nname = \"throwing\"\nversion = \"1.2.0\"\nsource = { registry = \"https://index.example\" }\n\n\
+        [[package]]\nname = \"unsynced\"\nversion = \"3.0\"\nsource = { registry = \"https://index.example\" }\n";
+    let poetry = "[[package]]\nname = \"drying\"\nversion = \"4.1.0\"\noptional = false\n\n\
+        [[package]]\nname = \"elsewhere\"\nversion = \"1.0\"\noptional = true\n\n\
+        [[package]]\nname = \"uninstalled\"\nversion = \"5.0\"\noptional = false\n";
     let files = [
         ("requirements.txt".to_owned(), "Kiln.py==0.9\nabsent==2.0\n"),
         ("uv.lock".to_owned(), uv),
-        (
-            "poetry.lock".to_owned(),
-            "[[package]]\nname = \"kiln-py\"\nversion = \"0.9.0\"\noptional = false\n",
-        ),
+        ("poetry.lock".to_owned(), poetry),
         (format!("{site}/kilnlib/__init__.py"), source),
         (format!("{site}/kilnlib/_time.py"), time),
         (format!("{site}/kiln_py-0.9.0.dist-info/METADATA"), metadata),
         (format!("{site}/kiln_py-0.9.0.dist-info/RECORD"), record),
+        (format!("{site}/throwing/__init__.py"), wheels),
+        (format!("{site}/throwing-1.2.0.dist-info/METADATA"), "Name: throwing\nVersion: 1.2.0\n"),
+        (format!("{site}/throwing-1.2.0.dist-info/RECORD"), "throwing/__init__.py,,\n"),
+        (format!("{site}/drying/__init__.py"), shelves),
+        (format!("{site}/drying-4.1.0.dist-info/METADATA"), "Name: drying\nVersion: 4.1.0\n"),
+        (format!("{site}/drying-4.1.0.dist-info/RECORD"), "drying/__init__.py,,\n"),
     ];
     write_to(&folder.join("py"), &files.map(|(path, text)| (path, text.as_bytes().to_vec())));
 }

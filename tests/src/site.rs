@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::service::{Service, Told};
+use super::service::{Asked, Service, Told};
 
 /// One answer.
 #[derive(Debug, Clone)]
@@ -52,7 +52,8 @@ pub struct Site {
 }
 
 impl Site {
-    /// `answer` says what a path shows when it is asked for the `n`th time, from 0. Headers `etag` are honoured.
+    /// `answer` says what a path shows when it is asked for the `n`th time, from 0. Whoever has the page already, by its headers
+    /// `etag` and `last-modified`, is told that it is unchanged.
     ///
     /// # Panics
     /// When the machine has no loopback.
@@ -63,8 +64,7 @@ impl Site {
             let (mut log, path) = (lock(&log), &request.path);
             let times = log.iter().filter(|asked| asked.trim_start_matches("304 ") == path).count();
             let Page(told) = answer(path, times);
-            let etag = told.header("etag");
-            let is_known = !etag.is_empty() && etag == request.header("if-none-match");
+            let is_known = is_known(&told, request);
             log.push(if is_known { format!("304 {path}") } else { path.clone() });
             if is_known { told.unchanged() } else { told }
         });
@@ -89,6 +89,27 @@ impl Site {
         }
         counts
     }
+}
+
+/// Whether who asks has the page already. Tags count before dates, and what is no date counts for nothing (RFC 9110 13.1.3).
+fn is_known(told: &Told, request: &Asked) -> bool {
+    let tag = request.header("if-none-match");
+    if !tag.is_empty() {
+        return tag == told.header("etag");
+    }
+    match (date(told.header("last-modified")), date(request.header("if-modified-since"))) {
+        (Some(modified), Some(since)) => modified <= since,
+        _ => false,
+    }
+}
+
+/// What compares as a date of HTTP does: year, month, day and time (RFC 9110 5.6.7, the preferred format).
+fn date(text: &str) -> Option<(&str, usize, &str, &str)> {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let [_, day, month, year, time, "GMT"] = *text.split(' ').collect::<Vec<_>>() else { return None };
+    let month = MONTHS.iter().position(|name| *name == month)?;
+    Some((year, month, day, time))
 }
 
 fn lock(log: &Mutex<Vec<String>>) -> MutexGuard<'_, Vec<String>> {

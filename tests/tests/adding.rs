@@ -130,6 +130,85 @@ async fn a_repository_is_added_by_its_url_and_read_again_when_its_branch_is_push
 }
 
 #[tokio::test]
+async fn repositories_of_gitlab_and_bitbucket_are_added_from_a_host_of_ones_own() {
+    let node = fetching_node().await;
+    let owner = node.client();
+    let folder = node.folder().join("served");
+    let server = GitServer::start(&folder).await;
+    for (service, path, library, mineral) in [
+        ("gitlab", "ceramics/studio/glaze.git", "/studio/glaze", "manganese"),
+        ("bitbucket", "acme/clay", "/acme/clay", "kaolinite"),
+    ] {
+        let repository = Repository::create(&folder.join(path));
+        let page = format!("# Zebra stripes\n\nStripes come from {mineral}.\n");
+        repository.commit(&[("docs/zebra.md", &page)]);
+        let (add, body) = (format!("/api/v2/add/repo/{service}"), json!({ "docsRepoUrl": server.url(path) }));
+        let added = owner.post(&add, &body).await.expect(200).json();
+        assert_eq!(added["libraryName"], library);
+        done(&owner, &added["jobId"]).await;
+        let answer = owner.context(library, "what zebra stripes come from", &[]).await.expect(200).text;
+        assert!(answer.contains(&format!("Stripes come from {mineral}")), "{service}: {answer}");
+        assert_eq!(owner.post(&add, &body).await.expect(409).code(), "duplicate_repo", "{service}");
+    }
+}
+
+#[tokio::test]
+async fn an_openapi_document_is_added_by_its_url_and_named_after_it() {
+    let node = fetching_node().await;
+    let owner = node.client();
+    let site = Site::start(|path, _| match path {
+        "/kiln/openapi.json" => Page::of("application/json", docs::OPENAPI),
+        _ => Page::status(404),
+    })
+    .await;
+    let url = site.url("/kiln/openapi.json");
+    let body = json!({ "openApiUrl": url });
+    let added = owner.post("/api/v2/add/openapi", &body).await.expect(200).json();
+    let library = "/openapi/127_0_0_1_kiln_openapi_json";
+    assert_eq!(added["libraryName"], library);
+    done(&owner, &added["jobId"]).await;
+    let answer = owner.context(library, "light the burners of a kiln", &[]).await.expect(200).text;
+    assert!(answer.contains("/kilns/{id}/fire") && answer.contains(&url), "{answer}");
+    assert_eq!(owner.post("/api/v2/add/openapi", &body).await.expect(409).code(), "duplicate_repo");
+}
+
+#[tokio::test]
+async fn an_llms_txt_is_added_by_its_url_with_the_pages_that_it_names_and_no_others() {
+    let node = fetching_node().await;
+    let owner = node.client();
+    let site = Site::start(|path, _| match path {
+        "/guide/llms.txt" => Page::text(
+            "# Kiln\n\n- [Retries](/guide/retries.md)\n- [Glazes](/reference/glaze.html)\n- [Far](https://far.example/)\n",
+        ),
+        "/guide/retries.md" => Page::of("text/markdown", docs::one_page("1.0")),
+        "/reference/glaze.html" => {
+            Page::html("<h1>Zebra glaze</h1><p>Stripes come from manganese.</p><a href='unlisted'>more</a>")
+        }
+        "/reference/unlisted" => Page::html("<h1>Unlisted</h1>"),
+        _ => Page::status(404),
+    })
+    .await;
+    let body = json!({ "llmstxtUrl": site.url("/guide/llms.txt") });
+    let added = owner.post("/api/v2/add/llmstxt", &body).await.expect(200).json();
+    let library = "/llmstxt/127_0_0_1_guide_llms_txt";
+    assert_eq!(added["libraryName"], library);
+    done(&owner, &added["jobId"]).await;
+    let mut asked = site.asked();
+    asked.retain(|path| path != "/robots.txt");
+    asked.sort();
+    assert_eq!(asked, ["/guide/llms.txt", "/guide/retries.md", "/reference/glaze.html"]);
+    for (question, page, says) in [
+        (QUESTIONS[0].text, "/guide/retries.md", QUESTIONS[0].says),
+        ("what zebra stripes come from", "/reference/glaze.html", "manganese"),
+    ] {
+        let answer = owner.context(library, question, &[]).await.expect(200).text;
+        let first = answer.lines().find_map(|line| line.strip_prefix("Source: ")).unwrap_or_default();
+        assert!(answer.contains(says) && first.starts_with(&site.url(page)), "{page}: {answer}");
+    }
+    assert_eq!(owner.post("/api/v2/add/llmstxt", &body).await.expect(409).code(), "duplicate_repo");
+}
+
+#[tokio::test]
 async fn a_web_site_is_added_by_its_url_and_named_after_it() {
     let node = fetching_node().await;
     let owner = node.client();

@@ -112,16 +112,26 @@ async fn npm_and_python_lockfiles_index_what_lies_beside_them() {
     docs::npm_project(&folder);
     docs::python_project(&folder);
     for (lock, indexed, missing) in [
-        ("web/package-lock.json", "/npm/@acme/kiln 3.1.0", "gone 1.0.0"),
-        ("py/requirements.txt", "/pypi/kiln-py 0.9.0", "absent 2.0"),
-        ("py/uv.lock", "", ""),
-        ("py/poetry.lock", "", ""),
+        ("web/package-lock.json", "/npm/@acme/kiln 3.1.0", "(gone 1.0.0): run `npm ci`"),
+        ("py/requirements.txt", "/pypi/kiln-py 0.9.0", "(absent 2.0): run `pip install -r requirements.txt`"),
+        ("py/uv.lock", "/pypi/throwing 1.2.0", "(unsynced 3.0): run `uv sync`"),
+        ("py/poetry.lock", "/pypi/drying 4.1.0", "(uninstalled 5.0): run `poetry install`"),
     ] {
         let lock = folder.join(lock).display().to_string();
-        let ended = node.cli().run(&["index", &lock]).await.expect(0);
-        assert!(ended.stdout.contains(indexed) && ended.stderr.contains(missing), "{lock}: {ended:?}");
-        // Both lockfiles of Python name what the requirements brought already.
-        assert_eq!(ended.stdout.is_empty(), indexed.is_empty(), "{lock}: {ended:?}");
+        let (indexed, missing) =
+            (format!("indexed {indexed}: "), format!("1 package is not on this machine {missing}"));
+        let brings_its_package = async |arguments: &[&str]| {
+            let ended = node.cli().run(arguments).await.expect(0);
+            assert!(
+                ended.stdout.starts_with(&indexed) && ended.stderr.contains(&missing),
+                "{lock}: {ended:?}"
+            );
+            assert_eq!(ended.stdout.lines().count(), 1, "{lock}: {ended:?}");
+        };
+        brings_its_package(&["index", &lock]).await;
+        // What is there is indexed again only when that is asked for.
+        assert_eq!(node.cli().run(&["index", &lock]).await.expect(0).stdout, "", "{lock}");
+        brings_its_package(&["index", &lock, "--again"]).await;
     }
     for (library, question, answer) in [
         ("/npm/@acme/kiln", "fire with a schedule", "fire(schedule: Schedule): Promise<Report>"),
@@ -130,6 +140,8 @@ async fn npm_and_python_lockfiles_index_what_lies_beside_them() {
             "how long does it take to cool",
             "def cooling_time(peak: float, *, slow: bool = False) -> float",
         ),
+        ("/pypi/throwing/1.2.0", "how fast the wheel turns", "def wheel_speed(clay: float) -> float"),
+        ("/pypi/drying/4.1.0", "how many days a pot dries", "def shelf_days(wall: float) -> int"),
     ] {
         let found = node.client().context(library, question, &[]).await.expect(200);
         assert!(found.text.contains(answer), "{library}: {}", found.text);

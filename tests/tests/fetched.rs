@@ -59,6 +59,17 @@ async fn kiln_site(told: Told, robots: &'static str, changed: Arc<AtomicBool>) -
     .await
 }
 
+/// How often the node refused to ask another host, or gave up, for that reason.
+async fn refusals(client: &TestClient, reason: &str) -> u64 {
+    let metrics = client.get("/api/metrics").await.expect(200).text;
+    let reason = format!("reason=\"{reason}\"");
+    let counts = metrics.lines().filter(|line| line.starts_with("twinmcp_outbound_refusals_total{"));
+    counts
+        .filter(|line| line.contains(&reason))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum()
+}
+
 async fn first_page(client: &TestClient, library: &str, text: &str) -> String {
     let body = json!({ "libraryId": library, "query": text });
     let answer = client.post("/api/mcp/query-docs", &body).await.expect(200).json();
@@ -103,6 +114,51 @@ async fn a_refresh_sends_only_what_changed() {
 }
 
 #[tokio::test]
+async fn a_page_that_tells_only_its_date_is_read_again_once_the_date_has_moved() {
+    let (node, changed) = (node().await, Arc::new(AtomicBool::new(false)));
+    let moved = Arc::clone(&changed);
+    let site = Site::start(move |path, _| {
+        let (date, metal) = match moved.load(Ordering::SeqCst) {
+            false => ("Wed, 03 Jan 2024 10:00:00 GMT", "manganese"),
+            true => ("Thu, 01 Feb 2024 09:00:00 GMT", "cobalt"),
+        };
+        match path {
+            "/docs/" => Page::html("<h1>Glazes</h1><p>See <a href='zebra'>stripes</a>.</p>")
+                .with("last-modified", "Tue, 02 Jan 2024 10:00:00 GMT"),
+            "/docs/zebra" => Page::html(&format!("<h1>Zebra glaze</h1><p>Stripes come from {metal}.</p>"))
+                .with("last-modified", date),
+            _ => Page::status(404),
+        }
+    })
+    .await;
+    let start = site.url("/docs/");
+    node.cli().run(&["index", &start, "--library", "/websites/kiln", "--version", "1"]).await.expect(0);
+    assert!(!site.asked().iter().any(|path| path.starts_with("304 ")));
+
+    let client = node.client();
+    let refresh = async || {
+        let job = client.post("/api/libraries/websites/kiln/refresh", &json!({})).await.expect(201).json();
+        let job = client.ended_job(job["id"].as_str().unwrap_or_default()).await;
+        assert_eq!(job["state"], "done", "{job}");
+        let mut pages = site.asked();
+        pages.retain(|path| path.ends_with("/docs/") || path.ends_with("/docs/zebra"));
+        let answer = client.context("/websites/kiln", "zebra stripes come from", &[]).await.expect(200).text;
+        (job["unchanged"].clone(), pages, answer)
+    };
+    let (unchanged, pages, answer) = refresh().await;
+    assert_eq!((unchanged, pages), (json!(true), vec!["304 /docs/".into(), "304 /docs/zebra".into()]));
+    assert!(answer.contains("manganese"), "{answer}");
+    changed.store(true, Ordering::SeqCst);
+    let (unchanged, pages, answer) = refresh().await;
+    assert_eq!((unchanged, pages), (json!(false), vec!["304 /docs/".into(), "/docs/zebra".into()]));
+    assert!(answer.contains("cobalt") && !answer.contains("manganese"), "{answer}");
+    // The new date is the one that is asked with from now on.
+    let (unchanged, pages, answer) = refresh().await;
+    assert_eq!((unchanged, pages), (json!(true), vec!["304 /docs/".into(), "304 /docs/zebra".into()]));
+    assert!(answer.contains("cobalt"), "{answer}");
+}
+
+#[tokio::test]
 async fn what_robots_txt_forbids_is_not_asked_for() {
     let node = node().await;
     let rules = "User-agent: *\nDisallow: /\n\nUser-agent: TwinMCP\nDisallow: /docs/reference/\n";
@@ -143,6 +199,9 @@ async fn a_node_asks_nobody_inside_unless_its_operator_allows_it() {
     let git =
         json!({ "library": "/acme/kiln", "git": { "url": "http://127.0.0.1:1/kiln.git", "tag": "v1" } });
     assert_eq!(client.post("/api/jobs", &git).await.expect(400).code(), "url_refused");
+    for (reason, count) in [("address", 4), ("userinfo", 1), ("scheme", 1), ("url", 1)] {
+        assert_eq!(refusals(&client, reason).await, count, "{reason}");
+    }
 
     // Where a name leads is known once somebody asks.
     let job =
@@ -153,8 +212,7 @@ async fn a_node_asks_nobody_inside_unless_its_operator_allows_it() {
     assert!(message.contains("a node fetches from public addresses only"), "{message}");
     assert_eq!(site.asked(), Vec::<String>::new());
 
-    let metrics = client.get("/api/metrics").await.expect(200).text;
-    assert!(metrics.contains("twinmcp_outbound_refusals_total{reason=\"address\""), "{metrics}");
+    assert!(refusals(&client, "address").await > 4, "one refused on the way is counted too");
     assert!(!node.log().contains("hunter2"), "a password came into the log");
 }
 
@@ -241,6 +299,10 @@ async fn a_source_that_could_not_be_fetched_is_counted_by_its_reason() {
     let client = node.client();
     let site = Site::start(|path, _| match path {
         "/robots.txt" => Page::text("User-agent: *\nDisallow: /private/\n"),
+        "/circle/" => Page::moved("/circle/"),
+        "/brotli/" => Page::of("text/plain", "x").with("content-encoding", "br"),
+        "/cut/" => Page::of("text/plain", "no gzip at all").with("content-encoding", "gzip"),
+        "/large/" => Page::of("text/plain", vec![b'a'; (16 << 20) + 1]),
         _ => Page::status(404),
     })
     .await;
@@ -254,8 +316,15 @@ async fn a_source_that_could_not_be_fetched_is_counted_by_its_reason() {
     start("/websites/gone", json!({ "website": site.url("/docs/") })).await;
     start("/websites/private", json!({ "website": site.url("/private/") })).await;
     start("/acme/none", json!({ "git": { "url": site.url("/acme/none.git") } })).await;
+    // What a site sends that is not taken is a refusal of the guard too.
+    let refused = ["redirects", "encoding", "damaged", "body_bytes"];
+    for (path, reason) in ["/circle/", "/brotli/", "/cut/", "/large/"].into_iter().zip(refused) {
+        let library = format!("/websites/{}", path.trim_matches('/'));
+        start(&library, json!({ "website": site.url(path) })).await;
+        assert_eq!(refusals(&client, reason).await, 1, "{reason}");
+    }
     let metrics = client.get("/api/metrics").await.expect(200).text;
-    for reason in ["status", "robots", "not_public"] {
+    for reason in ["status", "robots", "not_public"].into_iter().chain(refused) {
         let counted = metrics.lines().any(|line| {
             line.starts_with("twinmcp_ingest_failures_total{")
                 && line.contains("stage=\"fetch\"")

@@ -7,8 +7,9 @@ mod corpus;
 use corpus::Outcome;
 use reqwest::Method;
 use serde_json::json;
-use twinmcp_tests::TestNode;
 use twinmcp_tests::docs::{self, QUESTIONS};
+use twinmcp_tests::site::{Page, Site};
+use twinmcp_tests::{NodeSetup, TestNode};
 
 #[tokio::test]
 async fn hostile_files_end_their_job_with_a_sentence_and_the_node_goes_on() {
@@ -44,10 +45,49 @@ async fn hostile_files_end_their_job_with_a_sentence_and_the_node_goes_on() {
     for (metric, reason) in [
         ("twinmcp_ingest_left_out_total{", "reason=\"unsafe_path\""),
         ("twinmcp_ingest_left_out_total{", "reason=\"syntax\""),
+        ("twinmcp_ingest_left_out_total{", "reason=\"broken_encoding\""),
+        ("twinmcp_ingest_left_out_total{", "reason=\"nul_characters\""),
+        ("twinmcp_ingest_left_out_total{", "reason=\"deep_nesting\""),
         ("twinmcp_ingest_failures_total{", "reason=\"unpacks_too_far\""),
     ] {
         let counted = metrics.lines().any(|line| line.starts_with(metric) && line.contains(reason));
         assert!(counted, "{metric}{reason}");
+    }
+}
+
+#[tokio::test]
+async fn hostile_site_maps_are_told_and_counted_and_the_site_is_read_without_them() {
+    let setup = NodeSetup::default().with("outbound", "allowed_networks", json!(["127.0.0.1"]));
+    let node = setup.with("fetch", "requests_per_second", 1_000).start().await;
+    let client = node.client();
+    for map in corpus::site_maps() {
+        let (bytes, encoding) = (map.bytes, map.encoding);
+        let site = Site::start(move |path, _| match path {
+            "/docs/" | "/docs/page" => Page::html("<main><h1>Kiln</h1><p>Kiln fires pots.</p></main>"),
+            "/docs/sitemap.xml" => {
+                let page = Page::of("application/xml", bytes.clone());
+                if encoding.is_empty() { page } else { page.with("content-encoding", encoding) }
+            }
+            _ => Page::status(404),
+        })
+        .await;
+        let counted = async |metric: &str| -> u64 {
+            let reason = format!("reason=\"{}\"", map.reason);
+            let metrics = client.get("/api/metrics").await.expect(200).text;
+            let lines = metrics.lines().filter(|line| line.starts_with(metric) && line.contains(&reason));
+            lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+        };
+        let (left_out, refused) = ("twinmcp_ingest_left_out_total{", "twinmcp_outbound_refusals_total{");
+        let before = (counted(left_out).await, counted(refused).await);
+        let asked = json!({ "library": "/websites/kiln", "version": "1", "website": site.url("/docs/") });
+        let job = client.post("/api/jobs", &asked).await.expect(201).json();
+        let job = client.ended_job(job["id"].as_str().unwrap_or_default()).await;
+        let name = map.name;
+        assert_eq!(job["state"], "done", "{name}: {job}");
+        assert_eq!(job["progress"]["left_out"][map.reason], 1, "{name}: {job}");
+        assert!(job["progress"]["problems"].to_string().contains(map.says), "{name}: {job}");
+        let after = (before.0 + 1, before.1 + u64::from(map.is_refused));
+        assert_eq!((counted(left_out).await, counted(refused).await), after, "{name}");
     }
 }
 

@@ -260,6 +260,7 @@ impl<'a> Run<'a> {
             skipped: task.fetched.skipped,
             failed: task.fetched.failed,
             problems: task.fetched.problems.clone(),
+            left_out: task.fetched.left_out.clone(),
             ..Progress::default()
         };
         Ok(Self {
@@ -333,6 +334,9 @@ impl<'a> Run<'a> {
         match parsed {
             Ok(Ok(Read::Page(document))) => {
                 self.progress.pages += 1;
+                for repair in &document.repairs {
+                    *self.progress.left_out.entry(repair.code()).or_default() += 1;
+                }
                 self.document(file.kind, &document, file.url.as_deref())?;
             }
             Ok(Ok(Read::Module)) => self.progress.pages += 1,

@@ -30,7 +30,7 @@ impl Metrics {
             left_out: meter
                 .u64_counter("twinmcp.ingest.left_out")
                 .with_unit("{file}")
-                .with_description("Files of sources that were not indexed, by reason.")
+                .with_description("Files of sources that were not indexed, or not as they are, by reason.")
                 .build(),
             labelled: meter
                 .u64_counter("twinmcp.ingest.labelled")

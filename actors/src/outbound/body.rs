@@ -12,6 +12,10 @@ use super::{Outbound, OutboundConfig, OutboundError};
 
 /// Packed bytes given to the decoder at once: they unpack to 4 MiB at most before the limits are looked at.
 const SLICE_BYTES: usize = 4 << 10;
+/// What can be done about a body that breaks the limit of the configuration.
+const RAISE: &str = "split it, or raise `outbound.body_bytes_max`";
+/// What can be done about one that breaks the limit of its kind.
+const SHORTEN: &str = "whoever runs it has to make it shorter";
 
 /// What follows the head of an answer.
 pub struct Body {
@@ -23,6 +27,7 @@ pub struct Body {
     received: u64,
     unpacked: u64,
     bytes_max: u64,
+    way_out: &'static str,
 }
 
 impl fmt::Debug for Body {
@@ -32,12 +37,15 @@ impl fmt::Debug for Body {
 }
 
 impl Body {
+    /// What follows the head of `response`; of it, `asked_bytes_max` are wanted.
     pub(super) fn new(
         outbound: Outbound,
         response: reqwest::Response,
         deadline: Instant,
-        bytes_max: u64,
+        asked_bytes_max: u64,
     ) -> Result<Self, OutboundError> {
+        let bytes_max = asked_bytes_max.min(outbound.guard().config().body_bytes_max);
+        let way_out = if asked_bytes_max > bytes_max { RAISE } else { SHORTEN };
         let encoding = response.headers().get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
         let decoder = match encoding.map(str::trim) {
             None | Some("" | "identity") => None,
@@ -48,7 +56,9 @@ impl Body {
             }
         };
         let began = Instant::now();
-        let body = Self { outbound, response, decoder, deadline, began, received: 0, unpacked: 0, bytes_max };
+        let (received, unpacked) = (0, 0);
+        let body =
+            Self { outbound, response, decoder, deadline, began, received, unpacked, bytes_max, way_out };
         // A length that is told need not be waited for.
         match body.response.content_length() {
             Some(length) if length > bytes_max && body.response.status().is_success() => {
@@ -110,7 +120,10 @@ impl Body {
         let rate_min = config.bytes_per_second_min;
         let piece = match tokio::time::timeout_at(idle.min(self.deadline), self.response.chunk()).await {
             Ok(Ok(piece)) => piece,
-            Ok(Err(error)) => return Err(OutboundError::of(&self.response.url().clone(), error)),
+            Ok(Err(error)) => {
+                let header_bytes_max = self.config().header_bytes_max;
+                return Err(OutboundError::of(self.response.url(), error, header_bytes_max));
+            }
             Err(_) if idle < self.deadline => return Err(self.slow()),
             Err(_) => return Err(OutboundError::Deadline { url: self.url(), after: request_timeout }),
         };
@@ -159,7 +172,7 @@ impl Body {
     }
 
     fn too_large(&self) -> OutboundError {
-        OutboundError::BodyTooLarge { url: self.url(), limit: self.bytes_max }
+        OutboundError::BodyTooLarge { url: self.url(), limit: self.bytes_max, way_out: self.way_out }
     }
 
     fn damaged(&self, source: io::Error) -> OutboundError {

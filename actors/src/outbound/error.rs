@@ -136,23 +136,32 @@ pub enum OutboundError {
         url: String,
     },
     /// A head larger than any server needs.
-    #[error("the headers of `{url}` have more than {limit} bytes")]
+    #[error(
+        "the headers of `{url}` have more than {limit} bytes or {lines} lines, the most that are read; whoever runs it has \
+         to send fewer",
+        lines = super::HEADERS_MAX
+    )]
     HeaderTooLarge {
         /// What was asked for.
         url: String,
-        /// The limit.
+        /// The limit, in bytes.
         limit: usize,
     },
     /// A body larger than a document may be.
-    #[error("`{url}` has more than {limit} bytes, the most that are read")]
+    #[error("`{url}` has more than {limit} bytes, the most that are read; {way_out}")]
     BodyTooLarge {
         /// What was asked for.
         url: String,
         /// The limit.
         limit: u64,
+        /// What can be done, which depends on whose limit it is.
+        way_out: &'static str,
     },
     /// A decompression bomb.
-    #[error("`{url}` unpacks to more than {ratio_max} times its size, which no document does")]
+    #[error(
+        "`{url}` unpacks to more than {ratio_max} times its size, which no document does; whoever runs it has to send it \
+         unpacked"
+    )]
     UnpacksTooFar {
         /// What was asked for.
         url: String,
@@ -160,7 +169,9 @@ pub enum OutboundError {
         ratio_max: u64,
     },
     /// Compressed otherwise than asked for.
-    #[error("`{url}` is sent as `{encoding}`, which was not asked for")]
+    #[error(
+        "`{url}` is sent as `{encoding}`, which was not asked for; whoever runs it has to send it as gzip or unpacked"
+    )]
     Encoding {
         /// What was asked for.
         url: String,
@@ -168,7 +179,7 @@ pub enum OutboundError {
         encoding: String,
     },
     /// Compressed data that is none.
-    #[error("the compressed body of `{url}` is damaged")]
+    #[error("the compressed body of `{url}` is damaged; try again, or tell whoever runs it")]
     Damaged {
         /// What was asked for.
         url: String,
@@ -178,8 +189,8 @@ pub enum OutboundError {
 }
 
 impl OutboundError {
-    /// What the connection said about `url`, in our words.
-    pub(super) fn of(url: &Url, error: reqwest::Error) -> Self {
+    /// What the connection said about `url`, in our words; heads may have `header_bytes_max`.
+    pub(super) fn of(url: &Url, error: reqwest::Error, header_bytes_max: usize) -> Self {
         let causes = || causes(&error);
         if let Some(lookup) = causes().find_map(|cause| cause.downcast_ref::<LookupError>()) {
             return Self::Lookup(lookup.clone());
@@ -187,7 +198,7 @@ impl OutboundError {
         // `is_parse_too_large` exists for servers only.
         let too_large = |cause: &hyper::Error| cause.is_parse() && cause.to_string().contains("too large");
         if causes().any(|cause| cause.downcast_ref().is_some_and(too_large)) {
-            return Self::HeaderTooLarge { url: url.to_string(), limit: super::HEADERS_MAX };
+            return Self::HeaderTooLarge { url: url.to_string(), limit: header_bytes_max };
         }
         // The URL stands in our message.
         let source = error.without_url();

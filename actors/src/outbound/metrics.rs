@@ -4,7 +4,7 @@ use opentelemetry::metrics::Counter;
 use opentelemetry::{KeyValue, global};
 
 pub(super) struct Metrics {
-    refusals: Counter<u64>,
+    pub(super) refusals: Counter<u64>,
 }
 
 impl Metrics {

@@ -147,12 +147,13 @@ impl Outbound {
         &self.0.guard
     }
 
-    /// Checks what can be told of a URL without asking anybody: scheme, credentials, literal addresses.
+    /// Checks what can be told of a URL without asking anybody: scheme, credentials, literal addresses. Who is refused here
+    /// does not ask, so that it is counted here.
     ///
     /// # Errors
     /// A sentence that says what to do.
     pub fn check(&self, url: &str) -> Result<Url, OutboundError> {
-        self.0.guard.parse(url)
+        self.0.guard.parse(url).inspect_err(|error| self.refused(error))
     }
 
     /// Makes one request and waits for the head of its answer. A redirect is an answer like others.
@@ -186,7 +187,7 @@ impl Outbound {
             .body(body);
         let response = match tokio::time::timeout_at(deadline, asked.send()).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(OutboundError::of(&url, error)),
+            Ok(Err(error)) => return Err(OutboundError::of(&url, error, config.header_bytes_max)),
             Err(_) => return Err(OutboundError::Deadline { url: url.into(), after: config.request_timeout }),
         };
         let (status, headers) = (response.status(), response.headers().clone());
@@ -195,7 +196,7 @@ impl Outbound {
             let limit = config.header_bytes_max;
             return Err(OutboundError::HeaderTooLarge { url: url.into(), limit });
         }
-        let body = Body::new(self.clone(), response, deadline, body_bytes_max.min(config.body_bytes_max))?;
+        let body = Body::new(self.clone(), response, deadline, body_bytes_max)?;
         Ok(Response { url, status, headers, body })
     }
 }

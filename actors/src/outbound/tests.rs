@@ -1,12 +1,15 @@
 //! The guard against real servers on loopback, which tests reach by a name that is allowed.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, SyncInstrument};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -92,6 +95,32 @@ pub(crate) fn outbound(config: OutboundConfig) -> Outbound {
     Outbound::new(config, Arc::new(TestResolver)).unwrap()
 }
 
+/// What the counter of refusals was told, by reason.
+#[derive(Default)]
+pub(crate) struct Counted(Mutex<BTreeMap<String, u64>>);
+
+impl SyncInstrument<u64> for Counted {
+    fn measure(&self, measurement: u64, attributes: &[KeyValue]) {
+        let reason = attributes.iter().find(|attribute| attribute.key.as_str() == "reason").unwrap();
+        *self.0.lock().unwrap().entry(reason.value.to_string()).or_default() += measurement;
+    }
+}
+
+impl Counted {
+    /// What was counted since the last time.
+    pub(crate) fn take(&self) -> Vec<(String, u64)> {
+        std::mem::take(&mut *self.0.lock().unwrap()).into_iter().collect()
+    }
+}
+
+/// As [`outbound`], with what it counts.
+pub(crate) fn counted(config: OutboundConfig) -> (Outbound, Arc<Counted>) {
+    let (mut outbound, counted) = (outbound(config), Arc::new(Counted::default()));
+    let refusals = Counter::new(Arc::clone(&counted) as Arc<dyn SyncInstrument<u64> + Send + Sync>);
+    Arc::get_mut(&mut outbound.0).unwrap().metrics = Metrics { refusals };
+    (outbound, counted)
+}
+
 async fn read(outbound: &Outbound, url: Url) -> Result<Vec<u8>, OutboundError> {
     outbound.follow(Request::get(url)).await?.body.read().await
 }
@@ -159,6 +188,65 @@ fn a_url_is_checked_before_anybody_is_asked() {
     }
     let secret = outbound.check("https://me:hunter2@public.test/").unwrap_err().to_string();
     assert!(!secret.contains("hunter2"), "{secret}");
+}
+
+#[tokio::test]
+async fn whoever_is_refused_is_counted_once_by_reason_also_at_the_door() {
+    let server = Server::start(|head, mut stream| async move {
+        let answer = match head.split(' ').nth(1) {
+            Some("/circle") => redirect("/circle").into_bytes(),
+            Some("/large") => b"HTTP/1.1 200 OK\r\ncontent-length: 1073741824\r\n\r\n".to_vec(),
+            Some("/bomb") => packed(&gzip(&vec![0; 4 << 20]), "gzip"),
+            Some("/cut") => packed(b"no gzip at all", "gzip"),
+            Some("/brotli") => packed(b"x", "br"),
+            Some("/inside") => redirect("http://169.254.169.254/").into_bytes(),
+            _ => b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_vec(),
+        };
+        stream.write_all(&answer).await
+    })
+    .await;
+    let (outbound, counted) = counted(config());
+    for (url, reason) in [
+        ("http://169.254.169.254/latest/meta-data/", "address"),
+        ("https://me:secret@public.test/", "userinfo"),
+        ("ftp://public.test/", "scheme"),
+        ("public.test", "url"),
+    ] {
+        outbound.check(url).unwrap_err();
+        assert_eq!(counted.take(), [(reason.to_owned(), 1)], "{url}");
+    }
+    for (path, reason) in [
+        ("/circle", "redirects"),
+        ("/large", "body_bytes"),
+        ("/bomb", "unpacked_ratio"),
+        ("/cut", "damaged"),
+        ("/brotli", "encoding"),
+        ("/inside", "address"),
+    ] {
+        let url = outbound.check(server.url(path).as_str()).unwrap();
+        read(&outbound, url).await.unwrap_err();
+        assert_eq!(counted.take(), [(reason.to_owned(), 1)], "{path}");
+    }
+    let url = outbound.check(server.url("/").as_str()).unwrap();
+    assert_eq!(read(&outbound, url).await.unwrap(), b"ok");
+    assert_eq!(counted.take(), []);
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_says_whose_limit_that_is() {
+    let server = Server::saying("HTTP/1.1 200 OK\r\ncontent-length: 1073741824\r\n\r\n").await;
+    let outbound = outbound(config());
+    for (bytes_max, says) in [
+        (
+            u64::MAX,
+            "has more than 16777216 bytes, the most that are read; split it, or raise `outbound.body_bytes_max`",
+        ),
+        (5, "has more than 5 bytes, the most that are read; whoever runs it has to make it shorter"),
+    ] {
+        let request = Request { body_bytes_max: bytes_max, ..Request::get(server.url("/")) };
+        let sentence = outbound.send(request).await.unwrap_err().to_string();
+        assert!(sentence.ends_with(says), "{sentence}");
+    }
 }
 
 #[test]
@@ -376,5 +464,7 @@ async fn a_flood_of_headers_is_refused() {
         }
     })
     .await;
-    assert_eq!(reason(&outbound(config()), endless.url("/")).await, "header_bytes");
+    let error = read(&outbound(config()), endless.url("/")).await.unwrap_err();
+    assert_eq!(error.reason(), "header_bytes");
+    assert!(error.to_string().contains("more than 65536 bytes or 4096 lines"), "{error}");
 }

@@ -1,7 +1,8 @@
 //! Files made to break whoever reads them, each with what has to become of it.
 //!
 //! Everything is made here, from a few lines each. Names of reasons are those that jobs and metrics
-//! count (`Progress::left_out`).
+//! count (`Progress::left_out`). A case that is indexed and counts nothing is taken as the text it is: `docs/sources.md` says
+//! which these are.
 
 use std::io::Write;
 
@@ -22,6 +23,8 @@ pub(super) struct Case {
     pub(super) outcome: Outcome,
     /// Files that have to be counted as left out, by reason.
     pub(super) left_out: Vec<(&'static str, u64)>,
+    /// Text that has to be in what was indexed.
+    pub(super) kept: &'static str,
 }
 
 /// What has to become of a file.
@@ -30,6 +33,22 @@ pub(super) enum Outcome {
     Refused(&'static str),
     /// The job is done: what is harmless in it is documentation.
     Indexed,
+}
+
+/// One hostile site map. The site has one page besides, which is documentation.
+pub(super) struct SiteMap {
+    /// What it tries.
+    pub(super) name: &'static str,
+    /// Its bytes as they are sent.
+    pub(super) bytes: Vec<u8>,
+    /// The header `Content-Encoding`; empty for none.
+    pub(super) encoding: &'static str,
+    /// What is counted once as left out.
+    pub(super) reason: &'static str,
+    /// Words of the problem that the job's report names.
+    pub(super) says: &'static str,
+    /// Whether it is a refused request, which the guard counts too.
+    pub(super) is_refused: bool,
 }
 
 const NOTHING: Outcome = Outcome::Refused("found no documentation");
@@ -45,12 +64,47 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 fn case(name: &'static str, file: &'static str, bytes: impl Into<Vec<u8>>, outcome: Outcome) -> Case {
-    Case { name, file, bytes: bytes.into(), outcome, left_out: Vec::new() }
+    Case { name, file, bytes: bytes.into(), outcome, left_out: Vec::new(), kept: "" }
+}
+
+/// Site maps that unpack to more than anybody has, or expand.
+pub(super) fn site_maps() -> Vec<SiteMap> {
+    let bomb = spaces_after("<urlset><url><loc>/docs/</loc></url>", 60);
+    let entities = entities_of_entities();
+    let laughs = format!(
+        "<!DOCTYPE urlset [<!ENTITY e0 \"ha\">{entities}]>\
+         <urlset><url><loc>/docs/&e59;</loc></url><url><loc>/docs/page</loc></url></urlset>"
+    );
+    let too_far = |name, encoding| SiteMap {
+        name,
+        bytes: bomb.clone(),
+        encoding,
+        reason: "unpacked_ratio",
+        says: "unpacks to more than 200 times its size",
+        is_refused: true,
+    };
+    vec![
+        too_far("a site map that is a gzip bomb", ""),
+        too_far("a site map that is sent as a gzip bomb", "gzip"),
+        SiteMap {
+            name: "a site map with entities of entities",
+            bytes: laughs.into_bytes(),
+            encoding: "",
+            reason: "xml_entities",
+            says: "pages whose addresses hold entities were left out (1)",
+            is_refused: false,
+        },
+    ]
 }
 
 impl Case {
     fn leaving_out(mut self, reason: &'static str, count: u64) -> Self {
         self.left_out.push((reason, count));
+        self
+    }
+
+    fn keeping(mut self, text: &'static str) -> Self {
+        self.kept = text;
         self
     }
 }
@@ -133,32 +187,39 @@ fn nesting() -> Vec<Case> {
     }
     let echoes =
         format!("openapi: 3.0.0\na: &a \"{}\"\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 2_000].join(", "));
-    let entities: String =
-        (1..60).map(|level| format!("<!ENTITY e{level} \"&e{0};&e{0};\">", level - 1)).collect();
+    let entities = entities_of_entities();
     let notes: String = (0..1_000).map(|depth| format!("{}.. note::\n\n", " ".repeat(depth))).collect();
     vec![
-        case("deep HTML", "a.html", format!("{}text", "<div><ul><li>".repeat(50_000)), Outcome::Indexed),
+        case("deep HTML", "a.html", format!("{}text", "<div><ul><li>".repeat(50_000)), Outcome::Indexed)
+            .leaving_out("deep_nesting", 1)
+            .keeping("text"),
         case(
             "HTML with entities of entities",
             "a.html",
             format!("<!DOCTYPE html [<!ENTITY e0 \"ha\">{entities}]><p>&e59; text</p>"),
             Outcome::Indexed,
-        ),
-        case("deep quotes", "a.md", format!("# H\n\n{} text", ">".repeat(20_000)), Outcome::Indexed),
-        case("deep lists", "a.md", format!("# H\n\n{}text", "- ".repeat(5_000)), Outcome::Indexed),
-        case("open brackets", "a.md", format!("# H\n\n{} text", "[![".repeat(50_000)), Outcome::Indexed),
+        )
+        .keeping("&e59; text"),
+        case("deep quotes", "a.md", format!("# H\n\n{} text", ">".repeat(20_000)), Outcome::Indexed)
+            .keeping("text"),
+        case("deep lists", "a.md", format!("# H\n\n{}text", "- ".repeat(5_000)), Outcome::Indexed)
+            .keeping("text"),
+        case("open brackets", "a.md", format!("# H\n\n{} text", "[![".repeat(50_000)), Outcome::Indexed)
+            .keeping("text"),
         case(
             "deep reStructuredText",
             "a.rst",
             format!("H\n=\n\n{notes}{}text\n", " ".repeat(1_000)),
             Outcome::Indexed,
-        ),
+        )
+        .keeping("text"),
         case(
             "deep AsciiDoc",
             "a.adoc",
             format!("= H\n\n{}text\n", "====\n".repeat(50_000)),
             Outcome::Indexed,
-        ),
+        )
+        .keeping("text"),
         case("a deep notebook", "a.ipynb", format!("{{\"cells\": {}", "[".repeat(100_000)), NOTHING)
             .leaving_out("syntax", 1),
         case(
@@ -186,10 +247,20 @@ fn text() -> Vec<Case> {
             "a.md",
             b"# H\xff\xfe\n\n\xc3\x28 text \xed\xa0\x80".to_vec(),
             Outcome::Indexed,
-        ),
-        case("UTF-16", "a.md", utf16, Outcome::Indexed),
-        case("NUL bytes", "a.md", b"# H\0\n\nte\0xt\0".to_vec(), Outcome::Indexed),
-        case("a program named as a page", "a.md", vec![0; 4_096], NOTHING),
+        )
+        .leaving_out("broken_encoding", 1),
+        case(
+            "UTF-8 that breaks off",
+            "a.md",
+            "# Größe\n\nTäxt ä".as_bytes()[..18].to_vec(),
+            Outcome::Indexed,
+        )
+        .leaving_out("broken_encoding", 1),
+        case("UTF-16", "a.md", utf16, Outcome::Indexed).keeping("Größe"),
+        case("NUL bytes", "a.md", b"# H\0\n\nte\0xt\0".to_vec(), Outcome::Indexed)
+            .leaving_out("nul_characters", 1)
+            .keeping("text"),
+        case("a program named as a page", "a.md", vec![0; 4_096], NOTHING).leaving_out("no_text", 1),
         case("one enormous line", "a.md", "word ".repeat(800_000), Outcome::Indexed),
         case("one enormous word", "a.txt", "w".repeat(4_000_000), NOTHING).leaving_out("too_large", 1),
         case("headings without end", "a.md", headings, Outcome::Indexed),
@@ -225,6 +296,20 @@ fn entry(path: &[u8], kind: u8, content: &[u8]) -> Vec<u8> {
     block.extend_from_slice(content);
     block.resize(block.len().next_multiple_of(512), 0);
     block
+}
+
+/// Declarations of entities, each of which is the one before twice.
+fn entities_of_entities() -> String {
+    (1..60).map(|level| format!("<!ENTITY e{level} \"&e{0};&e{0};\">", level - 1)).collect()
+}
+
+/// `text` and so many MiB of spaces, packed by and by: whoever makes a bomb needs no memory for it.
+fn spaces_after(text: &str, mebibytes: usize) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    let spaces = vec![b' '; 1 << 20];
+    let written = encoder.write_all(text.as_bytes());
+    let written = written.and_then(|()| (0..mebibytes).try_for_each(|_| encoder.write_all(&spaces)));
+    written.and_then(|()| encoder.finish()).unwrap_or_default()
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use super::Repair;
+
 /// How far into a page a declared charset is looked for; browsers read 1,024 bytes, generators that
 /// put comments first need a little more.
 const DECLARATION_WINDOW: usize = 4096;
@@ -15,24 +17,41 @@ const WINDOWS_1252: [char; 32] = [
     '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
 ];
 
-/// Text of a page, whatever its encoding; never fails, since every byte means something in windows-1252.
-pub(super) fn decode(bytes: &[u8]) -> Cow<'_, str> {
-    let text = match bytes {
-        [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8_lossy(rest),
-        [0xff, 0xfe, rest @ ..] => Cow::Owned(utf16(rest, u16::from_le_bytes)),
-        [0xfe, 0xff, rest @ ..] => Cow::Owned(utf16(rest, u16::from_be_bytes)),
-        _ => match std::str::from_utf8(bytes) {
-            Ok(text) => Cow::Borrowed(text),
-            Err(_) if is_mostly_utf8(bytes) => String::from_utf8_lossy(bytes),
-            Err(_) => Cow::Owned(bytes.iter().map(|&byte| windows_1252(byte)).collect()),
-        },
+/// Text of a page, whatever its encoding, and what had to be done for that; never fails, since every byte means something
+/// in windows-1252.
+pub(super) fn decode(bytes: &[u8]) -> (Cow<'_, str>, Vec<Repair>) {
+    let (text, is_sound) = match bytes {
+        [0xef, 0xbb, 0xbf, rest @ ..] => utf8(rest),
+        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
+        _ => std::str::from_utf8(bytes).map_or_else(|_| guessed(bytes), |text| (Cow::Borrowed(text), true)),
     };
-    if text.bytes().any(|byte| byte == 0 || byte == b'\r') { Cow::Owned(normalised(&text)) } else { text }
+    let mut repairs: Vec<Repair> = (!is_sound).then_some(Repair::Encoding).into_iter().collect();
+    repairs.extend(text.contains('\0').then_some(Repair::Nul));
+    let is_normal = !text.bytes().any(|byte| byte == 0 || byte == b'\r');
+    (if is_normal { text } else { Cow::Owned(normalised(&text)) }, repairs)
 }
 
-/// Whether broken UTF-8 is still better read as UTF-8: when the page says so, or when most of its
-/// multi-byte sequences are sound.
-fn is_mostly_utf8(bytes: &[u8]) -> bool {
+/// Text of bytes that are no UTF-8, and whether that is what they are.
+fn guessed(bytes: &[u8]) -> (Cow<'_, str>, bool) {
+    match declared(bytes) {
+        Some(Declared::Utf8) => utf8(bytes),
+        None if is_mostly_utf8(bytes) => utf8(bytes),
+        told => {
+            let text = bytes.iter().map(|&byte| windows_1252(byte)).collect();
+            (Cow::Owned(text), told == Some(Declared::Latin))
+        }
+    }
+}
+
+/// What a page says about its own encoding.
+#[derive(PartialEq, Eq)]
+enum Declared {
+    Utf8,
+    Latin,
+}
+
+fn declared(bytes: &[u8]) -> Option<Declared> {
     let head = bytes.get(..DECLARATION_WINDOW).unwrap_or(bytes).to_ascii_lowercase();
     let declares = |name: &[u8]| {
         head.windows(8).position(|window| window == b"charset=").is_some_and(|at| {
@@ -42,11 +61,15 @@ fn is_mostly_utf8(bytes: &[u8]) -> bool {
         })
     };
     if declares(b"utf-8") || declares(b"utf8") {
-        return true;
+        return Some(Declared::Utf8);
     }
-    if declares(b"iso-8859-1") || declares(b"latin") || declares(b"windows-1252") {
-        return false;
-    }
+    let is_latin = declares(b"iso-8859-1") || declares(b"latin") || declares(b"windows-1252");
+    is_latin.then_some(Declared::Latin)
+}
+
+/// Whether broken UTF-8 that tells no encoding is still better read as UTF-8: when most of its multi-byte sequences are
+/// sound.
+fn is_mostly_utf8(bytes: &[u8]) -> bool {
     let (mut sound, mut broken) = (0_usize, 0_usize);
     for chunk in bytes.utf8_chunks() {
         sound += chunk.valid().chars().filter(|character| !character.is_ascii()).count();
@@ -62,9 +85,23 @@ fn windows_1252(byte: u8) -> char {
     }
 }
 
-fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> String {
+/// Text, and whether all of it is UTF-8.
+fn utf8(bytes: &[u8]) -> (Cow<'_, str>, bool) {
+    let text = String::from_utf8_lossy(bytes);
+    let is_sound = matches!(text, Cow::Borrowed(_));
+    (text, is_sound)
+}
+
+/// Text, and whether all of it is UTF-16.
+fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> (Cow<'_, str>, bool) {
     let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
-    char::decode_utf16(units).map(|result| result.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+    let mut is_sound = bytes.len().is_multiple_of(2);
+    let mut replaced = |_| {
+        is_sound = false;
+        char::REPLACEMENT_CHARACTER
+    };
+    let text = char::decode_utf16(units).map(|result| result.unwrap_or_else(&mut replaced)).collect();
+    (Cow::Owned(text), is_sound)
 }
 
 fn normalised(text: &str) -> String {

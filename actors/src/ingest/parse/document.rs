@@ -5,6 +5,8 @@
 
 use twinmcp_storage::bundle::Block;
 
+use super::Repair;
+
 /// One page, cut into sections.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Document {
@@ -14,6 +16,8 @@ pub struct Document {
     pub title: String,
     /// In document order. Text before the first heading is a section of level 0 without heading.
     pub sections: Vec<Section>,
+    /// What had to be done to it, each once.
+    pub repairs: Vec<Repair>,
 }
 
 /// A heading and the text that belongs to it alone, up to the next section.

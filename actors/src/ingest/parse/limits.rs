@@ -64,11 +64,33 @@ impl SkipReason {
     }
 }
 
+/// What had to be done to a page before it could be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Repair {
+    /// Bytes that are no text in the encoding the page has or tells: replaced, or read as windows-1252.
+    Encoding,
+    /// NUL characters, which no text has: taken out.
+    Nul,
+    /// Elements of HTML inside more others than [`ParseLimits::depth`]: read as if they stood beside each other.
+    Nesting,
+}
+
+impl Repair {
+    /// A stable name for programs.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Encoding => "broken_encoding",
+            Self::Nul => "nul_characters",
+            Self::Nesting => "deep_nesting",
+        }
+    }
+}
+
 /// Why a page was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
     /// Larger than [`ParseLimits::page_bytes`].
-    #[error("the page has {bytes} bytes, more than the limit of {limit}")]
+    #[error("the page has {bytes} bytes, more than the limit of {limit} bytes; split it")]
     TooLarge {
         /// Bytes of the page.
         bytes: usize,

@@ -29,7 +29,7 @@ pub mod typescript;
 
 pub use document::{Document, Piece, Section, page_url};
 pub use format::Format;
-pub use limits::{ParseError, ParseLimits, Parsed, SkipReason};
+pub use limits::{ParseError, ParseLimits, Parsed, Repair, SkipReason};
 
 /// Reads one page: tells its format, decodes it and cuts it into sections.
 ///
@@ -43,11 +43,11 @@ pub fn parse(path: &str, bytes: &[u8], limits: &ParseLimits) -> Result<Parsed, P
     if named.is_none() && !format::looks_like_text(bytes) {
         return Ok(Parsed::Skipped(SkipReason::Binary));
     }
-    let text = charset::decode(bytes);
+    let (text, repairs) = charset::decode(bytes);
     let Some(format) = Format::of_content(named, &text) else {
         return Ok(Parsed::Skipped(SkipReason::UnknownFormat));
     };
-    let document = match format {
+    let mut document = match format {
         Format::Markdown => markdown::parse(path, &text, limits),
         Format::Mdx => markdown::parse_mdx(path, &text, limits),
         Format::Html => match html::parse(path, &text, limits)? {
@@ -67,6 +67,7 @@ pub fn parse(path: &str, bytes: &[u8], limits: &ParseLimits) -> Result<Parsed, P
     if document.sections.iter().all(Section::is_empty) {
         return Ok(Parsed::Skipped(SkipReason::NoText));
     }
+    document.repairs.extend(repairs);
     Ok(Parsed::Document(document))
 }
 

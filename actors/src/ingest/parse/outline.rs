@@ -147,7 +147,7 @@ impl Outline {
             .or_else(|| sections.first().map(|section| section.heading.clone()))
             .filter(|title| !title.is_empty())
             .unwrap_or_else(|| path.to_owned());
-        Document { path: path.to_owned(), title, sections }
+        Document { path: path.to_owned(), title, sections, repairs: Vec::new() }
     }
 }
 

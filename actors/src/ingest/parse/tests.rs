@@ -1,4 +1,4 @@
-use super::{Format, ParseError, ParseLimits, Parsed, SkipReason, page_url, parse};
+use super::{Format, ParseError, ParseLimits, Parsed, Repair, SkipReason, page_url, parse};
 use proptest::prelude::*;
 
 fn read(path: &str, bytes: &[u8]) -> Parsed {
@@ -38,6 +38,37 @@ fn the_format_is_told_by_name_and_corrected_by_content() {
     assert_eq!(Format::of_name("src/lib.rs"), Some(Format::Rust));
 }
 
+fn repairs(path: &str, bytes: &[u8]) -> Vec<Repair> {
+    match read(path, bytes) {
+        Parsed::Document(document) => document.repairs,
+        Parsed::Skipped(reason) => panic!("{path} is skipped: {reason:?}"),
+    }
+}
+
+#[test]
+fn what_had_to_be_done_to_a_page_is_told() {
+    let utf16 = |units: &[u16]| units.iter().flat_map(|unit| unit.to_le_bytes()).collect::<Vec<_>>();
+    let deep = |levels: usize| format!("<p>{}text", "<div>".repeat(levels)).into_bytes();
+    let mut both = deep(300);
+    both.extend(b"\0 \xff");
+    for (path, bytes, expected) in [
+        ("a.md", "größe".as_bytes().to_vec(), vec![]),
+        ("a.md", b"\xef\xbb\xbfplain\r\n".to_vec(), vec![]),
+        ("a.md", b"gr\xf6\xdfe".to_vec(), vec![Repair::Encoding]),
+        ("a.md", [b"\xff".as_slice(), "größe".as_bytes()].concat(), vec![Repair::Encoding]),
+        ("a.md", b"\xef\xbb\xbfcut \xc3".to_vec(), vec![Repair::Encoding]),
+        ("a.md", b"te\0xt".to_vec(), vec![Repair::Nul]),
+        ("a.md", utf16(&[0xfeff, 0x61]), vec![]),
+        ("a.md", utf16(&[0xfeff, 0x61, 0xd800]), vec![Repair::Encoding]),
+        ("a.md", [utf16(&[0xfeff, 0x61]), vec![0x62]].concat(), vec![Repair::Encoding]),
+        ("a.html", deep(200), vec![]),
+        ("a.html", deep(300), vec![Repair::Nesting]),
+        ("a.html", both, vec![Repair::Nesting, Repair::Encoding, Repair::Nul]),
+    ] {
+        assert_eq!(repairs(path, &bytes), expected, "{path}: {bytes:?}");
+    }
+}
+
 #[test]
 fn every_encoding_gives_the_same_text() {
     for bytes in [
@@ -54,6 +85,8 @@ fn every_encoding_gives_the_same_text() {
     assert_eq!(text("a.html", declared), "a \u{fffd} b ö");
     let latin = b"<meta http-equiv=Content-Type content='text/html; charset=ISO-8859-1'><p>\xe9\xc3\xb6</p>";
     assert_eq!(text("a.html", latin), "éÃ¶");
+    assert_eq!(repairs("a.html", latin), []);
+    assert_eq!(repairs("a.html", declared), [Repair::Encoding]);
     assert_eq!(text("a.md", b"a\r\n\r\n    x\r\n    y\rz"), "a\nx\ny\nz");
 }
 

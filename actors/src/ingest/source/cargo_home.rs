@@ -68,7 +68,7 @@ impl CargoHome {
 
     /// Finds every registry package of a lockfile, and says which are missing.
     pub fn find_all(&self, lock: &CargoLock) -> LockedSources {
-        let mut sources = LockedSources { remedy: "cargo fetch", ..LockedSources::default() };
+        let mut sources = LockedSources { remedy: "cargo fetch".to_owned(), ..LockedSources::default() };
         for package in &lock.packages {
             if package.origin != Origin::Registry {
                 sources.skipped.push(package.clone());

@@ -28,7 +28,10 @@ pub enum SourceError {
         found: &'static str,
     },
     /// The archive is larger than allowed.
-    #[error("`{}` has {bytes} bytes, more than the limit of {limit}", path.display())]
+    #[error(
+        "`{}` has {bytes} bytes, more than the limit of {limit} bytes; leave out what is no documentation, or split it",
+        path.display()
+    )]
     TooLarge {
         /// The archive.
         path: PathBuf,
@@ -38,7 +41,11 @@ pub enum SourceError {
         limit: u64,
     },
     /// The archive unpacks to more than its size allows: a decompression bomb, or not documentation.
-    #[error("`{}` unpacks to more than {limit} bytes", path.display())]
+    #[error(
+        "`{}` unpacks to more than {limit} bytes, the most that an archive of its size may; leave out what is no documentation, \
+         or split it",
+        path.display()
+    )]
     UnpacksTooFar {
         /// The archive.
         path: PathBuf,
@@ -46,13 +53,19 @@ pub enum SourceError {
         limit: u64,
     },
     /// More files and folders than allowed.
-    #[error("the source has more than {limit} files and folders")]
+    #[error(
+        "the source has more than {limit} files and folders; leave out what is no documentation, or split it"
+    )]
     TooManyEntries {
         /// The limit it broke.
         limit: usize,
     },
     /// The list of entries of a zip archive is longer than anybody's names are.
-    #[error("the directory of `{}` has {bytes} bytes, more than the limit of {limit}", path.display())]
+    #[error(
+        "the directory of `{}` has {bytes} bytes, more than the limit of {limit} bytes; leave out what is no documentation, \
+         or split it",
+        path.display()
+    )]
     DirectoryTooLarge {
         /// The archive.
         path: PathBuf,
@@ -62,7 +75,7 @@ pub enum SourceError {
         limit: u64,
     },
     /// The archive ends early or contradicts itself.
-    #[error("`{}` is damaged", path.display())]
+    #[error("`{}` is damaged; make the archive again, and send that", path.display())]
     Damaged {
         /// The archive.
         path: PathBuf,
@@ -70,7 +83,7 @@ pub enum SourceError {
         source: io::Error,
     },
     /// The archive is not the one that was looked at a moment ago.
-    #[error("`{}` changed while it was read", path.display())]
+    #[error("`{}` changed while it was read; index it again when nobody writes to it", path.display())]
     Changed {
         /// The archive.
         path: PathBuf,

@@ -100,7 +100,7 @@ pub struct LockedSources {
     /// No registry package, or not needed here: nothing that a library could be named after.
     pub skipped: Vec<LockedPackage>,
     /// The command that brings what is missing.
-    pub(super) remedy: &'static str,
+    pub(super) remedy: String,
 }
 
 /// Why a lockfile could not be read.
@@ -194,7 +194,8 @@ impl Lockfile {
             Self::Npm => Ok(npm_lock::NpmLock::parse(&read(path)?)?.find_all(folder)),
             Self::Requirements => {
                 let wanted = python_lock::requirements(path)?;
-                Ok(SitePackages::of_project(folder)?.find_all(&wanted, "pip install -r the file"))
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                Ok(SitePackages::of_project(folder)?.find_all(&wanted, &format!("pip install -r {name}")))
             }
             Self::Uv => {
                 let wanted = python_lock::uv(&read(path)?)?;
@@ -250,11 +251,13 @@ impl LockedSources {
         let more = self.missing.len().saturating_sub(shown);
         (!names.is_empty()).then(|| {
             let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            let missing = match self.missing.len() {
+                1 => "1 package is".to_owned(),
+                count => format!("{count} packages are"),
+            };
+            let (names, remedy) = (names.join(", "), &self.remedy);
             format!(
-                "{} packages are not on this machine ({}{more}): run `{}` in the project's folder and index again",
-                self.missing.len(),
-                names.join(", "),
-                self.remedy
+                "{missing} not on this machine ({names}{more}): run `{remedy}` in the project's folder and index again"
             )
         })
     }

@@ -142,11 +142,14 @@ impl Source {
             let source = io::Error::new(io::ErrorKind::InvalidInput, "neither a folder nor a regular file");
             return Err(failed(source));
         } else {
-            match archive::detect(&root)? {
-                Some(packing) => Self::open_archive(&root, packing, &limits)?,
+            // By the path that was given: it is what errors show, and what callers know to hide.
+            match archive::detect(path)? {
+                Some(packing) => Self::open_archive(path, packing, &limits)?,
                 None => {
                     let own = root.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-                    Self::open_document(&root, name.unwrap_or(&own), metadata.len(), &limits)?
+                    let name = name.unwrap_or(&own);
+                    let (planned, report) = Self::open_document(path, name, metadata.len(), &limits)?;
+                    (Reader::Document(root), planned, report)
                 }
             }
         };
@@ -176,7 +179,7 @@ impl Source {
         name: &str,
         bytes: u64,
         limits: &SourceLimits,
-    ) -> Result<(Reader, Vec<Planned>, SkipReport), SourceError> {
+    ) -> Result<(Vec<Planned>, SkipReport), SourceError> {
         // Whatever folders the sender's name has, a document stands alone.
         let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
         if classify_alone(name) != Ok(Kind::Page) {
@@ -188,8 +191,7 @@ impl Source {
         let mut survey = Survey::new(limits);
         let entry = survey.count()?;
         survey.add_file(entry, name.as_bytes(), bytes);
-        let (planned, report) = survey.plan_by(false, classify_alone);
-        Ok((Reader::Document(path.to_owned()), planned, report))
+        Ok(survey.plan_by(false, classify_alone))
     }
 
     /// Documents that the survey found: as many as the iterator gives, unless some cannot be read.

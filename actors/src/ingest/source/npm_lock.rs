@@ -118,7 +118,7 @@ impl NpmLock {
 
     /// Finds every package below `project`, the lockfile's folder; each version once.
     pub fn find_all(&self, project: &Path) -> LockedSources {
-        let mut sources = LockedSources { remedy: "npm ci", ..LockedSources::default() };
+        let mut sources = LockedSources { remedy: "npm ci".to_owned(), ..LockedSources::default() };
         let mut known = BTreeSet::new();
         for (folder, package) in &self.packages {
             if matches!(package.origin, Origin::Git | Origin::Path) {

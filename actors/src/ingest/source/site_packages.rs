@@ -78,8 +78,8 @@ impl SitePackages {
     }
 
     /// Finds every registry package that is wanted; one without a version takes the installed one.
-    pub(super) fn find_all(&self, wanted: &[LockedPackage], remedy: &'static str) -> LockedSources {
-        let mut sources = LockedSources { remedy, ..LockedSources::default() };
+    pub(super) fn find_all(&self, wanted: &[LockedPackage], remedy: &str) -> LockedSources {
+        let mut sources = LockedSources { remedy: remedy.to_owned(), ..LockedSources::default() };
         let mut known = HashSet::new();
         for package in wanted {
             if matches!(package.origin, Origin::Git | Origin::Path) {

@@ -21,7 +21,7 @@ fn section(level: u8, heading: &str, prose: &[&str]) -> Section {
 }
 
 fn page(sections: Vec<Section>) -> Document {
-    Document { path: "a.md".to_owned(), title: "T".to_owned(), sections }
+    Document { path: "a.md".to_owned(), title: "T".to_owned(), sections, repairs: Vec::new() }
 }
 
 fn cut(sections: Vec<Section>) -> Vec<Cut> {

@@ -186,7 +186,9 @@ impl Inner {
                 let read = from_server.read(&mut buffer).await?;
                 let total = self.received.fetch_add(read as u64, Ordering::Relaxed) + read as u64;
                 if total > self.bytes_max {
-                    self.refuse(OutboundError::BodyTooLarge { url: host.to_owned(), limit: self.bytes_max });
+                    let (url, limit) = (host.to_owned(), self.bytes_max);
+                    let way_out = "name a smaller repository, or raise `fetch.git_bytes_max`";
+                    self.refuse(OutboundError::BodyTooLarge { url, limit, way_out });
                     return Err(io::Error::other("the tunnel's limit of bytes is reached"));
                 }
                 if read == 0 {

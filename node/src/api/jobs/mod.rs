@@ -104,7 +104,7 @@ impl JobsApi {
     /// Its documentation is an archive that was sent, a folder of the node, a web site or a git repository; web sites
     /// are read as their `robots.txt` allows. It runs on the node as soon as a worker is free. The version answers once the job is done, all of it at once.
     /// Needs `jobs:write`; a library belongs to whoever indexed it first, or to their `team`. A private one is made with
-    /// `POST /api/libraries` before.
+    /// `POST /api/libraries` before. 429 while the account has 90 jobs waiting or running; operators have no such limit.
     #[oai(path = "/", method = "post", operation_id = "start_job")]
     async fn start(&self, caller: Caller, asked: JsonBody<JobRequest>) -> Result<Started, ApiError> {
         caller.may(Scope::JobsWrite)?;

@@ -36,8 +36,8 @@ pub(crate) struct ProgressRecord {
     seconds_left: Option<f64>,
     /// The first pages that could not be read, and why.
     problems: Vec<String>,
-    /// How many files were left out or could not be read, for each reason: `licence`, `too_large`, `link`,
-    /// `unsafe_path`, `no_text`, `syntax` and others.
+    /// How many files were left out, could not be read or were not taken as they are, for each reason: `licence`, `too_large`,
+    /// `link`, `unsafe_path`, `no_text`, `syntax`, `broken_encoding` and others.
     left_out: BTreeMap<String, u64>,
     /// How many snippets the scan for text aimed at models labelled, for each label.
     labelled: BTreeMap<String, u64>,

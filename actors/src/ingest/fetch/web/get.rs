@@ -96,12 +96,12 @@ impl<'a> Getter<'a> {
     }
 
     /// What may be at `url`, as far as the time of the visit allows to ask for it: half of it is for the pages themselves.
-    pub(super) async fn find(&self, url: &Url) -> Option<Got> {
+    pub(super) async fn find(&self, url: &Url) -> Option<Result<Got, FetchError>> {
         let left = (self.timeout / 2).saturating_sub(self.began.elapsed());
         if left.is_zero() {
             return None;
         }
-        tokio::time::timeout(left, self.get(url, None)).await.ok()?.ok()
+        tokio::time::timeout(left, self.get(url, None)).await.ok()
     }
 
     /// The page at `url`. With a `scope`, a redirect out of it is [`FetchError::Left`].

@@ -73,13 +73,13 @@ impl Visit<'_> {
         // A site that sends its visitors on begins where they arrive.
         let mut walk = Walk::new(&getter, Scope::of(&first.url), limits, report, PageSpool::new(spool));
         let content = Content::of(&first.url, &first.content_type, &first.body);
-        match Sitemap::parse(&first.body) {
+        let map = if content == Content::Html { None } else { self.read_map(&mut walk, &first)? };
+        match map {
             _ if content == Content::Html => self.site(&getter, &mut walk, first).await?,
             Some(map) => {
-                let scope = Scope::origin_of(&first.url);
+                walk.move_to(Scope::origin_of(&first.url));
                 let mut left = VISIT_SITEMAPS_MAX;
-                let pages = self.mapped(&getter, &scope, (first.url, map), &mut left).await;
-                walk = Walk::new(&getter, scope, limits, report, walk.finish().0);
+                let pages = self.mapped(&getter, &mut walk, (first.url, map), &mut left).await;
                 walk.list(pages).await?;
             }
             None if llms::is_list(&first.url) => {
@@ -89,7 +89,7 @@ impl Visit<'_> {
                 if pages.is_empty() {
                     walk.keep(first.url, content, first.body).await?;
                 } else {
-                    walk = Walk::new(&getter, scope, limits, report, walk.finish().0);
+                    walk.move_to(scope);
                     walk.list(pages).await?;
                 }
             }
@@ -125,13 +125,13 @@ impl Visit<'_> {
     async fn site(&self, getter: &Getter<'_>, walk: &mut Walk<'_>, first: Got) -> Result<(), FetchError> {
         let scope = walk.scope().clone();
         // What lies at the root of a larger site is about all of it.
-        if let Some(full) = self.text(getter, scope.file("llms-full.txt")).await
+        if let Some(full) = self.text(getter, walk, scope.file("llms-full.txt")).await
             && llms::is_full(&String::from_utf8_lossy(&full.body))
         {
             return self.full(walk, &full).await;
         }
         for list in [scope.file("llms.txt"), scope.root_file("llms.txt")] {
-            let Some(list) = self.text(getter, list).await else { continue };
+            let Some(list) = self.text(getter, walk, list).await else { continue };
             let pages = llms::links(&list.url, &String::from_utf8_lossy(&list.body));
             let pages: Vec<Url> = pages.into_iter().filter(|page| scope.holds(page)).collect();
             if !pages.is_empty() {
@@ -146,8 +146,8 @@ impl Visit<'_> {
         maps.retain(|map| asked.insert(map.clone()));
         let mut left = VISIT_SITEMAPS_MAX;
         for map in maps {
-            let Some(found) = self.map(getter, &map, &mut left).await else { continue };
-            let pages = self.mapped(getter, &scope, (map, found), &mut left).await;
+            let Some(found) = self.map(getter, walk, &map, &mut left).await else { continue };
+            let pages = self.mapped(getter, walk, (map, found), &mut left).await;
             if !pages.is_empty() {
                 return walk.list(pages).await;
             }
@@ -156,26 +156,60 @@ impl Visit<'_> {
     }
 
     /// A text file that a site may have; a page of HTML in its place is none.
-    async fn text(&self, getter: &Getter<'_>, url: Option<Url>) -> Option<Got> {
-        let got = getter.find(&url?).await?;
+    async fn text(&self, getter: &Getter<'_>, walk: &mut Walk<'_>, url: Option<Url>) -> Option<Got> {
+        let got = self.found(getter, walk, &url?).await?;
         let content = Content::of(&got.url, &got.content_type, &got.body);
         matches!(content, Content::Markdown | Content::Text).then_some(got)
     }
 
+    /// What a site may have at `url`. That it has nothing there is not worth a word; that it is refused is.
+    async fn found(&self, getter: &Getter<'_>, walk: &mut Walk<'_>, url: &Url) -> Option<Got> {
+        match getter.find(url).await? {
+            Ok(got) => Some(got),
+            Err(FetchError::Outbound(error)) if !error.is_passing() => {
+                walk.unread(url, &error.into());
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
     /// The site map at `url`, when there is one and `left` of them may still be asked for.
-    async fn map(&self, getter: &Getter<'_>, url: &Url, left: &mut usize) -> Option<Sitemap> {
+    async fn map(
+        &self,
+        getter: &Getter<'_>,
+        walk: &mut Walk<'_>,
+        url: &Url,
+        left: &mut usize,
+    ) -> Option<Sitemap> {
         *left = left.checked_sub(1)?;
-        Sitemap::parse(&getter.find(url).await?.body)
+        let got = self.found(getter, walk, url).await?;
+        self.read_map(walk, &got).unwrap_or_else(|error| {
+            walk.unread(url, &error);
+            None
+        })
+    }
+
+    /// The site map that was fetched, if it is one.
+    fn read_map(&self, walk: &mut Walk<'_>, got: &Got) -> Result<Option<Sitemap>, FetchError> {
+        let ratio_max = self.outbound.guard().config().unpacked_ratio_max;
+        let map = Sitemap::parse(&got.url, &got.body, ratio_max);
+        let map = map.inspect_err(|error| self.outbound.refused(error))?;
+        if let Some(Sitemap { with_entities: pages @ 1.., .. }) = map {
+            walk.with_entities(&got.url, pages);
+        }
+        Ok(map)
     }
 
     /// The pages of the site in the list at hand and in those that it names.
     async fn mapped(
         &self,
         getter: &Getter<'_>,
-        scope: &Scope,
+        walk: &mut Walk<'_>,
         map: (Url, Sitemap),
         left: &mut usize,
     ) -> Vec<Url> {
+        let scope = walk.scope().clone();
         let (mut waiting, mut maps) = (VecDeque::new(), VecDeque::from([map]));
         let (mut pages, mut read) = (Vec::new(), 0);
         loop {
@@ -188,7 +222,7 @@ impl Visit<'_> {
             let enough = pages.len() >= self.limits.pages_max || read >= SITEMAPS_MAX;
             let Some(list) = waiting.pop_front().filter(|_| !enough) else { return pages };
             read += 1;
-            if let Some(map) = self.map(getter, &list, left).await {
+            if let Some(map) = self.map(getter, walk, &list, left).await {
                 maps.push_back((list, map));
             }
         }

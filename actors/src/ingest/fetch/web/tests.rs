@@ -1,5 +1,6 @@
 //! Visits to web sites on loopback: what is fetched, what is left alone, and what ends a visit.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -110,6 +111,7 @@ async fn a_site_is_walked_along_its_links_within_its_folder() {
     let last = visitor.reports.lock().unwrap().last().cloned().unwrap();
     assert_eq!((last.pages, last.failed), (5, 1), "{last:?}");
     assert!(last.problems[0].contains("/docs/gone` answers with status 404"), "{last:?}");
+    assert_eq!(last.left_out, [("left", 1), ("status", 1)].into());
     assert_eq!(std::fs::read_dir(visitor.data.path().join("spool")).unwrap().count(), 0, "a spool is left");
 }
 
@@ -196,6 +198,10 @@ async fn site_maps_are_followed_into_lists_of_lists() {
     assert_eq!(visitor.urls(&site, "/docs/").await, ["/docs/one", "/docs/two"]);
     let totals: Vec<_> = visitor.reports.lock().unwrap().iter().filter_map(|told| told.pages_total).collect();
     assert!(totals.iter().all(|total| *total == 2) && !totals.is_empty(), "{totals:?}");
+    // A map where no node asks is told; one that is not there is not.
+    let last = visitor.reports.lock().unwrap().last().cloned().unwrap();
+    assert_eq!(last.left_out, [("address", 1)].into(), "{last:?}");
+    assert!(last.problems[0].contains("a node fetches from public addresses only"), "{last:?}");
     assert_eq!(visitor.urls(&site, "/maps/1.xml").await, ["/docs/one", "/docs/two"]);
 }
 
@@ -242,10 +248,26 @@ async fn one_document_flows_in_as_it_is_called() {
 
 #[tokio::test]
 async fn what_did_not_change_is_not_sent_again() {
-    let site = Site::start(|path, _| match path {
-        "/" => Page::html("<a href='/same'>s</a><a href='/new'>n</a><a href='/private'>p</a>")
-            .with("etag", "\"1\""),
+    let date = "Wed, 03 Jan 2024 10:00:00 GMT";
+    let changed = Arc::new(AtomicBool::new(false));
+    let is_changed = Arc::clone(&changed);
+    let site = Site::start(move |path, _| match path {
+        "/" => Page::html(
+            "<a href='/same'>s</a><a href='/new'>n</a><a href='/private'>p</a><a href='/dated'>d</a><a href='/moved'>m</a>\
+             <a href='/both'>b</a>",
+        )
+        .with("etag", "\"1\""),
         "/same" => Page::html("same").with("etag", "\"2\""),
+        "/dated" => Page::html("dated").with("last-modified", date),
+        "/moved" if is_changed.load(Ordering::SeqCst) => {
+            Page::html("moved").with("last-modified", "Thu, 01 Feb 2024 09:00:00 GMT")
+        }
+        "/moved" => Page::html("moved").with("last-modified", date),
+        // Changed within the second that its date tells.
+        "/both" => {
+            let tag = if is_changed.load(Ordering::SeqCst) { "\"5\"" } else { "\"4\"" };
+            Page::html("both").with("last-modified", date).with("etag", tag)
+        }
         "/new" => Page::html("new"),
         "/private" => Page::html("private").with("etag", "\"3\"").with("cache-control", "private, no-store"),
         _ => Page::status(404),
@@ -253,11 +275,13 @@ async fn what_did_not_change_is_not_sent_again() {
     .await;
     let visitor = visitor();
     let first = visitor.urls(&site, "/").await;
+    assert_eq!(first.len(), 7, "{first:?}");
     assert!(!site.asked().iter().any(|path| path.starts_with("304")));
+    changed.store(true, Ordering::SeqCst);
     assert_eq!(visitor.urls(&site, "/").await, first);
     let counts = site.counts();
-    for (path, times) in [("304 /", 1), ("304 /same", 1), ("/new", 1), ("/private", 1)] {
-        assert_eq!(counts.get(path), Some(&times), "{path} in {counts:?}");
+    for path in ["304 /", "304 /same", "/new", "/private", "304 /dated", "/moved", "/both"] {
+        assert_eq!(counts.get(path), Some(&1), "{path} in {counts:?}");
     }
     visitor.fetcher.sweep(|_| false);
 }

@@ -18,7 +18,7 @@ use crate::ingest::parse::html::{self, Head};
 use crate::jobs::{PROBLEMS_MAX, Progress, Stage};
 
 /// Elements of a page open at once.
-const DEPTH: usize = 256;
+pub(super) const DEPTH: usize = 256;
 /// Failures one after the other after which the site counts as gone: half a site must not take the
 /// place of the whole one that was indexed before.
 const FAILURES_IN_A_ROW_MAX: u32 = 20;
@@ -73,6 +73,11 @@ impl<'a> Walk<'a> {
 
     pub(super) fn scope(&self) -> &Scope {
         &self.scope
+    }
+
+    /// Goes on within another scope, before anything was fetched.
+    pub(super) fn move_to(&mut self, scope: Scope) {
+        self.scope = scope;
     }
 
     /// The pages so far, and what was said about those that were left out.
@@ -230,6 +235,7 @@ impl<'a> Walk<'a> {
     fn left_out(&mut self, url: &Url, error: FetchError) -> Result<(), FetchError> {
         match error {
             FetchError::Left { .. } | FetchError::Robots { .. } => {
+                self.count(error.reason(), 1);
                 self.progress.skipped += 1;
                 Ok(())
             }
@@ -240,11 +246,30 @@ impl<'a> Walk<'a> {
                     let host = url.authority().to_owned();
                     return Err(FetchError::Gone { host, failures: self.failures, source: Box::new(error) });
                 }
-                self.progress.failed += 1;
-                self.problem(format!("{url}: {error}"));
+                self.unread(url, &error);
                 Ok(())
             }
         }
+    }
+
+    /// Notes a file that could not be read: a page, or one that lists pages.
+    pub(super) fn unread(&mut self, url: &Url, error: &FetchError) {
+        self.count(error.reason(), 1);
+        self.progress.failed += 1;
+        self.problem(format!("{url}: {error}"));
+    }
+
+    /// Notes that `pages` of the site map at `url` are left out.
+    pub(super) fn with_entities(&mut self, url: &Url, pages: u64) {
+        self.count("xml_entities", pages);
+        self.progress.skipped += pages;
+        self.problem(format!(
+            "{url}: pages whose addresses hold entities were left out ({pages}); a site map has to spell them out"
+        ));
+    }
+
+    fn count(&mut self, reason: &'static str, files: u64) {
+        *self.progress.left_out.entry(reason).or_default() += files;
     }
 
     fn problem(&mut self, problem: String) {

@@ -42,7 +42,12 @@ pub(in crate::ingest::parse) fn documents(
             }
         }
         let path = root.key.replace("::", "/");
-        documents.push(Document { path, title: root.name.clone(), sections: page.sections });
+        documents.push(Document {
+            path,
+            title: root.name.clone(),
+            sections: page.sections,
+            repairs: Vec::new(),
+        });
     }
     documents
 }

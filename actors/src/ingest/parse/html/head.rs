@@ -40,7 +40,7 @@ impl Head {
 
 /// Reads what the page in `bytes` says to programs, with at most `depth` elements open at once.
 pub fn head(bytes: &[u8], depth: usize) -> Head {
-    let text = charset::decode(bytes);
+    let (text, _) = charset::decode(bytes);
     let tree = Tree::read(&text, depth);
     let mut head = Head::default();
     for (index, tag) in tree.elements(0, tree.nodes.len()) {

@@ -16,7 +16,7 @@ mod walk;
 
 pub use head::{Head, head};
 
-use super::{ParseError, ParseLimits, Parsed, Section, outline::Outline};
+use super::{ParseError, ParseLimits, Parsed, Repair, Section, outline::Outline};
 use tag::Tag;
 use tree::Tree;
 use walk::Walk;
@@ -35,7 +35,9 @@ pub fn parse(path: &str, html: &str, limits: &ParseLimits) -> Result<Parsed, Par
     Walk::new(&tree, &mut outline, in_body).run(root);
     let has_title = outline.position().is_some_and(|_| outline.opens_with_heading());
     let title = if has_title { None } else { page_title(&tree) };
-    Ok(Parsed::Document(outline.finish(path, title)))
+    let mut document = outline.finish(path, title);
+    document.repairs.extend(tree.is_flattened.then_some(Repair::Nesting));
+    Ok(Parsed::Document(document))
 }
 
 /// Reads HTML inside another format: sections below headings, the first one without.

@@ -30,6 +30,8 @@ pub(super) struct Node<'a> {
 #[derive(Debug)]
 pub(super) struct Tree<'a> {
     pub(super) nodes: Vec<Node<'a>>,
+    /// Whether more elements were inside each other than may be open.
+    pub(super) is_flattened: bool,
 }
 
 impl<'a> Tree<'a> {
@@ -109,6 +111,7 @@ struct Builder<'a> {
     /// How many of each are open: most end tags and implied ends are settled by a zero here.
     counts: [u32; Tag::COUNT],
     depth: usize,
+    is_flattened: bool,
     xml: bool,
 }
 
@@ -116,7 +119,8 @@ impl<'a> Builder<'a> {
     fn new(depth: usize, bytes: usize, xml: bool) -> Self {
         let mut nodes = Vec::with_capacity(bytes / 24 + 16);
         nodes.push(Node { tag: Some(Tag::Other), raw: "", end: 0, parent: 0, layout: false });
-        Self { nodes, open: vec![(0, Tag::Other)], counts: [0; Tag::COUNT], depth: depth.max(8), xml }
+        let (open, counts) = (vec![(0, Tag::Other)], [0; Tag::COUNT]);
+        Self { nodes, open, counts, depth: depth.max(8), is_flattened: false, xml }
     }
 
     fn run(&mut self, html: &'a str) {
@@ -192,6 +196,8 @@ impl<'a> Builder<'a> {
         if self.open.len() < self.depth {
             self.open.push((index, tag));
             self.counts[tag as usize] += 1;
+        } else {
+            self.is_flattened = true;
         }
         after
     }
@@ -305,7 +311,7 @@ impl<'a> Builder<'a> {
             self.pop();
         }
         self.nodes[0].end = self.nodes.len();
-        Tree { nodes: self.nodes }
+        Tree { nodes: self.nodes, is_flattened: self.is_flattened }
     }
 }
 

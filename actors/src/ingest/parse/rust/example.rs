@@ -24,7 +24,7 @@ pub fn example(path: &str, source: &str, limits: &ParseLimits) -> Result<Documen
     if let Some(last) = sections.last_mut() {
         blocks(code).into_iter().take(limits.pieces).for_each(|block| last.push_code("rust", block));
     }
-    Ok(Document { path: path.to_owned(), title, sections })
+    Ok(Document { path: path.to_owned(), title, sections, repairs: Vec::new() })
 }
 
 /// `examples/echo.rs` and `examples/echo/main.rs` are both `echo`.

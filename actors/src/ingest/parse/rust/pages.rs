@@ -169,7 +169,7 @@ impl<'limits> Page<'limits> {
     }
 
     fn document(self, path: String, title: String) -> Document {
-        Document { path, title, sections: self.sections }
+        Document { path, title, sections: self.sections, repairs: Vec::new() }
     }
 }
 
