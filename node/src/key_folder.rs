@@ -49,8 +49,8 @@ impl KeyFolder {
 
     /// The cluster's key, made when there is none, and others that are accepted.
     pub(crate) fn keys(&self, entropy: &dyn Entropy) -> Result<(ClusterKey, Vec<ClusterKey>), DataDirError> {
-        let first = match self.read(MASTER_KEY_FILE)? {
-            Some(bytes) => self.key(MASTER_KEY_FILE, bytes)?,
+        let first = match self.read(MASTER_KEY_FILE, |bytes| self.key(bytes))? {
+            Some(key) => key,
             None if self.path.join(SUMS_FILE).exists() => {
                 let (path, checksums) = (self.path.join(MASTER_KEY_FILE), self.path.join(SUMS_FILE));
                 return Err(DataDirError::NoMasterKey { path, checksums });
@@ -64,14 +64,7 @@ impl KeyFolder {
                 ClusterKey::new(bytes)
             }
         };
-        let also = self.read(ALSO_FILE)?.unwrap_or_default();
-        if !also.len().is_multiple_of(CLUSTER_KEY_BYTES) || also.len() > ALSO_MAX * CLUSTER_KEY_BYTES {
-            return Err(self.no_key(ALSO_FILE, also.len()));
-        }
-        let mut others = Vec::new();
-        for bytes in also.chunks_exact(CLUSTER_KEY_BYTES) {
-            others.push(self.key(ALSO_FILE, bytes.to_vec())?);
-        }
+        let mut others = self.read(ALSO_FILE, |bytes| self.all_keys(bytes))?.unwrap_or_default();
         others.retain(|key| key.bytes() != first.bytes());
         Ok((first, others))
     }
@@ -155,25 +148,28 @@ impl KeyFolder {
     }
 
     /// What was written to the file. One without a checksum, because an older build wrote it or the operator says that
-    /// it is right, gets one.
-    fn read(&self, file: &'static str) -> Result<Option<Vec<u8>>, DataDirError> {
+    /// it is right, gets one, if it can be parsed.
+    fn read<T>(
+        &self,
+        file: &'static str,
+        parse: impl FnOnce(&[u8]) -> Result<T, DataDirError>,
+    ) -> Result<Option<T>, DataDirError> {
         let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(bytes) = self.bytes(file)? else { return Ok(None) };
         let checksums = self.path.join(SUMS_FILE);
         let mut sums = Sums::parse(&self.bytes(SUMS_FILE)?.unwrap_or_default());
-        match sums.fits(file, &bytes) {
-            Some(true) => {}
-            Some(false) => {
-                let path = self.path.join(file);
-                return Err(DataDirError::NotAsWritten { path, checksums, way_out: way_out(file) });
-            }
-            None => {
-                sums.set(file, &bytes, None);
-                write_durably(&checksums, &sums.to_bytes())
-                    .map_err(|source| DataDirError::Unusable { path: checksums, source })?;
-            }
+        let fits = sums.fits(file, &bytes);
+        if fits == Some(false) {
+            let path = self.path.join(file);
+            return Err(DataDirError::NotAsWritten { path, checksums, way_out: way_out(file) });
         }
-        Ok(Some(bytes))
+        let parsed = parse(&bytes)?;
+        if fits.is_none() {
+            sums.set(file, &bytes, None);
+            write_durably(&checksums, &sums.to_bytes())
+                .map_err(|source| DataDirError::Unusable { path: checksums, source })?;
+        }
+        Ok(Some(parsed))
     }
 
     fn keep_file(&self, file: &'static str, bytes: &[u8]) -> Result<(), DataDirError> {
@@ -181,11 +177,18 @@ impl KeyFolder {
             .map_err(|source| DataDirError::Unusable { path: self.path.join(file), source })
     }
 
-    fn key(&self, file: &'static str, bytes: Vec<u8>) -> Result<ClusterKey, DataDirError> {
-        match <[u8; CLUSTER_KEY_BYTES]>::try_from(bytes) {
-            Ok(bytes) => Ok(ClusterKey::new(bytes)),
-            Err(bytes) => Err(self.no_key(file, bytes.len())),
+    fn key(&self, bytes: &[u8]) -> Result<ClusterKey, DataDirError> {
+        let key = <[u8; CLUSTER_KEY_BYTES]>::try_from(bytes);
+        key.map(ClusterKey::new).map_err(|_| self.no_key(MASTER_KEY_FILE, bytes.len()))
+    }
+
+    /// Those in the file of all that are accepted.
+    fn all_keys(&self, bytes: &[u8]) -> Result<Vec<ClusterKey>, DataDirError> {
+        let (keys, rest) = bytes.as_chunks::<CLUSTER_KEY_BYTES>();
+        if !rest.is_empty() || keys.len() > ALSO_MAX {
+            return Err(self.no_key(ALSO_FILE, bytes.len()));
         }
+        Ok(keys.iter().copied().map(ClusterKey::new).collect())
     }
 
     fn no_key(&self, file: &'static str, bytes: usize) -> DataDirError {
@@ -193,9 +196,10 @@ impl KeyFolder {
     }
 
     fn record<R: Record>(&self, file: &'static str) -> Result<Option<R>, DataDirError> {
-        let decoded = self.read(file)?.map(|bytes| record::decode(&bytes)).transpose();
-        let (path, way_out) = (self.path.join(file), way_out(file));
-        decoded.map_err(|source| DataDirError::Given { path, source, way_out })
+        self.read(file, |bytes| {
+            let (path, way_out) = (self.path.join(file), way_out(file));
+            record::decode(bytes).map_err(|source| DataDirError::Given { path, source, way_out })
+        })
     }
 
     /// The file as it is.
@@ -222,8 +226,8 @@ fn way_out(file: &str) -> &'static str {
              `twinmcp cluster join` here again"
         }
         _ => {
-            "put it back from a backup, or copy it from another node of the cluster; without either, remove it and make \
-             the webhooks again"
+            "put it back from a backup, or copy it from another node of the cluster; without either, remove it and \
+             `master.sums` beside it, and make the webhooks again"
         }
     }
 }
@@ -243,6 +247,9 @@ impl KeyFiles for KeyFolder {
         // It holds a key as well, and is of no use to a node that has run.
         match self.admission() {
             Ok(Some(admission)) if keys.iter().all(|key| key.bytes() != admission.key()) => {
+                self.remove(ADMISSION_FILE)
+            }
+            Err(DataDirError::NotAsWritten { .. } | DataDirError::Given { .. }) => {
                 self.remove(ADMISSION_FILE)
             }
             _ => Ok(()),
@@ -482,5 +489,11 @@ mod tests {
         assert!(told().contains("keys/master.also") && told().contains("this has 33"), "{}", told());
         fs::write(home.path().join("keys/master.key"), [7; 31]).unwrap();
         assert!(told().contains("keys/master.key") && told().contains("this has 31"), "{}", told());
+        // What was refused has no checksum, which would refuse what is put back.
+        assert!(folder.keys(&SystemEntropy).is_err());
+        fs::write(home.path().join("keys/master.key"), [7; 32]).unwrap();
+        assert!(folder.keys(&SystemEntropy).is_err());
+        fs::write(home.path().join("keys/master.also"), [[7; 32], [8; 32]].concat()).unwrap();
+        assert_eq!(kept(&folder), [[7; 32], [8; 32]]);
     }
 }

@@ -486,9 +486,17 @@ impl TestNode {
         command.stdin(Stdio::null()).stdout(output("stdout")).stderr(output("stderr"));
         command
     }
-}
 
-impl TestNode {
+    /// Waits until it has a key to sign tokens with, which a new cluster makes right behind its start.
+    pub async fn can_sign(&self) {
+        let client = self.client().anonymous();
+        eventually("a key to sign with", async || {
+            let keys = client.get("/.well-known/jwks.json").await.expect(200).json();
+            keys["keys"].as_array().is_some_and(|keys| !keys.is_empty()).then_some(())
+        })
+        .await;
+    }
+
     /// How many spans it has sent to the collector that looks them through; the last ones when it stops.
     ///
     /// # Panics

@@ -84,6 +84,8 @@ async fn every_promised_metric_is_there_once_it_had_something_to_count() {
 async fn no_caller_can_make_a_new_series() {
     let node = TestNode::empty().await;
     let client = node.client();
+    // Its age is a series, from when there is one.
+    node.can_sign().await;
     let odd = async |number: usize| {
         client.get(&format!("/api/nothing/{number}")).await;
         client.get(&format!("/api/libraries/acme/kiln-{number}")).await;

@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn each_area_and_the_whole_have_a_floor() {
         assert_eq!(short(&enough()), [""; 0]);
-        // One line less of each, of which the whole has none to spare.
+        // A little less of each, of which the whole has none to spare.
         for (at, less, expected) in [
             (1, file("storage/src/audit.rs", 40, 24), &["all", "storage"][..]),
             (2, file("actors/src/ingest/parse.rs", 200, 169), &["all", "ingest"]),

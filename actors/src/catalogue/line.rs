@@ -106,6 +106,8 @@ struct Written {
 
 /// The entry in a line, as an import takes it.
 ///
+/// Public for `examples/resolve_eval`.
+///
 /// # Errors
 /// [`LineError`] for a line that an import tells of and leaves out.
 pub fn entry(line: &[u8]) -> Result<Entry, LineError> {

@@ -20,7 +20,6 @@ use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::engine::StorageError;
 use twinmcp_storage::ids::{AccountId, JobId};
 use twinmcp_storage::jobs::{self, ATTEMPTS_MAX, JOBS_MAX, Job, Source};
-use twinmcp_storage::teams;
 use twinmcp_storage::transaction::Change;
 
 use super::copies::Copies;
@@ -281,9 +280,7 @@ impl Dispatcher {
     /// Whether the account may have another job; see [`OPEN_JOBS_EACH_MAX`].
     fn check_share(&self, account: &AccountId) -> Result<(), JobsError> {
         let reader = self.context.cluster.reader();
-        // A team has no person, as a machine's account has none, but operators alone do not make it.
-        let is_exempt = accounts::may_operate(reader, account)? && teams::get(reader, account)?.is_none();
-        if !is_exempt && jobs::open_of(reader, account)? >= OPEN_JOBS_EACH_MAX {
+        if !accounts::may_operate(reader, account)? && jobs::open_of(reader, account)? >= OPEN_JOBS_EACH_MAX {
             return Err(JobsError::AccountLimitReached);
         }
         Ok(())
@@ -607,6 +604,8 @@ impl Board {
         if let Some(job) = jobs::get(context.cluster.reader(), id)? {
             let worker = jobs::worker(context.cluster.reader(), id)?;
             self.show(job, worker);
+        } else {
+            self.gone(id);
         }
         Ok(())
     }

@@ -47,7 +47,7 @@ pub struct Progress {
     pub pages_per_second: f64,
     /// Seconds until all pages are read, at this rate.
     pub seconds_left: Option<f64>,
-    /// The first pages that could not be read, and why; at most 20.
+    /// The first pages that could not be read, and why, and behind them the lists of pages; at most 20.
     pub problems: Vec<String>,
     /// Why files were left out, could not be read, or were not taken as they are: how many for each reason, from a closed
     /// list. What the source itself left out is added once its last page was read.
@@ -143,6 +143,11 @@ impl Board {
         let views = self.lock();
         let open = views.values().map(|view| view.borrow()).filter(|view| !view.job.state.is_ended());
         open.map(|view| view.job.id.clone()).collect()
+    }
+
+    /// Drops the view of a job whose record is gone, as that of an old one is: whoever follows it learns that there is no more.
+    pub(crate) fn gone(&self, id: &JobId) {
+        self.lock().remove(id);
     }
 
     /// Drops the view of a job that ended; its record stays in the store. One whose end was not shown yet stays: whoever

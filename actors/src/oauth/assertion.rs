@@ -15,7 +15,7 @@ use twinmcp_storage::oauth::grant::LEEWAY_MS;
 
 use super::Oauth;
 use super::error::{ErrorCode, OauthError, Refused};
-use crate::jose::{self, Audience, KeySet};
+use crate::jose::{self, Audience, KeySet, KeySetsError};
 
 /// What `client_assertion_type` has to be (RFC 7523, 2.2).
 pub(super) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -98,12 +98,12 @@ impl Oauth {
                 let read = jose::read(text, jose::ALGORITHMS).map_err(unread)?;
                 let found = self.0.key_sets.find(uri, read.kid.as_deref(), read.algorithm).await;
                 let key = found.map_err(|error| {
-                    tracing::info!(
-                        client_id = client.id,
-                        error = &error as &dyn std::error::Error,
-                        "a client's key was not found"
-                    );
-                    no_key()
+                    let source = &error as &dyn std::error::Error;
+                    tracing::info!(client_id = client.id, error = source, "a client's key was not found");
+                    match error {
+                        KeySetsError::Unknown => Refused::client(),
+                        _ => unread_keys(),
+                    }
                 })?;
                 read.verified(&key).map_err(unread)?
             }
@@ -118,9 +118,9 @@ impl Oauth {
     }
 }
 
-/// The refusal where a client's keys are elsewhere, and the one that is named was not found there.
-pub(super) fn no_key() -> Refused {
-    let description = "The client's key is not in the set at its 'jwks_uri', or that cannot be read now.";
+/// The refusal where a client's keys are elsewhere, and cannot be read now.
+pub(super) fn unread_keys() -> Refused {
+    let description = "The client's keys at its 'jwks_uri' cannot be read now.";
     Refused::new(ErrorCode::InvalidClient, description)
 }
 

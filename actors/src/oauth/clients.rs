@@ -64,7 +64,7 @@ impl Oauth {
         };
         // Not where its keys could not be read: nobody has shown anything wrong then.
         if let (Err(OauthError::Refused(refused)), Some(client)) = (&taken, &client)
-            && *refused != assertion::no_key()
+            && *refused != assertion::unread_keys()
         {
             self.0.misshown.note(client, &self.0.audit);
         }

@@ -239,7 +239,7 @@ impl Oauth {
         if device.expires_at <= self.now() {
             return Err(Refused::new(ErrorCode::ExpiredToken, "Nobody decided in time. Start again.").into());
         }
-        let given = match device.state {
+        match device.state {
             State::Pending => {
                 self.0.pace.poll(&hash, self.now())?;
                 let description = "The person has not decided yet.";
@@ -250,8 +250,8 @@ impl Oauth {
             }
             State::Redeemed(_) => return Err(unknown().into()),
             // What cannot be given is refused before the code is used up.
-            State::Allowed(allowed) => self.given(params, &allowed, client)?,
-        };
+            State::Allowed(allowed) => drop(self.given(params, &allowed, client)?),
+        }
         // Before the code is used up for tokens that could not be signed.
         let _place = self.0.issuer.place()?;
         let id = GrantId::random(self.now(), &*self.0.entropy)?;
@@ -271,6 +271,8 @@ impl Oauth {
             return Err(unknown().into());
         }
         let grant = grant::get(self.0.cluster.reader(), &id)?.ok_or_else(unknown)?;
+        // Once more, of what this node has learnt by now.
+        let given = self.given(params, &grant.allowed, client)?;
         self.tokens(client, (&grant, key), given, refresh).await
     }
 }

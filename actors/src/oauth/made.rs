@@ -130,10 +130,9 @@ impl Oauth {
         &self,
         change: impl Fn() -> Result<Option<(Client, Client)>, OauthError>,
     ) -> Result<Option<Client>, OauthError> {
-        for tries in 0..TRIES_MAX {
-            if tries > 0 {
-                self.0.cluster.linearize(NEWEST_WITHIN).await?;
-            }
+        for _ in 0..TRIES_MAX {
+            // Also who may change it is what other nodes have changed perhaps.
+            self.0.cluster.linearize(NEWEST_WITHIN).await?;
             let Some((before, client)) = change()? else { return Ok(None) };
             let command =
                 agreed::Command::Change { before: Box::new(before), client: Box::new(client.clone()) };

@@ -146,15 +146,12 @@ impl Oauth {
         // What cannot be given is refused before anything is used up; what was used already ends what came of it.
         let before = code::get(self.0.cluster.reader(), &SecretHash::of(code))?;
         let is_fresh = |code: &Code| code.state == State::Issued && code.binding.client == client.id;
-        let given = match before.filter(is_fresh) {
-            Some(before) => {
-                // Also where it was sent may be the client's no more.
-                redirect::choose(&client.redirect_uris, Some(&before.binding.redirect_uri))
-                    .map_err(|_| unknown())?;
-                Some(self.given(params, &before.allowed, client)?)
-            }
-            None => None,
-        };
+        if let Some(before) = before.filter(is_fresh) {
+            // Also where it was sent may be the client's no more.
+            redirect::choose(&client.redirect_uris, Some(&before.binding.redirect_uri))
+                .map_err(|_| unknown())?;
+            self.given(params, &before.allowed, client)?;
+        }
         match self.propose(oauth::Command::Code(command)).await? {
             Outcome::Done => {}
             Outcome::Burnt => {
@@ -166,7 +163,8 @@ impl Oauth {
         }
         let grant = grant::get(self.0.cluster.reader(), &id)?.ok_or_else(unknown)?;
         let refresh = grant.refresh.is_some().then_some(refresh);
-        let given = given.map_or_else(|| self.given(params, &grant.allowed, client), Ok)?;
+        // Once more, of what this node has learnt by now.
+        let given = self.given(params, &grant.allowed, client)?;
         self.tokens(client, (&grant, key), given, refresh).await
     }
 
@@ -179,7 +177,9 @@ impl Oauth {
         let before = grant::get(self.0.cluster.reader(), &id)?;
         let bound_to = before.as_ref().and_then(|grant| grant.dpop_jkt);
         // What cannot be given is refused before anything is used up.
-        let given = before.as_ref().map(|grant| self.given(params, &grant.allowed, client)).transpose()?;
+        if let Some(before) = &before {
+            self.given(params, &before.allowed, client)?;
+        }
         if client.is_confidential() && bound_to.is_some() && key.is_none() {
             let description = "The tokens are bound to a key: send a proof in the header 'DPoP'.";
             return Err(Refused::new(ErrorCode::InvalidDpopProof, description).into());
@@ -217,7 +217,8 @@ impl Oauth {
             _ => return Err(unknown().into()),
         };
         let grant = found.ok_or_else(unknown)?;
-        let given = given.map_or_else(|| self.given(params, &grant.allowed, client), Ok)?;
+        // Once more, of what this node has learnt by now.
+        let given = self.given(params, &grant.allowed, client)?;
         self.tokens(client, (&grant, key), given, Some(next)).await
     }
 

@@ -50,6 +50,8 @@ impl Body {
         let decoder = match encoding.map(str::trim) {
             None | Some("" | "identity") => None,
             Some("gzip" | "x-gzip") => Some(MultiGzDecoder::new(Vec::new())),
+            // Nobody reads more of a refusal than its status.
+            Some(_) if !response.status().is_success() => None,
             Some(other) => {
                 let encoding = super::guard::shown(other);
                 return Err(OutboundError::Encoding { url: response.url().to_string(), encoding });

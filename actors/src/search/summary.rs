@@ -102,7 +102,7 @@ pub(super) fn published_entry(
     }
 }
 
-/// A library that is known by name, as `resolve` ranks it.
+/// A library that is known by name, as `resolve` ranks it; public for `examples/resolve_eval`.
 pub fn known_entry(entry: catalogue::Entry) -> Entry {
     Entry {
         id: entry.id,

@@ -335,11 +335,11 @@ pub fn person(reader: &(impl Reader + ?Sized), account: &AccountId) -> Result<Op
 }
 
 /// Whether what `account` has made may do what is for operators: a person's only while they are one, and let in. A machine's account
-/// may, as operators alone make those.
+/// may, as operators alone make those; a team's may not, as anybody makes one.
 pub fn may_operate(reader: &(impl Reader + ?Sized), account: &AccountId) -> Result<bool, StorageError> {
     Ok(match person(reader, account)? {
         Some(person) => person.is_operator && person.disabled_at.is_none(),
-        None => super::get(reader, account)?.is_some(),
+        None => super::get(reader, account)?.is_some() && teams::get(reader, account)?.is_none(),
     })
 }
 

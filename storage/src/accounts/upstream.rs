@@ -1,7 +1,7 @@
 //! Identities at other providers: who somebody is elsewhere, and which account that opens here.
 //!
 //! Key layout: `up/<BLAKE3 of issuer and subject>` -> [`Identity`]; `ul/<account>` -> [`Identities`], which of them an account
-//! has; `us/<BLAKE3 of issuer and session there>` -> the account; `uj/<BLAKE3 of issuer and jti>` -> nothing, of a logout token
+//! has; `us/<BLAKE3 of issuer and session there>` -> the account, or nothing once that session has ended; `uj/<BLAKE3 of issuer and jti>` -> nothing, of a logout token
 //! that was taken.
 //!
 //! Invariants: an identity opens one account at most, decided here and nowhere else; an account is never left without a way in

@@ -145,7 +145,8 @@ async fn what_was_tried_asked_for_and_denied_is_told_and_by_whom() {
     let event = told("second_factor.failed").await;
     assert_eq!((&event["object"]["id"], &event["count"]), (&account, &json!(1)), "{event}");
     let told_of = events(&operator, &[("action", "client.refused")]).await;
-    assert_eq!(told_of.len(), 1, "guesses cost no write each");
+    // The first at once; the others together, should this have taken longer than a minute.
+    assert!(told_of.len() <= 2, "guesses cost no write each: {told_of:?}");
     // Nothing that opens anything is in the log.
     let log = operator.answer(operator.request(Method::GET, "/api/audit/export")).await.expect(200).text;
     let secret = app.secret.expect("it has one");

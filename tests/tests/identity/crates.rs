@@ -70,6 +70,8 @@ async fn openidconnect_signs_a_person_in_and_checks_who_it_is() {
     let (app, http) = (web(&node).await, http());
     let send = |request| send(http.clone(), request);
     let mut browser = signed_in(&node, "ada@example.org").await;
+    // The keys are fetched once, with the metadata.
+    node.can_sign().await;
     let issuer = IssuerUrl::new(node.url().to_owned()).unwrap();
     let metadata = CoreProviderMetadata::discover_async(issuer, &send).await.unwrap();
     let client = CoreClient::from_provider_metadata(

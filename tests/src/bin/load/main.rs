@@ -57,7 +57,7 @@ struct Arguments {
     #[arg(long, value_name = "URL", requires = "peer_pid")]
     peer: Option<Url>,
     /// Its process, whose CPU time is told
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", requires = "peer")]
     peer_pid: Option<u32>,
     /// What it calls the documentation
     #[arg(long, value_name = "NAME", default_value = "python")]

@@ -167,7 +167,7 @@ impl Visit<'_> {
         match getter.find(url).await? {
             Ok(got) => Some(got),
             Err(FetchError::Outbound(error)) if !error.is_passing() => {
-                walk.unread(url, &error.into());
+                walk.unread_list(url, &error.into());
                 None
             }
             Err(_) => None,
@@ -185,7 +185,7 @@ impl Visit<'_> {
         *left = left.checked_sub(1)?;
         let got = self.found(getter, walk, url).await?;
         self.read_map(walk, &got).unwrap_or_else(|error| {
-            walk.unread(url, &error);
+            walk.unread_list(url, &error);
             None
         })
     }

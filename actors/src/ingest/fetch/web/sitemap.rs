@@ -105,7 +105,7 @@ fn unpacked(
     loop {
         match decoder.by_ref().take(PIECE_BYTES).read_to_end(&mut unpacked) {
             Ok(0) => return Ok(Some(unpacked)),
-            Ok(_) if !begins_like_xml(&unpacked) => return Ok(None),
+            Ok(length) if length == unpacked.len() && !begins_like_xml(&unpacked) => return Ok(None),
             Ok(_) => {}
             Err(_) => return Ok(None),
         }

@@ -35,6 +35,8 @@ pub(super) struct Walk<'a> {
     report: &'a Report<'a>,
     spool: PageSpool,
     progress: Progress,
+    /// What is wrong with lists of pages; pages are told of first.
+    of_lists: Vec<String>,
     waiting: VecDeque<(Url, usize)>,
     seen: HashSet<Url>,
     queries: std::collections::HashMap<String, usize>,
@@ -61,6 +63,7 @@ impl<'a> Walk<'a> {
             report,
             spool,
             progress,
+            of_lists: Vec::new(),
             waiting: VecDeque::new(),
             seen: HashSet::new(),
             queries: std::collections::HashMap::new(),
@@ -81,7 +84,8 @@ impl<'a> Walk<'a> {
     }
 
     /// The pages so far, and what was said about those that were left out.
-    pub(super) fn finish(self) -> (PageSpool, Progress) {
+    pub(super) fn finish(mut self) -> (PageSpool, Progress) {
+        std::mem::take(&mut self.of_lists).into_iter().for_each(|problem| self.problem(problem));
         (self.spool, self.progress)
     }
 
@@ -246,24 +250,25 @@ impl<'a> Walk<'a> {
                     let host = url.authority().to_owned();
                     return Err(FetchError::Gone { host, failures: self.failures, source: Box::new(error) });
                 }
-                self.unread(url, &error);
+                self.count(error.reason(), 1);
+                self.progress.failed += 1;
+                self.problem(format!("{url}: {error}"));
                 Ok(())
             }
         }
     }
 
-    /// Notes a file that could not be read: a page, or one that lists pages.
-    pub(super) fn unread(&mut self, url: &Url, error: &FetchError) {
+    /// Notes a list of pages that could not be read.
+    pub(super) fn unread_list(&mut self, url: &Url, error: &FetchError) {
         self.count(error.reason(), 1);
-        self.progress.failed += 1;
-        self.problem(format!("{url}: {error}"));
+        self.of_lists.push(format!("{url}: {error}"));
     }
 
     /// Notes that `pages` of the site map at `url` are left out.
     pub(super) fn with_entities(&mut self, url: &Url, pages: u64) {
         self.count("xml_entities", pages);
         self.progress.skipped += pages;
-        self.problem(format!(
+        self.of_lists.push(format!(
             "{url}: pages whose addresses hold entities were left out ({pages}); a site map has to spell them out"
         ));
     }
