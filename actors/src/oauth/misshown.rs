@@ -96,7 +96,9 @@ mod tests {
         let all = || told().iter().map(|(count, _)| count).sum::<u64>() == 5;
         world.until("all of them to be told", all).await;
         assert!(told().len() < 5, "not one by one: {:?}", told());
-        let is_nobodys = told().iter().all(|(_, actor)| actor == "nobody");
+        let mut later = told();
+        later.retain(|(count, _)| *count > 1);
+        let is_nobodys = !later.is_empty() && later.iter().all(|(_, actor)| actor == "nobody");
         assert!(is_nobodys, "what is told by itself would have no budget: {:?}", told());
         assert!(misshown.is_first(&client.id), "it begins anew");
     }

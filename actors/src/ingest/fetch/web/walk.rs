@@ -84,9 +84,9 @@ impl<'a> Walk<'a> {
     }
 
     /// The pages so far, and what was said about those that were left out.
-    pub(super) fn finish(mut self) -> (PageSpool, Progress) {
-        std::mem::take(&mut self.of_lists).into_iter().for_each(|problem| self.problem(problem));
-        (self.spool, self.progress)
+    pub(super) fn finish(self) -> (PageSpool, Progress) {
+        let progress = self.told();
+        (self.spool, progress)
     }
 
     /// Fetches the pages of a list that is known whole, without following their links.
@@ -154,9 +154,10 @@ impl<'a> Walk<'a> {
     /// Notes what a limit of the site left out.
     fn full(&mut self, what: &str) {
         let SiteLimits { pages_max, bytes_max, timeout, .. } = self.limits;
-        self.problem(format!(
+        let problem = format!(
             "{what}: the limits are {pages_max} pages, {bytes_max} bytes and {timeout:?} (`[fetch]`)"
-        ));
+        );
+        noted(&mut self.progress.problems, problem);
     }
 
     /// Whether a limit of the site is reached, with so many pages on their way.
@@ -252,7 +253,7 @@ impl<'a> Walk<'a> {
                 }
                 self.count(error.reason(), 1);
                 self.progress.failed += 1;
-                self.problem(format!("{url}: {error}"));
+                noted(&mut self.progress.problems, format!("{url}: {error}"));
                 Ok(())
             }
         }
@@ -261,26 +262,21 @@ impl<'a> Walk<'a> {
     /// Notes a list of pages that could not be read.
     pub(super) fn unread_list(&mut self, url: &Url, error: &FetchError) {
         self.count(error.reason(), 1);
-        self.of_lists.push(format!("{url}: {error}"));
+        noted(&mut self.of_lists, format!("{url}: {error}"));
     }
 
     /// Notes that `pages` of the site map at `url` are left out.
     pub(super) fn with_entities(&mut self, url: &Url, pages: u64) {
         self.count("xml_entities", pages);
         self.progress.skipped += pages;
-        self.of_lists.push(format!(
+        let problem = format!(
             "{url}: pages whose addresses hold entities were left out ({pages}); a site map has to spell them out"
-        ));
+        );
+        noted(&mut self.of_lists, problem);
     }
 
     fn count(&mut self, reason: &'static str, files: u64) {
         *self.progress.left_out.entry(reason).or_default() += files;
-    }
-
-    fn problem(&mut self, problem: String) {
-        if self.progress.problems.len() < PROBLEMS_MAX {
-            self.progress.problems.push(problem);
-        }
     }
 
     fn tell(&mut self) {
@@ -290,6 +286,21 @@ impl<'a> Walk<'a> {
         let done = progress.pages + progress.skipped + progress.failed;
         let left = progress.pages_total.map(|total| total.saturating_sub(done) as f64);
         progress.seconds_left = left.filter(|_| done > 0).map(|left| left * elapsed / done as f64);
-        (self.report)(progress.clone());
+        (self.report)(self.told());
+    }
+
+    /// How far it is, with what is wrong with lists.
+    fn told(&self) -> Progress {
+        let mut progress = self.progress.clone();
+        progress.problems.extend_from_slice(&self.of_lists);
+        progress.problems.truncate(PROBLEMS_MAX);
+        progress
+    }
+}
+
+/// Keeps the first problems; the counts tell of all.
+fn noted(problems: &mut Vec<String>, problem: String) {
+    if problems.len() < PROBLEMS_MAX {
+        problems.push(problem);
     }
 }
