@@ -324,6 +324,10 @@ mod tests {
         fs::write(&path, [9; 32]).unwrap();
         folder.keep(&[key(2)]).unwrap();
         assert_eq!(kept(&folder), [[2; 32]]);
+        // Who has neither the key nor a copy of it removes both files, and begins with another.
+        fs::remove_file(&path).unwrap();
+        fs::remove_file(&sums).unwrap();
+        assert!(![[2; 32], [9; 32]].contains(&kept(&folder)[0]));
     }
 
     /// What a cluster gave, as the build before wrote it.

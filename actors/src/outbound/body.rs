@@ -22,6 +22,8 @@ pub struct Body {
     outbound: Outbound,
     response: reqwest::Response,
     decoder: Option<MultiGzDecoder<Vec<u8>>>,
+    /// How it is compressed, where that was not asked for: an answer whose status is enough needs not be unpacked.
+    foreign: Option<String>,
     deadline: Instant,
     began: Instant,
     received: u64,
@@ -47,20 +49,25 @@ impl Body {
         let bytes_max = asked_bytes_max.min(outbound.guard().config().body_bytes_max);
         let way_out = if asked_bytes_max > bytes_max { RAISE } else { SHORTEN };
         let encoding = response.headers().get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
-        let decoder = match encoding.map(str::trim) {
-            None | Some("" | "identity") => None,
-            Some("gzip" | "x-gzip") => Some(MultiGzDecoder::new(Vec::new())),
-            // Nobody reads more of a refusal than its status.
-            Some(_) if !response.status().is_success() => None,
-            Some(other) => {
-                let encoding = super::guard::shown(other);
-                return Err(OutboundError::Encoding { url: response.url().to_string(), encoding });
-            }
+        let (decoder, foreign) = match encoding.map(str::trim) {
+            None | Some("" | "identity") => (None, None),
+            Some("gzip" | "x-gzip") => (Some(MultiGzDecoder::new(Vec::new())), None),
+            Some(other) => (None, Some(super::guard::shown(other))),
         };
         let began = Instant::now();
         let (received, unpacked) = (0, 0);
-        let body =
-            Self { outbound, response, decoder, deadline, began, received, unpacked, bytes_max, way_out };
+        let body = Self {
+            outbound,
+            response,
+            decoder,
+            foreign,
+            deadline,
+            began,
+            received,
+            unpacked,
+            bytes_max,
+            way_out,
+        };
         // A length that is told need not be waited for.
         match body.response.content_length() {
             Some(length) if length > bytes_max && body.response.status().is_success() => {
@@ -95,6 +102,9 @@ impl Body {
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, OutboundError> {
+        if let Some(encoding) = &self.foreign {
+            return Err(OutboundError::Encoding { url: self.url(), encoding: encoding.clone() });
+        }
         loop {
             let Some(packed) = self.received().await? else { return self.end() };
             let Some(mut decoder) = self.decoder.take() else {
