@@ -35,6 +35,7 @@ use crate::accounts::Owner;
 use crate::context::Context;
 use crate::ingest::IngestLimits;
 use crate::ingest::fetch::{FetchConfig, FetchError, Fetcher};
+use crate::ingest::source::ARCHIVE_BYTES_MAX;
 use crate::slot::{REPLY_DEADLINE, Slot, Unanswered};
 use crate::supervisor::Child;
 use copies::Copies;
@@ -80,7 +81,7 @@ impl Default for JobsConfig {
         Self {
             workers: 1,
             folders: Vec::new(),
-            upload_bytes_max: 1024 * 1024 * 1024,
+            upload_bytes_max: ARCHIVE_BYTES_MAX,
             limits: IngestLimits::default(),
             fetch: FetchConfig::default(),
             lease: Duration::from_secs(30),

@@ -19,13 +19,14 @@ mod secret;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tracing::{instrument, warn};
 use twinmcp_cluster::{Cluster, ClusterError, ClusterKeys, WebhookKeyError};
-use twinmcp_storage::clock::{Clock, Entropy, EntropyError};
+use twinmcp_storage::clock::{Clock, Entropy, EntropyError, Timestamp};
 use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::engine::StorageError;
 use twinmcp_storage::ids::{JobId, LibraryId, Version};
@@ -43,6 +44,9 @@ use crate::supervisor::Child;
 
 /// Between two looks at what is due.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// For how long a library is passed over whose reading could not be started, as when its folder is gone: the most overdue come
+/// first, so it would keep the others waiting for ever.
+const PASSED_OVER_FOR: Duration = Duration::from_secs(15 * 60);
 
 /// Why a library is not read again.
 #[derive(Debug, thiserror::Error)]
@@ -353,30 +357,37 @@ struct RefreshActor {
 
 impl Actor for RefreshActor {
     type Msg = Message;
-    type State = ();
+    /// Libraries whose reading could not be started here, and until when they are passed over.
+    type State = HashMap<LibraryId, Timestamp>;
     type Arguments = ();
 
-    async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<(), ActorProcessingErr> {
+    async fn pre_start(&self, myself: ActorRef<Message>, (): ()) -> Result<Self::State, ActorProcessingErr> {
         myself.send_after(self.look_every, || Message::Look);
-        Ok(())
+        Ok(HashMap::new())
     }
 
     async fn handle(
         &self,
         myself: ActorRef<Message>,
         Message::Look: Message,
-        (): &mut (),
+        passed_over: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
+        let now = self.clock.now();
+        passed_over.retain(|_, until| *until > now);
         // Left to other nodes while this one is drained.
         let due = match self.refresh.jobs.admit() {
-            Ok(()) => plan::due_now(self.refresh.cluster.reader(), self.clock.now())?,
+            Ok(()) => {
+                let is_asked = |library: &LibraryId| !passed_over.contains_key(library);
+                plan::due_now(self.refresh.cluster.reader(), now, is_asked)?
+            }
             Err(_) => Vec::new(),
         };
         for origin in due {
             let library = origin.library.clone();
             if let Err(error) = self.refresh.read_once(origin, |_| true).await {
-                // It is due again at the next look.
-                warn!(library_id = %library, error = &error as &dyn std::error::Error, "a refresh was not started");
+                let again_s = PASSED_OVER_FOR.as_secs();
+                warn!(library_id = %library, error = &error as &dyn std::error::Error, again_s, "a refresh was not started");
+                passed_over.insert(library, now.plus_millis(again_s * 1_000));
             }
         }
         myself.send_after(self.look_every, || Message::Look);

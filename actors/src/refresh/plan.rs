@@ -12,9 +12,15 @@ use super::due::{Planned, due};
 /// Schedules read from the store at a time.
 const PAGE: usize = 1_000;
 
-/// The current versions that are due, and where they came from, with whom they belong to now.
-pub(super) fn due_now(reader: &dyn Reader, now: Timestamp) -> Result<Vec<Origin>, StorageError> {
-    let found = scheduled(reader)?;
+/// The current versions that are due, and where they came from, with whom they belong to now; of libraries for which
+/// `is_asked` holds.
+pub(super) fn due_now(
+    reader: &dyn Reader,
+    now: Timestamp,
+    is_asked: impl Fn(&LibraryId) -> bool,
+) -> Result<Vec<Origin>, StorageError> {
+    let mut found = scheduled(reader)?;
+    found.retain(|(schedule, _)| is_asked(&schedule.library));
     if found.is_empty() {
         return Ok(Vec::new());
     }
@@ -121,7 +127,7 @@ mod tests {
     }
 
     fn due_at(engine: &MemoryEngine, hour: u64) -> usize {
-        due_now(engine, Timestamp::from_millis(hour * HOUR_MS)).unwrap().len()
+        due_now(engine, Timestamp::from_millis(hour * HOUR_MS), |_| true).unwrap().len()
     }
 
     #[test]
@@ -167,7 +173,7 @@ mod tests {
             let plan = refresh::Command::Plan { library, account: None, every_s: Some(24 * 3_600) };
             apply(&engine, 1_000, &Command::Refresh(plan));
         }
-        let due = || due_now(&engine, Timestamp::from_millis(2_000 * HOUR_MS)).unwrap();
+        let due = || due_now(&engine, Timestamp::from_millis(2_000 * HOUR_MS), |_| true).unwrap();
         assert_eq!(due()[0].library.as_str(), "/acme/kiln", "the most overdue");
         for number in 0..OPEN_JOBS_EACH_MAX {
             let number = 10 + u8::try_from(number).unwrap();

@@ -8,10 +8,10 @@ use ractor::Actor;
 use twinmcp_storage::clock::{Clock, SystemEntropy, Timestamp};
 use twinmcp_storage::command::{Command, Outcome};
 use twinmcp_storage::ids::JobId;
-use twinmcp_storage::jobs::{self, JobState};
+use twinmcp_storage::jobs::{self, JobState, Source};
 use twinmcp_storage::refresh::EVERY_MIN_S;
 
-use super::{Begun, RefreshActor};
+use super::{Begun, PASSED_OVER_FOR, RefreshActor};
 use crate::Owner;
 use crate::tests::World;
 
@@ -70,6 +70,40 @@ async fn a_library_whose_time_has_come_is_read_again_once_and_no_sooner() {
     world.clock.advance(hour * 10);
     looked().await;
     assert_eq!(jobs().len(), 2, "nobody wants it read again any more");
+    actor.stop(None);
+    ended.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_library_whose_folder_is_gone_keeps_no_other_one_waiting() {
+    let world = World::new().await;
+    let page = |folder: &str, text: &str| world.source(folder, &[("guide.md", text)]);
+    let gone = page("gone", "# Kiln\n\nFire it twice.\n");
+    let kept = page("kept", "# Widget\n\nPolish it with a soft cloth.\n");
+    let first = world.index("/acme/kiln", "1.0", gone.clone()).await;
+    world.clock.advance(Duration::from_secs(EVERY_MIN_S));
+    let second = world.index("/acme/widget", "1.0", kept).await;
+    for library in [&first.job.library, &second.job.library] {
+        world.actors.refresh.plan(&Owner::Operator, library, Some(EVERY_MIN_S)).await.unwrap();
+    }
+    let Source::Folder { path } = gone else { panic!("{gone:?}") };
+    std::fs::remove_dir_all(&path).unwrap();
+    page("kept", "# Widget\n\nUse steam and nothing else.\n");
+
+    let refresh = world.actors.refresh.clone();
+    let look_every = Duration::from_millis(5);
+    let actor = RefreshActor { refresh, clock: world.clock.clone(), look_every };
+    let (actor, ended) = Actor::spawn(None, actor, ()).await.unwrap();
+    // The kiln is the more overdue, and of folders one is read at a time.
+    world.clock.advance(Duration::from_secs(2 * EVERY_MIN_S));
+    let jobs = || world.actors.jobs.list(&Owner::Operator, None, 10).unwrap();
+    world.until("the other is read again", || jobs().len() > 2 && jobs()[0].job.state.is_ended()).await;
+    assert_eq!(jobs()[0].job.library, second.job.library);
+
+    page("gone", "# Kiln\n\nFire it three times.\n");
+    world.clock.advance(PASSED_OVER_FOR);
+    world.until("it is tried again", || jobs().len() > 3 && jobs()[0].job.state.is_ended()).await;
+    assert_eq!(jobs()[0].job.library, first.job.library);
     actor.stop(None);
     ended.await.unwrap();
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use twinmcp_actors::ingest::source::ARCHIVE_BYTES_MAX;
 use twinmcp_actors::{BucketConfig, outbound};
 use twinmcp_cluster::membership::{Location, PublicAddresses};
 
@@ -225,8 +226,10 @@ impl Config {
         require(lease, "ingest", "lease_ms", "must be 1000 to 600000 milliseconds (10 minutes)");
         let lost_after = (1_000..=2_592_000_000).contains(&ingest.lost_after_ms);
         require(lost_after, "ingest", "lost_after_ms", "must be 1000 to 2592000000 milliseconds (30 days)");
-        let upload = (1024..=1024 * 1024 * mebibyte).contains(&ingest.upload_bytes_max);
-        require(upload, "ingest", "upload_bytes_max", "must be 1024 bytes to 1 TiB");
+        // What is sent has to be read afterwards.
+        let upload = (1024..=ARCHIVE_BYTES_MAX).contains(&ingest.upload_bytes_max);
+        let message = "must be 1024 to 1073741824 bytes (1 GiB), the most an archive may have";
+        require(upload, "ingest", "upload_bytes_max", message);
         let absolute = ingest.folders.iter().all(|folder| folder.is_absolute());
         require(absolute, "ingest", "folders", "must be absolute paths");
 

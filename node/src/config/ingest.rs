@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use twinmcp_actors::ingest::source::ARCHIVE_BYTES_MAX;
+
 use super::source::Source;
 
 section! {
@@ -38,7 +40,7 @@ section! {
         /// Jobs that run at once; the others wait.
         jobs_running_max: usize = 1,
         /// Largest archive that may be sent, in bytes.
-        upload_bytes_max: u64 = 1024 * 1024 * 1024,
+        upload_bytes_max: u64 = ARCHIVE_BYTES_MAX,
         /// Folders on this machine that jobs may read, with everything below them; none allows no folder.
         folders: Vec<PathBuf> = Vec::new(),
         /// Silence of a node after which another takes its jobs over, in milliseconds.

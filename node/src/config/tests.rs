@@ -75,6 +75,7 @@ fn values_out_of_range_are_refused() {
         ("[dns]\nlisten = [\"127.0.0.1:53\"]\nzone = \"docs.example.com\"", "dns.name_servers"),
         ("[dns]\nresponses_per_second_max = 0", "dns.responses_per_second_max"),
         ("[storage]\ncache_bytes = 1", "storage.cache_bytes"),
+        ("[ingest]\nupload_bytes_max = 1073741825", "ingest.upload_bytes_max"),
         ("[bundles]\nkeep = \"somewhere\"", "bundles.keep"),
         ("[bundles]\ncopies_per_region = 0", "bundles.copies_per_region"),
         ("[bundles]\ndisk_bytes_max = 0", "bundles.disk_bytes_max"),

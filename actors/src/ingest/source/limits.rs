@@ -1,5 +1,8 @@
 //! What a source may cost before it is cut short or refused.
 
+/// Bytes of an archive as stored, at most: 1 GiB.
+pub const ARCHIVE_BYTES_MAX: u64 = 1 << 30;
+
 /// Bounds of one source. Beyond a bound about files, files are left out and reported; beyond a bound about
 /// the archive itself, the source is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +49,7 @@ impl Default for SourceLimits {
             depth_max: 32,
             entries_max: 200_000,
             directory_bytes_max: 64 << 20,
-            archive_bytes_max: 1 << 30,
+            archive_bytes_max: ARCHIVE_BYTES_MAX,
             unpacked_bytes_max: 4 << 30,
             unpacked_ratio_max: 200,
         }

@@ -38,7 +38,7 @@ use std::{
 
 pub use classify::{Kind, classify};
 pub use error::SourceError;
-pub use limits::SourceLimits;
+pub use limits::{ARCHIVE_BYTES_MAX, SourceLimits};
 pub use locate::{Location, locate};
 pub(crate) use pages::SpooledPage;
 pub use report::{Skip, SkipReport};
