@@ -29,7 +29,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tantivy", &["storage"]),
     ("instant-distance", &["storage"]),
     ("memmap2", &["storage"]),
-    ("multiversion", &["storage"]),
+    ("multiversion", &["storage", "actors"]),
     ("openraft", &["cluster"]),
     ("chitchat", &["cluster"]),
     // The types that `chitchat` asks of a transport.
@@ -52,6 +52,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tree-sitter-python", &["actors"]),
     ("tree-sitter-typescript", &["actors"]),
     ("ndarray", &["actors"]),
+    ("matrixmultiply", &["actors"]),
     ("safetensors", &["actors"]),
     ("saphyr-parser", &["actors"]),
     // Priorities of threads, and the limit of open files.

@@ -124,7 +124,7 @@ pub(super) struct Keys {
     sealers: Option<Sealers>,
     signers: HashMap<Algorithm, Vec<Signer>>,
     verifiers: HashMap<String, Verifier>,
-    jwks: Arc<str>,
+    jwks: Option<Arc<str>>,
 }
 
 impl Keys {
@@ -159,7 +159,7 @@ impl Keys {
             signers.sort_by_key(|signer| signer.signs_from);
         }
         keys.sealers = sealers;
-        keys.jwks = json!({ "keys": shown }).to_string().into();
+        keys.jwks = (!shown.is_empty()).then(|| json!({ "keys": shown }).to_string().into());
         keys
     }
 
@@ -184,9 +184,9 @@ impl Keys {
         self.verifiers.get(kid).filter(|verifier| now < verifier.verifies_until)
     }
 
-    /// The JWK set that everybody may have (RFC 7517, 5): keys that sign, that will, and that did.
-    pub(super) fn jwks(&self) -> Arc<str> {
-        Arc::clone(&self.jwks)
+    /// The JWK set that everybody may have (RFC 7517, 5): keys that sign, that will, and that did. Nothing while there is no key.
+    pub(super) fn jwks(&self) -> Option<Arc<str>> {
+        self.jwks.clone()
     }
 }
 

@@ -241,8 +241,9 @@ impl Oauth {
         &self.0.resources
     }
 
-    /// The keys that everybody may verify with, a JWK set.
-    pub fn jwks(&self) -> Arc<str> {
+    /// The keys that everybody may verify with, a JWK set. Nothing while there is no key: before the first one of a new cluster, and
+    /// from when the only one is revoked until another is made.
+    pub fn jwks(&self) -> Option<Arc<str>> {
         self.0.issuer.keys().jwks()
     }
 

@@ -27,10 +27,7 @@ pub(super) fn add(route: Route, oauth: &Oauth) -> Route {
         .at("/.well-known/oauth-protected-resource", fixed(&whole))
         .at("/.well-known/oauth-protected-resource/mcp", fixed(&mcp))
         .at("/.well-known/oauth-protected-resource/api", fixed(&api))
-        .at(
-            "/.well-known/jwks.json",
-            get(make_sync(move |_| answer(keys.jwks().to_string(), KEYS_MAX_AGE_S))),
-        )
+        .at("/.well-known/jwks.json", get(make_sync(move |_| key_set(keys.jwks().as_deref()))))
 }
 
 fn fixed(metadata: &Value) -> impl Endpoint + 'static {
@@ -41,6 +38,18 @@ fn fixed(metadata: &Value) -> impl Endpoint + 'static {
 fn answer(body: String, max_age_s: u32) -> Response {
     let response = body.with_content_type("application/json");
     response.with_header(header::CACHE_CONTROL, format!("public, max-age={max_age_s}")).into_response()
+}
+
+/// The key set, which may be kept; none that is empty: another key is made in a moment, and who kept this would refuse what it
+/// signs.
+fn key_set(keys: Option<&str>) -> Response {
+    match keys {
+        Some(keys) => answer(keys.to_owned(), KEYS_MAX_AGE_S),
+        None => {
+            let response = r#"{"keys":[]}"#.with_content_type("application/json");
+            response.with_header(header::CACHE_CONTROL, "no-store").into_response()
+        }
+    }
 }
 
 /// Scopes that a client may ask for; `admin` is not offered.
@@ -133,4 +142,22 @@ fn resource_metadata(oauth: &Oauth, path: &str) -> Value {
         "dpop_signing_alg_values_supported": ["ES256", "EdDSA", "RS256", "PS256"],
         "resource_documentation": format!("{issuer}/api/docs"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_empty_set_of_keys_is_kept_by_nobody() {
+        for (set, keys, kept) in
+            [(None, 0, "no-store"), (Some(r#"{"keys":[{"kty":"OKP"}]}"#), 1, "public, max-age=600")]
+        {
+            let response = key_set(set);
+            assert_eq!(response.headers()[header::CACHE_CONTROL], kept);
+            assert_eq!(response.content_type(), Some("application/json"));
+            let body: Value = response.into_body().into_json().await.unwrap();
+            assert_eq!(body["keys"].as_array().map(Vec::len), Some(keys));
+        }
+    }
 }
