@@ -84,7 +84,7 @@ pub enum FetchError {
     #[error(transparent)]
     Outbound(#[from] OutboundError),
     /// An answer that is no page.
-    #[error("`{url}` answers with status {status}")]
+    #[error("`{url}` answers with status {status}; {}", way_out(*status))]
     Status {
         /// What was asked for.
         url: String,
@@ -116,7 +116,7 @@ pub enum FetchError {
         source: Option<OutboundError>,
     },
     /// A page that is elsewhere.
-    #[error("`{url}` is now at `{to}`, outside the site")]
+    #[error("`{url}` is now at `{to}`, outside the site; name that address if it is what you want")]
     Left {
         /// What was asked for.
         url: String,
@@ -124,7 +124,9 @@ pub enum FetchError {
         to: String,
     },
     /// A site that stopped answering in the middle.
-    #[error("`{host}` failed {failures} times one after the other; what was there before is kept")]
+    #[error(
+        "`{host}` failed {failures} times one after the other; what was there before is kept: try again later"
+    )]
     Gone {
         /// The site.
         host: String,
@@ -154,6 +156,15 @@ pub enum FetchError {
     /// A source that is here already.
     #[error("the source is not a web site or a git repository")]
     Local,
+}
+
+/// What whoever asked for a page can do about its status.
+fn way_out(status: u16) -> &'static str {
+    match status {
+        401 | 403 | 407 => "pages behind a sign-in are not read: send an archive of them",
+        404 | 410 => "look at the address in a browser",
+        _ => "ask its owner, or try again later",
+    }
 }
 
 impl FetchError {

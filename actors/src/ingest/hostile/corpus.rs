@@ -239,6 +239,11 @@ fn nesting() -> Vec<Case> {
 
 /// Bytes that are no text, and text that is too much.
 fn text() -> Vec<Case> {
+    // As good as random, with words in between.
+    let noise = (1_u32..).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).take(8_192);
+    let image =
+        [b"\x89PNG\r\n\x1a\n".as_slice(), &noise.collect::<Vec<u8>>(), b"\n\n# Words\n\nin between\n"]
+            .concat();
     let utf16: Vec<u8> = "\u{feff}# Größe\n\nText.".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let headings: String = (0..60_000).map(|at| format!("# H{at}\n\nx\n\n")).collect();
     vec![
@@ -261,6 +266,7 @@ fn text() -> Vec<Case> {
             .leaving_out("nul_characters", 1)
             .keeping("text"),
         case("a program named as a page", "a.md", vec![0; 4_096], NOTHING).leaving_out("no_text", 1),
+        case("an image named as a page", "a.md", image, NOTHING).leaving_out("binary", 1),
         case("one enormous line", "a.md", "word ".repeat(800_000), Outcome::Indexed),
         case("one enormous word", "a.txt", "w".repeat(4_000_000), NOTHING).leaving_out("too_large", 1),
         case("headings without end", "a.md", headings, Outcome::Indexed),

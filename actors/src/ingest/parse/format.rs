@@ -78,15 +78,29 @@ fn is_markdown(text: &str) -> bool {
     text.starts_with("# ") && (text.contains("\n## ") || text.contains("\n```") || text.contains("]("))
 }
 
-/// Whether the first kilobytes look like text in some encoding.
+/// Bytes of a page that are looked at to tell whether it is text.
+const HEAD_BYTES: usize = 8_192;
+/// Bytes below which a page says too little of that.
+const HEAD_BYTES_MIN: usize = 512;
+
+/// Whether the first kilobytes of a page without a telling name look like text in some encoding.
 pub(super) fn looks_like_text(bytes: &[u8]) -> bool {
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return true;
-    }
-    let head = bytes.get(..8192).unwrap_or(bytes);
-    let controls = head
-        .iter()
-        .filter(|&&byte| byte < 0x20 && !matches!(byte, b'\n' | b'\r' | b'\t' | 0x0c | 0x1b))
-        .count();
-    controls * 50 <= head.len()
+    let head = bytes.get(..HEAD_BYTES).unwrap_or(bytes);
+    is_utf16(head) || head.iter().filter(|byte| is_control(**byte)).count() * 50 <= head.len()
+}
+
+/// Whether the name of a page must be wrong: more than a twentieth of its first kilobytes is control characters, as in what is
+/// compressed or compiled. NUL does not count, which is every other byte of UTF-16 that does not say so.
+pub(super) fn is_binary(bytes: &[u8]) -> bool {
+    let head = bytes.get(..HEAD_BYTES).unwrap_or(bytes);
+    let controls = || head.iter().filter(|byte| is_control(**byte) && **byte != 0).count();
+    head.len() >= HEAD_BYTES_MIN && !is_utf16(head) && controls() * 20 > head.len()
+}
+
+fn is_utf16(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff])
+}
+
+fn is_control(byte: u8) -> bool {
+    byte < 0x20 && !matches!(byte, b'\n' | b'\r' | b'\t' | 0x0c | 0x1b)
 }

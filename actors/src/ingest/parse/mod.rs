@@ -40,7 +40,8 @@ pub fn parse(path: &str, bytes: &[u8], limits: &ParseLimits) -> Result<Parsed, P
         return Err(ParseError::TooLarge { bytes: bytes.len(), limit: limits.page_bytes });
     }
     let named = Format::of_name(path);
-    if named.is_none() && !format::looks_like_text(bytes) {
+    let is_text = if named.is_some() { !format::is_binary(bytes) } else { format::looks_like_text(bytes) };
+    if !is_text {
         return Ok(Parsed::Skipped(SkipReason::Binary));
     }
     let (text, repairs) = charset::decode(bytes);

@@ -337,7 +337,7 @@ async fn a_start_that_cannot_be_read_says_why() {
     .await;
     for (start, says) in [
         ("/private/", "robots.txt does not let this program read"),
-        ("/nothing", "answers with status 404"),
+        ("/nothing", "answers with status 404; look at the address in a browser"),
         ("/inside", "an address of the machine itself"),
         ("/circle", "redirects in a circle"),
         ("/empty", "found no page to read"),
@@ -419,5 +419,9 @@ async fn a_site_that_stops_answering_fails_the_visit() {
     })
     .await;
     let sentence = visitor().sentence(&site, "/").await;
-    assert!(sentence.contains("failed 20 times one after the other"), "{sentence}");
+    assert!(
+        sentence
+            .contains("failed 20 times one after the other; what was there before is kept: try again later"),
+        "{sentence}"
+    );
 }
