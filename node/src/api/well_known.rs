@@ -11,10 +11,10 @@ use twinmcp_actors::Oauth;
 use twinmcp_actors::oauth::Assurance;
 use twinmcp_storage::scope::Scope;
 
-/// How long metadata may be kept, in seconds.
-const METADATA_MAX_AGE_S: u32 = 300;
-/// How long keys may be kept, in seconds: far less than the next one is shown before it signs.
-const KEYS_MAX_AGE_S: u32 = 600;
+/// Metadata may be kept for five minutes.
+const METADATA_KEPT: &str = "public, max-age=300";
+/// Keys may be kept for ten: far less than the next one is shown before it signs.
+const KEYS_KEPT: &str = "public, max-age=600";
 
 /// The paths below `/.well-known`.
 pub(super) fn add(route: Route, oauth: &Oauth) -> Route {
@@ -32,23 +32,20 @@ pub(super) fn add(route: Route, oauth: &Oauth) -> Route {
 
 fn fixed(metadata: &Value) -> impl Endpoint + 'static {
     let body = metadata.to_string();
-    get(make_sync(move |_| answer(body.clone(), METADATA_MAX_AGE_S)))
+    get(make_sync(move |_| answer(body.clone(), METADATA_KEPT)))
 }
 
-fn answer(body: String, max_age_s: u32) -> Response {
+fn answer(body: String, cache_control: &'static str) -> Response {
     let response = body.with_content_type("application/json");
-    response.with_header(header::CACHE_CONTROL, format!("public, max-age={max_age_s}")).into_response()
+    response.with_header(header::CACHE_CONTROL, cache_control).into_response()
 }
 
 /// The key set, which may be kept; none that is empty: another key is made in a moment, and who kept this would refuse what it
 /// signs.
 fn key_set(keys: Option<&str>) -> Response {
     match keys {
-        Some(keys) => answer(keys.to_owned(), KEYS_MAX_AGE_S),
-        None => {
-            let response = r#"{"keys":[]}"#.with_content_type("application/json");
-            response.with_header(header::CACHE_CONTROL, "no-store").into_response()
-        }
+        Some(keys) => answer(keys.to_owned(), KEYS_KEPT),
+        None => answer(r#"{"keys":[]}"#.to_owned(), "no-store"),
     }
 }
 

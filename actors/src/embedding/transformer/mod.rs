@@ -5,7 +5,7 @@
 //! embeds documents in the background and never stands between a question and its answer.
 //!
 //! The forward pass is ours because it is short, and because what runs it otherwise (`candle`, `tract`, a
-//! runtime in C++) is larger than this whole crate; the matrix products, which are nine tenths of the
+//! runtime in C++) is larger than this whole crate; the matrix products, which are most of the
 //! time, are `matrixmultiply`'s through `ndarray`. One text at a time without padding is the fastest way
 //! on a processor. The order of operations is fixed, so the same build gives the same vector again
 //! on the same processor.
